@@ -1,0 +1,150 @@
+package assurance
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2025, 6, 19, 12, 0, 0, 0, time.UTC)
+
+// proof is one that was shown some time before noon.
+func proof(f Factor, ago time.Duration) Proof { return Proof{Factor: f, At: noon.Add(-ago)} }
+
+func verified(p Proof) Proof { p.UserVerified = true; return p }
+func held(p Proof) Proof     { p.HeldToMulti = true; return p }
+
+func TestOf(t *testing.T) {
+	password, totp, fido, device := proof(Password, 0), proof(TOTP, 0), proof(FIDO, 0), proof(Certificate, 0)
+	for _, test := range []struct {
+		name   string
+		proofs []Proof
+		want   Level
+	}{
+		{"nothing", nil, None},
+		{"a password", []Proof{password}, Single},
+		{"a code alone", []Proof{totp}, None},
+		{"a backup code alone", []Proof{proof(BackupCode, 0)}, None},
+		{"two codes without a password", []Proof{totp, proof(BackupCode, 0)}, None},
+		{"password and code", []Proof{password, totp}, Multi},
+		{"the order doesn't count", []Proof{totp, password}, Multi},
+		{"password and backup code", []Proof{password, proof(BackupCode, 0)}, Multi},
+		{"password and key", []Proof{password, fido}, PhishingResistant},
+		{"a key that checked who holds it", []Proof{verified(fido)}, PhishingResistant},
+		{"a key that didn't", []Proof{fido}, None},
+		{"password and a key in place of a lost one", []Proof{password, held(verified(fido))}, Multi},
+		{"a key in place of a lost one, alone", []Proof{held(verified(fido))}, None},
+		{"a device", []Proof{device}, Device},
+		{"a device and a password", []Proof{device, password}, Multi},
+		{"a factor that nobody knows", []Proof{password, proof("", 0)}, Single},
+	} {
+		if got := Of(test.proofs, nil); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestFactorsThatAreNotConfiguredCountForNothing(t *testing.T) {
+	proofs := []Proof{proof(Password, 0), proof(TOTP, 0)}
+	enabled := func(f Factor) bool { return f == Password }
+	if got := Of(proofs, enabled); got != Single {
+		t.Errorf("without TOTP: %v", got)
+	}
+	ask := Requirement{Level: Multi, MaxAge: time.Minute}
+	if got := ask.Missing(proofs, noon, enabled); got != NeedSecond {
+		t.Errorf("without TOTP: %v is missing", got)
+	}
+}
+
+func TestMissing(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		ask    Requirement
+		proofs []Proof
+		want   Need
+	}{
+		{"multi of nobody", Requirement{Level: Multi}, nil, NeedPassword},
+		{"multi after the password", Requirement{Level: Multi}, []Proof{proof(Password, 0)}, NeedSecond},
+		{"multi", Requirement{Level: Multi}, []Proof{proof(Password, 0), proof(TOTP, 0)}, Nothing},
+		{"multi of a device", Requirement{Level: Multi}, []Proof{proof(Certificate, 0)}, NeedPassword},
+		{"single of multi", Requirement{Level: Single}, []Proof{proof(Password, 0), proof(TOTP, 0)}, Nothing},
+		{"phishing-resistant of nobody", Requirement{Level: PhishingResistant}, nil, NeedPassword},
+		{"phishing-resistant of multi", Requirement{Level: PhishingResistant}, []Proof{proof(Password, 0), proof(TOTP, 0)}, NeedFIDO},
+		{"multi, second factor fresh, password old", Requirement{Level: Multi, MaxAge: time.Minute},
+			[]Proof{proof(Password, time.Hour), proof(TOTP, time.Minute)}, Nothing},
+		{"multi, second factor old, password fresh", Requirement{Level: Multi, MaxAge: time.Minute},
+			[]Proof{proof(Password, 0), proof(TOTP, time.Minute+1)}, NeedSecond},
+		{"multi, newest second factor decides", Requirement{Level: Multi, MaxAge: time.Minute},
+			[]Proof{proof(Password, time.Hour), proof(TOTP, time.Hour), proof(BackupCode, 0)}, Nothing},
+		{"single, password old, code fresh", Requirement{Level: Single, MaxAge: time.Minute},
+			[]Proof{proof(Password, time.Hour), proof(TOTP, 0)}, NeedPassword},
+		{"phishing-resistant, key old, code fresh", Requirement{Level: PhishingResistant, MaxAge: time.Minute},
+			[]Proof{proof(Password, 0), proof(FIDO, time.Hour), proof(TOTP, 0)}, NeedFIDO},
+		{"phishing-resistant, a fresh key in place of a lost one", Requirement{Level: PhishingResistant, MaxAge: time.Minute},
+			[]Proof{verified(proof(FIDO, time.Hour)), held(proof(FIDO, 0))}, NeedFIDO},
+	} {
+		if got := test.ask.Missing(test.proofs, noon, nil); got != test.want {
+			t.Errorf("%s: %v is missing, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// TestMissingEnds shows that giving what is asked for ends: no requirement
+// asks for ever, and what satisfies it reaches its level.
+func TestMissingEnds(t *testing.T) {
+	answer := map[Need]Proof{
+		NeedPassword: proof(Password, 0), NeedSecond: proof(TOTP, 0), NeedFIDO: verified(proof(FIDO, 0)),
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		ask := Requirement{
+			Level:  rapid.SampledFrom([]Level{Single, Multi, PhishingResistant}).Draw(t, "level"),
+			MaxAge: time.Duration(rapid.IntRange(0, 100).Draw(t, "max age")) * time.Second,
+		}
+		var proofs []Proof
+		for _, f := range rapid.SliceOf(rapid.SampledFrom([]Factor{Password, TOTP, FIDO, BackupCode, Certificate})).Draw(t, "shown") {
+			proofs = append(proofs, proof(f, time.Duration(rapid.IntRange(0, 200).Draw(t, "age"))*time.Second))
+		}
+		for range 4 {
+			need := ask.Missing(proofs, noon, nil)
+			if need == Nothing {
+				if got := Of(proofs, nil); got < ask.Level {
+					t.Fatalf("%v satisfies %v", got, ask)
+				}
+				return
+			}
+			proofs = Add(proofs, answer[need])
+		}
+		t.Fatalf("%+v still asks after %v", ask, proofs)
+	})
+}
+
+func TestAddKeepsTheNewestOfEachFactorAndChangesNothing(t *testing.T) {
+	before := []Proof{proof(Password, time.Hour), proof(TOTP, time.Hour)}
+	kept := slices.Clone(before)
+	after := Add(before, proof(TOTP, 0))
+	if !slices.Equal(before, kept) {
+		t.Errorf("the given proofs changed: %v", before)
+	}
+	if want := []Proof{proof(Password, time.Hour), proof(TOTP, 0)}; !slices.Equal(after, want) {
+		t.Errorf("%v, want %v", after, want)
+	}
+}
+
+func TestParseLevel(t *testing.T) {
+	for _, level := range []Level{Device, Single, Multi, PhishingResistant} {
+		if got, err := ParseLevel(level.String()); err != nil || got != level {
+			t.Errorf("%s: %v, %v", level, got, err)
+		}
+	}
+	for _, written := range []string{"", "none", "Multi", "mfa", "2"} {
+		if got, err := ParseLevel(written); err == nil || !strings.Contains(err.Error(), "multi") {
+			t.Errorf("%q: %v, %v", written, got, err)
+		}
+	}
+	if got := Level(9).String(); got != "level(9)" {
+		t.Errorf("an unknown level is %q", got)
+	}
+}
