@@ -1,0 +1,93 @@
+package conformance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+var attemptTests = []test{
+	{"start at zero", attemptsZero},
+	{"are put and replaced", attemptsPut},
+	{"none is lost or counted twice", attemptsRace},
+	{"are forgotten by literal prefix", attemptsDeleted},
+}
+
+func attemptsZero(t *testing.T, f fixture) {
+	a := get(f.GetAttempts(f.ctx, "password", "u1"))(t)
+	wantEqual(t, "failures", a.Failures, 0)
+	wantEqual(t, "first", a.First, time.Time{})
+	wantEqual(t, "last", a.Last, time.Time{})
+}
+
+func attemptsPut(t *testing.T, f fixture) {
+	a := store.Attempts{Scope: "password", Key: awkward, Failures: 3, First: noon, Last: noon.Add(time.Minute)}
+	must(t, f.PutAttempts(f.ctx, a))
+	wantEqual(t, "put", get(f.GetAttempts(f.ctx, a.Scope, a.Key))(t), a)
+	a.Failures, a.First, a.Last = 1, noon.Add(time.Hour), noon.Add(time.Hour)
+	must(t, f.PutAttempts(f.ctx, a))
+	wantEqual(t, "replaced", get(f.GetAttempts(f.ctx, a.Scope, a.Key))(t), a)
+	wantEqual(t, "of another scope", get(f.GetAttempts(f.ctx, "totp", a.Key))(t).Failures, 0)
+}
+
+func attemptsRace(t *testing.T, f fixture) {
+	const all = 1000
+	for _, err := range race(all, func(int) error {
+		return f.Atomically(f.ctx, func(tx store.Tx) error {
+			a, err := tx.GetAttempts(f.ctx, "totp", "u1")
+			if err != nil {
+				return err
+			}
+			a.Scope, a.Key = "totp", "u1"
+			a.Failures++
+			return tx.PutAttempts(f.ctx, a)
+		})
+	}) {
+		must(t, err)
+	}
+	wantEqual(t, "failures", get(f.GetAttempts(f.ctx, "totp", "u1"))(t).Failures, all)
+}
+
+func attemptsDeleted(t *testing.T, f fixture) {
+	keys := []string{
+		"u1", "u1/a", "u1/b", "U1/a", "u1%", "u1%/a", "u1_", "u1_/a", "u1x/a", "u2", "u\\1", "u*", "ü", "üx", "\U0010ffff", "\U0010ffffx",
+	}
+	tests := []struct {
+		prefix string
+		gone   []string
+	}{
+		{"u1/", []string{"u1/a", "u1/b"}},
+		{"u1%", []string{"u1%", "u1%/a"}},
+		{"u1_", []string{"u1_", "u1_/a"}},
+		{"u\\", []string{"u\\1"}},
+		{"u*", []string{"u*"}},
+		{"ü", []string{"ü", "üx"}},
+		{"\U0010ffff", []string{"\U0010ffff", "\U0010ffffx"}},
+		{"nothing", nil},
+		{"u1", []string{"u1", "u1/a", "u1/b", "u1%", "u1%/a", "u1_", "u1_/a", "u1x/a"}},
+		{"", keys},
+	}
+	for _, test := range tests {
+		t.Run(test.prefix, func(t *testing.T) {
+			for _, key := range keys {
+				for _, scope := range []string{"totp", "tot%", "password"} {
+					must(t, f.PutAttempts(f.ctx, store.Attempts{Scope: scope, Key: key, Failures: 1}))
+				}
+			}
+			must(t, f.DeleteAttempts(f.ctx, "totp", test.prefix))
+			want := make(map[string]int)
+			for _, key := range keys {
+				want[key] = 1
+			}
+			for _, key := range test.gone {
+				want[key] = 0
+			}
+			for key, failures := range want {
+				wantEqual(t, key, get(f.GetAttempts(f.ctx, "totp", key))(t).Failures, failures)
+				wantEqual(t, key+" of another scope", get(f.GetAttempts(f.ctx, "password", key))(t).Failures, 1)
+				wantEqual(t, key+" of a scope alike", get(f.GetAttempts(f.ctx, "tot%", key))(t).Failures, 1)
+			}
+		})
+	}
+}

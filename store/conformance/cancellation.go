@@ -1,0 +1,142 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+var cancellationTests = []test{
+	{"every operation heeds its context", cancelledOperations},
+	{"a transaction ends with its context", cancelledTransaction},
+	{"nothing is half done", cancelledMidway},
+}
+
+// operations is every operation of the contract, each valid by itself once
+// there is a user u1 with c1 and s1 and a record k.
+func (f fixture) operations() map[string]func(context.Context) error {
+	second := func(_ any, err error) error { return err }
+	return map[string]func(context.Context) error{
+		"CreateUser":  func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u9", Name: "u9"}) },
+		"UserByID":    func(ctx context.Context) error { return second(f.UserByID(ctx, "u1")) },
+		"UserByName":  func(ctx context.Context) error { return second(f.UserByName(ctx, "name of u1")) },
+		"UserByEmail": func(ctx context.Context) error { return second(f.UserByEmail(ctx, "u1@example.com")) },
+		"UpdateUser":  func(ctx context.Context) error { return f.UpdateUser(ctx, store.User{ID: "u1", Version: 1}) },
+		"ListUsers":   func(ctx context.Context) error { return second(f.ListUsers(ctx)) },
+		"CountUsers":  func(ctx context.Context) error { return second(f.CountUsers(ctx)) },
+		"CreateCredential": func(ctx context.Context) error {
+			return f.CreateCredential(ctx, store.Credential{ID: "c9", UserID: "u1"})
+		},
+		"CredentialByID": func(ctx context.Context) error { return second(f.CredentialByID(ctx, "c1")) },
+		"CredentialsOf":  func(ctx context.Context) error { return second(f.CredentialsOf(ctx, "u1")) },
+		"UpdateCredential": func(ctx context.Context) error {
+			return f.UpdateCredential(ctx, store.Credential{ID: "c1", Version: 1})
+		},
+		"DeleteCredential": func(ctx context.Context) error { return f.DeleteCredential(ctx, "c1", 1) },
+		"CreateSignOn":     func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9", UserID: "u1"}) },
+		"SignOnByID":       func(ctx context.Context) error { return second(f.SignOnByID(ctx, "s1")) },
+		"UpdateSignOn":     func(ctx context.Context) error { return f.UpdateSignOn(ctx, store.SignOn{ID: "s1", Version: 1}) },
+		"TouchSignOn":      func(ctx context.Context) error { return f.TouchSignOn(ctx, "s1", noon.AddDate(1, 0, 0)) },
+		"EndSignOn":        func(ctx context.Context) error { return f.EndSignOn(ctx, "s1", noon, "x") },
+		"EndSignOnsOf":     func(ctx context.Context) error { return second(f.EndSignOnsOf(ctx, "u1", noon, "x")) },
+		"ListSignOns":      func(ctx context.Context) error { return second(f.ListSignOns(ctx, "", noon)) },
+		"PutRecord":        func(ctx context.Context) error { return f.PutRecord(ctx, store.Record{Namespace: "n", Key: "k9"}) },
+		"GetRecord":        func(ctx context.Context) error { return second(f.GetRecord(ctx, "n", "k", noon)) },
+		"UpdateRecord": func(ctx context.Context) error {
+			return f.UpdateRecord(ctx, store.Record{Namespace: "n", Key: "k", Version: 1}, noon)
+		},
+		"TakeRecord":      func(ctx context.Context) error { return second(f.TakeRecord(ctx, "n", "k", noon)) },
+		"DeleteRecordsOf": func(ctx context.Context) error { return f.DeleteRecordsOf(ctx, "n", "u1") },
+		"GetAttempts":     func(ctx context.Context) error { return second(f.GetAttempts(ctx, "s", "k")) },
+		"PutAttempts": func(ctx context.Context) error {
+			return f.PutAttempts(ctx, store.Attempts{Scope: "s", Key: "k", Failures: 9})
+		},
+		"DeleteAttempts":   func(ctx context.Context) error { return f.DeleteAttempts(ctx, "s", "") },
+		"CreateBrowser":    func(ctx context.Context) error { return f.CreateBrowser(ctx, browser("b9", "u1", "h9")) },
+		"BrowserByToken":   func(ctx context.Context) error { return second(f.BrowserByToken(ctx, "u1", "h")) },
+		"TouchBrowser":     func(ctx context.Context) error { return f.TouchBrowser(ctx, "b1", noon.AddDate(1, 0, 0)) },
+		"DeleteBrowsersOf": func(ctx context.Context) error { return f.DeleteBrowsersOf(ctx, "u1") },
+		"AppendEvent":      func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
+		"ListEvents":       func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
+		"Atomically":       func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
+		"Sweep":            func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
+	}
+}
+
+// state is what the operations above could have changed.
+func (f fixture) state(t *testing.T) []any {
+	t.Helper()
+	return []any{
+		get(f.ListUsers(f.ctx))(t),
+		get(f.CredentialsOf(f.ctx, "u1"))(t),
+		get(f.ListSignOns(f.ctx, "", noon))(t),
+		get(f.GetRecord(f.ctx, "n", "k", noon))(t),
+		get(f.GetAttempts(f.ctx, "s", "k"))(t),
+		get(f.BrowserByToken(f.ctx, "u1", "h"))(t),
+		get(f.ListEvents(f.ctx, store.EventFilter{}))(t),
+	}
+}
+
+// populate adds one row of each kind.
+func (f fixture) populate(t *testing.T) {
+	t.Helper()
+	f.addUser(t, "u1")
+	f.addCredential(t, "u1", "c1")
+	f.addSignOn(t, "u1", "s1")
+	f.addRecord(t, "n", "k", "u1")
+	must(t, f.PutAttempts(f.ctx, store.Attempts{Scope: "s", Key: "k", Failures: 1, First: noon, Last: noon}))
+	must(t, f.CreateBrowser(f.ctx, browser("b1", "u1", "h")))
+	must(t, f.AppendEvent(f.ctx, store.Event{At: noon, Name: "e1"}))
+}
+
+func cancelledOperations(t *testing.T, f fixture) {
+	f.populate(t)
+	before := f.state(t)
+	cancelled, cancel := context.WithCancel(f.ctx)
+	cancel()
+	for name, operation := range f.operations() {
+		t.Run(name, func(t *testing.T) {
+			wantError(t, operation(cancelled), context.Canceled)
+			wantEqual(t, "state", f.state(t), before)
+		})
+	}
+}
+
+func cancelledTransaction(t *testing.T, f fixture) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	err := f.Atomically(ctx, func(tx store.Tx) error {
+		if err := f.writeEverywhere(tx); err != nil {
+			return err
+		}
+		cancel()
+		return nil
+	})
+	wantError(t, err, context.Canceled)
+	wantEqual(t, "written", f.writtenEverywhere(t, f), 0)
+	f.addUser(t, "u1") // the store goes on
+}
+
+// cancelledMidway cancels while the operations run. Whatever moment is hit,
+// what reported success is there, and a transaction is there whole or not.
+func cancelledMidway(t *testing.T, f fixture) {
+	for range 50 {
+		ctx, cancel := context.WithCancel(f.ctx)
+		go cancel()
+		err := f.Atomically(ctx, func(tx store.Tx) error {
+			under := fixture{Store: f.Store, ctx: ctx}
+			return under.writeEverywhere(tx)
+		})
+		written := f.writtenEverywhere(t, f)
+		switch {
+		case err == nil && written != 7, written != 0 && written != 7:
+			t.Fatalf("after %v, %d of 7 were written", err, written)
+		case err != nil && !errors.Is(err, context.Canceled):
+			t.Fatalf("got error %v, want %v", err, context.Canceled)
+		case written == 7:
+			return // the next round would meet these rows
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package conformance
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+var transactionTests = []test{
+	{"commit all", transactionsCommit},
+	{"an error rolls all back", transactionsRollBack},
+	{"a panic rolls all back", transactionsPanic},
+	{"a refused operation leaves the rest to fn", transactionsGoOn},
+	{"see their own writes", transactionsSeeOwn},
+	{"run as if alone", transactionsSerial},
+	{"read one state", transactionsReadOneState},
+	{"the store has an incarnation", incarnation},
+}
+
+var errRefused = errors.New("refused by the test")
+
+// writeEverywhere does one write of each kind.
+func (f fixture) writeEverywhere(tx store.Tx) error {
+	for _, write := range []func() error{
+		func() error { return tx.CreateUser(f.ctx, store.User{ID: "u9", Name: "u9"}) },
+		func() error { return tx.CreateCredential(f.ctx, store.Credential{ID: "c9", UserID: "u9"}) },
+		func() error { return tx.CreateSignOn(f.ctx, store.SignOn{ID: "s9", UserID: "u9"}) },
+		func() error { return tx.PutRecord(f.ctx, store.Record{Namespace: "n", Key: "k9", Expires: noon}) },
+		func() error { return tx.PutAttempts(f.ctx, store.Attempts{Scope: "s", Key: "k9", Failures: 1}) },
+		func() error { return tx.CreateBrowser(f.ctx, browser("b9", "u9", "h9")) },
+		func() error { return tx.AppendEvent(f.ctx, store.Event{Name: "e9"}) },
+	} {
+		if err := write(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writtenEverywhere counts what writeEverywhere left: 7, or 0.
+func (f fixture) writtenEverywhere(t *testing.T, tx store.Tx) int {
+	t.Helper()
+	found := 0
+	count := func(err error) {
+		switch {
+		case err == nil:
+			found++
+		case !errors.Is(err, store.ErrNotFound):
+			t.Errorf("reading back: %v", err)
+		}
+	}
+	_, err := tx.UserByID(f.ctx, "u9")
+	count(err)
+	_, err = tx.CredentialByID(f.ctx, "c9")
+	count(err)
+	_, err = tx.SignOnByID(f.ctx, "s9")
+	count(err)
+	_, err = tx.GetRecord(f.ctx, "n", "k9", noon.AddDate(-1, 0, 0))
+	count(err)
+	_, err = tx.BrowserByToken(f.ctx, "u9", "h9")
+	count(err)
+	found += get(tx.GetAttempts(f.ctx, "s", "k9"))(t).Failures
+	return found + len(get(tx.ListEvents(f.ctx, store.EventFilter{Name: "e9"}))(t))
+}
+
+func transactionsCommit(t *testing.T, f fixture) {
+	must(t, f.Atomically(f.ctx, f.writeEverywhere))
+	wantEqual(t, "written", f.writtenEverywhere(t, f), 7)
+}
+
+func transactionsRollBack(t *testing.T, f fixture) {
+	kept := f.addUser(t, "u1")
+	f.addSignOn(t, "u1", "s1")
+	f.addRecord(t, "ticket", "k", "u1")
+	err := f.Atomically(f.ctx, func(tx store.Tx) error {
+		if err := f.writeEverywhere(tx); err != nil {
+			return err
+		}
+		if _, err := tx.TakeRecord(f.ctx, "ticket", "k", noon); err != nil {
+			return err
+		}
+		if _, err := tx.EndSignOnsOf(f.ctx, "u1", noon, "x"); err != nil {
+			return err
+		}
+		if err := tx.UpdateUser(f.ctx, store.User{ID: "u1", Name: "changed", Version: 1}); err != nil {
+			return err
+		}
+		return errRefused
+	})
+	if err != errRefused { // as it is, not wrapped
+		t.Fatalf("got error %v, want %v itself", err, errRefused)
+	}
+	wantEqual(t, "written", f.writtenEverywhere(t, f), 0)
+	wantEqual(t, "user", get(f.UserByID(f.ctx, "u1"))(t), kept)
+	wantEqual(t, "live sign-ons", len(get(f.ListSignOns(f.ctx, "u1", noon))(t)), 1)
+	get(f.TakeRecord(f.ctx, "ticket", "k", noon))(t)
+}
+
+func transactionsPanic(t *testing.T, f fixture) {
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = f.Atomically(f.ctx, func(tx store.Tx) error {
+			must(t, f.writeEverywhere(tx))
+			panic("by the test")
+		})
+	}()
+	wantEqual(t, "written", f.writtenEverywhere(t, f), 0)
+	f.addUser(t, "u1") // nothing is left locked
+}
+
+func transactionsGoOn(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	must(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+		err := tx.UpdateUser(f.ctx, store.User{ID: "u1", Name: "x", Version: 7})
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		if _, err := tx.TakeRecord(f.ctx, "n", "absent", noon); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return tx.AppendEvent(f.ctx, store.Event{Name: "refused"})
+	}))
+	wantEqual(t, "events", len(get(f.ListEvents(f.ctx, store.EventFilter{}))(t)), 1)
+}
+
+func transactionsSeeOwn(t *testing.T, f fixture) {
+	must(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+		if err := f.writeEverywhere(tx); err != nil {
+			return err
+		}
+		wantEqual(t, "seen within", f.writtenEverywhere(t, tx), 7)
+		return nil
+	}))
+	var seen int
+	var other sync.WaitGroup
+	other.Go(func() { seen = f.writtenEverywhere(t, f) })
+	other.Wait()
+	wantEqual(t, "seen by another", seen, 7)
+}
+
+// transactionsSerial lets each transaction write only if it saw nothing: rows
+// that it could not have locked, because they weren't there.
+func transactionsSerial(t *testing.T, f fixture) {
+	wantOneWinner(t, race(50, func(i int) error {
+		return f.Atomically(f.ctx, func(tx store.Tx) error {
+			count, err := tx.CountUsers(f.ctx)
+			if err != nil {
+				return err
+			}
+			if count > 0 {
+				return errRefused
+			}
+			return tx.CreateUser(f.ctx, store.User{ID: numbered("u", i), Name: numbered("u", i)})
+		})
+	}), errRefused)
+	wantEqual(t, "users", get(f.CountUsers(f.ctx))(t), 1)
+}
+
+// transactionsReadOneState changes two counters together, while readers look
+// at one after the other.
+func transactionsReadOneState(t *testing.T, f fixture) {
+	failures := race(40, func(i int) error {
+		return f.Atomically(f.ctx, func(tx store.Tx) error {
+			left, err := tx.GetAttempts(f.ctx, "s", "left")
+			if err != nil {
+				return err
+			}
+			right, err := tx.GetAttempts(f.ctx, "s", "right")
+			if err != nil {
+				return err
+			}
+			if left.Failures != right.Failures {
+				return errRefused
+			}
+			if i%2 == 0 {
+				return nil
+			}
+			left = store.Attempts{Scope: "s", Key: "left", Failures: left.Failures + 1}
+			if err := tx.PutAttempts(f.ctx, left); err != nil {
+				return err
+			}
+			left.Key = "right"
+			return tx.PutAttempts(f.ctx, left)
+		})
+	})
+	for _, err := range failures {
+		must(t, err)
+	}
+}
+
+func incarnation(t *testing.T, f fixture) {
+	id := f.Incarnation()
+	if len(id) < 16 {
+		t.Fatalf("incarnation %q is too short to be unique", id)
+	}
+	f.addUser(t, "u1")
+	wantEqual(t, "incarnation", f.Incarnation(), id)
+}

@@ -1,0 +1,146 @@
+package conformance
+
+import (
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+var userTests = []test{
+	{"come back as created", usersComeBack},
+	{"are not found", usersNotFound},
+	{"names and addresses are unique", usersUnique},
+	{"empty addresses are not an address", usersWithoutAddress},
+	{"update is a compare-and-set", usersUpdate},
+	{"update meets uniqueness", usersUpdateUnique},
+	{"one of many updates wins", usersUpdateRace},
+	{"are listed by name", usersListed},
+	{"are counted by state", usersCounted},
+}
+
+func usersComeBack(t *testing.T, f fixture) {
+	tests := map[string]store.User{
+		"full": {
+			ID: "u1", Name: "zoë", DisplayName: awkward, Email: "zoë@example.com",
+			Groups: []string{"admins", awkward}, Status: store.UserInvited, Created: noon,
+		},
+		"bare": {ID: "u2", Name: "bob", Status: store.UserActive},
+	}
+	for name, u := range tests {
+		t.Run(name, func(t *testing.T) {
+			must(t, f.CreateUser(f.ctx, u))
+			u.Version = 1
+			wantEqual(t, "by id", get(f.UserByID(f.ctx, u.ID))(t), u)
+			wantEqual(t, "by name", get(f.UserByName(f.ctx, u.Name))(t), u)
+			if u.Email != "" {
+				wantEqual(t, "by address", get(f.UserByEmail(f.ctx, u.Email))(t), u)
+			}
+		})
+	}
+}
+
+func usersNotFound(t *testing.T, f fixture) {
+	u := store.User{ID: "u1", Name: "alice", Email: "alice@example.com", Status: store.UserActive, Created: noon}
+	must(t, f.CreateUser(f.ctx, u))
+	for _, near := range []string{"", "ALICE", "alic", "alice ", "alic_", "%", "alice%"} {
+		_, err := f.UserByName(f.ctx, near)
+		wantError(t, err, store.ErrNotFound)
+	}
+	for _, near := range []string{"", "Alice@example.com", "alice@", "%@example.com"} {
+		_, err := f.UserByEmail(f.ctx, near)
+		wantError(t, err, store.ErrNotFound)
+	}
+	for _, near := range []string{"", "U1", "u", "u_"} {
+		_, err := f.UserByID(f.ctx, near)
+		wantError(t, err, store.ErrNotFound)
+	}
+	wantError(t, f.UpdateUser(f.ctx, store.User{ID: "u2", Name: "bob", Version: 1}), store.ErrNotFound)
+}
+
+func usersUnique(t *testing.T, f fixture) {
+	first := store.User{ID: "u1", Name: "alice", Email: "alice@example.com", Status: store.UserActive}
+	must(t, f.CreateUser(f.ctx, first))
+	tests := map[string]store.User{
+		"id":      {ID: "u1", Name: "bob", Email: "bob@example.com"},
+		"name":    {ID: "u2", Name: "alice", Email: "bob@example.com"},
+		"address": {ID: "u2", Name: "bob", Email: "alice@example.com"},
+	}
+	for name, second := range tests {
+		t.Run(name, func(t *testing.T) {
+			wantError(t, f.CreateUser(f.ctx, second), store.ErrConflict)
+			wantEqual(t, "users", get(f.CountUsers(f.ctx))(t), 1)
+		})
+	}
+}
+
+func usersWithoutAddress(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	f.addUser(t, "u2") // a second one without an address is no conflict
+	_, err := f.UserByEmail(f.ctx, "")
+	wantError(t, err, store.ErrNotFound)
+}
+
+func usersUpdate(t *testing.T, f fixture) {
+	u := f.addUser(t, "u1")
+	changed := store.User{
+		ID: "u1", Name: "alice", DisplayName: awkward, Email: "alice@example.com",
+		Groups: []string{"engineers"}, Status: store.UserDisabled, Created: noon.AddDate(1, 0, 0), Version: 1,
+	}
+	must(t, f.UpdateUser(f.ctx, changed))
+	wantError(t, f.UpdateUser(f.ctx, u), store.ErrConflict)
+	changed.Created, changed.Version = noon, 2
+	wantEqual(t, "after the update", get(f.UserByID(f.ctx, "u1"))(t), changed)
+	changed.Groups, changed.Email = nil, ""
+	must(t, f.UpdateUser(f.ctx, changed))
+	changed.Version = 3
+	wantEqual(t, "emptied", get(f.UserByID(f.ctx, "u1"))(t), changed)
+}
+
+func usersUpdateUnique(t *testing.T, f fixture) {
+	must(t, f.CreateUser(f.ctx, store.User{ID: "u1", Name: "alice", Email: "alice@example.com"}))
+	must(t, f.CreateUser(f.ctx, store.User{ID: "u2", Name: "bob", Email: "bob@example.com"}))
+	wantError(t, f.UpdateUser(f.ctx, store.User{ID: "u2", Name: "alice", Version: 1}), store.ErrConflict)
+	wantError(t, f.UpdateUser(f.ctx, store.User{ID: "u2", Name: "bob", Email: "alice@example.com", Version: 1}),
+		store.ErrConflict)
+	must(t, f.UpdateUser(f.ctx, store.User{ID: "u2", Name: "bob", Email: "bob@example.com", Version: 1}))
+}
+
+func usersUpdateRace(t *testing.T, f fixture) {
+	u := f.addUser(t, "u1")
+	wantOneWinner(t, race(50, func(int) error { return f.UpdateUser(f.ctx, u) }), store.ErrConflict)
+	wantEqual(t, "version", get(f.UserByID(f.ctx, "u1"))(t).Version, int64(2))
+}
+
+func usersListed(t *testing.T, f fixture) {
+	wantEqual(t, "at first", len(get(f.ListUsers(f.ctx))(t)), 0)
+	for _, name := range []string{"zoë", "alice", "Bob", "émile", "a b", "alice-2"} {
+		must(t, f.CreateUser(f.ctx, store.User{ID: "id of " + name, Name: name, Groups: []string{name}}))
+	}
+	var names []string
+	for _, u := range get(f.ListUsers(f.ctx))(t) {
+		names = append(names, u.Name)
+		wantEqual(t, "groups", u.Groups, []string{u.Name})
+	}
+	wantEqual(t, "names", names, []string{"Bob", "a b", "alice", "alice-2", "zoë", "émile"})
+}
+
+func usersCounted(t *testing.T, f fixture) {
+	for i, status := range []store.UserStatus{
+		store.UserActive, store.UserActive, store.UserActive, store.UserInvited, store.UserInvited, store.UserDisabled,
+	} {
+		must(t, f.CreateUser(f.ctx, store.User{ID: numbered("u", i), Name: numbered("u", i), Status: status}))
+	}
+	tests := []struct {
+		states []store.UserStatus
+		want   int
+	}{
+		{nil, 6},
+		{[]store.UserStatus{store.UserActive}, 3},
+		{[]store.UserStatus{store.UserActive, store.UserDisabled}, 4},
+		{[]store.UserStatus{store.UserInvited, store.UserInvited}, 2},
+		{[]store.UserStatus{"unheard-of"}, 0},
+	}
+	for _, test := range tests {
+		wantEqual(t, "count", get(f.CountUsers(f.ctx, test.states...))(t), test.want)
+	}
+}

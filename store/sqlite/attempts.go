@@ -1,0 +1,67 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+func scanAttempts(row scanner) (store.Attempts, error) {
+	var a store.Attempts
+	var first, last int64
+	err := row.Scan(&a.Scope, &a.Key, &a.Failures, &first, &last)
+	a.First, a.Last = fromMicros(first), fromMicros(last)
+	return a, err
+}
+
+// GetAttempts implements store.AttemptCounts.
+func (o operations) GetAttempts(ctx context.Context, scope, key string) (store.Attempts, error) {
+	row := o.rows.QueryRowContext(ctx,
+		`SELECT scope, key, failures, first, last FROM attempts WHERE scope = ? AND key = ?`, scope, key)
+	counted, err := one(ctx, "reading a count of attempts", row, scanAttempts)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Attempts{Scope: scope, Key: key}, nil
+	}
+	return counted, err
+}
+
+// PutAttempts implements store.AttemptCounts.
+func (o operations) PutAttempts(ctx context.Context, a store.Attempts) error {
+	_, err := o.change(ctx, "writing a count of attempts", statement{
+		`INSERT INTO attempts (scope, key, failures, first, last) VALUES (?, ?, ?, ?, ?)
+		 ON CONFLICT (scope, key) DO UPDATE
+		 SET failures = excluded.failures, first = excluded.first, last = excluded.last`,
+		[]any{a.Scope, a.Key, a.Failures, micros(a.First), micros(a.Last)},
+	})
+	return err
+}
+
+// DeleteAttempts implements store.AttemptCounts.
+func (o operations) DeleteAttempts(ctx context.Context, scope, keyPrefix string) error {
+	// Texts compare byte by byte here, so keys with a prefix lie between it
+	// and its successor; no pattern is involved whose signs a key could hold.
+	statement := statement{
+		`DELETE FROM attempts WHERE scope = ? AND key >= ?`,
+		[]any{scope, keyPrefix},
+	}
+	if end, bounded := successor(keyPrefix); bounded {
+		statement.sql += ` AND key < ?`
+		statement.args = append(statement.args, end)
+	}
+	_, err := o.change(ctx, "deleting counts of attempts", statement)
+	return err
+}
+
+// successor returns the least text above all texts with the prefix; there is
+// none above all texts.
+func successor(prefix string) (string, bool) {
+	end := []byte(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] < 0xff {
+			end[i]++
+			return string(end[:i+1]), true
+		}
+	}
+	return "", false
+}

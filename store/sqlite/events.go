@@ -1,0 +1,55 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const defaultEvents = 100
+
+func scanEvent(row scanner) (store.Event, error) {
+	var e store.Event
+	var at int64
+	var fields []byte
+	if err := row.Scan(&e.ID, &at, &e.Name, &e.UserID, &fields); err != nil {
+		return e, err
+	}
+	e.At = fromMicros(at)
+	var err error
+	e.Fields, err = decode[map[string]string](fields)
+	return e, err
+}
+
+// AppendEvent implements store.Events.
+func (o operations) AppendEvent(ctx context.Context, e store.Event) error {
+	const doing = "appending an event"
+	fields, err := encode(e.Fields, len(e.Fields))
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	_, err = o.change(ctx, doing, statement{
+		`INSERT INTO events (at, name, user_id, fields) VALUES (?, ?, ?, ?)`,
+		[]any{micros(e.At), e.Name, e.UserID, fields},
+	})
+	return err
+}
+
+// ListEvents implements store.Events.
+func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error) {
+	query := statement{sql: `SELECT id, at, name, user_id, fields FROM events WHERE true`}
+	narrow := func(condition, value string) {
+		if value != "" {
+			query.sql += condition
+			query.args = append(query.args, value)
+		}
+	}
+	narrow(` AND user_id = ?`, f.UserID)
+	narrow(` AND name = ?`, f.Name)
+	if f.Limit <= 0 {
+		f.Limit = defaultEvents
+	}
+	query.sql += ` ORDER BY id DESC LIMIT ?`
+	query.args = append(query.args, f.Limit)
+	return list(ctx, "listing events", o.rows, query, scanEvent)
+}

@@ -1,0 +1,149 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// operations implements store.Tx, inside one transaction or with one
+// transaction for each write.
+type operations struct {
+	rows  querier // where to read
+	write func(ctx context.Context, fn func(querier) error) error
+}
+
+var _ store.Tx = operations{}
+
+// within runs writes inside the transaction that rows already is.
+func within(rows querier) func(context.Context, func(querier) error) error {
+	return func(_ context.Context, fn func(querier) error) error { return fn(rows) }
+}
+
+// statement is SQL with its arguments.
+type statement struct {
+	sql  string
+	args []any
+}
+
+// change runs one statement and returns how many rows it touched.
+func (o operations) change(ctx context.Context, doing string, s statement) (int64, error) {
+	var touched int64
+	err := o.write(ctx, func(rows querier) error {
+		result, err := rows.ExecContext(ctx, s.sql, s.args...)
+		if err != nil {
+			return failed(ctx, doing, err)
+		}
+		touched, err = result.RowsAffected()
+		return failed(ctx, doing, err)
+	})
+	return touched, err
+}
+
+// compareAndSet runs a statement that touches its row only if the row is as
+// expected. If it touches none, exists decides between store.ErrConflict and
+// store.ErrNotFound, in the same transaction.
+func (o operations) compareAndSet(ctx context.Context, doing string, set, exists statement) error {
+	return o.write(ctx, func(rows querier) error {
+		result, err := rows.ExecContext(ctx, set.sql, set.args...)
+		if err != nil {
+			return failed(ctx, doing, err)
+		}
+		touched, err := result.RowsAffected()
+		if err != nil || touched > 0 {
+			return failed(ctx, doing, err)
+		}
+		var one int
+		if err := rows.QueryRowContext(ctx, exists.sql, exists.args...).Scan(&one); err != nil {
+			return failed(ctx, doing, err)
+		}
+		return fmt.Errorf("%s: %w", doing, store.ErrConflict)
+	})
+}
+
+// scanner is one row of a result.
+type scanner interface {
+	Scan(dest ...any) error
+}
+
+// one reads a single row; none is store.ErrNotFound.
+func one[T any](ctx context.Context, doing string, row *sql.Row, scan func(scanner) (T, error)) (T, error) {
+	value, err := scan(row)
+	if err != nil {
+		var none T
+		return none, failed(ctx, doing, err)
+	}
+	return value, nil
+}
+
+// list reads all rows of a query.
+func list[T any](ctx context.Context, doing string, rows querier, query statement, scan func(scanner) (T, error)) ([]T, error) {
+	found, err := collect(ctx, rows, query, scan)
+	return found, failed(ctx, doing, err)
+}
+
+func collect[T any](ctx context.Context, rows querier, query statement, scan func(scanner) (T, error)) ([]T, error) {
+	result, err := rows.QueryContext(ctx, query.sql, query.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer result.Close()
+	var found []T
+	for result.Next() {
+		value, err := scan(result)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, value)
+	}
+	if err := result.Err(); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// micros is how times are kept: microseconds since 1970, finer ones cut off,
+// the zero time as 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(m int64) time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(m).UTC()
+}
+
+// notNull keeps nil out of columns that may not be NULL.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// encode returns a list or map as JSON; an empty one as the empty text.
+func encode[T any](value T, size int) (string, error) {
+	if size == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(value)
+	return string(text), err
+}
+
+// decode reads what encode wrote.
+func decode[T any](text []byte) (value T, err error) {
+	if len(text) == 0 {
+		return value, nil
+	}
+	err = json.Unmarshal(text, &value)
+	return value, err
+}

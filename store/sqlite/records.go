@@ -1,0 +1,73 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const recordColumns = `namespace, key, owner, value, expires, version`
+
+func scanRecord(row scanner) (store.Record, error) {
+	var r store.Record
+	var expires int64
+	err := row.Scan(&r.Namespace, &r.Key, &r.Owner, &r.Value, &expires, &r.Version)
+	r.Expires = fromMicros(expires)
+	return r, err
+}
+
+// PutRecord implements store.Records.
+func (o operations) PutRecord(ctx context.Context, r store.Record) error {
+	_, err := o.change(ctx, "putting a record", statement{
+		`INSERT INTO records (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, 1)`,
+		[]any{r.Namespace, r.Key, r.Owner, notNull(r.Value), micros(r.Expires)},
+	})
+	return err
+}
+
+// GetRecord implements store.Records.
+func (o operations) GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error) {
+	row := o.rows.QueryRowContext(ctx,
+		`SELECT `+recordColumns+` FROM records WHERE namespace = ? AND key = ? AND expires > ?`,
+		namespace, key, micros(now))
+	return one(ctx, "reading a record", row, scanRecord)
+}
+
+// UpdateRecord implements store.Records.
+func (o operations) UpdateRecord(ctx context.Context, r store.Record, now time.Time) error {
+	return o.compareAndSet(ctx, "updating a record", statement{
+		`UPDATE records SET value = ?, expires = ?, version = version + 1
+		 WHERE namespace = ? AND key = ? AND version = ? AND expires > ?`,
+		[]any{notNull(r.Value), micros(r.Expires), r.Namespace, r.Key, r.Version, micros(now)},
+	}, statement{
+		`SELECT 1 FROM records WHERE namespace = ? AND key = ? AND expires > ?`,
+		[]any{r.Namespace, r.Key, micros(now)},
+	})
+}
+
+// TakeRecord implements store.Records.
+func (o operations) TakeRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error) {
+	var taken store.Record
+	err := o.write(ctx, func(rows querier) (err error) {
+		row := rows.QueryRowContext(ctx,
+			`DELETE FROM records WHERE namespace = ? AND key = ? AND expires > ? RETURNING `+recordColumns,
+			namespace, key, micros(now))
+		taken, err = one(ctx, "taking a record", row, scanRecord)
+		return err
+	})
+	if err != nil {
+		// A record whose deletion was not committed is not taken.
+		return store.Record{}, err
+	}
+	return taken, nil
+}
+
+// DeleteRecordsOf implements store.Records.
+func (o operations) DeleteRecordsOf(ctx context.Context, namespace, owner string) error {
+	_, err := o.change(ctx, "deleting a user's records", statement{
+		`DELETE FROM records WHERE owner = ? AND owner <> '' AND namespace = ?`,
+		[]any{owner, namespace},
+	})
+	return err
+}

@@ -1,0 +1,96 @@
+package sqlite
+
+import (
+	"context"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const (
+	userColumns      = `id, name, display_name, email, groups, status, created, version`
+	selectUserByName = `SELECT ` + userColumns + ` FROM users WHERE name = ?`
+	// The second condition lets the partial index serve, and nobody be found
+	// by an empty address.
+	selectUserByEmail = `SELECT ` + userColumns + ` FROM users WHERE email = ? AND email <> ''`
+)
+
+var selectUserByID = `SELECT ` + nameless(userColumns) + ` FROM users WHERE id = ?`
+
+func scanUser(row scanner) (store.User, error) {
+	var r struct { // one allocation for all that Scan is pointed at
+		store.User
+		groups  []byte
+		created int64
+	}
+	err := row.Scan(&r.ID, &r.Name, &r.DisplayName, &r.Email, &r.groups, &r.Status, &r.created, &r.Version)
+	if err != nil {
+		return store.User{}, err
+	}
+	r.Created = fromMicros(r.created)
+	r.Groups, err = decode[[]string](r.groups)
+	return r.User, err
+}
+
+// CreateUser implements store.Users.
+func (o operations) CreateUser(ctx context.Context, u store.User) error {
+	const doing = "creating a user"
+	groups, err := encode(u.Groups, len(u.Groups))
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	_, err = o.change(ctx, doing, statement{
+		`INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, 1)`,
+		[]any{u.ID, u.Name, u.DisplayName, u.Email, groups, string(u.Status), micros(u.Created)},
+	})
+	return err
+}
+
+// UserByID implements store.Users.
+func (o operations) UserByID(ctx context.Context, id string) (store.User, error) {
+	return one(ctx, "reading a user", o.rows.QueryRowContext(ctx, selectUserByID, id), scanUser)
+}
+
+// UserByName implements store.Users.
+func (o operations) UserByName(ctx context.Context, name string) (store.User, error) {
+	return one(ctx, "reading a user by name", o.rows.QueryRowContext(ctx, selectUserByName, name), scanUser)
+}
+
+// UserByEmail implements store.Users.
+func (o operations) UserByEmail(ctx context.Context, email string) (store.User, error) {
+	return one(ctx, "reading a user by address", o.rows.QueryRowContext(ctx, selectUserByEmail, email), scanUser)
+}
+
+// UpdateUser implements store.Users.
+func (o operations) UpdateUser(ctx context.Context, u store.User) error {
+	const doing = "updating a user"
+	groups, err := encode(u.Groups, len(u.Groups))
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	return o.compareAndSet(ctx, doing, statement{
+		`UPDATE users SET name = ?, display_name = ?, email = ?, groups = ?, status = ?, version = version + 1
+		 WHERE id = ? AND version = ?`,
+		[]any{u.Name, u.DisplayName, u.Email, groups, string(u.Status), u.ID, u.Version},
+	}, statement{`SELECT 1 FROM users WHERE id = ?`, []any{u.ID}})
+}
+
+// ListUsers implements store.Users.
+func (o operations) ListUsers(ctx context.Context) ([]store.User, error) {
+	query := statement{sql: `SELECT ` + userColumns + ` FROM users ORDER BY name`}
+	return list(ctx, "listing users", o.rows, query, scanUser)
+}
+
+// CountUsers implements store.Users.
+func (o operations) CountUsers(ctx context.Context, states ...store.UserStatus) (int, error) {
+	query := statement{sql: `SELECT count(*) FROM users`}
+	if len(states) > 0 {
+		query.sql += ` WHERE status IN (?` + strings.Repeat(`, ?`, len(states)-1) + `)`
+		for _, state := range states {
+			query.args = append(query.args, string(state))
+		}
+	}
+	var count int
+	err := o.rows.QueryRowContext(ctx, query.sql, query.args...).Scan(&count)
+	return count, failed(ctx, "counting users", err)
+}

@@ -1,0 +1,296 @@
+// Package store is the contract of persistence: the rows that Portcullis
+// keeps, the operations on them, and what every implementation promises.
+//
+// The contract holds no rules of the product: what a row means and when it may
+// change is decided by the packages above. It must not know HTTP, factors or
+// Caddy. Each consumer declares, beside its own code, the few methods it uses;
+// an implementation offers them all and passes package conformance.
+//
+// Times come back in UTC, cut to whole microseconds, and so do durations; the
+// zero time comes back as zero. Empty lists, maps and byte slices come back
+// nil. Texts are compared and sorted byte by byte. They have to be valid UTF-8
+// without NUL: callers clean what strangers send. Bytes can be any.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+)
+
+// The errors on which callers decide. Every other error means that the store
+// could not tell, which is never to be read as "not there".
+var (
+	// ErrNotFound says that no such row exists.
+	ErrNotFound = errors.New("not found in the store")
+	// ErrConflict says that a compare-and-set lost: the row changed since it
+	// was read, or a unique name or address is taken.
+	ErrConflict = errors.New("changed in the store meanwhile")
+)
+
+// UserStatus says whether a person may sign in.
+type UserStatus string
+
+// The states of a user.
+const (
+	// UserInvited was created by an administrator and has not set up yet.
+	UserInvited UserStatus = "invited"
+	// UserActive has set up and may sign in.
+	UserActive UserStatus = "active"
+	// UserDisabled may not do anything until enabled again.
+	UserDisabled UserStatus = "disabled"
+)
+
+// User is a person.
+type User struct {
+	ID          string // opaque, never reused
+	Name        string // canonical sign-in name, unique
+	DisplayName string
+	Email       string // canonical, unique where not empty
+	Groups      []string
+	Status      UserStatus
+	Created     time.Time
+	Version     int64
+}
+
+// CredentialState says whether a credential can be used.
+type CredentialState string
+
+// The states of a credential.
+const (
+	CredentialActive    CredentialState = "active"
+	CredentialSuspended CredentialState = "suspended"
+)
+
+// Credential is one enrolled instance of a factor.
+type Credential struct {
+	ID       string
+	UserID   string
+	Kind     assurance.Factor
+	Name     string // given by its owner
+	Secret   []byte // sealed by the caller; opaque here
+	State    CredentialState
+	Created  time.Time
+	LastUsed time.Time // zero: never
+	Version  int64
+}
+
+// SignOn is what a finished flow yields and all sessions refer to.
+type SignOn struct {
+	ID            string
+	UserID        string
+	Started       time.Time
+	Expires       time.Time     // absolute limit
+	Idle          time.Duration // idle limit
+	LastSeen      time.Time
+	Ended         time.Time // zero: not ended
+	EndReason     string
+	Proofs        []assurance.Proof
+	PortalSession string // hash of the portal session that counts
+	Address       string // of the client, as of the start
+	UserAgent     string // of the client, as of the start
+	Version       int64
+}
+
+// Record is a short-lived value under a namespace: a flow, a ticket, an
+// invitation. Keys of bearer tokens are hashes made by the caller.
+type Record struct {
+	Namespace string
+	Key       string
+	Owner     string // user id, or empty; lets all of a user's be deleted
+	Value     []byte
+	Expires   time.Time
+	Version   int64
+}
+
+// Attempts counts failures in a row under a key of a scope.
+type Attempts struct {
+	Scope    string // which kind of counter
+	Key      string
+	Failures int
+	First    time.Time // the first failure that still counts
+	Last     time.Time // the newest failure
+}
+
+// Browser is a browser that a user signed in with before.
+type Browser struct {
+	ID        string
+	UserID    string
+	TokenHash string
+	Created   time.Time
+	LastSeen  time.Time
+}
+
+// Event is one audit event. Fields holds no secret, ever.
+type Event struct {
+	ID     int64 // assigned by the store, ascending
+	At     time.Time
+	Name   string
+	UserID string
+	Fields map[string]string
+}
+
+// EventFilter narrows a listing of events; zero fields do not narrow.
+type EventFilter struct {
+	UserID string
+	Name   string
+	Limit  int // newest first; 0: 100
+}
+
+// Users are the operations on users. Names and addresses come canonical.
+type Users interface {
+	// CreateUser inserts u with version 1, as all creations do. A taken id,
+	// name or address is ErrConflict.
+	CreateUser(ctx context.Context, u User) error
+	UserByID(ctx context.Context, id string) (User, error)
+	UserByName(ctx context.Context, name string) (User, error)
+	// UserByEmail finds by the whole address; the empty one finds nobody.
+	UserByEmail(ctx context.Context, email string) (User, error)
+	// UpdateUser replaces the row, all but its id and creation time, if its
+	// version is still u.Version and raises the version by one; else it is
+	// ErrConflict, or ErrNotFound. A name or address that another user has is
+	// ErrConflict too.
+	UpdateUser(ctx context.Context, u User) error
+	// ListUsers returns all users by name.
+	ListUsers(ctx context.Context) ([]User, error)
+	// CountUsers counts users in the given states; none given counts all.
+	CountUsers(ctx context.Context, states ...UserStatus) (int, error)
+}
+
+// Credentials are the operations on credentials.
+type Credentials interface {
+	// CreateCredential inserts c. A taken id is ErrConflict, an unknown user
+	// ErrNotFound.
+	CreateCredential(ctx context.Context, c Credential) error
+	CredentialByID(ctx context.Context, id string) (Credential, error)
+	// CredentialsOf returns a user's credentials of all kinds and states,
+	// oldest first.
+	CredentialsOf(ctx context.Context, userID string) ([]Credential, error)
+	// UpdateCredential is a compare-and-set on the version, as UpdateUser.
+	// Id, user, kind and creation time stay.
+	UpdateCredential(ctx context.Context, c Credential) error
+	// DeleteCredential is a compare-and-set on the version.
+	DeleteCredential(ctx context.Context, id string, version int64) error
+}
+
+// SignOns are the operations on sign-ons.
+type SignOns interface {
+	// CreateSignOn inserts s. A taken id is ErrConflict, an unknown user
+	// ErrNotFound.
+	CreateSignOn(ctx context.Context, s SignOn) error
+	// SignOnByID finds ended and expired sign-ons too, until they are swept.
+	SignOnByID(ctx context.Context, id string) (SignOn, error)
+	// UpdateSignOn is a compare-and-set on the version, as UpdateUser. It
+	// leaves id, user, start, LastSeen and the end alone, and an ended
+	// sign-on is ErrConflict.
+	UpdateSignOn(ctx context.Context, s SignOn) error
+	// TouchSignOn raises LastSeen; it never lowers it and does nothing to an
+	// ended or unknown sign-on. The version stays.
+	TouchSignOn(ctx context.Context, id string, seen time.Time) error
+	// EndSignOn ends a sign-on that is not ended yet and raises its version;
+	// of an ended one the first time and reason stay, without an error. An
+	// unknown one is ErrNotFound. The time must not be zero.
+	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
+	// EndSignOnsOf ends all of a user's, as EndSignOn does, and returns the
+	// ids of those that it ended itself, in any order.
+	EndSignOnsOf(ctx context.Context, userID string, at time.Time, reason string) ([]string, error)
+	// ListSignOns returns those not ended whose absolute limit lies after
+	// now, newest first; an empty userID lists everybody's.
+	ListSignOns(ctx context.Context, userID string, now time.Time) ([]SignOn, error)
+}
+
+// Records are the operations on short-lived records. A record whose expiry
+// has come is ErrNotFound at once, swept or not: callers pass the time.
+type Records interface {
+	// PutRecord inserts r with version 1; a taken key is ErrConflict, and an
+	// expired record takes its key until it is swept.
+	PutRecord(ctx context.Context, r Record) error
+	GetRecord(ctx context.Context, namespace, key string, now time.Time) (Record, error)
+	// UpdateRecord is a compare-and-set on the version, as UpdateUser, of
+	// value and expiry only.
+	UpdateRecord(ctx context.Context, r Record, now time.Time) error
+	// TakeRecord reads and deletes: of any number of callers exactly one gets
+	// the record, the others ErrNotFound.
+	TakeRecord(ctx context.Context, namespace, key string, now time.Time) (Record, error)
+	// DeleteRecordsOf deletes a user's records in a namespace. The empty owner
+	// owns none.
+	DeleteRecordsOf(ctx context.Context, namespace, owner string) error
+}
+
+// AttemptCounts are the operations on counters. Inside Atomically a read
+// counter stays as read until the transaction ends.
+type AttemptCounts interface {
+	// GetAttempts returns the zero count for a key that has none.
+	GetAttempts(ctx context.Context, scope, key string) (Attempts, error)
+	// PutAttempts inserts or replaces the count of a key.
+	PutAttempts(ctx context.Context, a Attempts) error
+	// DeleteAttempts forgets keys with the given prefix in a scope; the prefix
+	// is literal, and the empty one forgets the scope.
+	DeleteAttempts(ctx context.Context, scope, keyPrefix string) error
+}
+
+// Browsers are the operations on known browsers.
+type Browsers interface {
+	// CreateBrowser inserts b. A taken id, or a token that the user has an
+	// entry for, is ErrConflict; an unknown user is ErrNotFound.
+	CreateBrowser(ctx context.Context, b Browser) error
+	// BrowserByToken finds the user's entry for a browser's token.
+	BrowserByToken(ctx context.Context, userID, tokenHash string) (Browser, error)
+	// TouchBrowser raises LastSeen; it never lowers it and does nothing to an
+	// unknown browser.
+	TouchBrowser(ctx context.Context, id string, seen time.Time) error
+	DeleteBrowsersOf(ctx context.Context, userID string) error
+}
+
+// Events are the operations on audit events.
+type Events interface {
+	// AppendEvent adds e under an id above all earlier ones; e.ID is ignored.
+	AppendEvent(ctx context.Context, e Event) error
+	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
+}
+
+// Tx is everything that can be done, alone or inside one transaction.
+type Tx interface {
+	Users
+	Credentials
+	SignOns
+	Records
+	AttemptCounts
+	Browsers
+	Events
+}
+
+// SweepLimits bounds what strangers can make grow. Zero fields forget nothing.
+type SweepLimits struct {
+	// KeepAttempts is how many counters of each scope may stay, newest last
+	// failure first; scopes not named are not bounded, and 0 keeps none.
+	KeepAttempts map[string]int
+	// AttemptsBefore forgets counters whose last failure is older.
+	AttemptsBefore time.Time
+	// SignOnsBefore forgets sign-ons ended or expired before it.
+	SignOnsBefore time.Time
+	// BrowsersBefore forgets browsers last seen before it.
+	BrowsersBefore time.Time
+	// EventsBefore forgets events older than it.
+	EventsBefore time.Time
+}
+
+// Store is a database. All methods are safe for concurrent use, end early
+// with the context's error when it ends, and leave nothing half done. What a
+// method acknowledged survives the death of the process and of the machine.
+type Store interface {
+	Tx
+	// Atomically runs fn in one serializable transaction: it sees and leaves
+	// the store as if it ran alone. An error of fn rolls back and is returned
+	// as it is. fn may run more than once and must have no other effects; it
+	// must use tx only, never the Store.
+	Atomically(ctx context.Context, fn func(tx Tx) error) error
+	// Incarnation identifies this store's life; sessions of another are void.
+	Incarnation() string
+	// Sweep deletes records expired before now and what the limits name. It
+	// may do so in several transactions, so an error can leave a part swept.
+	Sweep(ctx context.Context, now time.Time, limits SweepLimits) error
+	Close() error
+}
