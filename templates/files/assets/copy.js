@@ -1,0 +1,55 @@
+// Copies the text of the element that a button's data-copy names (a list: one
+// line an entry; with data-copy-compact: without spaces) and prints the page.
+
+const confirmed = 2000; // milliseconds that the button says so
+
+// What a button says is not read out when it changes; this is.
+const status = document.createElement("p");
+status.className = "visually-hidden";
+status.setAttribute("role", "status");
+document.querySelector("main").append(status);
+
+function textOf(element, compact) {
+	const entries = element.querySelectorAll("li");
+	if (entries.length > 0) {
+		return Array.from(entries, (entry) => entry.textContent.trim()).join("\n") + "\n";
+	}
+	return compact ? element.textContent.replace(/\s/g, "") : element.textContent.trim();
+}
+
+async function copy(text) {
+	try {
+		await navigator.clipboard.writeText(text);
+		return "Copied";
+	} catch {
+		return "Couldn't copy";
+	}
+}
+
+function wireCopy(button) {
+	const label = button.querySelector("[data-copy-label]");
+	const before = label.textContent;
+	let timer;
+
+	button.addEventListener("click", async () => {
+		const source = document.getElementById(button.dataset.copy);
+		label.textContent = await copy(textOf(source, "copyCompact" in button.dataset));
+		status.textContent = label.textContent;
+		clearTimeout(timer);
+		timer = setTimeout(() => {
+			label.textContent = before;
+			status.textContent = "";
+		}, confirmed);
+	});
+	button.hidden = false;
+}
+
+// Browsers offer the clipboard on secure origins only.
+if (navigator.clipboard) {
+	document.querySelectorAll("button[data-copy]").forEach(wireCopy);
+}
+
+for (const button of document.querySelectorAll("button[data-print]")) {
+	button.addEventListener("click", () => window.print());
+	button.hidden = false;
+}

@@ -1,0 +1,28 @@
+// Sends each form once: a second click or Enter while the answer is on its way
+// does nothing. Who comes back with the back button finds the buttons usable.
+
+const sending = new WeakSet();
+
+function setDisabled(form, disabled) {
+	for (const button of form.querySelectorAll("button[type=submit]")) {
+		button.disabled = disabled;
+	}
+}
+
+document.addEventListener("submit", (event) => {
+	const form = event.target;
+	if (sending.has(form)) {
+		event.preventDefault();
+		return;
+	}
+	sending.add(form);
+	// Only after the browser has gathered what it sends.
+	setTimeout(() => setDisabled(form, true));
+});
+
+window.addEventListener("pageshow", () => {
+	for (const form of document.forms) {
+		sending.delete(form);
+		setDisabled(form, false);
+	}
+});

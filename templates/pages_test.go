@@ -1,0 +1,537 @@
+package templates
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+)
+
+// eachPage runs the test on every page, with all fields filled and with none.
+func eachPage(t *testing.T, test func(t *testing.T, page, rendered string)) {
+	t.Helper()
+	set := newSet(t)
+	for kind, views := range map[string]map[string]any{"full": fullViews(), "minimal": minimalViews(t)} {
+		for page, view := range views {
+			t.Run(page+"/"+kind, func(t *testing.T) {
+				test(t, page, render(t, set, page, view))
+			})
+		}
+	}
+}
+
+func TestEachPageIsThere(t *testing.T) {
+	set := newSet(t)
+	for _, page := range []string{
+		"sign_in", "password", "challenge_totp", "challenge_backup_code", "account", "enrol_totp",
+		"enrol_backup_code", "home", "sign_out", "signed_out", "refused", "problem",
+	} {
+		if !set.Has(page) {
+			t.Errorf("there is no page %q", page)
+		}
+		if _, sampled := fullViews()[page]; !sampled {
+			t.Errorf("the tests hold no view of %q", page)
+		}
+	}
+	for page := range set.pages {
+		if _, sampled := fullViews()[page]; !sampled {
+			t.Errorf("the tests hold no view of %q", page)
+		}
+	}
+	if set.Has("layout") || set.Has("") {
+		t.Error("a page that doesn't exist is there")
+	}
+}
+
+func TestEachPageIsWellFormed(t *testing.T) {
+	eachPage(t, func(t *testing.T, page, rendered string) {
+		if size := len(rendered); size >= 60<<10 {
+			t.Errorf("the page has %d bytes, want fewer than 60 KiB", size)
+		}
+		if strings.Contains(rendered, "ZgotmplZ") {
+			t.Error("html/template refused a value of ours")
+		}
+		doc := parse(t, rendered)
+		if headings := doc.all("h1"); len(headings) != 1 || text(headings[0]) == "" {
+			t.Errorf("the page has %d h1, want one with text", len(headings))
+		}
+		if titles := doc.all("title"); len(titles) == 0 || text(titles[0]) == "" {
+			t.Error("the page has no title")
+		}
+		if language, _ := attribute(doc.all("html")[0], "lang"); language != "en" {
+			t.Errorf("the language is %q, want en", language)
+		}
+		metas := make(map[string]string)
+		for _, meta := range doc.all("meta") {
+			name, _ := attribute(meta, "name")
+			metas[name], _ = attribute(meta, "content")
+		}
+		if metas["robots"] != "noindex" || metas["color-scheme"] != "light dark" || !strings.Contains(metas["viewport"], "width=device-width") {
+			t.Errorf("the metas are %v", metas)
+		}
+	})
+}
+
+func TestNothingIsInline(t *testing.T) {
+	eachPage(t, func(t *testing.T, page, rendered string) {
+		doc := parse(t, rendered)
+		if len(doc.all("style"))+len(doc.all("base"))+len(doc.all("iframe")) > 0 {
+			t.Error("the page has an element that its policy forbids")
+		}
+		for _, script := range doc.all("script") {
+			source, _ := attribute(script, "src")
+			kind, _ := attribute(script, "type")
+			if source == "" || script.FirstChild != nil || kind != "module" {
+				t.Errorf("a script isn't a module in a file of its own: %v", script.Attr)
+			}
+		}
+		for _, element := range doc.all("") {
+			for _, attribute := range element.Attr {
+				if attribute.Key == "style" || strings.HasPrefix(attribute.Key, "on") {
+					t.Errorf("<%s> has the attribute %s", element.Data, attribute.Key)
+				}
+			}
+		}
+	})
+}
+
+func TestReferencesLeadSomewhere(t *testing.T) {
+	eachPage(t, func(t *testing.T, page, rendered string) {
+		doc := parse(t, rendered)
+		seen := make(map[string]bool)
+		for _, element := range doc.all("") {
+			if id, given := attribute(element, "id"); given && seen[id] {
+				t.Errorf("the id %q is there twice", id)
+			} else if given {
+				seen[id] = true
+			}
+		}
+		for _, element := range doc.all("") {
+			for _, name := range []string{"for", "aria-describedby", "data-reveal", "data-copy"} {
+				value, _ := attribute(element, name)
+				for _, id := range strings.Fields(value) {
+					if !seen[id] {
+						t.Errorf("%s=%q of <%s> names nothing on the page", name, id, element.Data)
+					}
+				}
+			}
+			if href, _ := attribute(element, "href"); strings.HasPrefix(href, "#") && !seen[href[1:]] {
+				t.Errorf("<%s href=%q> leads nowhere", element.Data, href)
+			}
+		}
+	})
+}
+
+func TestInputsAreLabelled(t *testing.T) {
+	eachPage(t, func(t *testing.T, page, rendered string) {
+		doc := parse(t, rendered)
+		labelled := make(map[string]bool)
+		for _, label := range doc.all("label") {
+			id, _ := attribute(label, "for")
+			labelled[id] = text(label) != ""
+		}
+		for _, input := range doc.all("input") {
+			kind, _ := attribute(input, "type")
+			id, _ := attribute(input, "id")
+			if _, hidden := attribute(input, "hidden"); !hidden && kind != "hidden" && !labelled[id] {
+				t.Errorf("the input %v has no label", input.Attr)
+			}
+		}
+		for _, button := range doc.all("button") {
+			if kind, _ := attribute(button, "type"); kind == "" || text(button) == "" {
+				t.Errorf("a button has the type %q and the text %q", kind, text(button))
+			}
+		}
+	})
+}
+
+func TestIconsStandBesideWords(t *testing.T) {
+	eachPage(t, func(t *testing.T, page, rendered string) {
+		doc := parse(t, rendered)
+		for _, use := range doc.all("use") {
+			icon := use.Parent
+			if hidden, _ := attribute(icon, "aria-hidden"); hidden != "true" {
+				t.Error("an icon isn't hidden from assistive tools")
+			}
+			if text(icon.Parent) == "" {
+				t.Errorf("the icon in <%s> stands beside no word", icon.Parent.Data)
+			}
+		}
+	})
+}
+
+// forbiddenWords are those that pages.md keeps from people.
+var forbiddenWords = regexp.MustCompile(`(?i)\b(factor|credential|ceremony|assertion|token|session|invalid)s?\b|!`)
+
+func TestWordsForPeople(t *testing.T) {
+	eachPage(t, func(t *testing.T, page, rendered string) {
+		doc := parse(t, rendered)
+		for _, part := range []*html.Node{doc.all("title")[0], doc.all("body")[0]} {
+			if word := forbiddenWords.FindString(text(part)); word != "" {
+				t.Errorf("the page says %q", word)
+			}
+		}
+	})
+}
+
+func TestWhatFormsPost(t *testing.T) {
+	want := map[string]struct {
+		action string
+		fields []string
+	}{
+		"sign_in":               {"/sign-in", []string{"name", "password", "request"}},
+		"password":              {"/flow/password", []string{"flow", "password"}},
+		"challenge_totp":        {"/flow/challenge", []string{"code", "factor=totp", "flow"}},
+		"challenge_backup_code": {"/flow/challenge", []string{"code", "factor=backup_code", "flow"}},
+		"account":               {"/flow/account", []string{"display_name", "flow", "name", "password"}},
+		"enrol_totp":            {"/flow/enrol", []string{"code", "factor=totp", "flow"}},
+		"enrol_backup_code":     {"/flow/enrol", []string{"factor=backup_code", "flow", "saved=yes"}},
+		"sign_out":              {"/.mfa/sign-out", nil},
+	}
+	set := newSet(t)
+	for page, view := range fullViews() {
+		t.Run(page, func(t *testing.T) {
+			doc := parse(t, render(t, set, page, view))
+			if _, hasForm := want[page]; !hasForm {
+				if len(doc.all("form")) > 0 {
+					t.Error("the page has a form, want none")
+				}
+				return
+			}
+			form := doc.all("form")[0]
+			action, _ := attribute(form, "action")
+			method, _ := attribute(form, "method")
+			if action != want[page].action || method != "post" {
+				t.Errorf("the form goes by %s to %s, want post to %s", method, action, want[page].action)
+			}
+			if fields := posted(doc); !slices.Equal(fields, want[page].fields) {
+				t.Errorf("the form posts %v, want %v", fields, want[page].fields)
+			}
+		})
+	}
+}
+
+// posted returns the names of what is sent, with the value where it is fixed.
+func posted(doc document) []string {
+	var fields []string
+	for _, input := range doc.all("input") {
+		name, sent := attribute(input, "name")
+		value, _ := attribute(input, "value")
+		if name == "factor" || name == "saved" {
+			name += "=" + value
+		}
+		if sent {
+			fields = append(fields, name)
+		}
+	}
+	slices.Sort(fields)
+	return fields
+}
+
+func TestFixedNameIsNotPosted(t *testing.T) {
+	doc := parse(t, render(t, newSet(t), "account", AccountView{Name: "alice", NameFixed: true}))
+	if fields := posted(doc); !slices.Equal(fields, []string{"display_name", "flow", "password"}) {
+		t.Errorf("the form posts %v", fields)
+	}
+	name := doc.byID("name")
+	if value, _ := attribute(name, "value"); value != "alice" {
+		t.Errorf("the name shown is %q, want alice", value)
+	}
+	if _, readonly := attribute(name, "readonly"); !readonly {
+		t.Error("the name can be changed")
+	}
+}
+
+func TestAutocomplete(t *testing.T) {
+	want := map[string]map[string]string{
+		"sign_in":               {"name": "username", "password": "current-password"},
+		"password":              {"password": "current-password"},
+		"challenge_totp":        {"code": "one-time-code"},
+		"challenge_backup_code": {"code": "one-time-code"},
+		"account":               {"name": "username", "display_name": "name", "password": "new-password"},
+		"enrol_totp":            {"code": "one-time-code"},
+	}
+	set := newSet(t)
+	for page, inputs := range want {
+		doc := parse(t, render(t, set, page, fullViews()[page]))
+		for id, value := range inputs {
+			if got, _ := attribute(doc.byID(id), "autocomplete"); got != value {
+				t.Errorf("%s: autocomplete of %s is %q, want %q", page, id, got, value)
+			}
+		}
+	}
+}
+
+func TestErrorsStandWithTheirInput(t *testing.T) {
+	const words = "Some words about what happened."
+	about := func(field string) Message { return Message{Field: field, Text: words} }
+	tests := []struct {
+		name, page string
+		view       any
+		focus      string // the id of the input that has the focus
+		described  string // the id of the element with the words
+	}{
+		{"sign-in, form", "sign_in", SignInView{Error: about("")}, "name", "form-error"},
+		{"sign-in, form, name known", "sign_in", SignInView{Name: "alice", Error: about("")}, "password", "form-error"},
+		{"sign-in, name", "sign_in", SignInView{Name: "a b", Error: about("name")}, "name", "name-error"},
+		{"sign-in, password", "sign_in", SignInView{Name: "alice", Error: about("password")}, "password", "password-error"},
+		{"sign-in, a field that isn't there", "sign_in", SignInView{Error: about("code")}, "name", "form-error"},
+		{"password, form", "password", PasswordView{Error: about("")}, "password", "form-error"},
+		{"password, field", "password", PasswordView{Error: about("password")}, "password", "password-error"},
+		{"challenge, form", "challenge_totp", ChallengeView{Error: about("")}, "code", "form-error"},
+		{"challenge, field", "challenge_totp", ChallengeView{Error: about("code")}, "code", "code-error"},
+		{"backup code, form", "challenge_backup_code", ChallengeView{Error: about("")}, "code", "form-error"},
+		{"backup code, field", "challenge_backup_code", ChallengeView{Error: about("code")}, "code", "code-error"},
+		{"account, form", "account", AccountView{Errors: []Message{about("")}}, "name", "form-error"},
+		{"account, form, name fixed", "account", AccountView{NameFixed: true, Errors: []Message{about("")}}, "display_name", "form-error"},
+		{"account, a field that isn't there", "account", AccountView{Errors: []Message{about("email")}}, "name", "form-error"},
+		{"account, display name", "account", AccountView{Errors: []Message{about("display_name")}}, "display_name", "display_name-error"},
+		{"account, two", "account", AccountView{Errors: []Message{about("password"), about("display_name")}}, "display_name", "display_name-error"},
+		{"account, password", "account", AccountView{Errors: []Message{about("password")}}, "password", "password-error"},
+		{"enrolment, form", "enrol_totp", EnrolView{Error: about("")}, "code", "form-error"},
+		{"enrolment, field", "enrol_totp", EnrolView{Error: about("code")}, "code", "code-error"},
+		{"backup codes, form", "enrol_backup_code", EnrolView{Error: about("")}, "saved", "form-error"},
+		{"backup codes, field", "enrol_backup_code", EnrolView{Error: about("saved")}, "saved", "saved-error"},
+	}
+	set := newSet(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			doc := parse(t, render(t, set, test.page, test.view))
+			if title := text(doc.all("title")[0]); !strings.HasPrefix(title, "Error: ") {
+				t.Errorf("the title is %q, want it to begin with the error", title)
+			}
+			if focused := withAttribute(doc, "autofocus"); !slices.Equal(focused, []string{test.focus}) {
+				t.Errorf("the focus is on %v, want on %s", focused, test.focus)
+			}
+			description, _ := attribute(doc.byID(test.focus), "aria-describedby")
+			if !slices.Contains(strings.Fields(description), test.described) {
+				t.Errorf("the input is described by %q, want by %s", description, test.described)
+			}
+			if said := doc.byID(test.described); said == nil || !strings.Contains(text(said), words) {
+				t.Error("the words are not where the input says that they are")
+			}
+			_, marked := attribute(doc.byID(test.focus), "aria-invalid")
+			if onField := test.described != "form-error"; onField && !marked {
+				t.Error("the input isn't marked as wrong")
+			}
+		})
+	}
+}
+
+func withAttribute(doc document, name string) (ids []string) {
+	for _, element := range doc.all("") {
+		if _, there := attribute(element, name); there {
+			id, _ := attribute(element, "id")
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func TestWithoutErrorNothingIsMarked(t *testing.T) {
+	set := newSet(t)
+	for page, view := range minimalViews(t) {
+		rendered := render(t, set, page, view)
+		if strings.Contains(rendered, "aria-invalid") || strings.Contains(rendered, "Error: ") {
+			t.Errorf("%s: an error is marked where there is none", page)
+		}
+	}
+}
+
+func TestTitleIsActionThenBrand(t *testing.T) {
+	doc := parse(t, render(t, newSet(t), "sign_in", SignInView{Frame: frame}))
+	if title := text(doc.all("title")[0]); title != "Sign in · Example Corp" {
+		t.Errorf("the title is %q", title)
+	}
+}
+
+// hostile is what somebody may have put into a name, a host or a path.
+const hostile = `x<script>alert(1)</script>"onmouseover="alert(2)" '{{.}} {env.X} %s <!-- ]]> </title></textarea>`
+
+// TestMarkupIsShownAsText (W02) fills every string with markup and compares
+// the skeleton of the page with that of the same page filled with plain words.
+func TestMarkupIsShownAsText(t *testing.T) {
+	set := newSet(t)
+	for page, view := range fullViews() {
+		t.Run(page, func(t *testing.T) {
+			plain := parse(t, render(t, set, page, filled(view, "plain")))
+			attacked := render(t, set, page, filled(view, hostile))
+			doc := parse(t, attacked)
+			if got, want := skeleton(doc), skeleton(plain); !slices.Equal(got, want) {
+				t.Errorf("markup changed the page:\n got %v\nwant %v", got, want)
+			}
+			if shown := strings.Join(strings.Fields(hostile), " "); !strings.Contains(text(doc.all("body")[0]), shown) {
+				t.Error("the markup isn't shown as it was written")
+			}
+		})
+	}
+}
+
+// filled returns a copy of the view with every string in it replaced, but for
+// what only the server makes.
+func filled(view any, with string) any {
+	value := reflect.New(reflect.TypeOf(view)).Elem()
+	value.Set(reflect.ValueOf(view))
+	fill(value, with)
+	return value.Interface()
+}
+
+func fill(value reflect.Value, with string) {
+	switch value.Kind() {
+	case reflect.String:
+		if value.Type() == reflect.TypeFor[string]() {
+			value.SetString(with)
+		}
+	case reflect.Interface:
+		if !value.IsNil() {
+			value.Set(reflect.ValueOf(filled(value.Elem().Interface(), with)))
+		}
+	case reflect.Slice:
+		copied := reflect.MakeSlice(value.Type(), value.Len(), value.Len())
+		reflect.Copy(copied, value)
+		value.Set(copied)
+		for i := range value.Len() {
+			fill(value.Index(i), with)
+		}
+	case reflect.Struct:
+		if value.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range value.NumField() {
+			if value.Type().Field(i).Name != "URI" {
+				fill(value.Field(i), with)
+			}
+		}
+	}
+}
+
+func skeleton(doc document) []string {
+	var names []string
+	for _, element := range doc.all("") {
+		name := element.Data
+		for _, attribute := range element.Attr {
+			name += " " + attribute.Key
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestScriptURLsAreRefused(t *testing.T) {
+	set := newSet(t)
+	for _, url := range []string{"javascript:alert(1)", "data:text/html,x", "vbscript:x", " javascript:alert(1)"} {
+		for page, view := range fullViews() {
+			for _, element := range parse(t, render(t, set, page, filled(view, url))).all("") {
+				for _, name := range []string{"href", "src", "action"} {
+					if value, _ := attribute(element, name); strings.Contains(value, "script:") || strings.HasPrefix(value, "data:") {
+						t.Errorf("%s: <%s %s=%q>", page, element.Data, name, value)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPagesReferToAssetsThatExist(t *testing.T) {
+	set := newSet(t)
+	used := make(map[string]bool)
+	for page, view := range fullViews() {
+		for _, element := range parse(t, render(t, set, page, view)).all("") {
+			for _, name := range []string{"href", "src"} {
+				value, _ := attribute(element, name)
+				if asset, ours := strings.CutPrefix(value, frame.Assets+"/"); ours {
+					used[asset] = true
+				}
+			}
+		}
+	}
+	for asset := range used {
+		w := httptest.NewRecorder()
+		set.ServeAsset(w, httptest.NewRequest(http.MethodGet, "/", nil), asset)
+		if w.Code != http.StatusOK {
+			t.Errorf("%s is answered with %d", asset, w.Code)
+		}
+	}
+	if !used["style.css"] || !used["icon.svg"] {
+		t.Errorf("pages use %v only", slices.Sorted(maps.Keys(used)))
+	}
+	for asset := range set.assets.files {
+		if !used[asset] {
+			t.Errorf("no page uses %s", asset)
+		}
+	}
+}
+
+func TestEnrolTOTP(t *testing.T) {
+	set := newSet(t)
+	doc := parse(t, render(t, set, "enrol_totp", fullViews()["enrol_totp"]))
+	summary := doc.all("summary")
+	if len(summary) != 1 || text(summary[0]) != "View QR code" {
+		t.Fatal("there is no disclosure that says View QR code")
+	}
+	if got := text(doc.byID("key")); got != "JBSW Y3DP" {
+		t.Errorf("the key shown is %q", got)
+	}
+	links := 0
+	for _, link := range doc.all("a") {
+		if href, _ := attribute(link, "href"); href == "otpauth://totp/Example:alice?secret=JBSWY3DP" {
+			links++
+		}
+	}
+	if links != 1 {
+		t.Errorf("%d links open the authenticator app, want one", links)
+	}
+	view := EnrolView{Ceremony: TOTPEnrolment{URI: "javascript:alert(1)"}}
+	if err := set.Render(httptest.NewRecorder(), "enrol_totp", view); err == nil {
+		t.Error("a link that isn't otpauth was let through")
+	}
+}
+
+func TestDigitsFollowTheCeremony(t *testing.T) {
+	set := newSet(t)
+	tests := []struct {
+		page string
+		view any
+		want string
+	}{
+		{"challenge_totp", ChallengeView{}, "6"},
+		{"challenge_totp", ChallengeView{Ceremony: TOTPChallenge{Digits: 8}}, "8"},
+		{"enrol_totp", EnrolView{}, "6"},
+		{"enrol_totp", EnrolView{Ceremony: &TOTPEnrolment{Digits: 8}}, "8"},
+	}
+	for _, test := range tests {
+		code := parse(t, render(t, set, test.page, test.view)).byID("code")
+		if got, _ := attribute(code, "data-digits"); got != test.want {
+			t.Errorf("%s waits for %s digits, want %s", test.page, got, test.want)
+		}
+	}
+}
+
+func TestWaitingIsSaidWithoutScripts(t *testing.T) {
+	rendered := render(t, newSet(t), "problem", ProblemView{RetryAfter: 3*time.Minute + time.Second, Action: "Try again", ActionURL: "/"})
+	doc := parse(t, rendered)
+	if said := text(doc.byID("countdown")); said != "Try again in 4 minutes." {
+		t.Errorf("the page says %q", said)
+	}
+	if left, _ := attribute(doc.byID("countdown"), "data-seconds"); left != "181" {
+		t.Errorf("it counts from %s seconds, want 181", left)
+	}
+}
+
+func TestStep(t *testing.T) {
+	set := newSet(t)
+	for step, want := range map[Step]bool{{2, 3}: true, {}: false} {
+		rendered := render(t, set, "enrol_totp", EnrolView{Step: step})
+		if got := strings.Contains(rendered, fmt.Sprintf("Step %d of %d", step.Number, step.Of)); got != want {
+			t.Errorf("%v is shown: %t, want %t", step, got, want)
+		}
+	}
+}

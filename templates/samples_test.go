@@ -1,0 +1,132 @@
+package templates
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+)
+
+const qrSample = `<svg viewBox="0 0 1 1"><path d="M0 0h1v1h-1z"/></svg>`
+
+var frame = Frame{Brand: "Example Corp", Contact: "Help desk", Assets: "/assets/abc"}
+
+// fullViews returns a view of every page with every field filled.
+func fullViews() map[string]any {
+	since := time.Date(2025, 6, 19, 11, 52, 45, 0, time.UTC)
+	others := []Choice{{Kind: "fido", Text: "Use your security key", URL: "/flow/other"}}
+	problem := Message{Text: "That didn't work."}
+	onCode := Message{Field: "code", Text: "That code didn't work."}
+	return map[string]any{
+		"sign_in":  SignInView{Frame: frame, Host: "wiki.example.com", Request: "r1", Name: "alice", Error: problem, Current: "bob"},
+		"password": PasswordView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, StartOver: "/sign-in"},
+		"challenge_totp": ChallengeView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
+			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, StepUp: true, StartOver: "/sign-in"},
+		"challenge_backup_code": ChallengeView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
+			Others: others, StepUp: true, StartOver: "/sign-in"},
+		"account": AccountView{Frame: frame, Flow: "f1", Step: Step{1, 3}, Name: "alice", DisplayName: "Alice Young", MinLength: 8,
+			Errors: []Message{problem, {Field: "name", Text: "That name is taken."}, {Field: "password", Text: "Too short."}}, First: true},
+		"enrol_totp": EnrolView{Frame: frame, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode, Ceremony: TOTPEnrolment{
+			QR: qrSample, Key: "JBSW Y3DP", URI: "otpauth://totp/Example:alice?secret=JBSWY3DP", Issuer: "Example", Account: "alice", Digits: 6, Period: 30}},
+		"enrol_backup_code": EnrolView{Frame: frame, Flow: "f1", Step: Step{3, 3}, Name: "alice", Error: Message{Field: "saved", Text: "Save them first."},
+			Ceremony: BackupCodes{Codes: []string{"k7mq-2v9x-tw4h", "p3nd-8zrc-j6yk"}}, Download: "/flow/file?id=x"},
+		"home": HomeView{Frame: frame, Name: "alice", DisplayName: "Alice Young", Email: "alice@example.com", Groups: []string{"admins"},
+			Apps: []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}}, Since: since, Until: since.Add(12 * time.Hour)},
+		"sign_out":   SignOutView{Frame: frame, Name: "alice", Action: "/.mfa/sign-out"},
+		"signed_out": SignedOutView{Frame: frame, SignIn: "/sign-in"},
+		"refused":    RefusedView{Frame: frame, Name: "alice", What: "git.example.com/admin", Switch: "/switch", Home: "/", Reference: "7F3K-92QD"},
+		"problem": ProblemView{Frame: frame, Status: 429, Title: "Too many attempts", Text: "Use your security key, or wait.", Action: "Try again",
+			ActionURL: "/", RetryAfter: 4 * time.Minute, Reference: "7F3K-92QD"},
+	}
+}
+
+// minimalViews returns the empty view of every page.
+func minimalViews(t *testing.T) map[string]any {
+	t.Helper()
+	views := make(map[string]any)
+	for page := range fullViews() {
+		views[page] = emptyView(page)
+	}
+	views["enrol_totp"] = EnrolView{Ceremony: TOTPEnrolment{}}
+	return views
+}
+
+func newSet(t *testing.T) *Set {
+	t.Helper()
+	set, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func render(t *testing.T, set *Set, page string, view any) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := set.Render(&out, page, view); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// document is a rendered page as a browser would read it.
+type document struct {
+	elements []*html.Node
+}
+
+func parse(t *testing.T, page string) document {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc document
+	for node := range root.Descendants() {
+		if node.Type == html.ElementNode {
+			doc.elements = append(doc.elements, node)
+		}
+	}
+	return doc
+}
+
+// all returns the elements with that tag; "": every one.
+func (d document) all(tag string) []*html.Node {
+	var found []*html.Node
+	for _, element := range d.elements {
+		if tag == "" || element.Data == tag {
+			found = append(found, element)
+		}
+	}
+	return found
+}
+
+func (d document) byID(id string) *html.Node {
+	for _, element := range d.elements {
+		if value, _ := attribute(element, "id"); value == id {
+			return element
+		}
+	}
+	return nil
+}
+
+func attribute(element *html.Node, name string) (value string, found bool) {
+	for _, attribute := range element.Attr {
+		if attribute.Key == name {
+			return attribute.Val, true
+		}
+	}
+	return "", false
+}
+
+// text returns the words in the element with single spaces between them.
+func text(element *html.Node) string {
+	var words strings.Builder
+	for node := range element.Descendants() {
+		if node.Type == html.TextNode {
+			words.WriteString(node.Data)
+		}
+	}
+	return strings.Join(strings.Fields(words.String()), " ")
+}

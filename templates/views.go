@@ -1,0 +1,217 @@
+package templates
+
+import (
+	"html/template"
+	"slices"
+	"time"
+)
+
+// Frame is what every page shows around its card. Each view embeds it.
+type Frame struct {
+	// Brand is the operator's name for the portal, above the card.
+	Brand string
+	// Contact is whom to ask for help: a name, an address or a URL; may be empty.
+	Contact string
+	// Assets is the path under which the style sheet and scripts are served,
+	// without a slash at the end.
+	Assets string
+}
+
+// Message is one thing that a person has to be told beside a form.
+type Message struct {
+	// Field is the name of the input that it is about; empty: the whole form.
+	Field string
+	Text  string
+	// RetryAfter, where set, is counted down behind the text of a message about
+	// the whole form.
+	RetryAfter time.Duration
+}
+
+// Wait is RetryAfter as it is told where nothing counts it down: a minute at
+// least, since the seconds pass while they are read.
+func (m Message) Wait() time.Duration { return max(m.RetryAfter, time.Minute) }
+
+// Step says where in a set-up the person is; the zero Step shows nothing.
+type Step struct {
+	Number, Of int
+}
+
+// SignInView is the first form: name and password.
+type SignInView struct {
+	Frame
+	Host    string // the app to be opened; empty: the portal itself
+	Request string // the gate's signed request, passed on
+	Name    string // what was typed before
+	Error   Message
+	// Current is who is signed in already, where somebody wants to switch.
+	Current string
+}
+
+// Choice is one other way to go on.
+type Choice struct {
+	Kind string // factor kind
+	Text string // "Use a backup code"
+	URL  string
+}
+
+// ChallengeView asks for a second factor. Its template is "challenge_" and the
+// factor's kind; Ceremony is what the factor hands to it.
+type ChallengeView struct {
+	Frame
+	Flow     string
+	Host     string
+	Name     string // who is signing in
+	Ceremony any
+	Error    Message
+	Others   []Choice
+	// StepUp says that the person is signed in and is asked for a fresh check.
+	StepUp bool
+	// StartOver leads to the sign-in form as somebody else.
+	StartOver string
+}
+
+// AccountView is the first step of a set-up: name and password.
+type AccountView struct {
+	Frame
+	Flow        string
+	Step        Step
+	Name        string
+	NameFixed   bool // chosen by an administrator
+	DisplayName string
+	Errors      []Message
+	MinLength   int
+	First       bool // the first administrator
+}
+
+// ErrorOn returns the first message about the input of that name. What is
+// about no input of the page ("") counts as about the whole form.
+func (v AccountView) ErrorOn(field string) Message {
+	for _, message := range v.Errors {
+		if accountField(message.Field) == field {
+			return message
+		}
+	}
+	return Message{}
+}
+
+// Focus returns the name of the input to begin with: the first on the page
+// that has a message, else the first that can be filled.
+func (v AccountView) Focus() string {
+	for _, field := range accountFields {
+		if v.ErrorOn(field).Text != "" && !(field == "name" && v.NameFixed) {
+			return field
+		}
+	}
+	if v.NameFixed {
+		return "display_name"
+	}
+	return "name"
+}
+
+// accountFields are the inputs of the account page from top to bottom.
+var accountFields = []string{"name", "display_name", "password"}
+
+func accountField(name string) string {
+	if slices.Contains(accountFields, name) {
+		return name
+	}
+	return ""
+}
+
+// EnrolView adds a factor. Its template is "enrol_" and the factor's kind.
+type EnrolView struct {
+	Frame
+	Flow     string
+	Step     Step
+	Name     string
+	Ceremony any
+	Error    Message
+	// Download is where a file to keep is to be had; empty: there is none.
+	Download string
+}
+
+// PasswordView asks a person who is signed in for the password alone.
+type PasswordView struct {
+	Frame
+	Flow      string
+	Host      string
+	Name      string
+	Error     Message
+	StartOver string
+}
+
+// App is one entry of the landing page.
+type App struct {
+	Name string // host
+	URL  string
+}
+
+// HomeView is the landing page of somebody who is signed in.
+type HomeView struct {
+	Frame
+	Name        string
+	DisplayName string
+	Email       string
+	Groups      []string
+	Apps        []App
+	Since       time.Time
+	Until       time.Time
+}
+
+// SignOutView asks before signing out; Action is where its form posts to.
+type SignOutView struct {
+	Frame
+	Name   string
+	Action string
+}
+
+// SignedOutView confirms it.
+type SignedOutView struct {
+	Frame
+	SignIn string // URL
+}
+
+// RefusedView tells somebody who is signed in that this is not for them.
+type RefusedView struct {
+	Frame
+	Name      string
+	What      string // host and path
+	Switch    string // URL to sign in as somebody else
+	Home      string // URL of the portal
+	Reference string
+}
+
+// ProblemView is every other page that says what happened and what to do.
+type ProblemView struct {
+	Frame
+	Status    int
+	Title     string // h1
+	Text      string
+	Action    string // label of the one next action; empty: none
+	ActionURL string
+	// RetryAfter, where set, is counted down until the action is offered.
+	RetryAfter time.Duration
+	Reference  string
+}
+
+// TOTPChallenge is what challenge_totp shows.
+type TOTPChallenge struct {
+	Digits int
+	Period int // seconds
+}
+
+// TOTPEnrolment is what enrol_totp shows.
+type TOTPEnrolment struct {
+	QR      template.HTML // an inline SVG
+	Key     string        // base32, in groups of four
+	URI     string        // otpauth
+	Issuer  string
+	Account string
+	Digits  int
+	Period  int // seconds
+}
+
+// BackupCodes is what enrol_backup_code shows.
+type BackupCodes struct {
+	Codes []string
+}
