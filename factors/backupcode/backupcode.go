@@ -1,0 +1,209 @@
+// Package backupcode is the factor of codes that were written down: ten of
+// them, made and replaced together, each good once.
+//
+// A credential keeps, of each code, a selector (its first characters), which
+// finds the entry, and a salted hash of the whole, so every guess costs
+// exactly one hash whatever comes of it. Its secret changes with each code
+// that is spent.
+//
+// The package must not know how secrets are sealed, where they are kept, how
+// failures are counted, or how a hash is made: the caller brings a Hasher.
+package backupcode
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// credentialName is what a new set of codes is called.
+const credentialName = "Backup codes"
+
+// Hasher makes and checks slow, salted hashes in the PHC string format. An
+// error means that it could not be told.
+type Hasher interface {
+	Hash(ctx context.Context, secret string) (string, error)
+	Verify(ctx context.Context, phc, secret string) (bool, error)
+	// Burn does the work of Verify where there is nothing to verify against.
+	Burn(ctx context.Context, secret string) error
+}
+
+// Factor is the factor "backup_code".
+type Factor struct {
+	brand  string
+	hasher Hasher
+	clock  func() time.Time
+	random io.Reader
+}
+
+var _ factors.Factor = (*Factor)(nil)
+
+// New returns the factor; brand stands at the head of the file that people
+// keep. The codes hold 60 bits of randomness, so the hasher may cost less than
+// one for passwords that people choose.
+func New(brand string, hasher Hasher, clock func() time.Time, random io.Reader) *Factor {
+	return &Factor{brand: brand, hasher: hasher, clock: clock, random: random}
+}
+
+// Kind returns assurance.BackupCode.
+func (f *Factor) Kind() assurance.Factor { return assurance.BackupCode }
+
+// OnePerUser returns true: new codes replace the old ones.
+func (f *Factor) OnePerUser() bool { return true }
+
+// Begin has nothing to remember and nothing to show.
+func (f *Factor) Begin(context.Context, factors.Subject, []factors.Credential) (factors.Ceremony, error) {
+	return factors.Ceremony{}, nil
+}
+
+// Check decides on answer "code". Of several sets the newest counts: the
+// others are replaced, whether or not their rows are gone.
+func (f *Factor) Check(ctx context.Context, _ factors.Subject, credentials []factors.Credential, _ []byte, answer factors.Answer) (factors.Verdict, error) {
+	if len(credentials) == 0 {
+		return factors.Verdict{}, fmt.Errorf("checking a backup code without a credential")
+	}
+	newest := slices.MaxFunc(credentials, func(a, b factors.Credential) int { return a.Created.Compare(b.Created) })
+	set, err := parseSet(newest.Secret)
+	if err != nil {
+		return factors.Verdict{}, fmt.Errorf("reading credential %s: %w", newest.ID, err)
+	}
+	reason, spent, err := f.judge(ctx, set, answer["code"])
+	switch {
+	case err != nil:
+		return factors.Verdict{}, err
+	case reason == factors.Used:
+		return factors.Verdict{Reason: reason, CredentialID: newest.ID}, nil
+	case reason != "":
+		return factors.Verdict{Reason: reason}, nil
+	}
+	set.Codes[spent].Used = f.clock().UTC().Truncate(time.Second)
+	secret, err := set.marshal()
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	return factors.Verdict{Accepted: true, CredentialID: newest.ID, Secret: secret}, nil
+}
+
+// judge finds the index of a code that was typed, or the reason to refuse it.
+// Every way through it costs one hash, unless that fails.
+func (f *Factor) judge(ctx context.Context, set codeSet, typed string) (reason factors.Reason, index int, err error) {
+	code, ok := canonical(typed)
+	if !ok {
+		// Not what was typed: its length is anybody's choice.
+		return factors.Malformed, 0, f.burn(ctx, strings.Repeat(alphabet[:1], codeLetters))
+	}
+	index = set.find(code)
+	if index < 0 {
+		return factors.Wrong, 0, f.burn(ctx, code)
+	}
+	right, err := f.hasher.Verify(ctx, set.Codes[index].Hash, code)
+	switch {
+	case err != nil:
+		return "", 0, fmt.Errorf("verifying a backup code: %w", err)
+	case !right:
+		return factors.Wrong, 0, nil
+	case !set.Codes[index].Used.IsZero():
+		return factors.Used, index, nil
+	}
+	return "", index, nil
+}
+
+func (f *Factor) burn(ctx context.Context, code string) error {
+	if err := f.hasher.Burn(ctx, code); err != nil {
+		return fmt.Errorf("doing the work of verifying a backup code: %w", err)
+	}
+	return nil
+}
+
+// BeginEnrolment makes the codes. The ceremony's state holds them in clear;
+// none of them works yet.
+func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject) (factors.Ceremony, error) {
+	codes, err := newCodes(f.random)
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("making backup codes: %w", err)
+	}
+	return f.ceremony(who, enrolment{Codes: codes})
+}
+
+// ResumeEnrolment shows the same codes again.
+func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, state []byte) (factors.Ceremony, error) {
+	begun, err := parseEnrolment(state)
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	return f.ceremony(who, begun)
+}
+
+func (f *Factor) ceremony(who factors.Subject, begun enrolment) (factors.Ceremony, error) {
+	state, err := begun.marshal()
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	shown := make([]string, len(begun.Codes))
+	for i, code := range begun.Codes {
+		shown[i] = inGroups(code)
+	}
+	return factors.Ceremony{
+		State: state, Page: templates.BackupCodes{Codes: shown},
+		File: &factors.File{Name: "backup-codes.txt", Content: text(shown, f.brand, who.Name)},
+	}, nil
+}
+
+// CheckEnrolment puts the codes in force once answer "saved" is "yes"; until
+// then it answers Malformed. It hashes every code, so it takes its time.
+func (f *Factor) CheckEnrolment(ctx context.Context, _ factors.Subject, state []byte, answer factors.Answer) (factors.Enrolment, error) {
+	begun, err := parseEnrolment(state)
+	if err != nil {
+		return factors.Enrolment{}, err
+	}
+	if answer["saved"] != "yes" {
+		return factors.Enrolment{Reason: factors.Malformed}, nil
+	}
+	var set codeSet
+	for _, code := range begun.Codes {
+		hash, err := f.hasher.Hash(ctx, code)
+		if err != nil {
+			return factors.Enrolment{}, fmt.Errorf("hashing a backup code: %w", err)
+		}
+		set.Codes = append(set.Codes, entry{Selector: code[:selectorLetters], Hash: hash})
+	}
+	secret, err := set.marshal()
+	if err != nil {
+		return factors.Enrolment{}, err
+	}
+	return factors.Enrolment{Accepted: true, Secret: secret, Name: credentialName}, nil
+}
+
+// Left returns how many codes of a credential's secret are not spent.
+func Left(secret []byte) (int, error) {
+	set, err := parseSet(secret)
+	if err != nil {
+		return 0, err
+	}
+	left := 0
+	for _, code := range set.Codes {
+		if code.Used.IsZero() {
+			left++
+		}
+	}
+	return left, nil
+}
+
+// text is the content of the file in which a person keeps the codes, as they
+// stand on the page.
+func text(codes []string, brand, name string) string {
+	var content strings.Builder
+	fmt.Fprintf(&content, "%s: backup codes of %s\n\n", brand, name)
+	for _, code := range codes {
+		fmt.Fprintf(&content, "  %s\n", code)
+	}
+	content.WriteString("\nEach works once. Keep them offline; don't share them.\n")
+	return content.String()
+}

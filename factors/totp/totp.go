@@ -1,0 +1,285 @@
+// Package totp is the factor of codes from an authenticator app: time-based
+// one-time passwords as of RFC 6238.
+//
+// A step of time, and every older one, is dead once a code of it was accepted;
+// the credential remembers the step itself, so a clock that is set back
+// revives nothing. A credential also carries its algorithm, digits and period,
+// so it works on when the configuration changes.
+//
+// The package must not know how secrets are sealed, where they are kept, or
+// how failures are counted.
+package totp
+
+import (
+	"context"
+	"encoding/base32"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pquerna/otp"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// The bounds of a configuration.
+const (
+	MinPeriod        = 15 * time.Second
+	MaxPeriod        = 120 * time.Second
+	maxIssuerLetters = 64 // keeps the QR code coarse enough for old cameras
+)
+
+// credentialName is what a new credential is called until its owner names it.
+const credentialName = "Authenticator app"
+
+// Config says what codes new credentials make.
+type Config struct {
+	// Algorithm is SHA1, SHA256 or SHA512; empty: SHA1, which alone every
+	// authenticator app can do.
+	Algorithm string
+	// Digits is 6 or 8; 0: 6.
+	Digits int
+	// Period is how long a code lasts, in whole seconds from MinPeriod to
+	// MaxPeriod; 0: 30 s.
+	Period time.Duration
+	// Issuer is under which name apps list the account. It must be set and
+	// hold no colon, which separates it from the account.
+	Issuer string
+}
+
+// algorithm is one hash function that codes can be made with.
+type algorithm struct {
+	name    string
+	library otp.Algorithm
+	// secretBytes is the size of a new secret: the length of the hash, as
+	// RFC 6238 §5.1 and RFC 4226 §4 R6 (160 bits) recommend.
+	secretBytes int
+}
+
+var algorithms = []algorithm{
+	{"SHA1", otp.AlgorithmSHA1, 20},
+	{"SHA256", otp.AlgorithmSHA256, 32},
+	{"SHA512", otp.AlgorithmSHA512, 64},
+}
+
+func algorithmNamed(name string) (algorithm, bool) {
+	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.name == name })
+	if i < 0 {
+		return algorithm{}, false
+	}
+	return algorithms[i], true
+}
+
+// Factor is the factor "totp".
+type Factor struct {
+	config Config // complete
+	clock  func() time.Time
+	random io.Reader
+}
+
+var _ factors.Factor = (*Factor)(nil)
+
+// New returns the factor, or an error that says what to write instead.
+func New(config Config, clock func() time.Time, random io.Reader) (*Factor, error) {
+	if config.Algorithm == "" {
+		config.Algorithm = "SHA1"
+	}
+	if config.Digits == 0 {
+		config.Digits = 6
+	}
+	if config.Period == 0 {
+		config.Period = 30 * time.Second
+	}
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("totp: %w", err)
+	}
+	return &Factor{config: config, clock: clock, random: random}, nil
+}
+
+func (c Config) check() error {
+	if _, ok := algorithmNamed(c.Algorithm); !ok {
+		return fmt.Errorf("unknown algorithm %q: write SHA1, SHA256 or SHA512", c.Algorithm)
+	}
+	if c.Digits != 6 && c.Digits != 8 {
+		return fmt.Errorf("%d digits: write 6 or 8", c.Digits)
+	}
+	if c.Period < MinPeriod || c.Period > MaxPeriod || c.Period%time.Second != 0 {
+		return fmt.Errorf("period %v: write whole seconds from %v to %v", c.Period, MinPeriod, MaxPeriod)
+	}
+	return checkIssuer(c.Issuer)
+}
+
+func checkIssuer(issuer string) error {
+	switch {
+	case strings.TrimSpace(issuer) == "":
+		return fmt.Errorf("no issuer: write the name that authenticator apps shall show")
+	case !utf8.ValidString(issuer) || strings.ContainsFunc(issuer, unicode.IsControl):
+		return fmt.Errorf("issuer %q holds characters that cannot be shown", issuer)
+	case strings.Contains(issuer, ":"):
+		return fmt.Errorf("issuer %q holds a colon, which authenticator apps take for the end of it: leave it out", issuer)
+	case utf8.RuneCountInString(issuer) > maxIssuerLetters:
+		return fmt.Errorf("issuer %q has more than %d characters", issuer, maxIssuerLetters)
+	}
+	return nil
+}
+
+// Kind returns assurance.TOTP.
+func (f *Factor) Kind() assurance.Factor { return assurance.TOTP }
+
+// OnePerUser returns false: several phones may be enrolled.
+func (f *Factor) OnePerUser() bool { return false }
+
+// Begin says what codes to ask for: nothing needs to be remembered.
+func (f *Factor) Begin(_ context.Context, _ factors.Subject, credentials []factors.Credential) (factors.Ceremony, error) {
+	secrets, err := parseAll(credentials)
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	// Where credentials differ, the page goes by the longest code, so that it
+	// neither cuts one off nor submits it too early.
+	var page templates.TOTPChallenge
+	for _, s := range secrets {
+		if s.Digits > page.Digits {
+			page = templates.TOTPChallenge{Digits: s.Digits, Period: s.Period}
+		}
+	}
+	return factors.Ceremony{Page: page}, nil
+}
+
+// Check decides on answer "code" against all credentials.
+func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []factors.Credential, _ []byte, answer factors.Answer) (factors.Verdict, error) {
+	secrets, err := parseAll(credentials)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	code := withoutSpaces(answer["code"])
+	wellFormed := false
+	var best finding
+	var answered int
+	for i, s := range secrets {
+		if !isCode(code, s.Digits) {
+			continue
+		}
+		wellFormed = true
+		if found := s.judge(code, s.stepAt(f.clock())); found.outcome > best.outcome {
+			best, answered = found, i
+		}
+	}
+	switch {
+	case !wellFormed:
+		return factors.Verdict{Reason: factors.Malformed}, nil
+	case best.outcome == wrong:
+		return factors.Verdict{Reason: factors.Wrong}, nil
+	}
+	return verdict(best, secrets[answered], credentials[answered].ID)
+}
+
+// verdict turns what was found for a credential into the answer to the flow,
+// with what the credential has to remember of it.
+func verdict(found finding, s secret, credentialID string) (factors.Verdict, error) {
+	v := factors.Verdict{CredentialID: credentialID}
+	switch found.outcome {
+	case accepted:
+		v.Accepted = true
+		s = s.withAccepted(found)
+	case drifting:
+		v.Reason, v.Drift = factors.Drifting, s.drift(found)
+		if s.isRefused(found.step) {
+			return v, nil // told before
+		}
+		s = s.withRefused(found)
+	default:
+		v.Reason = factors.Used
+		return v, nil
+	}
+	var err error
+	v.Secret, err = s.marshal()
+	return v, err
+}
+
+// BeginEnrolment makes a secret. The ceremony's state holds it in clear.
+func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject) (factors.Ceremony, error) {
+	algorithm, _ := algorithmNamed(f.config.Algorithm)
+	key := make([]byte, algorithm.secretBytes)
+	if _, err := io.ReadFull(f.random, key); err != nil {
+		return factors.Ceremony{}, fmt.Errorf("making a TOTP secret: %w", err)
+	}
+	s := secret{
+		Key:       base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key),
+		Algorithm: f.config.Algorithm,
+		Digits:    f.config.Digits,
+		Period:    int(f.config.Period / time.Second),
+	}
+	state, err := s.marshal()
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	return f.enrolment(who, s, state)
+}
+
+// ResumeEnrolment shows the same secret again.
+func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, state []byte) (factors.Ceremony, error) {
+	s, err := parseSecret(state)
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
+	}
+	return f.enrolment(who, s, state)
+}
+
+func (f *Factor) enrolment(who factors.Subject, s secret, state []byte) (factors.Ceremony, error) {
+	uri := s.uri(f.config.Issuer, who.Name)
+	code, err := qrCode(uri)
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("drawing the QR code: %w", err)
+	}
+	return factors.Ceremony{State: state, Page: templates.TOTPEnrolment{
+		QR:      code,
+		Key:     inGroups(s.Key),
+		URI:     uri,
+		Issuer:  f.config.Issuer,
+		Account: who.Name,
+		Digits:  s.Digits,
+		Period:  s.Period,
+	}}, nil
+}
+
+// CheckEnrolment accepts answer "code" as Check would, and that code's step is
+// dead from then on.
+func (f *Factor) CheckEnrolment(_ context.Context, _ factors.Subject, state []byte, answer factors.Answer) (factors.Enrolment, error) {
+	s, err := parseSecret(state)
+	if err != nil {
+		return factors.Enrolment{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
+	}
+	code := withoutSpaces(answer["code"])
+	if !isCode(code, s.Digits) {
+		return factors.Enrolment{Reason: factors.Malformed}, nil
+	}
+	found := s.judge(code, s.stepAt(f.clock()))
+	switch found.outcome {
+	case accepted:
+		written, err := s.withAccepted(found).marshal()
+		if err != nil {
+			return factors.Enrolment{}, err
+		}
+		return factors.Enrolment{Accepted: true, Secret: written, Name: credentialName}, nil
+	case drifting:
+		// Nothing is noted as refused: whoever enrols has seen the secret.
+		return factors.Enrolment{Reason: factors.Drifting, Drift: s.drift(found)}, nil
+	}
+	return factors.Enrolment{Reason: factors.Wrong}, nil
+}
+
+// withoutSpaces lets people type a code in the groups in which apps show it.
+func withoutSpaces(code string) string { return strings.ReplaceAll(code, " ", "") }
+
+// isCode reports whether code is exactly that many ASCII digits.
+func isCode(code string, digits int) bool {
+	notDigit := func(r rune) bool { return r < '0' || r > '9' }
+	return len(code) == digits && !strings.ContainsFunc(code, notDigit)
+}
