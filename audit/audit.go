@@ -1,0 +1,190 @@
+// Package audit is the catalogue of security events and the way that they are
+// written: as log lines of the logger mfa.audit, and as rows of the store.
+//
+// No field ever holds a secret, a code, a live token or a cookie, nor what a
+// stranger typed as a name, since people type passwords there. The package
+// must not decide anything.
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// Name identifies a kind of event.
+type Name string
+
+// The events.
+const (
+	SignInSucceeded  Name = "sign_in.succeeded"
+	SignInFailed     Name = "sign_in.failed"
+	SignInSlowed     Name = "sign_in.slowed"
+	StepUpSucceeded  Name = "step_up.succeeded"
+	FactorAlert      Name = "factor.alert"
+	FactorEnrolled   Name = "factor.enrolled"
+	ClockDrifting    Name = "totp.clock_drifting"
+	SignOnEnded      Name = "sign_on.ended"
+	TicketRefused    Name = "ticket.refused"
+	CrossOrigin      Name = "request.cross_origin_refused"
+	SetupLinkCreated Name = "setup_link.created"
+	UserCreated      Name = "user.created"
+	UserInvited      Name = "user.invited"
+	UserSetUp        Name = "user.set_up"
+	UserDisabled     Name = "user.disabled"
+	UserEnabled      Name = "user.enabled"
+	UserUnlocked     Name = "user.unlocked"
+	AdminRefused     Name = "admin.refused"
+)
+
+// Field is the name of a detail of an event.
+type Field string
+
+// The fields.
+const (
+	User      Field = "user"       // sign-in name of a user who exists
+	Factor    Field = "factor"     // kind of factor
+	Factors   Field = "factors"    // kinds of factors, comma-separated
+	Reason    Field = "reason"     // why, in a word
+	Address   Field = "address"    // of the client
+	UserAgent Field = "user_agent" // of the client
+	SignOn    Field = "sign_on"    // short form of a sign-on's id
+	App       Field = "app"        // origin of the app concerned
+	By        Field = "by"         // who did it, where not the user
+	Failures  Field = "failures"   // in a row
+	Drift     Field = "drift"      // of a clock
+	Browser   Field = "browser"    // known or unknown
+)
+
+// catalogue says which fields each event may carry.
+var catalogue = map[Name][]Field{
+	SignInSucceeded:  {User, Factors, Address, UserAgent, SignOn, Browser},
+	SignInFailed:     {User, Factor, Reason, Address, UserAgent, Browser},
+	SignInSlowed:     {User, Factor, Address, UserAgent, Browser, Failures},
+	StepUpSucceeded:  {User, Factors, Address, UserAgent, SignOn},
+	FactorAlert:      {User, Factor, Failures, Address},
+	FactorEnrolled:   {User, Factor, Address, UserAgent},
+	ClockDrifting:    {User, Drift},
+	SignOnEnded:      {User, SignOn, Reason, By, Address},
+	TicketRefused:    {App, Reason, Address},
+	CrossOrigin:      {Address, App},
+	SetupLinkCreated: {By},
+	UserCreated:      {User, By},
+	UserInvited:      {User, By},
+	UserSetUp:        {User, Address, UserAgent},
+	UserDisabled:     {User, By},
+	UserEnabled:      {User, By},
+	UserUnlocked:     {User, By},
+	AdminRefused:     {Reason, Address},
+}
+
+// Catalogue returns the names of all events, sorted, for the documentation.
+func Catalogue() []Name {
+	names := make([]Name, 0, len(catalogue))
+	for n := range catalogue {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// FieldsOf returns the fields that an event may carry.
+func FieldsOf(n Name) []Field { return slices.Clone(catalogue[n]) }
+
+// Fields holds the details of one event.
+type Fields map[Field]string
+
+// maxValue bounds a field in bytes, since some hold what a client sent.
+const maxValue = 256
+
+// New makes an event. An unknown name or field is a fault of the code itself
+// and panics. Empty values are left out, long ones cut, and what no store can
+// keep as text is replaced.
+func New(at time.Time, n Name, userID string, fields Fields) store.Event {
+	allowed, known := catalogue[n]
+	if !known {
+		panic(fmt.Sprintf("audit: event %q is not in the catalogue", n))
+	}
+	e := store.Event{At: at, Name: string(n), UserID: userID, Fields: make(map[string]string, len(fields))}
+	for f, v := range fields {
+		if !slices.Contains(allowed, f) {
+			panic(fmt.Sprintf("audit: event %q has no field %q", n, f))
+		}
+		if v != "" {
+			e.Fields[string(f)] = bounded(v)
+		}
+	}
+	return e
+}
+
+func bounded(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), maxValue)], "?")
+	return strings.ReplaceAll(s, "\x00", "?")
+}
+
+// ShortID is the form in which a sign-on appears in events and lists: enough
+// to tell sign-ons apart, and nothing of the id itself.
+func ShortID(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:6])
+}
+
+// Sink keeps events.
+type Sink interface {
+	AppendEvent(ctx context.Context, e store.Event) error
+}
+
+// Log writes events.
+type Log struct {
+	logger *zap.Logger
+	sink   Sink
+	clock  func() time.Time
+}
+
+// NewLog returns a log that writes lines to logger and rows to sink.
+func NewLog(logger *zap.Logger, sink Sink, clock func() time.Time) *Log {
+	return &Log{logger: logger, sink: sink, clock: clock}
+}
+
+// Event makes an event of this moment, to be appended by the caller inside the
+// transaction that it reports and passed to Written once that committed.
+func (l *Log) Event(n Name, userID string, fields Fields) store.Event {
+	return New(l.clock(), n, userID, fields)
+}
+
+// Written puts events that are in the store already into the log.
+func (l *Log) Written(events ...store.Event) {
+	for _, e := range events {
+		fields := make([]zap.Field, 0, len(e.Fields)+2)
+		if e.UserID != "" {
+			fields = append(fields, zap.String("user_id", e.UserID))
+		}
+		for k, v := range e.Fields {
+			fields = append(fields, zap.String(k, v))
+		}
+		l.logger.Info(e.Name, fields...)
+	}
+}
+
+// Note writes an event into the log alone. It is for what strangers can cause
+// as often as they like: rows would be theirs to make grow.
+func (l *Log) Note(n Name, userID string, fields Fields) { l.Written(l.Event(n, userID, fields)) }
+
+// Record keeps an event that stands alone, such as a refusal. Where the store
+// fails the line is written all the same, with the failure beside it: a
+// refusal stays one.
+func (l *Log) Record(ctx context.Context, n Name, userID string, fields Fields) {
+	e := l.Event(n, userID, fields)
+	if err := l.sink.AppendEvent(ctx, e); err != nil {
+		l.logger.Error("keeping an audit event", zap.String("event", e.Name), zap.Error(err))
+	}
+	l.Written(e)
+}

@@ -1,0 +1,155 @@
+// Package session holds sign-ons and the sessions that refer to them: what a
+// session cookie says, when it counts, and when a sign-on has ended.
+//
+// A sign-on is a record in the store; a session is one host's sealed cookie
+// that names it and copies its proofs as of minting. The package must not know
+// how anybody signs in, nor HTTP.
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+)
+
+// ErrInvalid says that a cookie isn't ours, isn't for this host, is over its
+// age or belongs to another life of the store: it counts as none.
+var ErrInvalid = errors.New("not a valid session")
+
+// Codec seals and opens cookie values; package keys offers it.
+type Codec interface {
+	Encode(value []byte) (string, error)
+	Decode(value string) ([]byte, error)
+}
+
+// Session is what the session cookie of one host says.
+type Session struct {
+	SignOn string            `json:"s"`
+	Host   string            `json:"h"` // the only host where it counts
+	Proofs []assurance.Proof `json:"p"` // as of minting
+	Minted time.Time         `json:"m"`
+	// Asked is what the rule asked for that the session was minted to meet.
+	Asked       assurance.Requirement `json:"a"`
+	Expires     time.Time             `json:"e"` // the sign-on's absolute limit
+	Incarnation string                `json:"i"` // of the store
+}
+
+// Cookies mints and reads session cookies.
+type Cookies struct {
+	codec       Codec
+	incarnation string
+	clock       func() time.Time
+	// opened are the cookies that were opened lately, by their whole value:
+	// what one says never changes, so opening it once is enough. Whether it
+	// still counts is decided each time.
+	opened *otter.Cache[string, Session]
+}
+
+// maxOpened bounds how many opened cookies are remembered, at about 1 KB each.
+const maxOpened = 10_000
+
+// NewCookies returns a mint for the store of the given incarnation. Where the
+// keys change, make a new one: it remembers what the old ones opened.
+func NewCookies(codec Codec, incarnation string, clock func() time.Time) *Cookies {
+	return &Cookies{
+		codec: codec, incarnation: incarnation, clock: clock,
+		opened: otter.Must(&otter.Options[string, Session]{MaximumSize: maxOpened}),
+	}
+}
+
+// Mint returns the value of a new cookie for host, meant to meet what was asked.
+func (c *Cookies) Mint(signOn SignOn, host string, asked assurance.Requirement) (string, error) {
+	raw, err := json.Marshal(Session{
+		SignOn: signOn.ID, Host: host, Proofs: signOn.Proofs,
+		Minted: c.clock(), Asked: asked, Expires: signOn.Expires, Incarnation: c.incarnation,
+	})
+	if err != nil {
+		return "", fmt.Errorf("writing a session: %w", err)
+	}
+	value, err := c.codec.Encode(raw)
+	if err != nil {
+		return "", fmt.Errorf("sealing a session: %w", err)
+	}
+	return value, nil
+}
+
+// Read returns what a cookie that host received says, or ErrInvalid. It asks
+// no store, so garbage costs the store nothing. The proofs are shared between
+// callers, who only read them.
+func (c *Cookies) Read(value, host string) (Session, error) {
+	s, err := c.open(value)
+	if err != nil {
+		return Session{}, err
+	}
+	if s.Host != host || s.Incarnation != c.incarnation || !c.clock().Before(s.Expires) {
+		return Session{}, ErrInvalid
+	}
+	return s, nil
+}
+
+func (c *Cookies) open(value string) (Session, error) {
+	if s, ok := c.opened.GetIfPresent(value); ok {
+		return s, nil
+	}
+	raw, err := c.codec.Decode(value)
+	if err != nil {
+		return Session{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	var s Session
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return Session{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	c.opened.Set(strings.Clone(value), s)
+	return s, nil
+}
+
+// PortalSession is what the portal's own cookie says. Secret must match the
+// hash that the sign-on names, so that each rise of assurance voids the cookie
+// that was there before.
+type PortalSession struct {
+	SignOn string `json:"s"`
+	Secret string `json:"p"`
+}
+
+// PortalCookies seals and reads the portal's cookie.
+type PortalCookies struct{ codec Codec }
+
+// NewPortalCookies returns a codec for the portal's cookie.
+func NewPortalCookies(codec Codec) *PortalCookies { return &PortalCookies{codec: codec} }
+
+// Mint returns the value of a new portal cookie.
+func (c *PortalCookies) Mint(p PortalSession) (string, error) {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("writing a portal session: %w", err)
+	}
+	return c.codec.Encode(raw)
+}
+
+// Read returns what the portal's cookie says, or ErrInvalid.
+func (c *PortalCookies) Read(value string) (PortalSession, error) {
+	var p PortalSession
+	raw, err := c.codec.Decode(value)
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return p, nil
+}
+
+// Store is what this package needs of the store.
+type Store interface {
+	SignOnByID(ctx context.Context, id string) (SignOn, error)
+	UserByID(ctx context.Context, id string) (User, error)
+	TouchSignOn(ctx context.Context, id string, seen time.Time) error
+	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
+}

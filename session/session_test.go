@@ -1,0 +1,466 @@
+package session_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// morning is when the tests' sign-ons begin.
+var morning = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+
+// hands are a clock's, which tests set.
+type hands struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (h *hands) Now() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+func (h *hands) set(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now = now
+}
+
+// house is a real store and real keys, with a clock that stands still.
+type house struct {
+	*hands
+	store *sqlite.DB
+	keys  *keys.Set
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	folder := t.TempDir()
+	db, err := sqlite.Open(t.Context(), filepath.Join(folder, "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := &house{hands: &hands{now: morning}, store: db}
+	h.keys = newKeys(t, filepath.Join(folder, "keys.json"))
+	must(t, db.CreateUser(t.Context(), store.User{ID: "alice", Name: "alice", Status: store.UserActive, Created: morning}))
+	return h
+}
+
+func newKeys(t *testing.T, path string) *keys.Set {
+	t.Helper()
+	set, err := keys.Open(t.Context(), keys.FileStorage(path), rand.Reader, time.Now, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// signOn keeps a sign-on that begins in the morning, for 12 hours and 1 idle.
+func (h *house) signOn(t *testing.T, id string) session.SignOn {
+	t.Helper()
+	s := session.SignOn{
+		ID: id, UserID: "alice", Started: morning, Expires: morning.Add(12 * time.Hour), Idle: time.Hour, LastSeen: morning,
+		Proofs: []assurance.Proof{
+			{Factor: assurance.Password, At: morning}, {Factor: assurance.TOTP, At: morning},
+		},
+		PortalSession: token.Hash("secret"),
+	}
+	must(t, h.store.CreateSignOn(t.Context(), s))
+	return s
+}
+
+func (h *house) row(t *testing.T, id string) session.SignOn {
+	t.Helper()
+	s, err := h.store.SignOnByID(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestS05AbsoluteLimitUnderConstantActivity(t *testing.T) {
+	h := newHouse(t)
+	s := h.signOn(t, "s")
+	keeper := session.NewKeeper(h.store, h.Now)
+	cookies := session.NewCookies(h.keys.Codec("session"), "incarnation", h.Now)
+	value, err := cookies.Mint(s, "app.example.com", multi)
+	must(t, err)
+	lives := func() error {
+		_, cookieErr := cookies.Read(value, "app.example.com")
+		_, _, keeperErr := keeper.Live(t.Context(), "s")
+		if (cookieErr == nil) != (keeperErr == nil) {
+			t.Errorf("at %s the cookie says %v and the sign-on %v", h.Now(), cookieErr, keeperErr)
+		}
+		return keeperErr
+	}
+	for at := morning; at.Before(s.Expires); at = at.Add(10 * time.Minute) {
+		h.set(at)
+		if err := lives(); err != nil {
+			t.Fatalf("at %s: %v", at, err)
+		}
+	}
+	for _, moment := range []struct {
+		at    time.Time
+		lives bool
+	}{
+		{s.Expires.Add(-time.Second), true},
+		{s.Expires, false},
+		{s.Expires.Add(time.Second), false},
+		{s.Expires.Add(24 * time.Hour), false},
+	} {
+		h.set(moment.at)
+		if err := lives(); (err == nil) != moment.lives || err != nil && !errors.Is(err, session.ErrEnded) {
+			t.Errorf("at %s: %v", moment.at, err)
+		}
+	}
+	if got := h.row(t, "s").Expires; !got.Equal(s.Expires) {
+		t.Errorf("the absolute limit moved to %s", got)
+	}
+}
+
+// Activity is written down once a minute, so the limit may come up to a minute
+// late, and never early.
+func TestS05IdleLimitWithinAMinute(t *testing.T) {
+	tests := []struct {
+		name  string
+		seen  []time.Duration // activity, after the morning
+		at    time.Duration
+		lives bool
+	}{
+		{"an hour after the beginning", nil, time.Hour, true},
+		{"more than a minute over the limit", nil, time.Hour + time.Minute + time.Second, false},
+		{"just within the limit of activity that was not written down", []time.Duration{59 * time.Second}, time.Hour + 59*time.Second, true},
+		{"activity that was written down", []time.Duration{30 * time.Minute}, 90 * time.Minute, true},
+		{"long after activity that was written down", []time.Duration{30 * time.Minute}, 91*time.Minute + time.Second, false},
+		{"activity every fifty minutes", []time.Duration{50 * time.Minute, 100 * time.Minute, 150 * time.Minute}, 3 * time.Hour, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHouse(t)
+			h.signOn(t, "s")
+			keeper := session.NewKeeper(h.store, h.Now)
+			for _, seen := range test.seen {
+				h.set(morning.Add(seen))
+				if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
+					t.Fatalf("after %s: %v", seen, err)
+				}
+			}
+			h.set(morning.Add(test.at))
+			_, _, err := keeper.Live(t.Context(), "s")
+			if (err == nil) != test.lives || err != nil && !errors.Is(err, session.ErrEnded) {
+				t.Fatalf("got %v", err)
+			}
+			if row := h.row(t, "s"); row.Ended.IsZero() != test.lives || !test.lives && row.EndReason != session.EndedIdle {
+				t.Errorf("ended %s, %q", row.Ended, row.EndReason)
+			}
+		})
+	}
+}
+
+func TestS05IdleSignOnStaysEnded(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	keeper := session.NewKeeper(h.store, h.Now)
+	h.set(morning.Add(2 * time.Hour))
+	if _, _, err := keeper.Live(t.Context(), "s"); !errors.Is(err, session.ErrEnded) {
+		t.Fatalf("idle: %v", err)
+	}
+	must(t, h.store.TouchSignOn(t.Context(), "s", h.Now()))
+	for _, at := range []time.Duration{2 * time.Hour, time.Minute, 0} {
+		h.set(morning.Add(at)) // the clock is set back, too
+		if _, _, err := keeper.Live(t.Context(), "s"); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("at %s: %v", at, err)
+		}
+	}
+}
+
+func TestActivityIsWrittenOnceAMinute(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	counting := &touches{Store: h.store}
+	keeper := session.NewKeeper(counting, h.Now)
+	for second := range 601 {
+		h.set(morning.Add(time.Duration(second) * time.Second))
+		var requests sync.WaitGroup
+		for range 3 {
+			requests.Go(func() {
+				if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
+					t.Errorf("after %d s: %v", second, err)
+				}
+			})
+		}
+		requests.Wait()
+	}
+	if counting.count != 10 {
+		t.Errorf("ten minutes of work were written down %d times", counting.count)
+	}
+	if seen := h.row(t, "s").LastSeen; !seen.Equal(morning.Add(10 * time.Minute)) {
+		t.Errorf("last seen at %s", seen)
+	}
+}
+
+// touches counts how often activity is written.
+type touches struct {
+	session.Store
+	mu    sync.Mutex
+	count int
+	fail  error
+}
+
+func (s *touches) TouchSignOn(ctx context.Context, id string, seen time.Time) error {
+	s.mu.Lock()
+	s.count++
+	fail := s.fail
+	s.mu.Unlock()
+	if fail != nil {
+		return fail
+	}
+	return s.Store.TouchSignOn(ctx, id, seen)
+}
+
+func TestActivityThatCouldNotBeWrittenIsTriedAgain(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	failing := &touches{Store: h.store, fail: errors.New("disk full")}
+	keeper := session.NewKeeper(failing, h.Now)
+	h.set(morning.Add(10 * time.Minute))
+	for range 2 {
+		if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
+			t.Fatalf("a request failed for want of a minute of activity: %v", err)
+		}
+	}
+	failing.fail = nil
+	if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if seen := h.row(t, "s").LastSeen; failing.count != 3 || !seen.Equal(h.Now()) {
+		t.Errorf("written %d times, last seen at %s", failing.count, seen)
+	}
+}
+
+func TestWhoCounts(t *testing.T) {
+	disabled := func(t *testing.T, h *house) {
+		u, err := h.store.UserByID(t.Context(), "alice")
+		must(t, err)
+		u.Status = store.UserDisabled
+		must(t, h.store.UpdateUser(t.Context(), u))
+	}
+	tests := []struct {
+		name    string
+		id      string
+		prepare func(t *testing.T, h *house)
+		want    error
+	}{
+		{"a live sign-on", "s", nil, nil},
+		{"an unknown sign-on", "other", nil, session.ErrEnded},
+		{"no sign-on", "", nil, session.ErrEnded},
+		{"S04 an ended sign-on", "s", func(t *testing.T, h *house) {
+			must(t, session.NewKeeper(h.store, h.Now).End(t.Context(), "s", session.EndedSignOut))
+		}, session.ErrEnded},
+		{"S04 a disabled user", "s", disabled, session.ErrEnded},
+		{"S04 a user who is invited again", "s", func(t *testing.T, h *house) {
+			u, err := h.store.UserByID(t.Context(), "alice")
+			must(t, err)
+			u.Status = store.UserInvited
+			must(t, h.store.UpdateUser(t.Context(), u))
+		}, session.ErrEnded},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHouse(t)
+			h.signOn(t, "s")
+			if test.prepare != nil {
+				test.prepare(t, h)
+			}
+			s, u, err := session.NewKeeper(h.store, h.Now).Live(t.Context(), test.id)
+			if !errors.Is(err, test.want) {
+				t.Fatalf("got %v", err)
+			}
+			if (err == nil) != (s.ID == "s" && u.ID == "alice") {
+				t.Errorf("got sign-on %q of %q with %v", s.ID, u.ID, err)
+			}
+		})
+	}
+}
+
+// A store that can't tell must not be read as a no, nor as a yes.
+func TestOutageIsNoAnswer(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s, u, err := session.NewKeeper(h.store, h.Now).Live(ctx, "s")
+	if err == nil || errors.Is(err, session.ErrEnded) || s.ID != "" || u.ID != "" {
+		t.Errorf("got %q, %q, %v", s.ID, u.ID, err)
+	}
+}
+
+func TestEndingAgainKeepsTheFirstReason(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	keeper := session.NewKeeper(h.store, h.Now)
+	must(t, keeper.End(t.Context(), "s", session.EndedSignOut))
+	h.set(morning.Add(time.Hour))
+	must(t, keeper.End(t.Context(), "s", session.EndedByAdmin))
+	must(t, keeper.End(t.Context(), "unknown", session.EndedByAdmin))
+	if row := h.row(t, "s"); row.EndReason != session.EndedSignOut || !row.Ended.Equal(morning) {
+		t.Errorf("ended %s for %q", row.Ended, row.EndReason)
+	}
+}
+
+func TestS01OnlyTheNewestPortalSessionCounts(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	keeper := session.NewKeeper(h.store, h.Now)
+	old := session.PortalSession{SignOn: "s", Secret: "secret"}
+	if _, _, err := keeper.LivePortal(t.Context(), old); err != nil {
+		t.Fatalf("the portal session that counts: %v", err)
+	}
+	row := h.row(t, "s")
+	row.PortalSession = token.Hash("newer")
+	must(t, h.store.UpdateSignOn(t.Context(), row))
+
+	h.set(morning.Add(30 * time.Minute))
+	for name, p := range map[string]session.PortalSession{
+		"the one before a rise": old,
+		"no secret":             {SignOn: "s"},
+		"the hash itself":       {SignOn: "s", Secret: token.Hash("newer")},
+		"another sign-on":       {SignOn: "other", Secret: "newer"},
+	} {
+		if s, u, err := keeper.LivePortal(t.Context(), p); !errors.Is(err, session.ErrEnded) || s.ID != "" || u.ID != "" {
+			t.Errorf("%s: %q, %q, %v", name, s.ID, u.ID, err)
+		}
+	}
+	if seen := h.row(t, "s").LastSeen; !seen.Equal(morning) {
+		t.Error("a refused portal session counted as activity")
+	}
+	if _, _, err := keeper.LivePortal(t.Context(), session.PortalSession{SignOn: "s", Secret: "newer"}); err != nil {
+		t.Errorf("the newest portal session: %v", err)
+	}
+}
+
+func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
+	h := newHouse(t)
+	s := h.signOn(t, "s")
+	cookies := session.NewCookies(h.keys.Codec("session"), "first life", h.Now)
+	value, err := cookies.Mint(s, "app.example.com", multi)
+	must(t, err)
+	foreign := newKeys(t, filepath.Join(t.TempDir(), "keys.json"))
+	portal, err := session.NewPortalCookies(h.keys.Codec("portal")).Mint(session.PortalSession{SignOn: "s", Secret: "secret"})
+	must(t, err)
+	tests := []struct {
+		name    string
+		cookies *session.Cookies
+		value   string
+		host    string
+		valid   bool
+	}{
+		{"its own host", cookies, value, "app.example.com", true},
+		{"again, from memory", cookies, value, "app.example.com", true},
+		{"S02 another host", cookies, value, "wiki.example.com", false},
+		{"S02 a host below", cookies, value, "x.app.example.com", false},
+		{"S02 no host", cookies, value, "", false},
+		{"S02 the portal's cookie", cookies, portal, "app.example.com", false},
+		{"S07 another life of the store", session.NewCookies(h.keys.Codec("session"), "second life", h.Now), value, "app.example.com", false},
+		{"S03 other keys", session.NewCookies(foreign.Codec("session"), "first life", h.Now), value, "app.example.com", false},
+		{"S02 a codec of another name", session.NewCookies(h.keys.Codec("state"), "first life", h.Now), value, "app.example.com", false},
+		{"S03 over its age under an accepted key", session.NewCookies(h.keys.Codec("session"), "first life", func() time.Time {
+			return morning.Add(12 * time.Hour)
+		}), value, "app.example.com", false},
+		{"S03 over 4096 bytes", cookies, value + strings.Repeat("A", 4096), "app.example.com", false},
+		{"nothing", cookies, "", "app.example.com", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := test.cookies.Read(test.value, test.host)
+			if test.valid {
+				if err != nil || got.SignOn != "s" || len(got.Proofs) != 2 || !got.Expires.Equal(s.Expires) || !got.Minted.Equal(morning) {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			if !errors.Is(err, session.ErrInvalid) || got.SignOn != "" || got.Proofs != nil {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// What a cookie was found to say is remembered: its age is not.
+func TestS05RememberedCookieGrowsOld(t *testing.T) {
+	h := newHouse(t)
+	s := h.signOn(t, "s")
+	cookies := session.NewCookies(h.keys.Codec("session"), "life", h.Now)
+	value, err := cookies.Mint(s, "app.example.com", multi)
+	must(t, err)
+	if _, err := cookies.Read(value, "app.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	h.set(s.Expires)
+	if _, err := cookies.Read(value, "app.example.com"); !errors.Is(err, session.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCookiesSayNothingReadable(t *testing.T) {
+	h := newHouse(t)
+	value, err := session.NewCookies(h.keys.Codec("session"), "life", h.Now).Mint(h.signOn(t, "sign-on-id"), "app.example.com", multi)
+	must(t, err)
+	for _, secret := range []string{"sign-on-id", "app.example.com", "alice", "password"} {
+		if strings.Contains(value, secret) {
+			t.Errorf("the cookie shows %q", secret)
+		}
+	}
+}
+
+func TestS02AlteredPortalCookies(t *testing.T) {
+	h := newHouse(t)
+	codec := session.NewPortalCookies(h.keys.Codec("portal"))
+	value, err := codec.Mint(session.PortalSession{SignOn: "s", Secret: "secret"})
+	must(t, err)
+	altered := []string{"", "x", value + "x", value + "=", " " + value}
+	for length := range value {
+		altered = append(altered, value[:length])
+	}
+	for bit := range len(value) * 8 {
+		flipped := []byte(value)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		altered = append(altered, string(flipped))
+	}
+	for _, other := range altered {
+		if p, err := codec.Read(other); !errors.Is(err, session.ErrInvalid) || p != (session.PortalSession{}) {
+			t.Fatalf("%q says %+v, %v", other, p, err)
+		}
+	}
+	if p, err := codec.Read(value); err != nil || p.SignOn != "s" || p.Secret != "secret" {
+		t.Errorf("untouched: %+v, %v", p, err)
+	}
+}
+
+// multi is what most rules ask.
+var multi = assurance.Requirement{Level: assurance.Multi}
