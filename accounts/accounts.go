@@ -1,0 +1,341 @@
+// Package accounts is what administrators do to people: add, invite, disable,
+// enable, unlock, and end their sign-ons. It must not know how an
+// administrator was authenticated, nor HTTP.
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// by is who did it, in audit events: whoever reaches the admin API.
+const by = "administrator"
+
+var (
+	// ErrNobody says that no user has the name.
+	ErrNobody = errors.New("no user has this name")
+	// ErrTaken says that a name or an address belongs to somebody already.
+	ErrTaken = errors.New("the name or the e-mail address is taken")
+	// ErrNoSignOn says that no live sign-on has the id.
+	ErrNoSignOn = errors.New("no live sign-on has this id")
+)
+
+// Store is what this package needs of the store.
+type Store interface {
+	UserByName(ctx context.Context, name string) (store.User, error)
+	ListUsers(ctx context.Context) ([]store.User, error)
+	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
+	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
+	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
+}
+
+// Links makes the links by which people set up.
+type Links interface {
+	NewInvitation(ctx context.Context, u store.User) (string, error)
+}
+
+// Desk does what administrators ask for. It is safe for concurrent use.
+type Desk struct {
+	store  Store
+	links  Links
+	audit  *audit.Log
+	clock  func() time.Time
+	random io.Reader
+}
+
+// NewDesk returns a Desk.
+func NewDesk(s Store, links Links, log *audit.Log, clock func() time.Time, random io.Reader) *Desk {
+	return &Desk{store: s, links: links, audit: log, clock: clock, random: random}
+}
+
+// NewUser is who is to be added.
+type NewUser struct {
+	Name, DisplayName, Email string
+	Groups                   []string
+}
+
+// Add creates an invited user and returns the token of the invitation. What
+// can't be used is an error whose method Text says so to people.
+func (d *Desk) Add(ctx context.Context, n NewUser) (store.User, string, error) {
+	user, err := d.checked(n)
+	if err != nil {
+		return store.User{}, "", err
+	}
+	event := d.audit.Event(audit.UserCreated, user.ID, audit.Fields{audit.User: user.Name, audit.By: by})
+	err = d.store.Atomically(ctx, func(tx store.Tx) error {
+		if err := tx.CreateUser(ctx, user); err != nil {
+			return err
+		}
+		return tx.AppendEvent(ctx, event)
+	})
+	if errors.Is(err, store.ErrConflict) {
+		return store.User{}, "", ErrTaken
+	}
+	if err != nil {
+		return store.User{}, "", fmt.Errorf("adding a user: %w", err)
+	}
+	d.audit.Written(event)
+	link, err := d.links.NewInvitation(ctx, user)
+	return user, link, err
+}
+
+func (d *Desk) checked(n NewUser) (store.User, error) {
+	user := store.User{Status: store.UserInvited, Created: d.clock()}
+	var err error
+	if user.Name, err = identity.CanonicalName(n.Name); err != nil {
+		return store.User{}, err
+	}
+	if user.DisplayName, err = identity.CheckDisplayName(n.DisplayName); err != nil {
+		return store.User{}, err
+	}
+	if n.Email != "" {
+		if user.Email, err = identity.CanonicalEmail(n.Email); err != nil {
+			return store.User{}, err
+		}
+	}
+	for _, g := range n.Groups {
+		group, err := identity.CheckGroup(g)
+		if err != nil {
+			return store.User{}, err
+		}
+		if !slices.Contains(user.Groups, group) {
+			user.Groups = append(user.Groups, group)
+		}
+	}
+	user.ID, err = token.New(d.random)
+	return user, err
+}
+
+// List returns all users by name.
+func (d *Desk) List(ctx context.Context) ([]store.User, error) { return d.store.ListUsers(ctx) }
+
+// Person is a user with what is set up for them.
+type Person struct {
+	User    store.User
+	Factors []assurance.Factor // kinds that are set up, sorted
+	SignOns []store.SignOn
+}
+
+// Show returns a user with factors and sign-ons.
+func (d *Desk) Show(ctx context.Context, name string) (Person, error) {
+	user, err := d.find(ctx, name)
+	if err != nil {
+		return Person{}, err
+	}
+	credentials, err := d.store.CredentialsOf(ctx, user.ID)
+	if err != nil {
+		return Person{}, fmt.Errorf("reading credentials: %w", err)
+	}
+	p := Person{User: user}
+	for _, c := range credentials {
+		if c.State == store.CredentialActive && !slices.Contains(p.Factors, c.Kind) {
+			p.Factors = append(p.Factors, c.Kind)
+		}
+	}
+	slices.Sort(p.Factors)
+	p.SignOns, err = d.live(ctx, user.ID)
+	return p, err
+}
+
+// live returns the sign-ons of a user that count at this moment, or everybody's
+// for the empty id. The store lists those that went idle too.
+func (d *Desk) live(ctx context.Context, userID string) ([]store.SignOn, error) {
+	now := d.clock()
+	rows, err := d.store.ListSignOns(ctx, userID, now)
+	if err != nil {
+		return nil, fmt.Errorf("listing sign-ons: %w", err)
+	}
+	return slices.DeleteFunc(rows, func(s store.SignOn) bool { return session.WentIdle(s, now) }), nil
+}
+
+func (d *Desk) find(ctx context.Context, name string) (store.User, error) {
+	canonical, err := identity.CanonicalName(name)
+	if err != nil {
+		return store.User{}, ErrNobody
+	}
+	user, err := d.store.UserByName(ctx, canonical)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.User{}, ErrNobody
+	}
+	if err != nil {
+		return store.User{}, fmt.Errorf("looking for a user: %w", err)
+	}
+	return user, nil
+}
+
+// Invite returns the token of a new invitation; authflow.ErrSetUp where the
+// user needs none.
+func (d *Desk) Invite(ctx context.Context, name string) (string, error) {
+	user, err := d.find(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	return d.links.NewInvitation(ctx, user)
+}
+
+// Disable bars a user, ends all their sign-ons, and voids links and flows, so
+// that enabling the user again doesn't revive them.
+func (d *Desk) Disable(ctx context.Context, name string) error {
+	return d.change(ctx, name, audit.UserDisabled, func(tx store.Tx, user store.User) error {
+		if _, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedDisabled); err != nil {
+			return err
+		}
+		if err := authflow.Abandon(ctx, tx, user.ID); err != nil {
+			return err
+		}
+		user.Status = store.UserDisabled
+		return tx.UpdateUser(ctx, user)
+	})
+}
+
+// Enable lets a disabled user in again: to sign in, or to set up where that
+// had not happened yet.
+func (d *Desk) Enable(ctx context.Context, name string) error {
+	return d.change(ctx, name, audit.UserEnabled, func(tx store.Tx, user store.User) error {
+		if user.Status != store.UserDisabled {
+			return nil
+		}
+		credentials, err := tx.CredentialsOf(ctx, user.ID)
+		if err != nil {
+			return err
+		}
+		user.Status = store.UserInvited
+		if slices.ContainsFunc(credentials, func(c store.Credential) bool { return c.Kind == assurance.Password }) {
+			user.Status = store.UserActive
+		}
+		return tx.UpdateUser(ctx, user)
+	})
+}
+
+// Unlock forgets a user's failed attempts, in all browsers.
+func (d *Desk) Unlock(ctx context.Context, name string) error {
+	return d.change(ctx, name, audit.UserUnlocked, func(tx store.Tx, user store.User) error {
+		return tx.DeleteAttempts(ctx, authflow.ScopeUser, user.ID+"/")
+	})
+}
+
+// change reads a user and changes them in one transaction, with its event.
+func (d *Desk) change(ctx context.Context, name string, what audit.Name, apply func(store.Tx, store.User) error) error {
+	found, err := d.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	event := d.audit.Event(what, found.ID, audit.Fields{audit.User: found.Name, audit.By: by})
+	err = d.store.Atomically(ctx, func(tx store.Tx) error {
+		user, err := tx.UserByID(ctx, found.ID)
+		if err != nil {
+			return err
+		}
+		if err := apply(tx, user); err != nil {
+			return err
+		}
+		return tx.AppendEvent(ctx, event)
+	})
+	if err != nil {
+		return fmt.Errorf("changing user %s: %w", found.Name, err)
+	}
+	d.audit.Written(event)
+	return nil
+}
+
+// SignOn is a live sign-on with the name of its user.
+type SignOn struct {
+	store.SignOn
+	User string
+}
+
+// SignOns lists the live sign-ons of a user, or of everybody for the empty
+// name.
+func (d *Desk) SignOns(ctx context.Context, name string) ([]SignOn, error) {
+	users, err := d.store.ListUsers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing users: %w", err)
+	}
+	var userID string
+	if name != "" {
+		user, err := d.find(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		userID = user.ID
+	}
+	names := make(map[string]string, len(users))
+	for _, u := range users {
+		names[u.ID] = u.Name
+	}
+	rows, err := d.live(ctx, userID)
+	live := make([]SignOn, len(rows))
+	for i, row := range rows {
+		live[i] = SignOn{SignOn: row, User: names[row.UserID]}
+	}
+	return live, err
+}
+
+// EndSignOn ends the live sign-on of the short id, as lists show it.
+func (d *Desk) EndSignOn(ctx context.Context, short string) error {
+	all, err := d.SignOns(ctx, "")
+	if err != nil {
+		return err
+	}
+	matching := slices.DeleteFunc(all, func(s SignOn) bool { return audit.ShortID(s.ID) != short })
+	if len(matching) != 1 {
+		return ErrNoSignOn
+	}
+	return d.end(ctx, matching[0].User, matching[0].UserID, func(tx store.Tx) ([]string, error) {
+		return []string{matching[0].ID}, tx.EndSignOn(ctx, matching[0].ID, d.clock(), session.EndedByAdmin)
+	})
+}
+
+// EndSignOnsOf ends all of a user's sign-ons and returns how many there were.
+func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
+	user, err := d.find(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	ended := 0
+	err = d.end(ctx, user.Name, user.ID, func(tx store.Tx) ([]string, error) {
+		ids, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedByAdmin)
+		ended = len(ids)
+		return ids, err
+	})
+	return ended, err
+}
+
+// end runs the ending of sign-ons with an event for each.
+func (d *Desk) end(ctx context.Context, name, userID string, end func(store.Tx) ([]string, error)) error {
+	var events []store.Event
+	err := d.store.Atomically(ctx, func(tx store.Tx) error {
+		events = nil
+		ids, err := end(tx)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			event := d.audit.Event(audit.SignOnEnded, userID, audit.Fields{
+				audit.User: name, audit.SignOn: audit.ShortID(id), audit.Reason: session.EndedByAdmin, audit.By: by,
+			})
+			if err := tx.AppendEvent(ctx, event); err != nil {
+				return err
+			}
+			events = append(events, event)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("ending sign-ons: %w", err)
+	}
+	d.audit.Written(events...)
+	return nil
+}

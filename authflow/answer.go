@@ -1,0 +1,198 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// ErrWrongStep says that an answer came for a step that is not the one asked
+// for: repeated, skipped or reordered.
+var ErrWrongStep = errors.New("not the step that the sign-in is at")
+
+// Step returns what comes next in a flow. prefer names the second factor that
+// the person chose, if any.
+func (e *Engine) Step(ctx context.Context, f Flow, prefer assurance.Factor) (Step, error) {
+	credentials, err := e.activeCredentials(ctx, f.UserID)
+	if err != nil {
+		return Step{}, err
+	}
+	return Next(f, kindsOf(credentials), e.Factors, prefer, e.Clock()), nil
+}
+
+// Challenge begins the ceremony of a second factor and returns its page.
+func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
+	factor, credentials, _, err := e.challenged(ctx, f, kind)
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	ceremony, err := factor.Begin(ctx, f.subject(), credentials)
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("beginning a %s challenge: %w", kind, err)
+	}
+	if len(ceremony.State) == 0 {
+		return ceremony, nil
+	}
+	sealed, err := e.Sealer.Seal(ceremony.State, f.sealingContext("challenge", kind))
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("sealing a %s challenge: %w", kind, err)
+	}
+	f.Challenges = with(f.Challenges, kind, sealed)
+	return ceremony, e.save(ctx, e.Store, &f)
+}
+
+// challenged returns the factor that a flow asks for, with the user's
+// credentials of its kind, or ErrWrongStep.
+func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) (factors.Factor, []factors.Credential, map[string]store.Credential, error) {
+	all, err := e.activeCredentials(ctx, f.UserID)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	step := Next(f, kindsOf(all), e.Factors, kind, e.Clock())
+	if step.Kind != StepChallenge || step.Factor != kind {
+		return nil, nil, nil, ErrWrongStep
+	}
+	factor, err := e.Factors.Get(kind)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	credentials, rows, err := e.ofKind(all, kind)
+	return factor, credentials, rows, err
+}
+
+// Answer checks the answer to a second factor's challenge. A right one is
+// consumed and noted in the flow in one transaction. *Refused, *Slowed and
+// ErrWrongStep are definite; every other error means that it could not be
+// told.
+func (e *Engine) Answer(ctx context.Context, f Flow, kind assurance.Factor, answer factors.Answer, c Client) error {
+	factor, credentials, rows, err := e.challenged(ctx, f, kind)
+	if err != nil {
+		return err
+	}
+	user := store.User{ID: f.UserID, Name: f.Name}
+	browser, err := e.knownBrowser(ctx, f.UserID, c)
+	if err != nil {
+		return err
+	}
+	at := attemptOf(user, kind, browser, c)
+	failures, err := e.reserve(ctx, at)
+	if err != nil {
+		return err
+	}
+	state, err := e.takeChallenge(ctx, &f, kind)
+	if err != nil {
+		return errors.Join(err, e.refund(ctx, at))
+	}
+	verdict, err := factor.Check(ctx, f.subject(), credentials, state, answer)
+	if err != nil {
+		return errors.Join(fmt.Errorf("checking a %s answer: %w", kind, err), e.refund(ctx, at))
+	}
+	if !verdict.Accepted {
+		refusal := e.refusal(ctx, verdict, rows, user)
+		return e.failed(ctx, at, failures, refusal)
+	}
+	err = e.accept(ctx, f, kind, verdict, rows, at)
+	if errors.Is(err, store.ErrConflict) {
+		// Somebody else was faster with the same code or in the same flow.
+		return e.failed(ctx, at, failures, &Refused{Reason: factors.Used})
+	}
+	return err
+}
+
+// takeChallenge opens the state of a begun challenge and forgets it: right or
+// wrong, a challenge is answered once.
+func (e *Engine) takeChallenge(ctx context.Context, f *Flow, kind assurance.Factor) ([]byte, error) {
+	sealed, begun := f.Challenges[kind]
+	if !begun {
+		return nil, nil
+	}
+	state, err := e.Sealer.Open(sealed, f.sealingContext("challenge", kind))
+	if err != nil {
+		return nil, fmt.Errorf("opening a %s challenge: %w", kind, err)
+	}
+	f.Challenges = with(f.Challenges, kind, nil)
+	if err := e.save(ctx, e.Store, f); errors.Is(err, store.ErrConflict) {
+		return nil, ErrWrongStep
+	} else if err != nil {
+		return nil, err
+	}
+	return state, nil
+}
+
+// accept consumes what was shown, adds the proof and forgets the failures.
+func (e *Engine) accept(ctx context.Context, f Flow, kind assurance.Factor, v factors.Verdict, rows map[string]store.Credential, at attempt) error {
+	credential, ok := rows[v.CredentialID]
+	if !ok {
+		return fmt.Errorf("a %s answer was accepted for no credential of the user", kind)
+	}
+	credential.LastUsed = e.Clock()
+	if err := e.reseal(&credential, v.Secret); err != nil {
+		return err
+	}
+	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: kind, At: e.Clock(), UserVerified: v.UserVerified})
+	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
+		if err := tx.UpdateCredential(ctx, credential); err != nil {
+			return err
+		}
+		changed := f
+		if err := e.save(ctx, tx, &changed); err != nil {
+			return err
+		}
+		return tx.DeleteAttempts(ctx, at.scope, at.key)
+	})
+	if err != nil {
+		return fmt.Errorf("accepting a %s answer: %w", kind, err)
+	}
+	return nil
+}
+
+// refusal turns a verdict into what may be told. Where the factor must
+// remember what it told, it is told only once that is written.
+func (e *Engine) refusal(ctx context.Context, v factors.Verdict, rows map[string]store.Credential, user store.User) *Refused {
+	if credential, ok := rows[v.CredentialID]; ok && v.Secret != nil {
+		if e.reseal(&credential, v.Secret) != nil || e.update(ctx, credential) != nil {
+			return &Refused{Reason: factors.Wrong}
+		}
+	}
+	if v.Reason == factors.Drifting {
+		e.Audit.Record(ctx, audit.ClockDrifting, user.ID, audit.Fields{
+			audit.User: user.Name, audit.Drift: v.Drift.String(),
+		})
+	}
+	return &Refused{Reason: v.Reason, Drift: v.Drift}
+}
+
+func (e *Engine) update(ctx context.Context, c store.Credential) error {
+	return e.Store.Atomically(ctx, func(tx store.Tx) error { return tx.UpdateCredential(ctx, c) })
+}
+
+// reseal puts a new secret, if there is one, into a credential's row.
+func (e *Engine) reseal(c *store.Credential, secret []byte) error {
+	if secret == nil {
+		return nil
+	}
+	sealed, err := e.Sealer.Seal(secret, credentialContext(*c))
+	if err != nil {
+		return fmt.Errorf("sealing a %s credential: %w", c.Kind, err)
+	}
+	c.Secret = sealed
+	return nil
+}
+
+// with returns a copy of m in which kind holds value, or nothing for nil.
+func with(m map[assurance.Factor][]byte, kind assurance.Factor, value []byte) map[assurance.Factor][]byte {
+	changed := make(map[assurance.Factor][]byte, len(m)+1)
+	for k, v := range m {
+		changed[k] = v
+	}
+	delete(changed, kind)
+	if value != nil {
+		changed[kind] = value
+	}
+	return changed
+}

@@ -1,0 +1,23 @@
+// Package authflow is the state machine of signing in: which step comes next,
+// what an answer changes, how often somebody may guess, and what a finished
+// flow yields. It must not know HTTP, HTML or SQL.
+//
+// A flow begins where somebody has shown something: the right password, an
+// invitation, or a sign-on that doesn't suffice. So a stranger who has nothing
+// makes no flow, and no row in the store.
+//
+//	name + password ──▶ sign-in ─┐
+//	a sign-on ────────▶ step-up ─┼─▶ Next ──▶ password ──┐
+//	invitation ───────▶ set-up ──┘    ▲ │ ──▶ challenge ─┤
+//	                                  │ │ ──▶ account ───┤
+//	                                  │ │ ──▶ enrol ─────┤
+//	                                  └─┼────────────────┘
+//	                                    └──▶ grant: a sign-on
+//
+// After each answer the caller comes back to Next, which decides from the
+// stored flow and the user's credentials alone; steps never lead to one
+// another. What an answer consumes (a time step, a backup code) is written in
+// one transaction with the proof that it earns, and the sign-on is made in a
+// later one, so that a crash between the two spends the code and grants
+// nothing.
+package authflow

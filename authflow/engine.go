@@ -1,0 +1,188 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Store is what flows need of the store; a transaction offers the rest.
+type Store interface {
+	Reader
+	PutRecord(ctx context.Context, r store.Record) error
+	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
+	UpdateRecord(ctx context.Context, r store.Record, now time.Time) error
+	CountUsers(ctx context.Context, states ...store.UserStatus) (int, error)
+	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
+}
+
+// Reader finds people, their credentials and their browsers.
+type Reader interface {
+	UserByID(ctx context.Context, id string) (store.User, error)
+	UserByName(ctx context.Context, name string) (store.User, error)
+	UserByEmail(ctx context.Context, email string) (store.User, error)
+	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
+	BrowserByToken(ctx context.Context, userID, tokenHash string) (store.Browser, error)
+}
+
+// Passwords hashes and verifies passwords in a bounded queue. An error means
+// that it could not be told.
+type Passwords interface {
+	Hash(ctx context.Context, password string) (string, error)
+	Verify(ctx context.Context, hash, password string) (bool, error)
+	// Burn costs what Verify costs, where there is nothing to verify.
+	Burn(ctx context.Context, password string) error
+}
+
+// PasswordRules decides which passwords may be chosen.
+type PasswordRules interface {
+	Check(password string, own ...string) error
+}
+
+// Sealer seals secrets at rest, bound to where they belong.
+type Sealer interface {
+	Seal(plaintext, associated []byte) ([]byte, error)
+	Open(sealed, associated []byte) ([]byte, error)
+}
+
+// Settings are what an Engine is made of. All fields are needed.
+type Settings struct {
+	Store     Store
+	Factors   factors.Set
+	Passwords Passwords
+	Rules     PasswordRules
+	Sealer    Sealer
+	Audit     *audit.Log
+	Clock     func() time.Time
+	Random    io.Reader
+	// Lifetime and Idle are the limits of new sign-ons.
+	Lifetime, Idle time.Duration
+	// AdminGroups are what the first administrator is put into.
+	AdminGroups []string
+}
+
+// Engine runs flows. It is safe for concurrent use; all state is in the store.
+type Engine struct{ Settings }
+
+// New returns an Engine.
+func New(s Settings) *Engine { return &Engine{s} }
+
+// Client is the browser that a request came from.
+type Client struct {
+	Address   string // as Caddy's trusted_proxies determine it
+	UserAgent string
+	// Browser is the token of the known-browser cookie, or empty.
+	Browser string
+}
+
+// Refused says that an answer was looked at and is wrong.
+type Refused struct {
+	Reason factors.Reason
+	Drift  time.Duration
+}
+
+func (r *Refused) Error() string { return "refused: " + string(r.Reason) }
+
+// ErrBusy says that too many people sign in at this moment.
+var ErrBusy = identity.ErrBusy
+
+// knownBrowser returns the id of the user's entry for the client's browser,
+// or empty.
+func (e *Engine) knownBrowser(ctx context.Context, userID string, c Client) (string, error) {
+	if c.Browser == "" || userID == "" {
+		return "", nil
+	}
+	b, err := e.Store.BrowserByToken(ctx, userID, token.Hash(c.Browser))
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for a known browser: %w", err)
+	}
+	return b.ID, nil
+}
+
+// credentialContext binds a credential's sealed secret to its row, so that it
+// opens nowhere else.
+func credentialContext(c store.Credential) []byte {
+	return []byte("credential\x00" + c.ID + "\x00" + c.UserID + "\x00" + string(c.Kind))
+}
+
+// activeCredentials returns the user's usable credentials, still sealed.
+func (e *Engine) activeCredentials(ctx context.Context, userID string) ([]store.Credential, error) {
+	if userID == "" {
+		return nil, nil
+	}
+	all, err := e.Store.CredentialsOf(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("reading credentials: %w", err)
+	}
+	var active []store.Credential
+	for _, c := range all {
+		if c.State == store.CredentialActive {
+			active = append(active, c)
+		}
+	}
+	return active, nil
+}
+
+// ofKind opens the credentials of one kind for its factor, and returns their
+// rows by id beside them.
+func (e *Engine) ofKind(all []store.Credential, kind assurance.Factor) ([]factors.Credential, map[string]store.Credential, error) {
+	var opened []factors.Credential
+	rows := make(map[string]store.Credential)
+	for _, c := range all {
+		if c.Kind != kind {
+			continue
+		}
+		secret, err := e.Sealer.Open(c.Secret, credentialContext(c))
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening a %s credential: %w", kind, err)
+		}
+		opened = append(opened, factors.Credential{
+			ID: c.ID, Name: c.Name, Secret: secret, Created: c.Created, LastUsed: c.LastUsed,
+		})
+		rows[c.ID] = c
+	}
+	return opened, rows, nil
+}
+
+// newCredential seals a fresh credential.
+func (e *Engine) newCredential(userID string, kind assurance.Factor, name string, secret []byte) (store.Credential, error) {
+	id, err := token.New(e.Random)
+	if err != nil {
+		return store.Credential{}, err
+	}
+	c := store.Credential{
+		ID: id, UserID: userID, Kind: kind, Name: name,
+		State: store.CredentialActive, Created: e.Clock(),
+	}
+	if c.Secret, err = e.Sealer.Seal(secret, credentialContext(c)); err != nil {
+		return store.Credential{}, fmt.Errorf("sealing a %s credential: %w", kind, err)
+	}
+	return c, nil
+}
+
+func kindsOf(credentials []store.Credential) map[assurance.Factor]bool {
+	have := make(map[assurance.Factor]bool)
+	for _, c := range credentials {
+		have[c.Kind] = true
+	}
+	return have
+}
+
+func browserKind(known bool) string {
+	if known {
+		return "known"
+	}
+	return "unknown"
+}

@@ -1,0 +1,172 @@
+package authflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+const (
+	// FlowIdle is how long a flow waits for the next answer.
+	FlowIdle = 15 * time.Minute
+	// FlowLifetime is how long a flow may take in all.
+	FlowLifetime = time.Hour
+
+	flowNamespace = "flow"
+)
+
+// ErrFlowGone says that a flow is unknown, finished or over its time: the
+// person starts again.
+var ErrFlowGone = errors.New("the sign-in was finished or took too long")
+
+// Kind says what a flow is for.
+type Kind string
+
+// The kinds of flow.
+const (
+	SignIn Kind = "sign_in"
+	StepUp Kind = "step_up"
+	SetUp  Kind = "set_up"
+)
+
+// Flow is one sign-in, step-up or set-up in progress.
+type Flow struct {
+	ID   string `json:"-"` // in the person's form; the store knows its hash
+	Kind Kind   `json:"kind"`
+	// UserID is empty while the first administrator has not been made.
+	UserID string `json:"user,omitempty"`
+	Name   string `json:"name,omitempty"`
+	// Ask is what the flow has to reach.
+	Ask assurance.Requirement `json:"ask"`
+	// Request is the gate's signed request, which the caller understands.
+	Request string            `json:"request,omitempty"`
+	Proofs  []assurance.Proof `json:"proofs,omitempty"`
+	// SignOn is the sign-on that a step-up raises.
+	SignOn string `json:"sign_on,omitempty"`
+	// PasswordMark marks the password as it was proven: a change in
+	// the middle of the flow voids the proof.
+	PasswordMark string `json:"password_mark,omitempty"`
+	// Link is the hash of the invitation that a set-up came by.
+	Link string `json:"link,omitempty"`
+	// Account is what a set-up has chosen so far.
+	Account *account `json:"account,omitempty"`
+	// Pending are begun ceremonies by factor, their state sealed.
+	Challenges map[assurance.Factor][]byte `json:"challenges,omitempty"`
+	Enrolments map[assurance.Factor][]byte `json:"enrolments,omitempty"`
+	Started    time.Time                   `json:"started"`
+
+	version int64
+}
+
+// account is the first step of a set-up, held back until the second factor is
+// confirmed, so that nobody is ever half set up.
+type account struct {
+	Name        string `json:"name"`
+	DisplayName string `json:"display_name"`
+	Password    []byte `json:"password"` // sealed hash
+}
+
+func (f Flow) subject() factors.Subject {
+	s := factors.Subject{UserID: f.UserID, Name: f.Name}
+	if f.Account != nil {
+		s.Name, s.DisplayName = f.Account.Name, f.Account.DisplayName
+	}
+	return s
+}
+
+// sealingContext binds what is sealed inside a flow to the flow and its use.
+func (f Flow) sealingContext(use string, kind assurance.Factor) []byte {
+	return []byte("flow\x00" + token.Hash(f.ID) + "\x00" + use + "\x00" + string(kind))
+}
+
+func (f Flow) record(now time.Time) (store.Record, error) {
+	raw, err := json.Marshal(f)
+	if err != nil {
+		return store.Record{}, fmt.Errorf("writing a flow: %w", err)
+	}
+	expires := now.Add(FlowIdle)
+	if end := f.Started.Add(FlowLifetime); end.Before(expires) {
+		expires = end
+	}
+	return store.Record{
+		Namespace: flowNamespace, Key: token.Hash(f.ID), Owner: f.UserID,
+		Value: raw, Expires: expires, Version: f.version,
+	}, nil
+}
+
+// begin keeps a new flow under a fresh id.
+func (e *Engine) begin(ctx context.Context, f Flow) (Flow, error) {
+	id, err := token.New(e.Random)
+	if err != nil {
+		return Flow{}, err
+	}
+	f.ID, f.Started, f.version = id, e.Clock(), 1
+	record, err := f.record(e.Clock())
+	if err != nil {
+		return Flow{}, err
+	}
+	if err := e.Store.PutRecord(ctx, record); err != nil {
+		return Flow{}, fmt.Errorf("keeping a new flow: %w", err)
+	}
+	return f, nil
+}
+
+// Load returns a flow in progress, or ErrFlowGone.
+func (e *Engine) Load(ctx context.Context, id string) (Flow, error) {
+	return e.load(ctx, e.Store, id)
+}
+
+// Abandon forgets what a person has under way: flows, and links to set up by.
+func Abandon(ctx context.Context, tx store.Records, userID string) error {
+	for _, namespace := range []string{flowNamespace, linkNamespace} {
+		if err := tx.DeleteRecordsOf(ctx, namespace, userID); err != nil {
+			return fmt.Errorf("abandoning what a user has under way: %w", err)
+		}
+	}
+	return nil
+}
+
+type recordReader interface {
+	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
+}
+
+func (e *Engine) load(ctx context.Context, r recordReader, id string) (Flow, error) {
+	record, err := r.GetRecord(ctx, flowNamespace, token.Hash(id), e.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return Flow{}, ErrFlowGone
+	}
+	if err != nil {
+		return Flow{}, fmt.Errorf("reading a flow: %w", err)
+	}
+	var f Flow
+	if err := json.Unmarshal(record.Value, &f); err != nil {
+		return Flow{}, fmt.Errorf("reading a flow: %w", err)
+	}
+	f.ID, f.version = id, record.Version
+	return f, nil
+}
+
+type recordWriter interface {
+	UpdateRecord(ctx context.Context, r store.Record, now time.Time) error
+}
+
+// save writes a changed flow by compare-and-set: of two answers to one flow
+// the later finds it gone or changed.
+func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
+	record, err := f.record(e.Clock())
+	if err != nil {
+		return err
+	}
+	if err := w.UpdateRecord(ctx, record, e.Clock()); err != nil {
+		return fmt.Errorf("keeping a flow: %w", err)
+	}
+	f.version++
+	return nil
+}

@@ -1,0 +1,609 @@
+package authflow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// TestF01AlikeInWork signs in as everybody whom a stranger could ask about:
+// each guess has the same answer after the same hashing.
+func TestF01AlikeInWork(t *testing.T) {
+	h := newHouse(t)
+	h.person("known")
+	disabled := h.person("disabled")
+	h.add("invited", store.UserInvited)
+	h.add("passwordless", store.UserActive)
+	factorless := h.person("factorless")
+	for _, kind := range []assurance.Factor{assurance.TOTP, assurance.BackupCode} {
+		c := h.credential(factorless.id, kind)
+		h.must(h.store.DeleteCredential(h.ctx, c.ID, c.Version))
+	}
+	suspended := h.person("suspended")
+	password := h.credential(suspended.id, assurance.Password)
+	password.State = store.CredentialSuspended
+	h.must(h.store.UpdateCredential(h.ctx, password))
+	user, err := h.store.UserByID(h.ctx, disabled.id)
+	h.must(err)
+	user.Status = store.UserDisabled
+	h.must(h.store.UpdateUser(h.ctx, user))
+
+	for _, c := range []struct{ who, name, password string }{
+		{"unknown", "nobody", "guess"},
+		{"unknown address", "nobody@example.net", "guess"},
+		{"no name at all", "", "guess"},
+		{"no possible name", "a b,c\x00", "guess"},
+		{"no possible address", "@@", "guess"},
+		{"known", "known", "guess"},
+		{"known, no password", "known", ""},
+		{"known, a password that nobody can have", "known", string(make([]byte, 4000))},
+		{"known by address", "known@example.com", "guess"},
+		{"disabled", "disabled", "guess"},
+		{"disabled, right password", "disabled", rightPassword},
+		{"invited", "invited", "guess"},
+		{"without a password", "passwordless", "guess"},
+		{"password suspended, right password", "suspended", rightPassword},
+		{"factorless", "factorless", "guess"},
+	} {
+		t.Run(c.who, func(t *testing.T) {
+			h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
+			h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeName, ""))
+			for i := range 7 {
+				before := h.hasher.Work()
+				_, err := h.signIn(c.name, c.password, from(fmt.Sprintf("192.0.2.%d", i)))
+				after := h.hasher.Work()
+				hashes, cost := after.Hashes-before.Hashes, after.Kibibytes-before.Kibibytes
+				if i < 5 {
+					if !isRefused(err, factors.Wrong) || hashes != 1 || cost != 8 {
+						t.Fatalf("guess %d: %v after %d hashes of %d KiB", i+1, err, hashes, cost)
+					}
+					continue
+				}
+				if slowed := asSlowed(err); slowed == nil || slowed.RetryAfter != 30*time.Second || hashes != 0 {
+					t.Fatalf("guess %d: %v after %d hashes", i+1, err, hashes)
+				}
+			}
+		})
+	}
+	t.Run("the right password of somebody without a second factor grants nothing", func(t *testing.T) {
+		h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
+		had := h.signOns(factorless.id)
+		f := factorless.shown(from("192.0.2.1"))
+		if step, err := h.Step(h.ctx, f, ""); err != nil || step.Kind != authflow.StepNoFactor {
+			t.Errorf("the step is %+v, %v", step, err)
+		}
+		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.signOns(factorless.id) != had {
+			t.Errorf("granting: %v", err)
+		}
+	})
+}
+
+// TestF02GuessesAtOnce guesses many times at one moment: no more are looked at
+// than one after the other.
+func TestF02GuessesAtOnce(t *testing.T) {
+	h := newHouse(t)
+	h.person("ada")
+	before := h.hasher.Work().Hashes
+	var guesses sync.WaitGroup
+	for i := range 200 {
+		guesses.Go(func() {
+			if _, err := h.signIn("ada", "guess", from(fmt.Sprintf("192.0.2.%d", i))); !isRefused(err, factors.Wrong) && asSlowed(err) == nil {
+				t.Error(err)
+			}
+		})
+	}
+	guesses.Wait()
+	if looked := h.hasher.Work().Hashes - before; looked != 5 {
+		t.Errorf("%d of 200 guesses were looked at", looked)
+	}
+}
+
+// TestF02NamesNobodyHas counts guesses at one made-up name together.
+func TestF02NamesNobodyHas(t *testing.T) {
+	h := newHouse(t)
+	for _, spelling := range []string{"nemo", "NEMO", "Nemo", " nemo", "ｎｅｍｏ"} {
+		if _, err := h.signIn(spelling, "guess", from("192.0.2.1")); !isRefused(err, factors.Wrong) {
+			t.Fatalf("%q: %v", spelling, err)
+		}
+	}
+	if _, err := h.signIn("nemo", "guess", from("192.0.2.1")); asSlowed(err) == nil {
+		t.Errorf("the sixth guess: %v", err)
+	}
+}
+
+// guessUntilLocked fails as often as is let, waiting as told, and returns how
+// many attempts were looked at.
+func (h *house) guessUntilLocked(attempt func() error) int {
+	h.t.Helper()
+	for looked := 0; ; {
+		if looked > 200 {
+			h.t.Fatal("200 guesses, and no end to them")
+		}
+		err := attempt()
+		switch slowed := asSlowed(err); {
+		case slowed == nil && isRefused(err, factors.Wrong):
+			looked++
+		case slowed == nil:
+			h.t.Fatal(err)
+		case slowed.Locked:
+			return looked
+		default:
+			h.pass(slowed.RetryAfter)
+		}
+	}
+}
+
+func TestF03LockedAfterAHundred(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	address := 0
+	elsewhere := func() authflow.Client {
+		address++
+		return from(fmt.Sprintf("2001:db8:0:%x::1", address))
+	}
+	known := authflow.Client{Address: "192.0.2.1", Browser: ada.browserToken}
+
+	looked := h.guessUntilLocked(func() error {
+		_, err := h.signIn("ada", "guess", elsewhere())
+		return err
+	})
+	if looked != 100 {
+		t.Errorf("%d guesses were looked at", looked)
+	}
+	alerts := h.events(audit.FactorAlert)
+	if len(alerts) != 1 || alerts[0].UserID != ada.id || alerts[0].Fields["factor"] != "password" || alerts[0].Fields["failures"] != "100" {
+		t.Errorf("alerts: %+v", alerts)
+	}
+	h.pass(1000 * time.Hour)
+	if _, err := h.signIn("ada", ada.password, elsewhere()); asSlowed(err) == nil {
+		t.Errorf("the right password in an unknown browser: %v", err)
+	}
+	for what, token := range map[string]string{"made up": "AAAA", "of somebody else": h.person("eve").browserToken} {
+		if _, err := h.signIn("ada", ada.password, authflow.Client{Browser: token}); asSlowed(err) == nil {
+			t.Errorf("with a browser's token that is %s: %v", what, err)
+		}
+	}
+
+	// The known browser goes on, and a whole sign-in there lifts the lock.
+	f, err := h.signIn("ada", ada.password, known)
+	h.must(err)
+	h.must(ada.answer(f, ada.code(), known))
+	if _, err := h.signIn("ada", ada.password, elsewhere()); asSlowed(err) == nil {
+		t.Errorf("before the sign-in was granted: %v", err)
+	}
+	granted, err := h.Grant(h.ctx, h.load(f), "", known)
+	h.must(err)
+	if granted.Browser != ada.browserToken {
+		t.Error("a known browser was given another token")
+	}
+	if _, err := h.signIn("ada", ada.password, elsewhere()); err != nil {
+		t.Errorf("after a whole sign-in elsewhere: %v", err)
+	}
+
+	t.Run("a second factor, which a right password doesn't clear", func(t *testing.T) {
+		looked := h.guessUntilLocked(func() error {
+			c := elsewhere()
+			return ada.answer(ada.shown(c), ada.wrongCode(), c)
+		})
+		if looked != 100 || len(h.events(audit.FactorAlert)) != 2 {
+			t.Errorf("%d guesses were looked at, %d alerts", looked, len(h.events(audit.FactorAlert)))
+		}
+		c := elsewhere()
+		f := ada.shown(c)
+		if err := ada.answer(f, ada.code(), c); asSlowed(err) == nil {
+			t.Errorf("the right code: %v", err)
+		}
+		h.must(h.Answer(h.ctx, h.load(f), assurance.BackupCode, factors.Answer{"code": ada.codes[0]}, c))
+		_, err := h.Grant(h.ctx, h.load(f), "", c)
+		h.must(err)
+		h.pass(time.Minute)
+		h.must(ada.answer(ada.shown(elsewhere()), ada.code(), elsewhere()))
+	})
+}
+
+func TestFailuresPerAddress(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	const office = "2001:db8:7:7::1"
+	for i := range 100 {
+		if _, err := h.signIn(fmt.Sprintf("nobody%d", i), "guess", from(fmt.Sprintf("2001:db8:7:7::%x", i+2))); !isRefused(err, factors.Wrong) {
+			t.Fatalf("guess %d: %v", i+1, err)
+		}
+	}
+	h.pass(4 * time.Minute)
+	for _, name := range []string{"ada", "fresh"} {
+		before := h.hasher.Work().Hashes
+		_, err := h.signIn(name, ada.password, from(office))
+		if slowed := asSlowed(err); slowed == nil || slowed.RetryAfter != 6*time.Minute || slowed.Locked || h.hasher.Work().Hashes != before {
+			t.Errorf("%s from the flooding network: %v", name, err)
+		}
+	}
+	ada.shown(from("2001:db8:7:8::1"))
+	ada.shown(authflow.Client{Address: office, Browser: ada.browserToken})
+	// Attempts that were slowed don't lengthen the wait.
+	h.pass(6 * time.Minute)
+	ada.shown(from(office))
+	// A new window begins with the first failure in it.
+	if _, err := h.signIn("another", "guess", from(office)); !isRefused(err, factors.Wrong) {
+		t.Errorf("in a new window: %v", err)
+	}
+	// X05: a clock that is set back locks nobody out for as long.
+	for i := range 99 {
+		_, err := h.signIn(fmt.Sprintf("again%d", i), "guess", from(office))
+		if !isRefused(err, factors.Wrong) {
+			t.Fatalf("guess %d: %v", i+1, err)
+		}
+	}
+	h.pass(-24 * time.Hour)
+	ada.shown(from(office))
+}
+
+// TestKnownBrowsersTakeTwoFactors has a flow that asks for the password alone:
+// the browser stays unknown, else each would have a count of its own.
+func TestKnownBrowsersTakeTwoFactors(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	single := assurance.Requirement{Level: assurance.Single}
+	for i := range 6 {
+		f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Ask: single})
+		h.must(err)
+		granted, err := h.Grant(h.ctx, f, "", authflow.Client{})
+		h.must(err)
+		if granted.Browser != "" {
+			t.Fatal("a password alone made a browser known")
+		}
+		step, err := h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: ada.id, Name: "ada"}, assurance.Requirement{Level: assurance.Multi}, "")
+		h.must(err)
+		err = ada.answer(step, ada.wrongCode(), authflow.Client{Browser: granted.Browser})
+		if i < 5 && !isRefused(err, factors.Wrong) || i == 5 && asSlowed(err) == nil {
+			t.Errorf("guess %d: %v", i+1, err)
+		}
+	}
+}
+
+// TestBusyCostsNoAttempt has hashing that is too busy to look at anything.
+func TestBusyCostsNoAttempt(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	settings := h.Settings
+	settings.Passwords = busy{h.Passwords}
+	crowded := authflow.New(settings)
+	for range 20 {
+		_, err := crowded.SignIn(h.ctx, authflow.Login{Name: "ada", Password: "guess"})
+		if !errors.Is(err, authflow.ErrBusy) {
+			t.Fatal(err)
+		}
+	}
+	gone, cancel := context.WithCancel(h.ctx)
+	cancel()
+	if _, err := h.SignIn(gone, authflow.Login{Name: "ada", Password: "guess"}); err == nil || isRefused(err, factors.Wrong) {
+		t.Errorf("somebody who went away was answered %v", err)
+	}
+	ada.shown(authflow.Client{})
+}
+
+type busy struct{ authflow.Passwords }
+
+func (busy) Verify(context.Context, string, string) (bool, error) { return false, authflow.ErrBusy }
+
+// TestF06ReadAgainBeforeTheGrant changes something after all was shown.
+func TestF06ReadAgainBeforeTheGrant(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		change func(h *house, p *person)
+		want   error
+	}{
+		{"nothing", func(*house, *person) {}, nil},
+		{"the user is disabled", func(h *house, p *person) {
+			user, err := h.store.UserByID(h.ctx, p.id)
+			h.must(err)
+			user.Status = store.UserDisabled
+			h.must(h.store.UpdateUser(h.ctx, user))
+		}, authflow.ErrFlowGone},
+		{"the password changes", func(h *house, p *person) {
+			c := h.credential(p.id, assurance.Password)
+			c.Secret = []byte("another")
+			h.must(h.store.UpdateCredential(h.ctx, c))
+		}, authflow.ErrFlowGone},
+		{"the password is suspended", func(h *house, p *person) {
+			c := h.credential(p.id, assurance.Password)
+			c.State = store.CredentialSuspended
+			h.must(h.store.UpdateCredential(h.ctx, c))
+		}, authflow.ErrFlowGone},
+		{"the password is deleted", func(h *house, p *person) {
+			c := h.credential(p.id, assurance.Password)
+			h.must(h.store.DeleteCredential(h.ctx, c.ID, c.Version))
+		}, authflow.ErrFlowGone},
+		{"a factor is no longer configured", func(h *house, _ *person) { h.Factors = h.Factors[1:] }, authflow.ErrWrongStep},
+		{"the flow is over its time", func(h *house, _ *person) { h.pass(authflow.FlowIdle) }, authflow.ErrFlowGone},
+		{"what is under way is abandoned", func(h *house, p *person) { h.must(authflow.Abandon(h.ctx, h.store, p.id)) }, authflow.ErrFlowGone},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t)
+			ada := h.person("ada")
+			f, had := ada.complete(), h.signOns(ada.id)
+			c.change(h, ada)
+			_, err := h.Grant(h.ctx, f, "", authflow.Client{})
+			if !errors.Is(err, c.want) {
+				t.Errorf("granting: %v, want %v", err, c.want)
+			}
+			if c.want != nil && h.signOns(ada.id) != had {
+				t.Error("a sign-on was made")
+			}
+		})
+	}
+}
+
+func TestGrantedExactlyOnce(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	f, had := ada.complete(), h.signOns(ada.id)
+	var granted atomic.Int64
+	var askers sync.WaitGroup
+	for range 100 {
+		askers.Go(func() {
+			_, err := h.Grant(h.ctx, f, "", authflow.Client{})
+			if err == nil {
+				granted.Add(1)
+			} else if !errors.Is(err, authflow.ErrFlowGone) {
+				t.Error(err)
+			}
+		})
+	}
+	askers.Wait()
+	if granted.Load() != 1 || h.signOns(ada.id) != had+1 {
+		t.Errorf("granted %d times, %d sign-ons", granted.Load(), h.signOns(ada.id)-had)
+	}
+}
+
+// TestO01OneCodeOverManyFlows shows one code in a hundred flows at once.
+func TestO01OneCodeOverManyFlows(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	var flows [100]authflow.Flow
+	for i := range flows {
+		flows[i] = ada.shown(authflow.Client{})
+	}
+	var passed atomic.Int64
+	var answers sync.WaitGroup
+	code := ada.code()
+	for _, f := range flows {
+		answers.Go(func() {
+			if h.Answer(h.ctx, f, assurance.TOTP, factors.Answer{"code": code}, authflow.Client{}) == nil {
+				passed.Add(1)
+			}
+		})
+	}
+	answers.Wait()
+	if passed.Load() != 1 {
+		t.Errorf("one code passed %d times", passed.Load())
+	}
+}
+
+// TestX02SpentAndNotGranted fails between two writes: a code may be spent for
+// nothing, but nothing is granted for a code that isn't spent.
+func TestX02SpentAndNotGranted(t *testing.T) {
+	errDisk := errors.New("the disk is full")
+	failing := func(what string) func(string) error {
+		return func(asked string) error {
+			if asked == what {
+				return errDisk
+			}
+			return nil
+		}
+	}
+	t.Run("while granting", func(t *testing.T) {
+		h := newHouse(t)
+		ada := h.person("ada")
+		code := ada.code()
+		f, had := ada.complete(), h.signOns(ada.id)
+		h.store.fail = failing("sign-on")
+		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); !errors.Is(err, errDisk) {
+			t.Fatalf("granting: %v", err)
+		}
+		h.store.fail = nil
+		if h.signOns(ada.id) != had {
+			t.Error("a sign-on was made")
+		}
+		if err := ada.answer(ada.shown(authflow.Client{}), code, authflow.Client{}); !isRefused(err, factors.Used) {
+			t.Errorf("the code once more: %v", err)
+		}
+		// Who has shown all is not asked again once the store is well.
+		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); err != nil {
+			t.Errorf("granting again: %v", err)
+		}
+	})
+	t.Run("while spending", func(t *testing.T) {
+		h := newHouse(t)
+		ada := h.person("ada")
+		f, version := ada.shown(authflow.Client{}), h.credential(ada.id, assurance.TOTP).Version
+		h.store.fail = failing("flow")
+		if err := ada.answer(f, ada.code(), authflow.Client{}); !errors.Is(err, errDisk) {
+			t.Fatalf("answering: %v", err)
+		}
+		h.store.fail = nil
+		if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+			t.Errorf("granting: %v", err)
+		}
+		if h.credential(ada.id, assurance.TOTP).Version != version {
+			t.Error("the code was spent without its proof")
+		}
+		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	})
+}
+
+// TestO03SealedSecretsStayInTheirRow copies a sealed secret to another row.
+func TestO03SealedSecretsStayInTheirRow(t *testing.T) {
+	h := newHouse(t)
+	ada, eve := h.person("ada"), h.person("eve")
+	for _, kind := range []assurance.Factor{assurance.TOTP, assurance.Password} {
+		victim := h.credential(ada.id, kind)
+		victim.Secret = h.credential(eve.id, kind).Secret
+		f := authflow.Flow{}
+		if kind == assurance.TOTP {
+			f = ada.shown(authflow.Client{})
+		}
+		h.must(h.store.UpdateCredential(h.ctx, victim))
+		var err error
+		if kind == assurance.TOTP {
+			err = ada.answer(f, eve.code(), authflow.Client{})
+		} else {
+			_, err = h.signIn("ada", eve.password, authflow.Client{})
+		}
+		if err == nil || isRefused(err, factors.Wrong) {
+			t.Errorf("%s of another row: %v", kind, err)
+		}
+	}
+	t.Run("nor in another flow", func(t *testing.T) {
+		// Two flows of one person: the key begun in the one isn't the other's.
+		link, err := h.NewInvitation(h.ctx, h.add("bob", store.UserInvited))
+		h.must(err)
+		var flows [2]authflow.Flow
+		for i := range flows {
+			flows[i], err = h.OpenLink(h.ctx, link)
+			h.must(err)
+			h.must(h.ChooseAccount(h.ctx, flows[i], authflow.Choice{Password: rightPassword}))
+			_, err = h.Enrolment(h.ctx, h.load(flows[i]), assurance.TOTP)
+			h.must(err)
+		}
+		mixed := h.load(flows[0])
+		mixed.Enrolments = h.load(flows[1]).Enrolments
+		if _, err := h.Enrolment(h.ctx, mixed, assurance.TOTP); err == nil {
+			t.Error("a key begun in another flow is shown")
+		}
+	})
+}
+
+func TestLinksAndFlowsExpire(t *testing.T) {
+	h := newHouse(t)
+	setup, err := h.NewSetupLink(h.ctx)
+	h.must(err)
+	bob := h.add("bob", store.UserInvited)
+	invitation, err := h.NewInvitation(h.ctx, bob)
+	h.must(err)
+	h.pass(authflow.LinkLifetime - time.Second)
+	half, err := h.OpenLink(h.ctx, setup)
+	h.must(err)
+	_, err = h.OpenLink(h.ctx, invitation)
+	h.must(err)
+	h.pass(time.Second)
+	for what, link := range map[string]string{"setup link": setup, "invitation": invitation} {
+		if _, err := h.OpenLink(h.ctx, link); !errors.Is(err, authflow.ErrLinkGone) {
+			t.Errorf("a %s after 72 hours: %v", what, err)
+		}
+	}
+	// A link that was opened in time has to be used in time as well.
+	h.must(h.ChooseAccount(h.ctx, half, authflow.Choice{Name: "ada", Password: rightPassword}))
+	late := &person{h: h}
+	if err := h.finishFirstFactor(half, late); !errors.Is(err, authflow.ErrLinkGone) {
+		t.Errorf("setting up by a link that expired meanwhile: %v", err)
+	}
+	if n, err := h.store.CountUsers(h.ctx, store.UserActive); err != nil || n != 0 {
+		t.Errorf("%d users, %v", n, err)
+	}
+
+	t.Run("a flow, idle and in all", func(t *testing.T) {
+		h := newHouse(t)
+		ada := h.person("ada")
+		f := ada.shown(authflow.Client{})
+		h.pass(authflow.FlowIdle - time.Second)
+		h.load(f)
+		h.pass(time.Second)
+		if _, err := h.Load(h.ctx, f.ID); !errors.Is(err, authflow.ErrFlowGone) {
+			t.Errorf("after 15 minutes: %v", err)
+		}
+		link, err := h.NewInvitation(h.ctx, h.add("eve", store.UserInvited))
+		h.must(err)
+		f, err = h.OpenLink(h.ctx, link)
+		h.must(err)
+		for range 4 {
+			h.must(h.ChooseAccount(h.ctx, h.load(f), authflow.Choice{Password: rightPassword}))
+			h.pass(14 * time.Minute)
+		}
+		h.must(h.ChooseAccount(h.ctx, h.load(f), authflow.Choice{Password: rightPassword}))
+		h.pass(4 * time.Minute)
+		if _, err := h.Load(h.ctx, f.ID); !errors.Is(err, authflow.ErrFlowGone) {
+			t.Errorf("after an hour of activity: %v", err)
+		}
+	})
+}
+
+// finishFirstFactor confirms the authenticator of a set-up.
+func (h *house) finishFirstFactor(f authflow.Flow, p *person) error {
+	h.t.Helper()
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
+	h.must(err)
+	p.secret = keyOn(made)
+	return h.AnswerEnrolment(h.ctx, h.load(f), assurance.TOTP, factors.Answer{"code": p.code()}, authflow.Client{})
+}
+
+// TestTransactionsMayRunAgain has a store that runs each transaction several
+// times, as the contract lets it: nothing of the runs in vain may stay.
+func TestTransactionsMayRunAgain(t *testing.T) {
+	h := newHouse(t)
+	h.store.inVain = true
+	link, err := h.NewSetupLink(h.ctx)
+	h.must(err)
+	f, err := h.OpenLink(h.ctx, link)
+	h.must(err)
+	ada := h.setUp(f, "ada")
+	if n := h.signOns(ada.id); n != 1 {
+		t.Fatalf("%d sign-ons of one set-up", n)
+	}
+	f = ada.shown(authflow.Client{})
+	if err := ada.answer(f, ada.wrongCode(), authflow.Client{}); !isRefused(err, factors.Wrong) {
+		t.Fatal(err)
+	}
+	counted, err := h.store.GetAttempts(h.ctx, authflow.ScopeUser, ada.id+"/totp/unknown")
+	if err != nil || counted.Failures != 1 {
+		t.Errorf("one wrong code was counted as %+v, %v", counted, err)
+	}
+	h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	if n := len(h.events(audit.SignInSucceeded)); n != 2 {
+		t.Errorf("%d events of two sign-ins", n)
+	}
+
+	h.pass(10 * time.Minute)
+	ask := assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}
+	f, err = h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: ada.id, Name: "ada"}, ask, "")
+	h.must(err)
+	h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{})
+	h.must(err)
+	keeper := session.NewKeeper(h.store, h.clock)
+	if _, _, err := keeper.LivePortal(h.ctx, session.PortalSession{SignOn: raised.SignOn.ID, Secret: raised.PortalSecret}); err != nil {
+		t.Errorf("the portal's session after a step-up: %v", err)
+	}
+	if _, _, err := keeper.LivePortal(h.ctx, session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret}); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("S01: the portal's session from before the step-up: %v", err)
+	}
+	if raised.SignOn.ID != granted.SignOn.ID || h.signOns(ada.id) != 2 {
+		t.Error("a step-up made another sign-on")
+	}
+}
+
+// TestBearerTokensAreKeptAsHashes looks for tokens where they must not be.
+func TestBearerTokensAreKeptAsHashes(t *testing.T) {
+	h := newHouse(t)
+	link, err := h.NewSetupLink(h.ctx)
+	h.must(err)
+	if _, err := h.store.GetRecord(h.ctx, "link", link, h.clock()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a link by itself: %v", err)
+	}
+	if _, err := h.store.GetRecord(h.ctx, "link", hashOf(link), h.clock()); err != nil {
+		t.Errorf("a link by its hash: %v", err)
+	}
+}

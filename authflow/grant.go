@@ -1,0 +1,226 @@
+package authflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Granted is what a finished flow yields.
+type Granted struct {
+	SignOn store.SignOn
+	// PortalSecret belongs into the portal's cookie.
+	PortalSecret string
+	// Browser is the token of this browser, to be kept in its cookie; empty
+	// where the browser isn't a known one of the user.
+	Browser string
+	Request string
+}
+
+// Grant finishes a flow, exactly once: it reads the user, the password and the
+// rule again and makes or raises the sign-on, all in one transaction.
+// previous is the sign-on that the browser had before, which a new one
+// replaces; empty where it had none. ErrWrongStep where something is still
+// missing, ErrFlowGone where the flow was finished, or the user may not sign
+// in any more.
+func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (Granted, error) {
+	prepared, err := e.prepare(f, c)
+	if err != nil {
+		return Granted{}, err
+	}
+	var (
+		made   Granted
+		events []store.Event
+	)
+	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+		made, events = prepared, nil
+		finished, user, err := e.finish(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		made.SignOn.Proofs, made.Request = finished.Proofs, finished.Request
+		name := audit.SignInSucceeded
+		if finished.Kind == StepUp {
+			name = audit.StepUpSucceeded
+			made.SignOn, err = e.raise(ctx, tx, finished, made.SignOn)
+		} else {
+			err = e.replace(ctx, tx, made.SignOn, previous)
+		}
+		if err != nil {
+			return err
+		}
+		var known bool
+		made.Browser, known, err = e.rememberBrowser(ctx, tx, made.SignOn, c.Browser, prepared.Browser)
+		if err != nil {
+			return err
+		}
+		if err := forgetFailures(ctx, tx, finished); err != nil {
+			return err
+		}
+		events = append(events, e.granted(name, user, made.SignOn, known, c))
+		return tx.AppendEvent(ctx, events[0])
+	})
+	if err != nil {
+		return Granted{}, fmt.Errorf("granting a sign-on: %w", err)
+	}
+	e.Audit.Written(events...)
+	return made, nil
+}
+
+// prepare makes what is random, ahead of the transaction that may be retried.
+func (e *Engine) prepare(f Flow, c Client) (Granted, error) {
+	var made Granted
+	for _, value := range []*string{&made.SignOn.ID, &made.PortalSecret, &made.Browser} {
+		var err error
+		if *value, err = token.New(e.Random); err != nil {
+			return Granted{}, err
+		}
+	}
+	now := e.Clock()
+	made.SignOn = store.SignOn{
+		ID: made.SignOn.ID, UserID: f.UserID, Started: now, Expires: now.Add(e.Lifetime),
+		Idle: e.Idle, LastSeen: now, PortalSession: token.Hash(made.PortalSecret),
+		Address: c.Address, UserAgent: strings.ToValidUTF8(c.UserAgent[:min(len(c.UserAgent), maxUserAgent)], ""),
+	}
+	return made, nil
+}
+
+// maxUserAgent bounds what is kept of a client's own description, in bytes.
+const maxUserAgent = 256
+
+// finish takes the flow and checks once more, from what the store holds now,
+// that it has reached what it must.
+func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.User, error) {
+	record, err := tx.TakeRecord(ctx, flowNamespace, token.Hash(f.ID), e.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return Flow{}, store.User{}, ErrFlowGone
+	}
+	if err != nil {
+		return Flow{}, store.User{}, err
+	}
+	finished := Flow{ID: f.ID}
+	if err := json.Unmarshal(record.Value, &finished); err != nil {
+		return Flow{}, store.User{}, fmt.Errorf("reading a flow: %w", err)
+	}
+	user, err := tx.UserByID(ctx, finished.UserID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserActive {
+		return Flow{}, store.User{}, ErrFlowGone
+	}
+	if err != nil {
+		return Flow{}, store.User{}, err
+	}
+	credentials, err := tx.CredentialsOf(ctx, user.ID)
+	if err != nil {
+		return Flow{}, store.User{}, err
+	}
+	if !passwordStands(finished, credentials) {
+		return Flow{}, store.User{}, ErrFlowGone
+	}
+	if Next(finished, kindsOf(credentials), e.Factors, "", e.Clock()).Kind != StepGrant {
+		return Flow{}, store.User{}, ErrWrongStep
+	}
+	return finished, user, nil
+}
+
+// passwordStands reports whether the password that the flow saw is still the
+// user's.
+func passwordStands(f Flow, credentials []store.Credential) bool {
+	if f.PasswordMark == "" {
+		return true // shown in an earlier flow, whose sign-on is checked
+	}
+	for _, c := range credentials {
+		if c.Kind == assurance.Password && c.State == store.CredentialActive && passwordMark(c) == f.PasswordMark {
+			return true
+		}
+	}
+	return false
+}
+
+// raise adds a step-up's proofs to the sign-on that it began with.
+func (e *Engine) raise(ctx context.Context, tx store.Tx, f Flow, made store.SignOn) (store.SignOn, error) {
+	current, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
+	if errors.Is(err, session.ErrEnded) || err == nil && current.UserID != f.UserID {
+		return store.SignOn{}, ErrFlowGone
+	}
+	if err != nil {
+		return store.SignOn{}, err
+	}
+	for _, p := range f.Proofs {
+		current.Proofs = assurance.Add(current.Proofs, p)
+	}
+	current.PortalSession = made.PortalSession
+	if err := tx.UpdateSignOn(ctx, current); err != nil {
+		return store.SignOn{}, err
+	}
+	current.Version++
+	return current, nil
+}
+
+// replace makes a new sign-on in place of the one that the browser had.
+func (e *Engine) replace(ctx context.Context, tx store.Tx, made store.SignOn, previous string) error {
+	if previous != "" {
+		err := tx.EndSignOn(ctx, previous, e.Clock(), session.EndedSwitched)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return tx.CreateSignOn(ctx, made)
+}
+
+// rememberBrowser makes the browser a known one of the user. It returns the
+// token that the browser is to keep and whether it was known before. A token
+// that the user never had is not taken on, since somebody else may have put it
+// there: a fresh one comes in its place.
+//
+// A password alone makes no browser known, and yields no token: else whoever
+// stole one would get, with each browser that it lets in somewhere, another
+// count of guesses at the second factor.
+func (e *Engine) rememberBrowser(ctx context.Context, tx store.Tx, s store.SignOn, had, fresh string) (string, bool, error) {
+	known, err := tx.BrowserByToken(ctx, s.UserID, token.Hash(had))
+	if err == nil {
+		return had, true, tx.TouchBrowser(ctx, known.ID, e.Clock())
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return "", false, err
+	}
+	if assurance.Of(s.Proofs, e.Factors.Enabled) < assurance.Multi {
+		return "", false, nil
+	}
+	return fresh, false, tx.CreateBrowser(ctx, store.Browser{
+		ID: token.Hash("browser\x00" + fresh), UserID: s.UserID, TokenHash: token.Hash(fresh),
+		Created: e.Clock(), LastSeen: e.Clock(),
+	})
+}
+
+// forgetFailures clears the user's counts after a full sign-in: who shows two
+// factors lifts the locks on the others. A right password alone never gets
+// here with more than its own count to clear, and neither does a step-up.
+func forgetFailures(ctx context.Context, tx store.Tx, f Flow) error {
+	if f.Kind == StepUp || assurance.Of(f.Proofs, nil) < assurance.Multi {
+		return nil
+	}
+	return tx.DeleteAttempts(ctx, ScopeUser, f.UserID+"/")
+}
+
+func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known bool, c Client) store.Event {
+	kinds := make([]string, len(s.Proofs))
+	for i, p := range s.Proofs {
+		kinds[i] = string(p.Factor)
+	}
+	fields := audit.Fields{
+		audit.User: user.Name, audit.Factors: strings.Join(kinds, ","), audit.SignOn: audit.ShortID(s.ID),
+		audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+	}
+	if name == audit.SignInSucceeded {
+		fields[audit.Browser] = browserKind(known)
+	}
+	return e.Audit.Event(name, user.ID, fields)
+}

@@ -1,0 +1,101 @@
+package authflow
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+)
+
+// kindOnly is a factor of which only the kind matters.
+type kindOnly struct {
+	factors.Factor
+	kind assurance.Factor
+}
+
+func (k kindOnly) Kind() assurance.Factor { return k.kind }
+
+func setOf(kinds ...assurance.Factor) factors.Set {
+	var set factors.Set
+	for _, k := range kinds {
+		set = append(set, kindOnly{kind: k})
+	}
+	return set
+}
+
+func TestNext(t *testing.T) {
+	const (
+		password = assurance.Password
+		totp     = assurance.TOTP
+		backup   = assurance.BackupCode
+		fido     = assurance.FIDO
+	)
+	type kinds = []assurance.Factor
+	usual := setOf(totp, backup)
+	multi := assurance.Requirement{Level: assurance.Multi}
+	single := assurance.Requirement{Level: assurance.Single}
+	hardened := assurance.Requirement{Level: assurance.PhishingResistant}
+	shown := func(age time.Duration, kinds ...assurance.Factor) []assurance.Proof {
+		var proofs []assurance.Proof
+		for _, k := range kinds {
+			proofs = append(proofs, assurance.Proof{Factor: k, At: noon.Add(-age)})
+		}
+		return proofs
+	}
+	all := kinds{password, totp, backup}
+	for _, c := range []struct {
+		what   string
+		flow   Flow
+		have   kinds
+		set    factors.Set
+		prefer assurance.Factor
+		want   Step
+	}{
+		{"sign-in, nothing shown", Flow{Kind: SignIn, Ask: multi}, all, usual, "", Step{Kind: StepPassword}},
+		{"sign-in, nothing shown, a second factor preferred", Flow{Kind: SignIn, Ask: multi}, all, usual, totp, Step{Kind: StepPassword}},
+		{"sign-in, the second factor alone", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, totp)}, all, usual, "", Step{Kind: StepPassword}},
+		{"sign-in, password shown", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, all, usual, "", Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
+		{"sign-in, backup code preferred", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, all, usual, backup, Step{Kind: StepChallenge, Factor: backup, Others: kinds{totp}}},
+		{"sign-in, a factor preferred that isn't set up", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, kinds{password, totp}, usual, backup, Step{Kind: StepChallenge, Factor: totp}},
+		{"sign-in, the password preferred for second", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, all, usual, password, Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
+		{"sign-in, only factors that aren't configured", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, kinds{password, fido}, usual, fido, Step{Kind: StepNoFactor}},
+		{"sign-in, factorless", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, kinds{password}, usual, "", Step{Kind: StepNoFactor}},
+		{"sign-in, a set that is empty", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password)}, all, nil, "", Step{Kind: StepNoFactor}},
+		{"sign-in, all shown", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, totp)}, all, usual, "", Step{Kind: StepGrant}},
+		{"sign-in, shown by what is no longer configured", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, fido)}, all, usual, "", Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
+		{"sign-in, all shown, backup codes never saved", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, totp)}, kinds{password, totp}, usual, "", Step{Kind: StepEnrol, Factor: backup}},
+		{"sign-in, no backup codes configured", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, totp)}, kinds{password, totp}, setOf(totp), "", Step{Kind: StepGrant}},
+		{"sign-in, content with a password", Flow{Kind: SignIn, Ask: single, Proofs: shown(0, password)}, kinds{password, totp}, usual, "", Step{Kind: StepGrant}},
+		{"sign-in, a security key asked for and none there", Flow{Kind: SignIn, Ask: hardened, Proofs: shown(0, password, totp)}, all, setOf(fido, totp, backup), totp, Step{Kind: StepNoFactor}},
+		{"sign-in, a security key asked for", Flow{Kind: SignIn, Ask: hardened, Proofs: shown(0, password)}, kinds{password, totp, backup, fido}, setOf(fido, totp, backup), totp, Step{Kind: StepChallenge, Factor: fido}},
+
+		{"step-up, from a password", Flow{Kind: StepUp, Ask: multi, Proofs: shown(time.Hour, password)}, all, usual, "", Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
+		{"step-up, second factor too old", Flow{Kind: StepUp, Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}, Proofs: shown(time.Hour, password, totp)}, all, usual, "", Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
+		{"step-up, second factor fresh, password old", Flow{Kind: StepUp, Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}, Proofs: append(shown(time.Hour, password), shown(0, totp)...)}, all, usual, "", Step{Kind: StepGrant}},
+		{"step-up, password too old", Flow{Kind: StepUp, Ask: assurance.Requirement{Level: assurance.Single, MaxAge: time.Minute}, Proofs: shown(time.Hour, password)}, all, usual, "", Step{Kind: StepPassword}},
+		{"step-up doesn't enrol", Flow{Kind: StepUp, Ask: multi, Proofs: shown(0, password, totp)}, kinds{password, totp}, usual, "", Step{Kind: StepGrant}},
+
+		{"set-up, begun", Flow{Kind: SetUp, Ask: multi}, nil, usual, "", Step{Kind: StepAccount, Number: 1, Of: 3}},
+		{"set-up, begun, without backup codes", Flow{Kind: SetUp, Ask: multi}, nil, setOf(totp), "", Step{Kind: StepAccount, Number: 1, Of: 2}},
+		{"set-up, account chosen", Flow{Kind: SetUp, Ask: multi, Account: new(account)}, nil, usual, "", Step{Kind: StepEnrol, Factor: totp, Number: 2, Of: 3}},
+		{"set-up, account chosen, nothing to set up", Flow{Kind: SetUp, Ask: multi, Account: new(account)}, nil, nil, "", Step{Kind: StepNoFactor}},
+		{"set-up, backup codes are never the only factor", Flow{Kind: SetUp, Ask: multi, Account: new(account)}, nil, setOf(backup), backup, Step{Kind: StepNoFactor}},
+		{"set-up, authenticator confirmed", Flow{Kind: SetUp, Ask: multi, Account: new(account), Proofs: shown(0, password, totp)}, kinds{password, totp}, usual, "", Step{Kind: StepEnrol, Factor: backup, Number: 3, Of: 3}},
+		{"set-up, all done", Flow{Kind: SetUp, Ask: multi, Account: new(account), Proofs: shown(0, password, totp)}, all, usual, "", Step{Kind: StepGrant}},
+		{"set-up, done without backup codes", Flow{Kind: SetUp, Ask: multi, Account: new(account), Proofs: shown(0, password, totp)}, kinds{password, totp}, setOf(totp), "", Step{Kind: StepGrant}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			have := make(map[assurance.Factor]bool)
+			for _, k := range c.have {
+				have[k] = true
+			}
+			got := Next(c.flow, have, c.set, c.prefer, noon)
+			if got.Kind != c.want.Kind || got.Factor != c.want.Factor || !slices.Equal(got.Others, c.want.Others) ||
+				got.Number != c.want.Number || got.Of != c.want.Of {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,296 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+const (
+	// LinkLifetime is how long invitations and setup links count.
+	LinkLifetime = 72 * time.Hour
+
+	linkNamespace = "link"
+	setupLink     = "setup"
+	invitation    = "invitation"
+)
+
+var (
+	// ErrLinkGone says that a link was used, has expired or never existed.
+	ErrLinkGone = errors.New("the link was used or has expired")
+	// ErrHasUsers says that a first administrator is not wanted any more.
+	ErrHasUsers = errors.New("somebody is set up already")
+	// ErrSetUp says that a user needs no invitation.
+	ErrSetUp = errors.New("the user has set up already, or is disabled")
+)
+
+// NewSetupLink returns the token of a link by which the first administrator
+// sets up, or ErrHasUsers.
+func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
+	active, err := e.Store.CountUsers(ctx, store.UserActive)
+	if err != nil {
+		return "", fmt.Errorf("counting users: %w", err)
+	}
+	if active > 0 {
+		return "", ErrHasUsers
+	}
+	event := e.Audit.Event(audit.SetupLinkCreated, "", audit.Fields{audit.By: "administrator"})
+	return e.newLink(ctx, setupLink, "", event)
+}
+
+// NewInvitation returns the token of a link by which an invited user sets up;
+// links made before it are void. ErrSetUp where the user is not waiting for
+// one.
+func (e *Engine) NewInvitation(ctx context.Context, u store.User) (string, error) {
+	if u.Status != store.UserInvited {
+		return "", ErrSetUp
+	}
+	event := e.Audit.Event(audit.UserInvited, u.ID, audit.Fields{audit.User: u.Name, audit.By: "administrator"})
+	return e.newLink(ctx, invitation, u.ID, event)
+}
+
+func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Event) (string, error) {
+	value, err := token.New(e.Random)
+	if err != nil {
+		return "", err
+	}
+	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+		if owner != "" {
+			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner); err != nil {
+				return err
+			}
+		}
+		err := tx.PutRecord(ctx, store.Record{
+			Namespace: linkNamespace, Key: token.Hash(value), Owner: owner,
+			Value: []byte(kind), Expires: e.Clock().Add(LinkLifetime),
+		})
+		if err != nil {
+			return err
+		}
+		return tx.AppendEvent(ctx, event)
+	})
+	if err != nil {
+		return "", fmt.Errorf("keeping a new %s link: %w", kind, err)
+	}
+	e.Audit.Written(event)
+	return value, nil
+}
+
+// OpenLink begins a set-up by a link, which stays unspent until the account is
+// made. A link that leads nowhere is ErrLinkGone.
+func (e *Engine) OpenLink(ctx context.Context, value string) (Flow, error) {
+	record, err := e.Store.GetRecord(ctx, linkNamespace, token.Hash(value), e.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return Flow{}, ErrLinkGone
+	}
+	if err != nil {
+		return Flow{}, fmt.Errorf("reading a link: %w", err)
+	}
+	f := Flow{Kind: SetUp, Link: record.Key, Ask: assurance.Requirement{Level: assurance.Multi}}
+	if string(record.Value) == setupLink {
+		active, err := e.Store.CountUsers(ctx, store.UserActive)
+		if err != nil {
+			return Flow{}, fmt.Errorf("counting users: %w", err)
+		}
+		if active > 0 {
+			return Flow{}, ErrLinkGone
+		}
+		return e.begin(ctx, f)
+	}
+	user, err := e.Store.UserByID(ctx, record.Owner)
+	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserInvited {
+		return Flow{}, ErrLinkGone
+	}
+	if err != nil {
+		return Flow{}, fmt.Errorf("reading an invited user: %w", err)
+	}
+	f.UserID, f.Name = user.ID, user.Name
+	return e.begin(ctx, f)
+}
+
+// Invited returns the user whom a set-up is for; the zero User where it makes
+// the first administrator.
+func (e *Engine) Invited(ctx context.Context, f Flow) (store.User, error) {
+	if f.UserID == "" {
+		return store.User{}, nil
+	}
+	return e.Store.UserByID(ctx, f.UserID)
+}
+
+// Choice is what a person chooses in the first step of a set-up.
+type Choice struct {
+	Name        string // used only where nobody chose it before
+	DisplayName string
+	Password    string
+}
+
+// Invalid says which fields of a Choice can't stay as they are, and why. The
+// errors have a method Text that tells people.
+type Invalid struct{ Fields map[string]error }
+
+func (i *Invalid) Error() string { return fmt.Sprintf("%d fields can't be used", len(i.Fields)) }
+
+// ChooseAccount keeps name and password of a set-up until the second factor
+// is confirmed. *Invalid says what to mend.
+func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error {
+	if f.Kind != SetUp || len(f.Proofs) > 0 {
+		return ErrWrongStep
+	}
+	user, err := e.Invited(ctx, f)
+	if err != nil {
+		return fmt.Errorf("reading an invited user: %w", err)
+	}
+	chosen, invalid, err := e.checkChoice(ctx, user, choice)
+	if err != nil {
+		return err
+	}
+	if len(invalid) > 0 {
+		return &Invalid{Fields: invalid}
+	}
+	hash, err := e.Passwords.Hash(ctx, choice.Password)
+	if err != nil {
+		return fmt.Errorf("hashing a new password: %w", err)
+	}
+	chosen.Password, err = e.Sealer.Seal([]byte(hash), f.sealingContext("account", assurance.Password))
+	if err != nil {
+		return fmt.Errorf("sealing a new password: %w", err)
+	}
+	// Another name makes another label in the authenticator app.
+	f.Account, f.Enrolments = &chosen, nil
+	return e.save(ctx, e.Store, &f)
+}
+
+func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice) (account, map[string]error, error) {
+	invalid := make(map[string]error)
+	chosen := account{Name: user.Name, DisplayName: strings.TrimSpace(choice.DisplayName)}
+	if user.ID == "" {
+		name, err := identity.CanonicalName(choice.Name)
+		if err != nil {
+			invalid["name"] = err
+		} else if _, err := e.Store.UserByName(ctx, name); err == nil {
+			invalid["name"] = taken{}
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return account{}, nil, fmt.Errorf("looking for a user: %w", err)
+		}
+		chosen.Name = name
+	}
+	if chosen.DisplayName == "" {
+		chosen.DisplayName = user.DisplayName
+	}
+	display, err := identity.CheckDisplayName(chosen.DisplayName)
+	if err != nil {
+		invalid["display_name"] = err
+	}
+	chosen.DisplayName = display
+	if err := e.Rules.Check(choice.Password, chosen.Name, chosen.DisplayName, user.Email); err != nil {
+		invalid["password"] = err
+	}
+	return chosen, invalid, nil
+}
+
+// taken says that a name can't be chosen because somebody has it.
+type taken struct{}
+
+func (taken) Error() string { return "the name is taken" }
+
+// Text tells people.
+func (taken) Text() string { return "Somebody has this name already. Choose another one." }
+
+// activate makes the account: see AnswerEnrolment.
+func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, enrolment factors.Enrolment, c Client) error {
+	hash, err := e.Sealer.Open(f.Account.Password, f.sealingContext("account", assurance.Password))
+	if err != nil {
+		return fmt.Errorf("opening a new password: %w", err)
+	}
+	first := f.UserID == ""
+	if first {
+		if f.UserID, err = token.New(e.Random); err != nil {
+			return err
+		}
+	}
+	password, err := e.newCredential(f.UserID, assurance.Password, "", hash)
+	if err != nil {
+		return err
+	}
+	second, err := e.newCredential(f.UserID, kind, enrolment.Name, enrolment.Secret)
+	if err != nil {
+		return err
+	}
+	now := e.Clock()
+	f.Name = f.Account.Name
+	f.Proofs = []assurance.Proof{{Factor: assurance.Password, At: now}, {Factor: kind, At: now}}
+	f.PasswordMark = passwordMark(password)
+	events := []store.Event{
+		e.Audit.Event(audit.UserSetUp, f.UserID, audit.Fields{
+			audit.User: f.Name, audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+		}),
+		e.enrolled(f.UserID, f.Name, kind, c),
+	}
+	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+		if _, err := tx.TakeRecord(ctx, linkNamespace, f.Link, now); err != nil {
+			return err
+		}
+		if err := e.writeUser(ctx, tx, f, first); err != nil {
+			return err
+		}
+		for _, credential := range []store.Credential{password, second} {
+			if err := tx.CreateCredential(ctx, credential); err != nil {
+				return err
+			}
+		}
+		changed := f
+		changed.Account = &account{Name: f.Name, DisplayName: f.Account.DisplayName}
+		if err := e.save(ctx, tx, &changed); err != nil {
+			return err
+		}
+		for _, event := range events {
+			if err := tx.AppendEvent(ctx, event); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, ErrHasUsers) {
+		return fmt.Errorf("%w: %w", ErrLinkGone, err)
+	}
+	if err != nil {
+		return fmt.Errorf("setting up an account: %w", err)
+	}
+	e.Audit.Written(events...)
+	return nil
+}
+
+// writeUser makes the first administrator, or activates an invited user.
+func (e *Engine) writeUser(ctx context.Context, tx store.Tx, f Flow, first bool) error {
+	if first {
+		active, err := tx.CountUsers(ctx, store.UserActive)
+		if err != nil {
+			return err
+		}
+		if active > 0 {
+			return ErrHasUsers
+		}
+		return tx.CreateUser(ctx, store.User{
+			ID: f.UserID, Name: f.Account.Name, DisplayName: f.Account.DisplayName,
+			Groups: e.AdminGroups, Status: store.UserActive, Created: e.Clock(),
+		})
+	}
+	user, err := tx.UserByID(ctx, f.UserID)
+	if err != nil {
+		return err
+	}
+	if user.Status != store.UserInvited {
+		return store.ErrConflict
+	}
+	user.Status, user.DisplayName = store.UserActive, f.Account.DisplayName
+	return tx.UpdateUser(ctx, user)
+}

@@ -1,0 +1,168 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Login is what somebody typed into the sign-in form, and where they go.
+type Login struct {
+	Name     string // sign-in name or e-mail address
+	Password string
+	Client   Client
+	Ask      assurance.Requirement
+	Request  string
+}
+
+// SignIn checks name and password and begins a flow. Whoever is unknown,
+// disabled or has no password gets the answer of a wrong password, after the
+// same work: *Refused. *Slowed says that nothing was looked at; every other
+// error means that it could not be told.
+func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
+	in.Name = strings.TrimSpace(in.Name) // phones put a space behind a word
+	user, err := e.find(ctx, in.Name)
+	if err != nil {
+		return Flow{}, err
+	}
+	mark, err := e.provePassword(ctx, user, in.Name, in.Password, in.Client)
+	if err != nil {
+		return Flow{}, err
+	}
+	return e.begin(ctx, Flow{
+		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request,
+		Proofs:       []assurance.Proof{{Factor: assurance.Password, At: e.Clock()}},
+		PasswordMark: mark,
+	})
+}
+
+// AnswerPassword checks the password in a flow that asks for it again.
+func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c Client) error {
+	step, err := e.Step(ctx, f, "")
+	if err != nil {
+		return err
+	}
+	if step.Kind != StepPassword {
+		return ErrWrongStep
+	}
+	user, err := e.Store.UserByID(ctx, f.UserID)
+	if err != nil {
+		return fmt.Errorf("reading the user of a flow: %w", err)
+	}
+	if f.PasswordMark, err = e.provePassword(ctx, user, f.Name, password, c); err != nil {
+		return err
+	}
+	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: assurance.Password, At: e.Clock()})
+	return e.save(ctx, e.Store, &f)
+}
+
+// BeginStepUp begins a flow that raises a live sign-on to what is asked.
+func (e *Engine) BeginStepUp(ctx context.Context, s store.SignOn, u store.User, ask assurance.Requirement, request string) (Flow, error) {
+	return e.begin(ctx, Flow{
+		Kind: StepUp, UserID: u.ID, Name: u.Name, Ask: ask, Request: request,
+		Proofs: s.Proofs, SignOn: s.ID,
+	})
+}
+
+// find returns the user whom a typed name or address means, or the zero User.
+func (e *Engine) find(ctx context.Context, typed string) (store.User, error) {
+	var (
+		user store.User
+		err  error
+	)
+	if strings.Contains(typed, "@") {
+		email, bad := identity.CanonicalEmail(typed)
+		if bad != nil {
+			return store.User{}, nil
+		}
+		user, err = e.Store.UserByEmail(ctx, email)
+	} else {
+		name, bad := identity.CanonicalName(typed)
+		if bad != nil {
+			return store.User{}, nil
+		}
+		user, err = e.Store.UserByName(ctx, name)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return store.User{}, fmt.Errorf("looking for a user: %w", err)
+	}
+	return user, nil
+}
+
+// provePassword counts, verifies exactly one hash, and reports the result as
+// SignIn does. It returns a mark of the password that was proven.
+func (e *Engine) provePassword(ctx context.Context, user store.User, typed, password string, c Client) (string, error) {
+	browser, err := e.knownBrowser(ctx, user.ID, c)
+	if err != nil {
+		return "", err
+	}
+	at := attemptOf(user, assurance.Password, browser, c)
+	if user.ID == "" {
+		at.scope, at.key = ScopeName, token.Hash(madeUpName(typed))
+	}
+	hash, mark, err := e.passwordOf(ctx, user)
+	if err != nil {
+		return "", err
+	}
+	failures, err := e.reserve(ctx, at)
+	if err != nil {
+		return "", err
+	}
+	right, err := e.verify(ctx, hash, password)
+	if err != nil {
+		return "", errors.Join(err, e.refund(ctx, at))
+	}
+	if !right {
+		return "", e.failed(ctx, at, failures, &Refused{Reason: factors.Wrong})
+	}
+	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+		return tx.DeleteAttempts(ctx, at.scope, at.key)
+	})
+	if err != nil {
+		return "", fmt.Errorf("forgetting failed attempts: %w", err)
+	}
+	return mark, nil
+}
+
+// madeUpName folds what was typed as far as a real name would be, so that
+// another case doesn't start another count.
+func madeUpName(typed string) string {
+	if name, err := identity.CanonicalName(typed); err == nil {
+		return name
+	}
+	if email, err := identity.CanonicalEmail(typed); err == nil {
+		return email
+	}
+	return strings.ToLower(strings.TrimSpace(typed))
+}
+
+// passwordOf returns the user's password hash and its mark; both are empty for
+// whoever may not sign in by one.
+func (e *Engine) passwordOf(ctx context.Context, user store.User) (hash, mark string, err error) {
+	credentials, err := e.activeCredentials(ctx, user.ID)
+	if err != nil || user.Status != store.UserActive {
+		return "", "", err
+	}
+	opened, rows, err := e.ofKind(credentials, assurance.Password)
+	if err != nil || len(opened) == 0 {
+		return "", "", err
+	}
+	return string(opened[0].Secret), passwordMark(rows[opened[0].ID]), nil
+}
+
+// passwordMark changes when the password does.
+func passwordMark(c store.Credential) string { return token.Hash(string(c.Secret)) }
+
+func (e *Engine) verify(ctx context.Context, hash, password string) (bool, error) {
+	if hash == "" {
+		return false, e.Passwords.Burn(ctx, password)
+	}
+	return e.Passwords.Verify(ctx, hash, password)
+}
