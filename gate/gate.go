@@ -1,0 +1,102 @@
+package gate
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/ticket"
+)
+
+// Rule is one rule of a gate, complete: nothing is inherited any more.
+type Rule struct {
+	// Match reports whether the rule is about a request; nil matches all.
+	Match func(*http.Request) (bool, error)
+	// Open lets everybody pass, without an identity.
+	Open bool
+	// Allows says who may pass of those who are signed in.
+	Allows  func(session.User) bool
+	Require assurance.Requirement
+}
+
+// Sessions reads the session cookies of hosts and mints them.
+type Sessions interface {
+	Read(value, host string) (session.Session, error)
+	Mint(signOn session.SignOn, host string, asked assurance.Requirement) (string, error)
+}
+
+// SignOns tells whether a sign-on counts, and ends it.
+type SignOns interface {
+	Live(ctx context.Context, id string) (session.SignOn, session.User, error)
+	End(ctx context.Context, id, reason string) error
+}
+
+// Requests signs what the portal is asked for, and reads it back.
+type Requests interface {
+	Sign(r ticket.Request) (string, error)
+	Read(value string) (r ticket.Request, fresh bool, err error)
+}
+
+// Tickets redeems what the portal gave.
+type Tickets interface {
+	Redeem(ctx context.Context, value string, r ticket.Request) (session.SignOn, session.User, error)
+}
+
+// Pages renders the few pages that a gate shows at the app's own host.
+type Pages interface {
+	Render(w io.Writer, page string, view any) error
+	AssetPath() string
+	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
+}
+
+// Settings are what a Gate is made of. All fields are needed.
+type Settings struct {
+	// Rules are tried in order; the last one matches everything.
+	Rules []Rule
+	// Origin returns the origin of a site that this gate guards for the name
+	// and port of a Host header, or false.
+	Origin func(name, port string) (string, bool)
+	// Portal is the origin of the portal.
+	Portal *url.URL
+	// Headers are the names of the identity headers.
+	Headers *IdentityHeaders
+	// Enabled reports whether a factor is configured.
+	Enabled  func(assurance.Factor) bool
+	Sessions Sessions
+	SignOns  SignOns
+	Requests Requests
+	States   session.Codec
+	Tickets  Tickets
+	Pages    Pages
+	Brand    string
+	Contact  string
+	Audit    *audit.Log
+	Logger   *zap.Logger
+	Clock    func() time.Time
+	Random   io.Reader
+	// Address returns the client's address, as trusted proxies determine it.
+	Address func(*http.Request) string
+}
+
+// Gate decides on the requests of one site. It is safe for concurrent use and
+// shares nothing that changes between requests.
+type Gate struct{ Settings }
+
+// New returns a Gate.
+func New(s Settings) *Gate { return &Gate{s} }
+
+// Visitor is who was let through.
+type Visitor struct {
+	User  session.User
+	Level assurance.Level
+}
+
+// Next serves what lies behind the gate. visitor is nil on an open path.
+type Next func(w http.ResponseWriter, r *http.Request, visitor *Visitor) error

@@ -1,0 +1,252 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/session"
+)
+
+const (
+	// SessionCookie holds the session of one host.
+	SessionCookie = "__Host-mfa"
+	// Prefix is where the gate's own routes are, on every site.
+	Prefix = "/.mfa/"
+
+	// settling is how soon after minting a session can't be refused without
+	// something being wrong that another redirect wouldn't mend.
+	settling = 10 * time.Second
+)
+
+// errAmbiguous says that two ways of reading a URL would be decided by two
+// rules.
+var errAmbiguous = errors.New("the address can be read in two ways that are not treated alike")
+
+// request is one request on its way through the gate.
+type request struct {
+	*http.Request
+	host    string // canonical name
+	origin  string // of the site
+	cookies Cookies
+	rule    Rule
+}
+
+// ServeHTTP decides on a request and either answers it or passes it to next.
+// Only errors of next are returned: what the gate refuses it answers itself,
+// since an error route could forward it.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) error {
+	// Identity goes before anything is decided, on open paths too.
+	g.Headers.Strip(r.Header)
+	CleanConnection(r.Header)
+	StripTrailers(r)
+	req := &request{Request: r, cookies: TakeCookies(r.Header)}
+
+	if r.ProtoAtLeast(1, 0) && isEarlyData(r) {
+		g.problem(w, req, http.StatusTooEarly, "Try that again", "Your browser sent this before the connection was safe.")
+		return nil
+	}
+	if err := g.place(req); err != nil {
+		g.badRequest(w, req, err)
+		return nil
+	}
+	if strings.HasPrefix(r.URL.Path, Prefix) {
+		g.serveOwn(w, req)
+		return nil
+	}
+	rule, err := g.ruleFor(r)
+	if malformed := TargetError(""); errors.Is(err, errAmbiguous) || errors.As(err, &malformed) {
+		g.badRequest(w, req, err)
+		return nil
+	}
+	if err != nil {
+		g.unable(w, req, "matching the rules of a gate", err)
+		return nil
+	}
+	req.rule = rule
+	if rule.Open {
+		return guard(w, func(w http.ResponseWriter) error { return next(w, r, nil) })
+	}
+	return g.decide(w, req, next)
+}
+
+// place brings the URL into one form and finds the site that it belongs to.
+func (g *Gate) place(r *request) error {
+	if err := Canonicalise(r.Request); err != nil {
+		return err
+	}
+	name, port, err := CanonicalHost(r.Host)
+	if err != nil {
+		return err
+	}
+	origin, ok := g.Origin(name, port)
+	if !ok {
+		return errors.New("the host is not one of this site's")
+	}
+	r.host, r.origin = name, origin
+	return nil
+}
+
+// ruleFor returns the rule that decides on a request: the same for every way
+// in which an app could read its path, else errAmbiguous.
+func (g *Gate) ruleFor(r *http.Request) (Rule, error) {
+	if len(g.Rules) == 1 {
+		return g.Rules[0], nil
+	}
+	first, err := g.firstMatch(r)
+	if err != nil {
+		return Rule{}, err
+	}
+	// The readings take the place of the URL while they are matched: a matcher
+	// may look at it through placeholders that know this request.
+	path, rawPath := r.URL.Path, r.URL.RawPath
+	defer func() { r.URL.Path, r.URL.RawPath = path, rawPath }()
+	readings, err := Readings(r.URL)
+	if err != nil {
+		return Rule{}, err
+	}
+	for _, reading := range readings {
+		r.URL.Path, r.URL.RawPath = reading, ""
+		also, err := g.firstMatch(r)
+		if err != nil {
+			return Rule{}, err
+		}
+		if also != first {
+			return Rule{}, errAmbiguous
+		}
+	}
+	return g.Rules[first], nil
+}
+
+// Opens reports whether a request would pass for a user who has shown what its
+// rule asks. The request is one that nobody sent, such as for the first page.
+func (g *Gate) Opens(r *http.Request, u session.User) (bool, error) {
+	rule, err := g.ruleFor(r)
+	if err != nil {
+		return false, err
+	}
+	return rule.Open || rule.Allows(u), nil
+}
+
+func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
+	// Matchers are the operator's choice of anybody's code: one that panics
+	// decides nothing, and brings nobody through.
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic in a matcher: %v", cause)
+		}
+	}()
+	for i, rule := range g.Rules {
+		if rule.Match == nil {
+			return i, nil
+		}
+		matches, err := rule.Match(r)
+		if err != nil {
+			return 0, err
+		}
+		if matches {
+			return i, nil
+		}
+	}
+	return 0, errors.New("no rule is about the request")
+}
+
+// visit is what the session cookie of a request comes to.
+type visit struct {
+	session session.Session
+	signOn  session.SignOn
+	user    session.User
+}
+
+// identify asks the session cookies who this is. errNobody is a definite no;
+// any other error means that it could not be told.
+func (g *Gate) identify(r *request) (visit, error) {
+	refusal := errNobody
+	for _, value := range r.cookies.Sessions {
+		s, err := g.Sessions.Read(value, r.host)
+		if err != nil {
+			continue // garbage, or another host's: as if it were not there
+		}
+		signOn, user, err := g.SignOns.Live(r.Context(), s.SignOn)
+		if err == nil {
+			return visit{session: s, signOn: signOn, user: user}, nil
+		}
+		if !errors.Is(err, session.ErrEnded) {
+			return visit{}, err
+		}
+		// Whoever signed out at another app just has to sign in.
+		if g.Clock().Sub(s.Minted) < settling && !errors.Is(err, session.ErrSignedOut) {
+			refusal = errTooSoon
+		}
+	}
+	return visit{}, refusal
+}
+
+var (
+	// errNobody says that nobody is signed in.
+	errNobody = errors.New("nobody is signed in")
+	// errTooSoon says that a session was refused right after it was made.
+	errTooSoon = errors.New("a new session was refused at once")
+)
+
+// decide is the way of a request that is not open.
+func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
+	v, err := g.identify(r)
+	switch {
+	case errors.Is(err, errTooSoon):
+		g.stuck(w, r)
+		return nil
+	case errors.Is(err, errNobody):
+		g.signIn(w, r)
+		return nil
+	case err != nil:
+		g.unable(w, r, "looking up a sign-on", err)
+		return nil
+	}
+	if !r.rule.Allows(v.user) {
+		g.refuse(w, r, v)
+		return nil
+	}
+	now := g.Clock()
+	if r.rule.Require.Missing(v.session.Proofs, now, g.Enabled) != assurance.Nothing {
+		// A session that doesn't meet what it was just minted for never will;
+		// one that meets another rule is a person clicking on.
+		if v.session.Asked == r.rule.Require && now.Sub(v.session.Minted) < settling {
+			g.stuck(w, r)
+		} else {
+			g.stepUp(w, r)
+		}
+		return nil
+	}
+	g.Headers.Set(r.Header, Identity{
+		User: v.user.Name, Name: v.user.DisplayName, Email: v.user.Email, Groups: v.user.Groups,
+	})
+	visitor := &Visitor{User: v.user, Level: assurance.Of(v.session.Proofs, g.Enabled)}
+	return guard(w, func(w http.ResponseWriter) error { return next(w, r.Request, visitor) })
+}
+
+// unable answers where it could not be told who this is: never through.
+func (g *Gate) unable(w http.ResponseWriter, r *request, doing string, err error) {
+	reference := g.reference()
+	g.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("host", r.host))
+	w.Header().Set("Retry-After", "5")
+	g.problemWith(w, r, http.StatusServiceUnavailable, problem{
+		Title: "We can't check who you are just now",
+		Text:  "Something is wrong on our side. Nothing was changed. Try again in a moment.",
+		Retry: 5 * time.Second, Reference: reference,
+	})
+}
+
+// isEarlyData reports whether a request that changes something came in TLS
+// early data, which a bystander could replay (RFC 8470 §3).
+func isEarlyData(r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return false
+	}
+	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+}

@@ -1,0 +1,326 @@
+package gate
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// AssertionHeader is where an app finds the signed statement of who is there.
+const AssertionHeader = "X-Mfa-Assertion"
+
+// HeaderNames are the names of the headers in which an app finds the person.
+type HeaderNames struct {
+	User, Name, Email, Groups string
+}
+
+// DefaultHeaderNames are the names where the operator chose no other.
+var DefaultHeaderNames = HeaderNames{
+	User: "Remote-User", Name: "Remote-Name", Email: "Remote-Email", Groups: "Remote-Groups",
+}
+
+// Identity is the person as an app is told: the sign-in name, the display name,
+// the address and the groups. What is empty is not sent.
+type Identity struct {
+	User, Name, Email string
+	Groups            []string
+}
+
+// IdentityHeaders are the headers that only the gate may set. It never changes
+// once made, and is safe for concurrent use.
+type IdentityHeaders struct {
+	names    HeaderNames // canonical
+	stripped []string    // folded
+	lengths  [128]bool   // of the stripped names
+}
+
+// NewIdentityHeaders returns the headers under the names that the operator
+// chose; an empty name stands for the default. The default names and the
+// assertion's are stripped from clients in any case. It returns an error for a
+// name that is none, that HTTP needs for itself, or that is taken twice.
+func NewIdentityHeaders(chosen HeaderNames) (*IdentityHeaders, error) {
+	headers := &IdentityHeaders{}
+	defaults := &DefaultHeaderNames
+	fields := []struct {
+		name             *string
+		chosen, standard string
+	}{
+		{&headers.names.User, chosen.User, defaults.User},
+		{&headers.names.Name, chosen.Name, defaults.Name},
+		{&headers.names.Email, chosen.Email, defaults.Email},
+		{&headers.names.Groups, chosen.Groups, defaults.Groups},
+	}
+	taken := map[string]bool{foldHeader(AssertionHeader): true}
+	for _, field := range fields {
+		name := field.chosen
+		if name == "" {
+			name = field.standard
+		}
+		if err := checkHeaderName(name); err != nil {
+			return nil, err
+		}
+		if taken[foldHeader(name)] {
+			return nil, fmt.Errorf("header %q: an app can't tell it from another that the gate sets", name)
+		}
+		taken[foldHeader(name)] = true
+		*field.name = http.CanonicalHeaderKey(name)
+	}
+	for _, field := range fields {
+		taken[foldHeader(field.standard)] = true
+	}
+	for name := range taken {
+		headers.stripped = append(headers.stripped, name)
+		headers.lengths[len(name)] = true
+	}
+	return headers, nil
+}
+
+// reservedHeaders have a meaning to HTTP or to the proxy, so they can't carry a
+// person too. They are folded, as are all that begin with reservedPrefixes.
+var (
+	reservedHeaders = map[string]bool{
+		"accept-encoding": true, "alt-svc": true, "connection": true, "content-encoding": true,
+		"content-length": true, "content-type": true, "cookie": true, "early-data": true,
+		"expect": true, "forwarded": true, "host": true, "http2-settings": true,
+		"keep-alive": true, "range": true, "te": true, "trailer": true,
+		"transfer-encoding": true, "upgrade": true, "user-agent": true, "via": true,
+		"x-forwarded-for": true, "x-forwarded-host": true, "x-forwarded-proto": true,
+	}
+	reservedPrefixes = []string{"if-", "proxy-", "sec-"}
+)
+
+func checkHeaderName(name string) error {
+	folded := foldHeader(name)
+	if name == "" || len(name) >= len(IdentityHeaders{}.lengths) || strings.Trim(folded, "-") == "" {
+		return fmt.Errorf("header %q: not a name for a header", name)
+	}
+	for i := range len(name) {
+		if !unreservedCharacters[name[i]] || name[i] == '~' {
+			return fmt.Errorf("header %q: letters, digits, hyphens, underscores and dots only", name)
+		}
+	}
+	reserved := reservedHeaders[folded]
+	for _, prefix := range reservedPrefixes {
+		reserved = reserved || strings.HasPrefix(folded, prefix)
+	}
+	if reserved {
+		return fmt.Errorf("header %q: HTTP needs it for something else", name)
+	}
+	return nil
+}
+
+// Strip removes every header that an app could take for one of ours: CGI and
+// what descends from it (PHP, WSGI, Rack, Perl) know headers in upper case with
+// an underscore for what is no letter or digit, so Remote_User, remote.user and
+// REMOTE-USER are one. It allocates nothing.
+func (headers *IdentityHeaders) Strip(h http.Header) {
+	for name := range h {
+		if headers.owns(name) {
+			delete(h, name)
+		}
+	}
+}
+
+func (headers *IdentityHeaders) owns(name string) bool {
+	if len(name) >= len(headers.lengths) || !headers.lengths[len(name)] {
+		return false
+	}
+	for _, stripped := range headers.stripped {
+		if foldsTo(name, stripped) {
+			return true
+		}
+	}
+	return false
+}
+
+// Set tells the app who is there. A header is deleted where there is nothing to
+// say, never sent empty. A group that could not be told from two, or from none,
+// is left out; such groups are refused where groups are made.
+func (headers *IdentityHeaders) Set(h http.Header, who Identity) {
+	// Fresh slices, since others on the way to the app change values in place.
+	values := &[4]string{who.User, who.Name, who.Email, joinGroups(who.Groups)}
+	names := [4]string{headers.names.User, headers.names.Name, headers.names.Email, headers.names.Groups}
+	for i, name := range names {
+		if values[i] == "" {
+			delete(h, name)
+		} else {
+			h[name] = values[i : i+1 : i+1]
+		}
+	}
+}
+
+// joinGroups joins groups by commas.
+func joinGroups(groups []string) string {
+	size, fit := 0, true
+	for _, group := range groups {
+		size += len(group) + 1
+		fit = fit && isListable(group)
+	}
+	if fit {
+		return strings.Join(groups, ",")
+	}
+	var joined strings.Builder
+	joined.Grow(size)
+	for _, group := range groups {
+		if !isListable(group) {
+			continue
+		}
+		if joined.Len() > 0 {
+			joined.WriteByte(',')
+		}
+		joined.WriteString(group)
+	}
+	return joined.String()
+}
+
+func isListable(group string) bool {
+	for i := range len(group) {
+		if c := group[i]; c == ',' || c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return group != "" && group[0] != ' ' && group[len(group)-1] != ' '
+}
+
+// foldHeader returns the form in which names that an app can't tell apart are
+// equal.
+func foldHeader(name string) string {
+	folded := make([]byte, len(name))
+	for i := range len(name) {
+		folded[i] = foldHeaderByte(name[i])
+	}
+	return string(folded)
+}
+
+func foldsTo(name, folded string) bool {
+	if len(name) != len(folded) {
+		return false
+	}
+	for i := range len(name) {
+		if foldHeaderByte(name[i]) != folded[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func foldHeaderByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
+	}
+	return '-'
+}
+
+// CleanConnection leaves the client no say in what reaches the app by way of
+// its connection to us (RFC 9110 §7.6.1).
+//
+// A proxy deletes every header that Connection names, and it does so after the
+// gate has set ours. So only the options that manage a connection stay there:
+// close, keep-alive, te and upgrade; headers that others name are kept, since
+// nobody needs the client's help to drop its own. And a proxy that forwards an
+// Upgrade hands over the connection, unseen from then on. So only a WebSocket
+// may be asked for: over h2c a client would send further requests, with
+// identity headers of its own, straight to the app. A server may ignore any
+// Upgrade (RFC 9110 §7.8), so the request goes on without it.
+func CleanConnection(h http.Header) {
+	delete(h, "Http2-Settings")
+	upgrade, asked := h["Upgrade"]
+	if asked && (len(upgrade) != 1 || !strings.EqualFold(textproto.TrimString(upgrade[0]), "websocket")) {
+		delete(h, "Upgrade")
+		asked = false
+	}
+	lines, ok := h["Connection"]
+	if !ok {
+		return
+	}
+	var kept [len(connectionOptions)]bool
+	clean := true
+	for _, line := range lines {
+		for token := range strings.SplitSeq(line, ",") {
+			option := connectionOption(textproto.TrimString(token))
+			if option < 0 || option == upgradeOption && !asked {
+				clean = false
+				continue
+			}
+			kept[option] = true
+		}
+	}
+	if !clean {
+		setConnection(h, kept)
+	}
+}
+
+// connectionOptions may stay in Connection, by index.
+var connectionOptions = [...]string{"close", "keep-alive", "te", "upgrade"}
+
+const upgradeOption = 3
+
+func connectionOption(token string) int {
+	for i, option := range connectionOptions {
+		if strings.EqualFold(token, option) {
+			return i
+		}
+	}
+	return -1
+}
+
+func setConnection(h http.Header, kept [len(connectionOptions)]bool) {
+	var options []string
+	for i, option := range connectionOptions {
+		if kept[i] {
+			options = append(options, option)
+		}
+	}
+	if len(options) == 0 {
+		delete(h, "Connection")
+		return
+	}
+	h["Connection"] = []string{strings.Join(options, ", ")}
+}
+
+// StripTrailers makes r a request without trailers, announced or not: an app
+// that merges them into its headers would find there who the client says it
+// is. Whoever passes a message on may drop them (RFC 9110 §6.5). It must be
+// called before anything reads the body.
+func StripTrailers(r *http.Request) {
+	delete(r.Header, "Trailer")
+	r.Trailer = nil
+	if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Body != nil && r.Body != http.NoBody {
+		// The HTTP/1 server adds trailers, even those not announced, to its
+		// request when the body ends, and r may be that request.
+		r.Body = &bodyWithoutTrailers{ReadCloser: r.Body, request: r}
+	}
+}
+
+// bodyWithoutTrailers removes from the request what its body brought.
+type bodyWithoutTrailers struct {
+	io.ReadCloser
+	request *http.Request
+}
+
+func (b *bodyWithoutTrailers) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.drop()
+	}
+	return n, err
+}
+
+func (b *bodyWithoutTrailers) Close() error {
+	err := b.ReadCloser.Close()
+	b.drop()
+	return err
+}
+
+// drop writes only where there is something, since others may be reading the
+// request at the same time.
+func (b *bodyWithoutTrailers) drop() {
+	if b.request.Trailer != nil {
+		b.request.Trailer = nil
+	}
+}

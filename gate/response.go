@@ -1,0 +1,145 @@
+package gate
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// guard runs serve with a writer that lets no cookie of ours out of the app
+// behind it: neither with the response nor with an informational one, nor as a
+// trailer, nor when serve leaves it to the server to write the headers.
+func guard(w http.ResponseWriter, serve func(http.ResponseWriter) error) error {
+	guarded := &responseGuard{ResponseWriter: w}
+	// What is there once the app is done goes out as headers that it never
+	// wrote, or as trailers.
+	defer guarded.dropOwnCookies()
+	return serve(guarded)
+}
+
+// Resume serves, in an error route, a request that a gate of the site let
+// through before: what answers it there is held to the same.
+func (g *Gate) Resume(w http.ResponseWriter, serve func(http.ResponseWriter) error) error {
+	return guard(w, serve)
+}
+
+// responseGuard removes our cookies from Set-Cookie each time that headers
+// leave. Everything else goes to the writer behind it, which
+// http.ResponseController finds by Unwrap.
+type responseGuard struct {
+	http.ResponseWriter
+	// wroteHeader says that the headers of the final response have left.
+	wroteHeader bool
+}
+
+// WriteHeader implements http.ResponseWriter. Informational responses carry
+// headers too, and others follow them.
+func (g *responseGuard) WriteHeader(status int) {
+	if !g.wroteHeader {
+		g.dropOwnCookies()
+		g.wroteHeader = status < 100 || status > 199 || status == http.StatusSwitchingProtocols
+	}
+	g.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (g *responseGuard) Write(p []byte) (int, error) {
+	g.beforeBody()
+	return g.ResponseWriter.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom, by which files leave without a copy: Copy
+// looks for it at the writer behind.
+func (g *responseGuard) ReadFrom(source io.Reader) (int64, error) {
+	g.beforeBody()
+	return io.Copy(g.ResponseWriter, source)
+}
+
+// FlushError is what http.ResponseController looks for. Where the writer behind
+// can't flush, the headers stay to be written.
+func (g *responseGuard) FlushError() error {
+	if g.wroteHeader {
+		return http.NewResponseController(g.ResponseWriter).Flush()
+	}
+	g.dropOwnCookies()
+	err := http.NewResponseController(g.ResponseWriter).Flush()
+	g.wroteHeader = err == nil
+	return err
+}
+
+// Flush implements http.Flusher.
+func (g *responseGuard) Flush() { _ = g.FlushError() }
+
+// Hijack implements http.Hijacker. Where the writer behind can't, the app goes
+// on with an ordinary response.
+func (g *responseGuard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(g.ResponseWriter).Hijack()
+}
+
+// Push implements http.Pusher.
+func (g *responseGuard) Push(target string, options *http.PushOptions) error {
+	pusher, ok := g.ResponseWriter.(http.Pusher)
+	if !ok {
+		return http.ErrNotSupported
+	}
+	return pusher.Push(target, options)
+}
+
+// Unwrap returns the writer behind, for http.ResponseController.
+func (g *responseGuard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
+// beforeBody is for what sends the headers by itself if they were not written.
+func (g *responseGuard) beforeBody() {
+	if !g.wroteHeader {
+		g.dropOwnCookies()
+		g.wroteHeader = true
+	}
+}
+
+func (g *responseGuard) dropOwnCookies() {
+	header := g.Header()
+	for name, lines := range header {
+		if !setsCookies(name) {
+			continue
+		}
+		if kept := withoutOwnCookies(lines); len(kept) == 0 {
+			delete(header, name)
+		} else {
+			header[name] = kept
+		}
+	}
+}
+
+// setsCookies reports whether a header sets cookies, in whatever case the app
+// wrote it, and also as a trailer (http.TrailerPrefix).
+func setsCookies(name string) bool {
+	return strings.EqualFold(strings.TrimPrefix(name, http.TrailerPrefix), "Set-Cookie")
+}
+
+// withoutOwnCookies returns lines itself where none is ours, else a copy, since
+// an app may share what it sets among its responses.
+func withoutOwnCookies(lines []string) []string {
+	for i, line := range lines {
+		if !isOwnCookie(line) {
+			continue
+		}
+		kept := append([]string(nil), lines[:i]...)
+		for _, other := range lines[i+1:] {
+			if !isOwnCookie(other) {
+				kept = append(kept, other)
+			}
+		}
+		return kept
+	}
+	return lines
+}
+
+// What proxies, encoders and file servers look for.
+var (
+	_ http.Flusher  = (*responseGuard)(nil)
+	_ http.Hijacker = (*responseGuard)(nil)
+	_ http.Pusher   = (*responseGuard)(nil)
+	_ io.ReaderFrom = (*responseGuard)(nil)
+)
