@@ -1,0 +1,165 @@
+package portal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// maxBody bounds what a form may hold, in bytes.
+const maxBody = 64 << 10
+
+// recovered turns a panic into a page, so that a fault in one request neither
+// shows its inside nor ends the process.
+func (p *Portal) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler {
+				panic(cause)
+			}
+			p.fault(w, r, "serving a request", fmt.Errorf("panic: %v", cause))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bounded limits what a stranger can send, and reads the form.
+func (p *Portal) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || kind != "application/x-www-form-urlencoded" {
+			p.forged(w, r)
+			return
+		}
+		if err := r.ParseForm(); err != nil {
+			status := http.StatusBadRequest
+			if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+				status = http.StatusRequestEntityTooLarge
+			}
+			p.problem(w, r, templates.ProblemView{
+				Status: status, Title: "That form couldn't be read",
+				Text: "It was too long or damaged on the way. Go back and try again.",
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sameOrigin refuses what another site's page sends.
+func (p *Portal) sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(p.forged))
+	return protection.Handler(next)
+}
+
+func (p *Portal) forged(w http.ResponseWriter, r *http.Request) {
+	p.Audit.Note(audit.CrossOrigin, "", audit.Fields{
+		audit.App: p.Origin.String(), audit.Address: p.Address(r),
+	})
+	p.problem(w, r, templates.ProblemView{
+		Status: http.StatusForbidden, Title: "This form came from another page",
+		Text: "Go back and try again.", Action: "Sign in", ActionURL: "/sign-in",
+	})
+}
+
+func (p *Portal) notFound(w http.ResponseWriter, r *http.Request) {
+	p.problem(w, r, templates.ProblemView{
+		Status: http.StatusNotFound, Title: "There is nothing here",
+		Text: "Check the address, or start from the first page.", Action: "First page", ActionURL: "/",
+	})
+}
+
+// problem answers with a page that says what happened and what to do.
+func (p *Portal) problem(w http.ResponseWriter, r *http.Request, view templates.ProblemView) {
+	view.Frame = p.frame()
+	if view.RetryAfter > 0 {
+		w.Header().Set("Retry-After", seconds(view.RetryAfter))
+	}
+	p.page(w, r, view.Status, "problem", view)
+}
+
+// fault answers where something failed on our side: nothing is granted, the
+// person gets a reference, and the log says what it was.
+func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err error) {
+	reference := token.Reference(p.Random)
+	p.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("path", r.URL.Path))
+	view := templates.ProblemView{
+		Status: http.StatusServiceUnavailable, Title: "Something went wrong on our side",
+		Text: "Nothing was changed. Try again in a moment.", Reference: reference,
+		Action: "Try again", ActionURL: retryURL(r), RetryAfter: 5 * time.Second,
+	}
+	if errors.Is(err, authflow.ErrBusy) {
+		view.Title = "Many people are signing in right now"
+		view.Text = "Nothing was lost. Try again in a moment."
+	}
+	p.problem(w, r, view)
+}
+
+// retryURL is where a person can go after a fault without sending a form
+// again.
+func retryURL(r *http.Request) string {
+	if r.Method == http.MethodGet && !IsLink(r.URL.Path) {
+		return r.URL.RequestURI()
+	}
+	if id := r.PostFormValue("flow"); id != "" {
+		return flowURL(id)
+	}
+	return "/sign-in"
+}
+
+// page writes a rendered page. A form on it may lead to the given origins.
+func (p *Portal) page(w http.ResponseWriter, r *http.Request, status int, name string, view any, formOrigins ...string) {
+	var body bytes.Buffer
+	if err := p.Pages.Render(&body, name, view); err != nil {
+		p.Logger.Error("rendering a page", zap.String("page", name), zap.Error(err))
+		http.Error(w, "Something went wrong on our side. Nothing was changed.", http.StatusInternalServerError)
+		return
+	}
+	p.write(w, r, status, "text/html; charset=utf-8", body.Bytes(), formOrigins...)
+}
+
+func (p *Portal) write(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte, formOrigins ...string) {
+	templates.Protect(w.Header(), p.Origin.Scheme == "https", formOrigins...)
+	if IsLink(r.URL.Path) {
+		// The page's own address holds a token, and access logs hold referrers.
+		w.Header().Set("Referrer-Policy", "no-referrer")
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client went away; there is nobody to tell
+	}
+}
+
+// redirect leads on after a form was taken, or to where somebody belongs.
+func (p *Portal) redirect(w http.ResponseWriter, to string) {
+	templates.Protect(w.Header(), p.Origin.Scheme == "https")
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// seconds writes a duration as Retry-After wants it, rounded up.
+func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }

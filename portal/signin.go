@@ -1,0 +1,186 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/ticket"
+)
+
+// destination is where somebody goes once they are signed in: the app whose
+// gate sent them, or the portal itself.
+type destination struct {
+	signed  string // the gate's request as it came; empty: the portal
+	request ticket.Request
+	fresh   bool
+}
+
+// ask is what has to be proven to get there.
+func (d destination) ask() assurance.Requirement {
+	if d.signed == "" {
+		return assurance.Requirement{Level: assurance.Multi}
+	}
+	return d.request.Ask
+}
+
+func (d destination) host() string {
+	if d.signed == "" {
+		return ""
+	}
+	return d.request.Host()
+}
+
+// formOrigins are the origins to which the forms on the way may lead.
+func (d destination) formOrigins() []string {
+	if d.signed == "" {
+		return nil
+	}
+	return []string{d.request.Origin}
+}
+
+// destinationOf reads a gate's request. The portal takes return addresses from
+// nowhere else, and only for gates of the configuration in force.
+func (p *Portal) destinationOf(signed string) (destination, error) {
+	if signed == "" {
+		return destination{}, nil
+	}
+	r, fresh, err := p.Requests.Read(signed)
+	if err != nil {
+		return destination{}, err
+	}
+	if !p.Known(r.Origin) {
+		return destination{}, ticket.ErrInvalid
+	}
+	return destination{signed: signed, request: r, fresh: fresh}, nil
+}
+
+func (p *Portal) badDestination(w http.ResponseWriter, r *http.Request) {
+	p.problem(w, r, templates.ProblemView{
+		Status: http.StatusBadRequest, Title: "This sign-in link isn't right",
+		Text:   "It was damaged on the way, or doesn't come from here. Open the app again to start over.",
+		Action: "First page", ActionURL: "/",
+	})
+}
+
+// showSignIn shows the form, or goes on at once where nothing is missing.
+func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
+	to, err := p.destinationOf(r.URL.Query().Get("request"))
+	if err != nil {
+		p.badDestination(w, r)
+		return
+	}
+	signOn, user, err := p.signedOn(r)
+	if errors.Is(err, session.ErrEnded) {
+		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{})
+		return
+	}
+	if err != nil {
+		p.fault(w, r, "looking up a sign-on", err)
+		return
+	}
+	if to.request.Switch || r.URL.Query().Has("switch") {
+		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Current: user.Name})
+		return
+	}
+	if to.ask().Missing(signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing {
+		p.leave(w, r, signOn, to)
+		return
+	}
+	flow, err := p.Flows.BeginStepUp(r.Context(), signOn, user, to.ask(), to.signed)
+	if err != nil {
+		p.fault(w, r, "beginning a step-up", err)
+		return
+	}
+	p.enter(w, r, flow)
+}
+
+func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) {
+	view.Frame, view.Host, view.Request = p.frame(), to.host(), to.signed
+	p.page(w, r, status, "sign_in", view, to.formOrigins()...)
+}
+
+// signIn takes name and password.
+func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
+	to, err := p.destinationOf(r.PostFormValue("request"))
+	if err != nil {
+		p.badDestination(w, r)
+		return
+	}
+	name := r.PostFormValue("name")
+	flow, err := p.Flows.SignIn(r.Context(), authflow.Login{
+		Name: name, Password: r.PostFormValue("password"), Client: p.client(r),
+		Ask: to.ask(), Request: to.signed,
+	})
+	view := templates.SignInView{Name: name}
+	switch refused, slowed := new(authflow.Refused), new(authflow.Slowed); {
+	case err == nil:
+		p.enter(w, r, flow)
+	case errors.As(err, &refused):
+		view.Error = templates.Message{Field: "password", Text: p.wrongPassword()}
+		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
+	case errors.As(err, &slowed):
+		view.Error = tooMany(slowed)
+		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
+		p.signInForm(w, r, http.StatusTooManyRequests, to, view)
+	default:
+		p.fault(w, r, "signing in", err)
+	}
+}
+
+// enter binds a new flow to the browser and goes to its first step.
+func (p *Portal) enter(w http.ResponseWriter, r *http.Request, f authflow.Flow) {
+	if err := p.bindFlow(w, r, f.ID); err != nil {
+		p.fault(w, r, "binding a flow to a browser", err)
+		return
+	}
+	p.redirect(w, flowURL(f.ID))
+}
+
+func flowURL(id string) string { return "/flow?" + url.Values{"id": {id}}.Encode() }
+
+// leave goes to where the person wanted to go: to the app with a ticket, or to
+// the first page. A request over its age leads to the app without one, whose
+// gate then asks anew.
+func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.SignOn, to destination) {
+	if to.signed == "" {
+		p.redirect(w, "/")
+		return
+	}
+	if !to.fresh {
+		p.redirect(w, to.request.Return)
+		return
+	}
+	value, err := p.Tickets.Issue(r.Context(), signOn, to.request)
+	if err != nil {
+		p.fault(w, r, "issuing a ticket", err)
+		return
+	}
+	p.redirect(w, to.request.Origin+"/.mfa/callback?"+url.Values{
+		"ticket": {value}, "request": {to.signed},
+	}.Encode())
+}
+
+// home says who is signed in and which apps they can open.
+func (p *Portal) home(w http.ResponseWriter, r *http.Request) {
+	signOn, user, err := p.signedOn(r)
+	if errors.Is(err, session.ErrEnded) || err == nil && assurance.Of(signOn.Proofs, p.Enabled) < assurance.Multi {
+		p.redirect(w, "/sign-in")
+		return
+	}
+	if err != nil {
+		p.fault(w, r, "looking up a sign-on", err)
+		return
+	}
+	view := templates.HomeView{
+		Frame: p.frame(), Name: user.Name, DisplayName: user.DisplayName, Email: user.Email,
+		Groups: user.Groups, Since: signOn.Started.In(time.Local), Until: signOn.Expires.In(time.Local),
+		Apps: p.Apps(r, user),
+	}
+	p.page(w, r, http.StatusOK, "home", view)
+}

@@ -1,0 +1,50 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// askSignOut shows one button: a GET ends nothing.
+func (p *Portal) askSignOut(w http.ResponseWriter, r *http.Request) {
+	_, user, err := p.signedOn(r)
+	if errors.Is(err, session.ErrEnded) {
+		p.redirect(w, "/signed-out")
+		return
+	}
+	if err != nil {
+		p.fault(w, r, "looking up a sign-on", err)
+		return
+	}
+	p.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{Frame: p.frame(), Name: user.Name, Action: "/sign-out"})
+}
+
+// signOut ends the sign-on, and with it its sessions at all apps.
+func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
+	signOn, user, err := p.signedOn(r)
+	if err == nil {
+		err = p.SignOns.End(r.Context(), signOn.ID, session.EndedSignOut)
+		if err == nil {
+			p.Audit.Record(r.Context(), audit.SignOnEnded, user.ID, audit.Fields{
+				audit.User: user.Name, audit.SignOn: audit.ShortID(signOn.ID),
+				audit.Reason: session.EndedSignOut, audit.Address: p.Address(r),
+			})
+		}
+	}
+	if err != nil && !errors.Is(err, session.ErrEnded) {
+		p.fault(w, r, "signing out", err)
+		return
+	}
+	setCookie(w, portalCookie, "", -time.Second)
+	setCookie(w, flowCookie, "", -time.Second)
+	p.redirect(w, "/signed-out")
+}
+
+func (p *Portal) signedOut(w http.ResponseWriter, r *http.Request) {
+	p.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: p.frame(), SignIn: "/sign-in"})
+}

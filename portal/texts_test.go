@@ -1,0 +1,121 @@
+package portal
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// TestWrongAnswer holds the texts against how the product speaks.
+func TestWrongAnswer(t *testing.T) {
+	for _, c := range []struct {
+		kind    assurance.Factor
+		refused authflow.Refused
+		period  time.Duration
+		want    string
+	}{
+		{assurance.TOTP, authflow.Refused{Reason: factors.Wrong}, 30 * time.Second, "That code didn't work. Codes change every 30 seconds: wait for the next one."},
+		{assurance.TOTP, authflow.Refused{Reason: factors.Wrong}, time.Minute, "That code didn't work. Codes change every 60 seconds: wait for the next one."},
+		{assurance.TOTP, authflow.Refused{Reason: factors.Used}, 30 * time.Second, "That code was used a moment ago. Wait for the next one."},
+		{assurance.TOTP, authflow.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all the digits that the app shows, and nothing else."},
+		{assurance.TOTP, authflow.Refused{Reason: factors.Drifting, Drift: -2 * time.Minute}, 30 * time.Second, "Your phone's clock is about 2 minutes slow. Set it to automatic, then use the next code."},
+		{assurance.TOTP, authflow.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30 * time.Second, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
+		{assurance.BackupCode, authflow.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code was used before. Each works once: take the next one from your list."},
+		{assurance.BackupCode, authflow.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
+		{assurance.BackupCode, authflow.Refused{Reason: factors.Malformed}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
+	} {
+		if got := wrongAnswer(c.kind, &c.refused, c.period); got != c.want {
+			t.Errorf("%s %+v: %q, want %q", c.kind, c.refused, got, c.want)
+		}
+	}
+}
+
+func TestRoughly(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Second:                     "1 second",
+		30 * time.Second:                "30 seconds",
+		49*time.Second + 1:              "50 seconds",
+		50 * time.Second:                "1 minute",
+		89 * time.Second:                "1 minute",
+		90 * time.Second:                "2 minutes",
+		5 * time.Minute:                 "5 minutes",
+		20 * time.Minute:                "20 minutes",
+		time.Hour:                       "1 hour",
+		2*time.Hour + 10*time.Minute:    "2 hours",
+		23*time.Hour + 40*time.Minute:   "24 hours",
+		59*time.Minute + 20*time.Second: "59 minutes",
+	} {
+		if got := roughly(d); got != want {
+			t.Errorf("%s is called %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestTooMany(t *testing.T) {
+	for _, c := range []struct {
+		slowed authflow.Slowed
+		want   templates.Message
+	}{
+		{authflow.Slowed{RetryAfter: 4 * time.Minute}, templates.Message{Text: "Too many attempts.", RetryAfter: 4 * time.Minute}},
+		// No waiting helps, so none is told.
+		{authflow.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in."}},
+	} {
+		if got := tooMany(&c.slowed); got != c.want {
+			t.Errorf("%+v: %+v, want %+v", c.slowed, got, c.want)
+		}
+	}
+}
+
+func TestSecondsAreRoundedUp(t *testing.T) {
+	for d, want := range map[time.Duration]string{time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2", time.Hour: "3600"} {
+		if got := seconds(d); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestWrongPassword(t *testing.T) {
+	p := new(Portal)
+	if got := p.wrongPassword(); got != "That name and password don't match. Try again." {
+		t.Errorf("%q", got)
+	}
+	p.Contact = "the help desk"
+	if got := p.wrongPassword(); got != "That name and password don't match. Try again, or ask the help desk for help." {
+		t.Errorf("%q", got)
+	}
+}
+
+// speaking is an error that says something to people.
+type speaking struct{ error }
+
+func (speaking) Text() string { return "Choose a longer one." }
+
+func TestTextOf(t *testing.T) {
+	inside := errors.New("row 7 is locked")
+	if got := textOf(speaking{inside}); got != "Choose a longer one." {
+		t.Errorf("%q", got)
+	}
+	if got := textOf(errors.Join(inside, speaking{inside})); got != "Choose a longer one." {
+		t.Errorf("wrapped: %q", got)
+	}
+	if got := textOf(inside); got != "This can't be used. Choose something else." {
+		t.Errorf("an inner error reaches people: %q", got)
+	}
+}
+
+func TestOtherWay(t *testing.T) {
+	for kind, want := range map[assurance.Factor]string{
+		assurance.TOTP:       "Use the code from your authenticator app",
+		assurance.BackupCode: "Use a backup code",
+		"telepathy":          "Use another way",
+	} {
+		if got := otherWay(kind); got != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+}
