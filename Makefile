@@ -1,0 +1,43 @@
+# `make run` is the way in; `make test` is what every change has to pass.
+
+GO     ?= go
+BUILD  := .build
+STATE  := $(CURDIR)/.state
+BINARY := $(BUILD)/portcullis
+
+# All state of a run lies in one ignored folder of the checkout.
+RUN := XDG_DATA_HOME=$(STATE)/data XDG_CONFIG_HOME=$(STATE)/config
+
+.PHONY: run run-https build test lint bench fuzz caddy clean
+
+run: build
+	$(RUN) $(BINARY) run --config Caddyfile.example --adapter caddyfile
+
+run-https: build
+	$(RUN) PORTCULLIS_SCHEME=https PORTCULLIS_PORT=8443 $(BINARY) run --config Caddyfile.example --adapter caddyfile
+
+build:
+	$(GO) build -o $(BINARY) ./cmd/portcullis
+
+test: lint
+	./test/install-packages.sh
+	$(GO) test -race -timeout 20m ./...
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt clean: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Each fuzz target for a minute, one after the other.
+fuzz:
+	./test/fuzz.sh 60s
+
+# Caddy from xcaddy.json, as users build it.
+caddy:
+	$(GO) run ./internal/buildcaddy $(BUILD)/caddy
+
+clean:
+	rm -rf $(BUILD)

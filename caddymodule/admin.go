@@ -1,0 +1,326 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+func init() {
+	caddy.RegisterModule(new(Admin))
+}
+
+// Admin serves, on Caddy's admin endpoint below /mfa/, what the `caddy mfa`
+// commands ask for. Whoever reaches the admin endpoint may do everything, as
+// everywhere in Caddy; what a browser sends there is refused, because a page
+// of any site can make one send it.
+type Admin struct{ ctx caddy.Context }
+
+// CaddyModule returns the Caddy module information.
+func (*Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.mfa",
+		New: func() caddy.Module { return new(Admin) },
+	}
+}
+
+// Provision keeps the context: apps are provisioned after admin routers.
+func (a *Admin) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	return nil
+}
+
+// Routes implements caddy.AdminRouter.
+func (a *Admin) Routes() []caddy.AdminRoute {
+	mux := http.NewServeMux()
+	for pattern, operation := range map[string]operation{
+		"POST /mfa/setup-link":                setupLink,
+		"GET /mfa/users":                      listUsers,
+		"POST /mfa/users":                     addUser,
+		"GET /mfa/users/{name}":               showUser,
+		"POST /mfa/users/{name}/invite":       inviteUser,
+		"POST /mfa/users/{name}/disable":      onUser((*accounts.Desk).Disable),
+		"POST /mfa/users/{name}/enable":       onUser((*accounts.Desk).Enable),
+		"POST /mfa/users/{name}/unlock":       onUser((*accounts.Desk).Unlock),
+		"GET /mfa/sessions":                   listSessions,
+		"POST /mfa/sessions/{id}/end":         endSession,
+		"POST /mfa/users/{name}/end-sessions": endSessionsOf,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })
+	}
+	return []caddy.AdminRoute{{
+		Pattern: "/mfa/",
+		Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			return a.serve(mux, w, r)
+		}),
+	}}
+}
+
+// operation is one request to the desk; what it returns is answered as JSON.
+type operation func(ctx context.Context, app *App, r *http.Request) (any, error)
+
+// serve refuses what a browser could have been made to send.
+func (a *Admin) serve(mux http.Handler, w http.ResponseWriter, r *http.Request) error {
+	if reason := fromBrowser(r); reason != "" {
+		a.note(r, reason)
+		return caddy.APIError{
+			HTTPStatus: http.StatusForbidden,
+			Err:        fmt.Errorf("this endpoint is for the `caddy mfa` commands, not for browsers (%s)", reason),
+		}
+	}
+	mux.ServeHTTP(w, r)
+	return nil
+}
+
+// fromBrowser returns why a request may come from a page in a browser. A page
+// can't send JSON across origins without asking first, nor leave out where it
+// comes from.
+func fromBrowser(r *http.Request) string {
+	switch {
+	case r.Header.Get("Origin") != "" && r.Header.Get("Origin") != "http://"+r.Host:
+		return "it names another origin"
+	case r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Sec-Fetch-Mode") != "":
+		return "it comes from a page"
+	case r.Method == http.MethodGet:
+		return ""
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		return "it isn't application/json"
+	}
+	return ""
+}
+
+// note writes a refusal into the audit log.
+func (a *Admin) note(r *http.Request, reason string) {
+	app, s, err := a.serving()
+	if err != nil {
+		return // nothing serves, so there is no log to write to
+	}
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	app.logger.Warn("refusing a request to the admin endpoint")
+	s.audit.Note(audit.AdminRefused, "", audit.Fields{audit.Reason: reason, audit.Address: address})
+}
+
+// serving returns the app of the configuration in force.
+func (a *Admin) serving() (*App, *service, error) {
+	configured, err := a.ctx.AppIfConfigured("mfa")
+	if err != nil {
+		return nil, nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the running configuration has no mfa app")}
+	}
+	app, ok := configured.(*App)
+	if !ok {
+		return nil, nil, fmt.Errorf("the mfa app is a %T", configured)
+	}
+	s := app.service.Load()
+	if s == nil {
+		return nil, nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the mfa app is still starting")}
+	}
+	return app, s, nil
+}
+
+// run runs an operation and answers with its result.
+func (a *Admin) run(w http.ResponseWriter, r *http.Request, do operation) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	app, _, err := a.serving()
+	var result any
+	if err == nil {
+		result, err = do(r.Context(), app, r)
+	}
+	status := http.StatusOK
+	if err != nil {
+		status, result = failure(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(result) // the client went away; there is nobody to tell
+}
+
+// failure puts an error into the form of Caddy's own admin API.
+func failure(err error) (int, any) {
+	status := http.StatusInternalServerError
+	text := err.Error()
+	var speaks interface{ Text() string }
+	var api caddy.APIError
+	switch {
+	case errors.As(err, &api):
+		status, text = api.HTTPStatus, api.Err.Error()
+	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn):
+		status = http.StatusNotFound
+	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, store.ErrConflict):
+		status = http.StatusConflict
+	case errors.As(err, &speaks):
+		status, text = http.StatusUnprocessableEntity, speaks.Text()
+	}
+	return status, struct {
+		Error string `json:"error"`
+	}{text}
+}
+
+// The forms in which users and sessions appear in the admin API and in the
+// commands' --json.
+type (
+	userJSON struct {
+		Name        string        `json:"name"`
+		DisplayName string        `json:"display_name,omitempty"`
+		Email       string        `json:"email,omitempty"`
+		Groups      []string      `json:"groups"`
+		Status      string        `json:"status"`
+		Created     time.Time     `json:"created"`
+		Factors     []string      `json:"factors,omitempty"`
+		Sessions    []sessionJSON `json:"sessions,omitempty"`
+	}
+	sessionJSON struct {
+		ID        string    `json:"id"`
+		User      string    `json:"user,omitempty"`
+		Started   time.Time `json:"started"`
+		LastSeen  time.Time `json:"last_seen"`
+		Expires   time.Time `json:"expires"`
+		Factors   []string  `json:"factors"`
+		Address   string    `json:"address,omitempty"`
+		UserAgent string    `json:"user_agent,omitempty"`
+	}
+	linkJSON struct {
+		Link    string    `json:"link"`
+		Expires time.Time `json:"expires"`
+	}
+	newUserJSON struct {
+		Name        string   `json:"name"`
+		DisplayName string   `json:"display_name"`
+		Email       string   `json:"email"`
+		Groups      []string `json:"groups"`
+	}
+)
+
+func userOf(u store.User) userJSON {
+	groups := u.Groups
+	if groups == nil {
+		groups = []string{}
+	}
+	return userJSON{
+		Name: u.Name, DisplayName: u.DisplayName, Email: u.Email, Groups: groups,
+		Status: string(u.Status), Created: u.Created,
+	}
+}
+
+func sessionOf(s store.SignOn, user string) sessionJSON {
+	kinds := make([]string, len(s.Proofs))
+	for i, p := range s.Proofs {
+		kinds[i] = string(p.Factor)
+	}
+	return sessionJSON{
+		ID: audit.ShortID(s.ID), User: user, Started: s.Started, LastSeen: s.LastSeen, Expires: s.Expires,
+		Factors: kinds, Address: s.Address, UserAgent: s.UserAgent,
+	}
+}
+
+func (a *App) linkOf(kind, token string) linkJSON {
+	return linkJSON{Link: a.linkURL(kind, token), Expires: time.Now().Add(authflow.LinkLifetime).UTC().Truncate(time.Second)}
+}
+
+func (a *App) desk() *accounts.Desk { return a.service.Load().desk }
+
+func setupLink(ctx context.Context, app *App, _ *http.Request) (any, error) {
+	token, err := app.service.Load().engine.NewSetupLink(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return app.linkOf("setup", token), nil
+}
+
+func listUsers(ctx context.Context, app *App, _ *http.Request) (any, error) {
+	users, err := app.desk().List(ctx)
+	list := make([]userJSON, len(users))
+	for i, u := range users {
+		list[i] = userOf(u)
+	}
+	return list, err
+}
+
+func addUser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	var in newUserJSON
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&in); err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("reading the request: %w", err)}
+	}
+	_, token, err := app.desk().Add(ctx, accounts.NewUser(in))
+	if err != nil {
+		return nil, err
+	}
+	return app.linkOf("invitation", token), nil
+}
+
+func showUser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	person, err := app.desk().Show(ctx, r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	shown := userOf(person.User)
+	for _, kind := range person.Factors {
+		shown.Factors = append(shown.Factors, string(kind))
+	}
+	for _, s := range person.SignOns {
+		shown.Sessions = append(shown.Sessions, sessionOf(s, ""))
+	}
+	return shown, nil
+}
+
+func inviteUser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	token, err := app.desk().Invite(ctx, r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	return app.linkOf("invitation", token), nil
+}
+
+// onUser is an operation that changes a user and returns nothing else.
+func onUser(do func(*accounts.Desk, context.Context, string) error) operation {
+	return func(ctx context.Context, app *App, r *http.Request) (any, error) {
+		return struct{}{}, do(app.desk(), ctx, r.PathValue("name"))
+	}
+}
+
+func listSessions(ctx context.Context, app *App, r *http.Request) (any, error) {
+	live, err := app.desk().SignOns(ctx, r.URL.Query().Get("user"))
+	list := make([]sessionJSON, len(live))
+	for i, s := range live {
+		list[i] = sessionOf(s.SignOn, s.User)
+	}
+	return list, err
+}
+
+func endSession(ctx context.Context, app *App, r *http.Request) (any, error) {
+	return endedJSON{1}, app.desk().EndSignOn(ctx, r.PathValue("id"))
+}
+
+func endSessionsOf(ctx context.Context, app *App, r *http.Request) (any, error) {
+	ended, err := app.desk().EndSignOnsOf(ctx, r.PathValue("name"))
+	return endedJSON{ended}, err
+}
+
+type endedJSON struct {
+	Ended int `json:"ended"`
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*Admin)(nil)
+	_ caddy.Provisioner = (*Admin)(nil)
+)

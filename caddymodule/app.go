@@ -1,0 +1,406 @@
+package caddymodule
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors/totp"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App holds what all gates and the portal share.
+type App struct {
+	// Portal is the address of the site that serves mfa_portal, where people
+	// sign in: https://HOST or https://HOST:PORT, as browsers reach it. Plain
+	// http:// is taken for localhost and names under it. Required.
+	Portal string `json:"portal,omitempty"`
+
+	// Admins are the administrators. The first one, who sets up by a link, is
+	// put into the groups named here. Default: nobody.
+	Admins *People `json:"admins,omitempty"`
+
+	// StoreRaw is where users, credentials and sign-ons are kept. Default:
+	// sqlite, in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=mfa.stores inline_key=module"`
+
+	// Keys is the file that holds the key set. A relative path starts from the
+	// working directory. Default: Caddy's own storage, so that nodes which
+	// share certificates share the keys.
+	Keys string `json:"keys,omitempty"`
+
+	// Name is the brand shown above every page. Default: Portcullis.
+	Name string `json:"name,omitempty"`
+
+	// Contact is whom people are told to ask for help: a name, an address or a
+	// URL. Default: none, and pages say nothing of it.
+	Contact string `json:"contact,omitempty"`
+
+	// TOTP sets up codes from authenticator apps. Default: SHA-1, 6 digits, 30
+	// seconds, which every such app can do.
+	TOTP *TOTP `json:"totp,omitempty"`
+
+	// BackupCodes says whether people are given backup codes. Default: true.
+	BackupCodes *bool `json:"backup_codes,omitempty"`
+
+	ctx    caddy.Context
+	logger *zap.Logger
+
+	// What Provision resolved. The exported fields are complete after it, too.
+	portal *url.URL // scheme and host only
+	admins audience
+	store  StoreModule
+
+	gates  []*Gate // of this configuration, in the order of their Provision
+	layout layout  // since Start
+
+	// serving says that startServing was called and stopServing wasn't yet.
+	serving bool
+
+	// ready is closed once gates and portal may serve.
+	ready chan struct{}
+	// service is everything that gates and portal serve with, while they may.
+	service atomic.Pointer[service]
+	// holdsStore says that the pool's store is to be given back.
+	holdsStore bool
+}
+
+// TOTP sets up codes from authenticator apps. Changing it leaves credentials
+// that are enrolled already as they are.
+type TOTP struct {
+	// Algorithm is sha1, sha256 or sha512. Many authenticator apps silently
+	// compute wrong codes for all but sha1. Default: sha1.
+	Algorithm string `json:"algorithm,omitempty"`
+	// Digits is how long a code is: 6 or 8. Default: 6.
+	Digits int `json:"digits,omitempty"`
+	// Period is how long a code is shown: whole seconds, 15s to 2m. Default:
+	// 30s.
+	Period caddy.Duration `json:"period,omitempty"`
+	// Issuer is the name under which apps list the account. It takes no colon,
+	// which separates issuer and account. Default: the app's name.
+	Issuer string `json:"issuer,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "mfa",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision completes and checks the settings. It creates nothing.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	a.logger = ctx.Logger()
+	a.ready = make(chan struct{})
+	for _, resolve := range []func() error{
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolveKeys, a.resolveFactors, a.loadStore,
+	} {
+		if err := resolve(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) resolvePortal() error {
+	written, err := expand("portal", a.Portal)
+	if err != nil {
+		return err
+	}
+	if written == "" {
+		return errors.New("the portal is missing: write in the Caddyfile's global options: mfa { portal https://login.example.com }")
+	}
+	if a.portal, err = parsePortal(written); err != nil {
+		return fmt.Errorf("portal %s: %w", written, err)
+	}
+	a.Portal = a.portal.String()
+	return nil
+}
+
+// parsePortal reads the portal's address and brings it to the form in which
+// browsers send it as an origin.
+func parsePortal(written string) (*url.URL, error) {
+	u, err := url.Parse(written)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("this is no address: write https://login.example.com")
+	}
+	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Opaque != "" {
+		return nil, errors.New("write the scheme, the host and if need be the port, nothing else")
+	}
+	host, err := parseHostPattern(u.Host)
+	if err != nil {
+		return nil, err
+	}
+	if host.isWildcard() {
+		return nil, errors.New("the portal has one host, not a wildcard")
+	}
+	switch {
+	case u.Scheme == "http" && !isLocalhost(host.name):
+		return nil, errors.New("plain http:// is for localhost and names under it: write https://")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the address must begin with https://")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: authority(u.Scheme, host.name, host.port)}, nil
+}
+
+func (a *App) resolveAdmins() (err error) {
+	if a.Admins == nil {
+		return nil
+	}
+	if a.admins, err = a.Admins.resolve(); err != nil {
+		return fmt.Errorf("admins: %w", err)
+	}
+	return nil
+}
+
+// resolveTexts completes what people are shown.
+func (a *App) resolveTexts() (err error) {
+	if a.Name, err = expandText("name", a.Name); err != nil {
+		return err
+	}
+	if a.Name == "" {
+		a.Name = "Portcullis"
+	}
+	a.Contact, err = expandText("contact", a.Contact)
+	return err
+}
+
+func (a *App) resolveKeys() error {
+	path, err := expand("keys", a.Keys)
+	if err != nil || path == "" {
+		return err
+	}
+	if a.Keys, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("keys %s: %w", path, err)
+	}
+	return nil
+}
+
+func (a *App) resolveFactors() error {
+	if a.TOTP == nil {
+		a.TOTP = new(TOTP)
+	}
+	if err := a.TOTP.complete(a.Name); err != nil {
+		return fmt.Errorf("totp: %w", err)
+	}
+	if a.BackupCodes == nil {
+		on := true
+		a.BackupCodes = &on
+	}
+	return nil
+}
+
+// complete fills in defaults and refuses what no authenticator app could do.
+func (t *TOTP) complete(brand string) (err error) {
+	if t.Issuer, err = expandText("issuer", t.Issuer); err != nil {
+		return err
+	}
+	if t.Issuer == "" {
+		t.Issuer = brand
+	}
+	if strings.Contains(t.Issuer, ":") {
+		return fmt.Errorf("issuer %q: it can't contain a colon: write issuer NAME", t.Issuer)
+	}
+	if t.Algorithm == "" {
+		t.Algorithm = "sha1"
+	}
+	if t.Digits == 0 {
+		t.Digits = 6
+	}
+	if t.Period == 0 {
+		t.Period = caddy.Duration(30 * time.Second)
+	}
+	return t.check()
+}
+
+func (t *TOTP) check() error {
+	switch t.Algorithm {
+	case "sha1", "sha256", "sha512":
+	default:
+		return fmt.Errorf("algorithm %q: write sha1, sha256 or sha512", t.Algorithm)
+	}
+	if t.Digits != 6 && t.Digits != 8 {
+		return fmt.Errorf("digits %d: write 6 or 8", t.Digits)
+	}
+	period := time.Duration(t.Period)
+	if period < totp.MinPeriod || period > totp.MaxPeriod || period%time.Second != 0 {
+		return fmt.Errorf("period %s: write whole seconds from 15s to 2m", period)
+	}
+	// What the factor itself would refuse at the start is refused here, so that
+	// `caddy validate` says so.
+	_, err := totp.New(t.config(), time.Now, rand.Reader)
+	return err
+}
+
+// config is what the factor is made of.
+func (t *TOTP) config() totp.Config {
+	return totp.Config{
+		Algorithm: strings.ToUpper(t.Algorithm), Digits: t.Digits,
+		Period: time.Duration(t.Period), Issuer: t.Issuer,
+	}
+}
+
+func (a *App) loadStore() error {
+	module, err := a.loadStoreModule()
+	if err != nil {
+		return fmt.Errorf("loading the store module: %w", err)
+	}
+	var ok bool
+	if a.store, ok = module.(StoreModule); !ok {
+		return fmt.Errorf("module %T is no store", module)
+	}
+	return nil
+}
+
+func (a *App) loadStoreModule() (any, error) {
+	if a.StoreRaw == nil {
+		return a.ctx.LoadModuleByID(string(SQLiteStore{}.CaddyModule().ID), nil)
+	}
+	return a.ctx.LoadModule(a, "StoreRaw")
+}
+
+// enabled returns the factors that people can use.
+func (a *App) enabled() []assurance.Factor {
+	factors := []assurance.Factor{assurance.Password, assurance.TOTP}
+	if *a.BackupCodes {
+		factors = append(factors, assurance.BackupCode)
+	}
+	return factors
+}
+
+// highest returns the highest level that the enabled factors can reach.
+func (a *App) highest() assurance.Level {
+	var proofs []assurance.Proof
+	for _, factor := range a.enabled() {
+		proofs = append(proofs, assurance.Proof{Factor: factor, UserVerified: true})
+	}
+	return assurance.Of(proofs, nil)
+}
+
+// Start checks how the sites are laid out, starts serving, and then lets
+// gates and portal in. Caddy starts apps in no particular order, so requests
+// may come before: the handlers refuse them until they are placed.
+func (a *App) Start() error {
+	found, err := a.arrange()
+	if err != nil {
+		return err
+	}
+	a.layout = found
+	a.serving = true
+	if err := a.startServing(); err != nil {
+		return err
+	}
+	a.layout.place()
+	for _, g := range a.gates {
+		if err := g.bind(a.service.Load()); err != nil {
+			return err
+		}
+	}
+	close(a.ready)
+	return nil
+}
+
+// arrange finds all gates and portals of the configuration and checks them.
+func (a *App) arrange() (layout, error) {
+	sites, err := a.httpApp()
+	if err != nil {
+		return layout{}, err
+	}
+	found, err := checkLayout(sites, a.portal)
+	if err != nil {
+		return layout{}, err
+	}
+	return found, found.checkPlaced(a.gates, sites)
+}
+
+func (a *App) httpApp() (*caddyhttp.App, error) {
+	configured, err := a.ctx.AppIfConfigured("http")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return new(caddyhttp.App), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	sites, ok := configured.(*caddyhttp.App)
+	if !ok {
+		return nil, fmt.Errorf("the http app is a %T", configured)
+	}
+	return sites, nil
+}
+
+// Stop does nothing: Caddy stops apps in no particular order, and requests
+// that the http app is still finishing need a gate that works. Cleanup comes
+// after all apps have stopped.
+func (a *App) Stop() error { return nil }
+
+// Cleanup ends what Start began. Caddy calls it after a failed Provision or
+// Start and after `caddy validate`, too.
+func (a *App) Cleanup() error {
+	if !a.serving {
+		return nil
+	}
+	a.serving = false
+	return a.stopServing()
+}
+
+// expand replaces the global placeholders ({env.*}, {file.*}, …) of a
+// setting. One that is unknown or empty is an error.
+func expand(setting, written string) (string, error) {
+	if written == "" {
+		return "", nil
+	}
+	value, err := caddy.NewReplacer().ReplaceOrErr(written, true, true)
+	if err != nil {
+		return "", fmt.Errorf("%s %q: %w", setting, written, err)
+	}
+	return value, nil
+}
+
+// expandText is expand for what people are shown on one line.
+func expandText(setting, written string) (string, error) {
+	text, err := expand(setting, written)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return "", fmt.Errorf("%s %q: it can't contain control characters", setting, text)
+	}
+	return strings.TrimSpace(text), nil
+}
+
+// loadedApp returns the mfa app of the configuration that ctx belongs to.
+func loadedApp(ctx caddy.Context) (*App, error) {
+	module, err := ctx.App("mfa")
+	if err != nil {
+		return nil, err
+	}
+	app, ok := module.(*App)
+	if !ok {
+		return nil, fmt.Errorf("the mfa app is a %T", module)
+	}
+	return app, nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,198 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+)
+
+// withApp provisions a configuration that has nothing but the mfa app.
+func withApp(t *testing.T, settings string, then func(app *App) error) error {
+	t.Helper()
+	return provisioned(t, []byte(`{"apps": {"mfa": `+settings+`}}`), then)
+}
+
+func TestAppDefaults(t *testing.T) {
+	data := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", data)
+	err := withApp(t, `{"portal": "https://Login.Example.com:443/"}`, func(app *App) error {
+		if app.Portal != "https://login.example.com" || app.portal.String() != app.Portal {
+			t.Errorf("portal: %s, %s", app.Portal, app.portal)
+		}
+		if app.Name != "Portcullis" || app.Contact != "" || app.Keys != "" || !*app.BackupCodes {
+			t.Errorf("app: %+v", app)
+		}
+		if want := (TOTP{"sha1", 6, caddy.Duration(30 * time.Second), "Portcullis"}); *app.TOTP != want {
+			t.Errorf("totp: %+v", *app.TOTP)
+		}
+		if app.admins.includes("alice", []string{"admins"}) {
+			t.Error("somebody is an administrator by default")
+		}
+		if want := filepath.Join(data, "caddy", "portcullis", "portcullis.db"); app.store.Key() != want {
+			t.Errorf("store: %s, want %s", app.store.Key(), want)
+		}
+		if got := app.highest(); got != assurance.Multi {
+			t.Errorf("the highest assurance is %s", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAppExpandsPlaceholders(t *testing.T) {
+	t.Setenv("HERE", "example.com")
+	t.Setenv("TEAM", "admins")
+	folder := t.TempDir()
+	t.Setenv("STATE", folder)
+	err := withApp(t, `{
+		"portal": "https://login.{env.HERE}:8443",
+		"admins": {"groups": ["{env.TEAM}"], "users": ["Alice"]},
+		"store": {"module": "sqlite", "path": "{env.STATE}/mfa.db"},
+		"keys": "{env.STATE}/keys",
+		"name": "At {env.HERE}",
+		"contact": "help@{env.HERE}"
+	}`, func(app *App) error {
+		got := []string{app.Portal, app.store.Key(), app.Keys, app.Name, app.Contact, app.TOTP.Issuer}
+		want := []string{
+			"https://login.example.com:8443", folder + "/mfa.db", folder + "/keys",
+			"At example.com", "help@example.com", "At example.com",
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if !app.admins.includes("bob", []string{"admins"}) || !app.admins.includes("alice", nil) || app.admins.includes("bob", []string{"Admins"}) {
+			t.Errorf("admins: %+v", app.admins)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAppRefuses(t *testing.T) {
+	for _, tt := range []struct{ settings, want string }{
+		{`{}`, "the portal is missing"},
+		{`{"portal": "login.example.com"}`, "this is no address"},
+		{`{"portal": "https://"}`, "this is no address"},
+		{`{"portal": "http://login.example.com"}`, "plain http:// is for localhost"},
+		{`{"portal": "http://localhost.example.com"}`, "plain http:// is for localhost"},
+		{`{"portal": "http://127.0.0.1"}`, "plain http:// is for localhost"},
+		{`{"portal": "ftp://login.example.com"}`, "must begin with https://"},
+		{`{"portal": "https://login.example.com/mfa"}`, "nothing else"},
+		{`{"portal": "https://login.example.com?a"}`, "nothing else"},
+		{`{"portal": "https://a@login.example.com"}`, "nothing else"},
+		{`{"portal": "https://*.example.com"}`, "not a wildcard"},
+		{`{"portal": "https://login.example.com."}`, "is no host"},
+		{`{"portal": "https://{env.NOT_SET_ANYWHERE}"}`, "portal"},
+		{`{"portal": "https://a.example", "admins": {}}`, "admins: names nobody"},
+		{`{"portal": "https://a.example", "admins": {"groups": ["a\u0007b"]}}`, "control characters"},
+		{`{"portal": "https://a.example", "name": "a\nb"}`, "control characters"},
+		{`{"portal": "https://a.example", "name": "A: B"}`, "can't contain a colon"},
+		{`{"portal": "https://a.example", "totp": {"algorithm": "md5"}}`, `algorithm "md5"`},
+		{`{"portal": "https://a.example", "totp": {"digits": 7}}`, "digits 7"},
+		{`{"portal": "https://a.example", "totp": {"period": "1s"}}`, "period 1s"},
+		{`{"portal": "https://a.example", "totp": {"period": "30500ms"}}`, "period 30.5s"},
+		{`{"portal": "https://a.example", "totp": {"period": "3m"}}`, "period 3m0s"},
+		{`{"portal": "https://a.example", "name": "` + strings.Repeat("a", 65) + `"}`, "more than 64 characters"},
+		{`{"portal": "https://a.example", "store": {"module": "abacus"}}`, "unknown module: mfa.stores.abacus"},
+		{`{"portal": "https://a.example", "portl": ""}`, "unknown field"},
+	} {
+		err := withApp(t, tt.settings, func(*App) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v; want %q", tt.settings, err, tt.want)
+		}
+	}
+}
+
+// `caddy validate` creates nothing: no store, no keys.
+func TestValidateCreatesNothing(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "state")
+	err := withApp(t, `{
+		"portal": "https://login.example.com",
+		"store": {"module": "sqlite", "path": "`+folder+`/mfa.db"},
+		"keys": "`+folder+`/keys"
+	}`, func(*App) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Errorf("there is a state folder: %v", err)
+	}
+}
+
+// A running server places its handlers once it can serve, and a configuration
+// that leaves a hole doesn't start.
+func TestStart(t *testing.T) {
+	folder := t.TempDir()
+	start := func(guarded string) error {
+		raw, err := adapt(`{
+	mfa {
+		portal http://login.localhost
+		store sqlite ` + folder + `/mfa.db
+		keys ` + folder + `/keys
+	}
+}
+http://login.localhost:0 {
+	bind 127.0.0.1
+	mfa_portal
+}
+http://app.localhost:0 {
+	bind 127.0.0.1
+	` + guarded + `
+}
+`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return caddy.Run(configured(t, raw))
+	}
+	err := start("route {\n reverse_proxy 127.0.0.1:1\n mfa\n }")
+	if err == nil || !strings.Contains(err.Error(), "reverse_proxy can answer") {
+		t.Fatalf("a hole was not refused: %v", err)
+	}
+	if err := start("mfa"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	app, err := loadedApp(caddy.ActiveContext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(app.gates) != 1 || app.gates[0].placed.Load() == nil {
+		t.Error("the gate is not placed")
+	}
+	if len(app.layout.portals) != 1 || !app.layout.portals[0].placed.Load() {
+		t.Error("the portal is not placed")
+	}
+}
+
+func TestOptionsAreOptional(t *testing.T) {
+	for _, module := range []any{App{}, TOTP{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
+		typ := reflect.TypeOf(module)
+		for i := range typ.NumField() {
+			field := typ.Field(i)
+			tag := field.Tag.Get("json")
+			if field.IsExported() && (!strings.HasSuffix(tag, ",omitempty") || tag != strings.ToLower(tag)) {
+				t.Errorf("%s.%s has the JSON tag %q", typ.Name(), field.Name, tag)
+			}
+		}
+	}
+	if encoded, err := json.Marshal(new(Gate)); err != nil || string(encoded) != "{}" {
+		t.Errorf("an empty gate is %s, %v", encoded, err)
+	}
+}

@@ -1,0 +1,421 @@
+package caddymodule
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/portcullis-mfa/portcullis/identity"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("mfa", parseApp)
+
+	// The gate decides on the URL that the client asked for, so it comes ahead
+	// of all that redirects or rewrites.
+	httpcaddyfile.RegisterDirective("mfa", parseGate)
+	httpcaddyfile.RegisterDirectiveOrder("mfa", httpcaddyfile.Before, "redir")
+
+	httpcaddyfile.RegisterDirective("mfa_portal", parsePortalDirective)
+	httpcaddyfile.RegisterDirectiveOrder("mfa_portal", httpcaddyfile.Before, "respond")
+}
+
+// parseApp reads the global option:
+//
+//	mfa {
+//		portal       URL
+//		admins       user|group NAME…
+//		store        MODULE …
+//		keys         FILE
+//		name         TEXT
+//		contact      TEXT
+//		totp {
+//			algorithm sha1|sha256|sha512
+//			digits    6|8
+//			period    DURATION
+//			issuer    TEXT
+//		}
+//		backup_codes on|off
+//	}
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // consume the option's name
+	if existing != nil {
+		return nil, d.Err("mfa is given twice: write one block")
+	}
+	if d.NextArg() {
+		return nil, d.Errf("mfa takes a block, not %q: write mfa { portal https://login.example.com }", d.Val())
+	}
+	app := new(App)
+	for d.NextBlock(0) {
+		if err := app.unmarshalOption(d); err != nil {
+			return nil, err
+		}
+	}
+	return httpcaddyfile.App{Name: "mfa", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "portal":
+		return oneArgument(d, &a.Portal)
+	case "admins":
+		return unmarshalPeople(d, &a.Admins)
+	case "store":
+		return a.unmarshalStore(d)
+	case "keys":
+		return oneArgument(d, &a.Keys)
+	case "name":
+		return oneArgument(d, &a.Name)
+	case "contact":
+		return oneArgument(d, &a.Contact)
+	case "totp":
+		return a.unmarshalTOTP(d)
+	case "backup_codes":
+		return a.unmarshalBackupCodes(d)
+	}
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, totp and backup_codes", d.Val())
+}
+
+func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
+	if a.StoreRaw != nil {
+		return d.Err("store is given twice")
+	}
+	if !d.NextArg() {
+		return d.Err("store needs a name: write store sqlite")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "mfa.stores."+name)
+	if err != nil {
+		return err
+	}
+	a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	return nil
+}
+
+func (a *App) unmarshalTOTP(d *caddyfile.Dispenser) error {
+	if a.TOTP != nil {
+		return d.Err("totp is given twice")
+	}
+	if d.NextArg() {
+		return d.Errf("totp takes a block, not %q: write totp { algorithm sha256 }", d.Val())
+	}
+	a.TOTP = new(TOTP)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := a.TOTP.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *TOTP) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "algorithm":
+		return oneArgument(d, &t.Algorithm)
+	case "digits":
+		var digits string
+		if err := oneArgument(d, &digits); err != nil {
+			return err
+		}
+		var err error
+		if t.Digits, err = strconv.Atoi(digits); err != nil {
+			return d.Errf("digits %q: write 6 or 8", digits)
+		}
+		return nil
+	case "period":
+		return duration(d, &t.Period)
+	case "issuer":
+		return oneArgument(d, &t.Issuer)
+	}
+	return d.Errf("unknown option %q of totp: there are algorithm, digits, period and issuer", d.Val())
+}
+
+func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
+	var written string
+	if err := oneArgument(d, &written); err != nil {
+		return err
+	}
+	if written != "on" && written != "off" {
+		return d.Errf("backup_codes %q: write on or off", written)
+	}
+	on := written == "on"
+	a.BackupCodes = &on
+	return nil
+}
+
+// parseGate reads the directive of a site:
+//
+//	mfa {
+//		open MATCHER
+//		rule MATCHER {
+//			allow     user|group NAME…
+//			assurance single|multi|phishing_resistant
+//			max_age   DURATION
+//		}
+//		allow     user|group NAME…
+//		assurance single|multi|phishing_resistant
+//		max_age   DURATION
+//		headers {
+//			user|name|email|groups HEADER
+//		}
+//		hosts     HOST…
+//	}
+//
+// It reads the directive itself rather than as a handler directive, for which
+// Caddy would take a matcher.
+func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // consume the directive's name
+	if h.NextArg() {
+		return nil, h.Errf("mfa takes no matcher (%s), since requests that don't match would pass by it: write mfa alone, and rule or open inside it for parts of the site", h.Val())
+	}
+	gate := new(Gate)
+	for h.NextBlock(0) {
+		if err := gate.unmarshalOption(h); err != nil {
+			return nil, err
+		}
+	}
+	return h.NewRoute(nil, gate), nil
+}
+
+func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
+	switch h.Val() {
+	case "open", "rule":
+		rule, err := parseRule(h.WithDispenser(h.NewFromNextSegment()))
+		g.Rules = append(g.Rules, rule)
+		return err
+	case "allow":
+		return unmarshalPeople(h.Dispenser, &g.Allow)
+	case "assurance":
+		return unmarshalAssurance(h.Dispenser, &g.Assurance)
+	case "max_age":
+		return duration(h.Dispenser, &g.MaxAge)
+	case "headers":
+		return g.unmarshalHeaders(h.Dispenser)
+	case "hosts":
+		return g.unmarshalHosts(h.Dispenser)
+	}
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, headers and hosts", h.Val())
+}
+
+// parseRule reads one line or block that begins with open or rule.
+func parseRule(h httpcaddyfile.Helper) (*Rule, error) {
+	matcher, err := extractMatcher(h)
+	if err != nil {
+		return nil, err
+	}
+	h.Next() // consume open or rule
+	rule := &Rule{MatcherSetsRaw: []caddy.ModuleMap{matcher}, Open: h.Val() == "open"}
+	if h.NextArg() {
+		return nil, h.Errf("%s takes one matcher, and %q is a second: write a line for each, or name a matcher that holds both: @both path /one /two", ruleName(rule), h.Val())
+	}
+	for h.NextBlock(0) {
+		if rule.Open {
+			return nil, h.Err("open takes no block: it lets everybody pass")
+		}
+		if err := rule.unmarshalOption(h.Dispenser); err != nil {
+			return nil, err
+		}
+	}
+	return rule, nil
+}
+
+func ruleName(rule *Rule) string {
+	if rule.Open {
+		return "open"
+	}
+	return "rule"
+}
+
+// extractMatcher takes the matcher out of a segment that begins with open or
+// rule. Caddy takes a missing one, and *, for every request.
+func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	h.Next()
+	directive := h.Val()
+	if !h.NextArg() {
+		return nil, h.Errf("%s needs a matcher: write a path (%s /healthz) or the name of a matcher (%s @name)", directive, directive, directive)
+	}
+	written := h.Val()
+	switch {
+	case written == "*":
+		return nil, h.Errf("%s * would be for every request: %s", directive, insteadOfAll(directive))
+	case !strings.HasPrefix(written, "/") && !strings.HasPrefix(written, "@"):
+		return nil, h.Errf("%q is no matcher: %s takes a path (/healthz) or the name of a matcher (@name)", written, directive)
+	}
+	h.Reset()
+	h.Next() // to the directive; the matcher is looked for after it
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, h.WrapErr(err)
+	}
+	if len(matcher) == 0 {
+		h.Next() // for the line number
+		return nil, h.Errf("matcher %s is empty and would be for every request", written)
+	}
+	return matcher, nil
+}
+
+func insteadOfAll(directive string) string {
+	if directive == "open" {
+		return "remove mfa from the site, or name the paths that everybody may see"
+	}
+	return "write allow, assurance and max_age directly inside mfa"
+}
+
+func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "allow":
+		return unmarshalPeople(d, &r.Allow)
+	case "assurance":
+		return unmarshalAssurance(d, &r.Assurance)
+	case "max_age":
+		return duration(d, &r.MaxAge)
+	}
+	return d.Errf("unknown option %q of rule: there are allow, assurance and max_age", d.Val())
+}
+
+func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {
+	if g.Headers != nil {
+		return d.Err("headers is given twice")
+	}
+	if d.NextArg() {
+		return d.Errf("headers takes a block, not %q: write headers { user X-User }", d.Val())
+	}
+	g.Headers = new(Headers)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := g.Headers.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
+	names := map[string]*string{"user": &h.User, "name": &h.Name, "email": &h.Email, "groups": &h.Groups}
+	name, known := names[d.Val()]
+	if !known {
+		return d.Errf("unknown option %q of headers: there are user, name, email and groups", d.Val())
+	}
+	if err := oneArgument(d, name); err != nil {
+		return err
+	}
+	if err := checkHeader(*name); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {
+	hosts := d.RemainingArgs()
+	if len(hosts) == 0 {
+		return d.Err("hosts names none: write hosts app.example.com")
+	}
+	for _, host := range hosts {
+		if isPlain(host) {
+			if _, err := parseHostPattern(host); err != nil {
+				return d.WrapErr(err)
+			}
+		}
+	}
+	g.Hosts = append(g.Hosts, hosts...)
+	return nil
+}
+
+// parsePortalDirective reads mfa_portal, which takes nothing.
+func parsePortalDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // consume the directive's name
+	if h.NextArg() {
+		return nil, h.Errf("mfa_portal takes no matcher (%s), since the portal needs all paths of its host: write mfa_portal alone", h.Val())
+	}
+	if h.NextBlock(0) {
+		return nil, h.Errf("mfa_portal takes no block (%s): its settings stand in the global option mfa", h.Val())
+	}
+	return h.NewRoute(nil, new(Portal)), nil
+}
+
+// unmarshalPeople reads "user NAME…" or "group NAME…" and adds to people.
+func unmarshalPeople(d *caddyfile.Dispenser, people **People) error {
+	option := d.Val()
+	if !d.NextArg() {
+		return d.Errf("%s %w", option, errNobody)
+	}
+	if *people == nil {
+		*people = new(People)
+	}
+	switch kind := d.Val(); kind {
+	case "user":
+		return appendNames(d, &(*people).Users, identity.CanonicalName)
+	case "group":
+		return appendNames(d, &(*people).Groups, identity.CheckGroup)
+	default:
+		return d.Errf("%s %s: write %s user NAME or %s group NAME", option, kind, option, option)
+	}
+}
+
+func appendNames(d *caddyfile.Dispenser, names *[]string, canonical func(string) (string, error)) error {
+	kind := d.Val()
+	added := d.RemainingArgs()
+	if len(added) == 0 {
+		return d.Errf("%s names nobody: write %s NAME", kind, kind)
+	}
+	for _, name := range added {
+		if !isPlain(name) {
+			continue
+		}
+		if _, err := canonical(name); err != nil {
+			return d.WrapErr(refusedName(kind, name, err))
+		}
+	}
+	*names = append(*names, added...)
+	return nil
+}
+
+func unmarshalAssurance(d *caddyfile.Dispenser, level *string) error {
+	if err := oneArgument(d, level); err != nil {
+		return err
+	}
+	if _, err := parseAssurance(*level); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// duration reads one duration of more than nothing.
+func duration(d *caddyfile.Dispenser, target *caddy.Duration) error {
+	option := d.Val()
+	if *target != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	var written string
+	if err := oneArgument(d, &written); err != nil {
+		return err
+	}
+	parsed, err := caddy.ParseDuration(written)
+	if err != nil || parsed <= 0 {
+		return d.Errf("%s %s: write a time such as 90s, 15m, 12h or 7d", option, written)
+	}
+	*target = caddy.Duration(parsed)
+	return nil
+}
+
+// oneArgument reads the one argument of an option that may be given once.
+func oneArgument(d *caddyfile.Dispenser, target *string) error {
+	option := d.Val()
+	if *target != "" {
+		return d.Errf("%s is given twice", option)
+	}
+	if !d.AllArgs(target) {
+		return d.Errf("%s takes one value", option)
+	}
+	if *target == "" {
+		return d.Errf("%s is empty", option)
+	}
+	return nil
+}
+
+// isPlain reports whether there is no placeholder in s. What has one can only
+// be checked once it is replaced, by Provision.
+func isPlain(s string) bool { return !strings.Contains(s, "{") }

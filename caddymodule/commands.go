@@ -1,0 +1,317 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "mfa",
+		Short: "Administers the people and sign-ons of Portcullis",
+		Long: `Talks to the running server over Caddy's admin API, at --address or where the
+config file says. With --json, each command prints what the API answered.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			flags := cmd.PersistentFlags()
+			flags.String("address", "", "The address to use to reach the admin API endpoint, if not the default")
+			flags.StringP("config", "c", "", "Configuration file (to find the admin address in, if --address is not given)")
+			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
+			flags.Bool("json", false, "Print JSON")
+			cmd.AddCommand(setupLinkCommand(), userCommand(), sessionCommand())
+		},
+	})
+}
+
+// command makes a subcommand. What it asks of the server is said by request,
+// how the answer is told to a person by tell.
+func command(use, short string, args cobra.PositionalArgs, request func(cmd *cobra.Command, args []string) call, tell func(w io.Writer, answer []byte) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: args, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			answer, err := request(cmd, args).send(cmd)
+			if err != nil {
+				return err
+			}
+			if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
+				_, writeErr := cmd.OutOrStdout().Write(answer)
+				return errors.Join(err, writeErr)
+			}
+			return tell(cmd.OutOrStdout(), answer)
+		},
+	}
+}
+
+// call is one request to the admin API.
+type call struct {
+	method string
+	path   []string // below /mfa/, each part not yet escaped
+	query  url.Values
+	body   any
+}
+
+func (c call) send(cmd *cobra.Command) ([]byte, error) {
+	address, err := adminAddress(cmd)
+	if err != nil {
+		return nil, err
+	}
+	escaped := make([]string, len(c.path))
+	for i, part := range c.path {
+		if part == "" || part == "." || part == ".." {
+			// No part of a URL's path, and nobody's name either.
+			return nil, fmt.Errorf("%q can't be a name or an id", part)
+		}
+		escaped[i] = url.PathEscape(part)
+	}
+	uri := "/mfa/" + strings.Join(escaped, "/")
+	if len(c.query) > 0 {
+		uri += "?" + c.query.Encode()
+	}
+	var body io.Reader
+	if c.method != http.MethodGet {
+		written, err := json.Marshal(c.body)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(written)
+	}
+	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
+	if err != nil {
+		return nil, plainly(err)
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
+func adminAddress(cmd *cobra.Command) (string, error) {
+	var values [3]string
+	for i, name := range []string{"address", "config", "adapter"} {
+		var err error
+		if values[i], err = cmd.Flags().GetString(name); err != nil {
+			return "", err
+		}
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(values[0], nil, values[1], values[2])
+	if err != nil {
+		return "", fmt.Errorf("finding the admin address: %w", err)
+	}
+	return address, nil
+}
+
+// plainly takes the server's own sentence out of what Caddy makes of a refused
+// request.
+func plainly(err error) error {
+	var answer struct {
+		Error string `json:"error"`
+	}
+	text := err.Error()
+	if start := strings.IndexByte(text, '{'); start >= 0 && json.Unmarshal([]byte(text[start:]), &answer) == nil && answer.Error != "" {
+		return errors.New(answer.Error)
+	}
+	return fmt.Errorf("asking the running server (is it running, and is --address right?): %w", err)
+}
+
+// as decodes the answer for tell.
+func as[T any](tell func(w io.Writer, answer T) error) func(io.Writer, []byte) error {
+	return func(w io.Writer, raw []byte) error {
+		var answer T
+		if err := json.Unmarshal(raw, &answer); err != nil {
+			return fmt.Errorf("reading the server's answer: %w", err)
+		}
+		return tell(w, answer)
+	}
+}
+
+func setupLinkCommand() *cobra.Command {
+	return command("setup-link", "Prints a link by which the first administrator sets up", cobra.NoArgs,
+		func(*cobra.Command, []string) call {
+			return call{method: http.MethodPost, path: []string{"setup-link"}}
+		},
+		as(tellLink))
+}
+
+func tellLink(w io.Writer, l linkJSON) error {
+	_, err := fmt.Fprintf(w, "%s\n\nIt works once, until %s. Hand it over in a way that only its receiver can read.\n", l.Link, stamp(l.Expires))
+	return err
+}
+
+func userCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "user", Short: "Adds, lists and changes users"}
+	cmd.AddCommand(
+		addUserCommand(),
+		command("list", "Lists all users", cobra.NoArgs,
+			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"users"}} },
+			as(tellUsers)),
+		command("show NAME", "Shows a user with factors and sessions", cobra.ExactArgs(1),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodGet, path: []string{"users", args[0]}}
+			},
+			as(tellUser)),
+		command("invite NAME", "Prints a new invitation link for a user who hasn't set up yet", cobra.ExactArgs(1),
+			onUserCall("invite"), as(tellLink)),
+		command("disable NAME", "Bars a user and ends all their sessions", cobra.ExactArgs(1),
+			onUserCall("disable"), tellDone("Disabled. All sessions of the user have ended.")),
+		command("enable NAME", "Lets a disabled user in again", cobra.ExactArgs(1),
+			onUserCall("enable"), tellDone("Enabled.")),
+		command("unlock NAME", "Forgets a user's failed attempts", cobra.ExactArgs(1),
+			onUserCall("unlock"), tellDone("Unlocked.")),
+	)
+	return cmd
+}
+
+func onUserCall(what string) func(*cobra.Command, []string) call {
+	return func(_ *cobra.Command, args []string) call {
+		return call{method: http.MethodPost, path: []string{"users", args[0], what}}
+	}
+}
+
+func tellDone(text string) func(io.Writer, []byte) error {
+	return func(w io.Writer, _ []byte) error {
+		_, err := fmt.Fprintln(w, text)
+		return err
+	}
+}
+
+func addUserCommand() *cobra.Command {
+	var in newUserJSON
+	cmd := command("add NAME", "Adds a user and prints an invitation link", cobra.ExactArgs(1),
+		func(_ *cobra.Command, args []string) call {
+			in.Name = args[0]
+			return call{method: http.MethodPost, path: []string{"users"}, body: in}
+		},
+		as(tellLink))
+	cmd.Flags().StringVar(&in.Email, "email", "", "E-mail address; also accepted for signing in")
+	cmd.Flags().StringVar(&in.DisplayName, "name", "", "Name to show")
+	cmd.Flags().StringArrayVar(&in.Groups, "group", nil, "Group; may be given several times")
+	return cmd
+}
+
+func tellUsers(w io.Writer, users []userJSON) error {
+	if len(users) == 0 {
+		_, err := fmt.Fprintln(w, "No users yet. Run `caddy mfa setup-link` for the first administrator.")
+		return err
+	}
+	table := newTable(w, "NAME", "STATUS", "GROUPS", "E-MAIL", "DISPLAY NAME")
+	for _, u := range users {
+		table.row(u.Name, u.Status, strings.Join(u.Groups, ","), u.Email, u.DisplayName)
+	}
+	return table.close()
+}
+
+func tellUser(w io.Writer, u userJSON) error {
+	table := newTable(w)
+	for _, line := range [][2]string{
+		{"Name", u.Name}, {"Display name", u.DisplayName}, {"E-mail", u.Email},
+		{"Groups", strings.Join(u.Groups, ", ")}, {"Status", u.Status}, {"Created", stamp(u.Created)},
+		{"Set up", strings.Join(u.Factors, ", ")},
+	} {
+		table.row(line[0]+":", line[1])
+	}
+	if err := table.close(); err != nil || len(u.Sessions) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return tellSessions(w, u.Sessions)
+}
+
+func sessionCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "session", Short: "Lists and ends sessions"}
+	cmd.AddCommand(listSessionsCommand(), endSessionCommand())
+	return cmd
+}
+
+func listSessionsCommand() *cobra.Command {
+	var user string
+	cmd := command("list", "Lists live sessions", cobra.NoArgs,
+		func(*cobra.Command, []string) call {
+			c := call{method: http.MethodGet, path: []string{"sessions"}}
+			if user != "" {
+				c.query = url.Values{"user": {user}}
+			}
+			return c
+		},
+		as(tellSessions))
+	cmd.Flags().StringVar(&user, "user", "", "Only this user's")
+	return cmd
+}
+
+func endSessionCommand() *cobra.Command {
+	var user string
+	cmd := command("end [ID]", "Ends one session by its id, or with --user all of a user's", nil,
+		func(_ *cobra.Command, args []string) call {
+			if user != "" {
+				return call{method: http.MethodPost, path: []string{"users", user, "end-sessions"}}
+			}
+			return call{method: http.MethodPost, path: []string{"sessions", args[0], "end"}}
+		},
+		as(func(w io.Writer, e endedJSON) error {
+			_, err := fmt.Fprintf(w, "Ended: %d.\n", e.Ended)
+			return err
+		}))
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if (len(args) == 1) == (user != "") || len(args) > 1 {
+			return errors.New("give one session id, or --user NAME")
+		}
+		return nil
+	}
+	cmd.Flags().StringVar(&user, "user", "", "End all of this user's sessions")
+	return cmd
+}
+
+func tellSessions(w io.Writer, sessions []sessionJSON) error {
+	if len(sessions) == 0 {
+		_, err := fmt.Fprintln(w, "No live sessions.")
+		return err
+	}
+	table := newTable(w, "ID", "USER", "STARTED", "LAST SEEN", "FACTORS", "ADDRESS")
+	for _, s := range sessions {
+		table.row(s.ID, s.User, stamp(s.Started), stamp(s.LastSeen), strings.Join(s.Factors, ","), s.Address)
+	}
+	return table.close()
+}
+
+// stamp writes a time as all pages do, with its zone.
+func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+
+// table writes aligned columns. What a stranger could have typed is kept from
+// steering the terminal.
+type table struct {
+	out *tabwriter.Writer
+	err error
+}
+
+func newTable(w io.Writer, head ...string) *table {
+	t := &table{out: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)}
+	if len(head) > 0 {
+		t.row(head...)
+	}
+	return t
+}
+
+func (t *table) row(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = strings.Map(func(r rune) rune {
+			if r < ' ' || r >= 0x7f && r < 0xa0 {
+				return '?'
+			}
+			return r
+		}, cell)
+	}
+	if _, err := fmt.Fprintln(t.out, strings.Join(cells, "\t")); err != nil && t.err == nil {
+		t.err = err
+	}
+}
+
+func (t *table) close() error { return errors.Join(t.err, t.out.Flush()) }

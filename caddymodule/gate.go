@@ -1,0 +1,351 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/gate"
+)
+
+func init() {
+	caddy.RegisterModule(new(Gate))
+}
+
+// Gate lets only those requests of a site through whose sender has proved who
+// they are. It stands at the top of a site, once, and takes no matcher. Within
+// `handle_errors` it takes no settings, and passes on only requests that the
+// site's gate has passed before.
+type Gate struct {
+	// Rules say what differs for parts of the site. The first rule that
+	// matches decides; what none matches is decided by the gate's own
+	// settings. Default: none.
+	Rules []*Rule `json:"rules,omitempty"`
+
+	// Allow is who may pass. Default: everybody who has signed in.
+	Allow *People `json:"allow,omitempty"`
+
+	// Assurance is what people must have proved: single (the password alone),
+	// multi (two factors) or phishing_resistant (a security key or passkey).
+	// Default: multi.
+	Assurance string `json:"assurance,omitempty"`
+
+	// MaxAge is how old the proof may be that the assurance turns on: the
+	// newest second factor, or the password under single. Whoever has an older
+	// one is asked for that again. Default: as long as the session lasts.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// Headers are the names of the request headers that tell the app who asks.
+	// Whatever a client sends under these names is removed.
+	Headers *Headers `json:"headers,omitempty"`
+
+	// Hosts are the hosts that a site guards whose address names none: HOST or
+	// HOST:PORT, where HOST may be a wildcard for one label (*.example.com).
+	// Elsewhere, they add ports at which browsers reach the site's hosts.
+	// Default: the hosts of the site.
+	Hosts []string `json:"hosts,omitempty"`
+
+	app    *App
+	logger *zap.Logger
+	server *caddyhttp.Server
+
+	// What Provision resolved.
+	resolved []resolvedRule // in the order written
+	rest     resolvedRule   // what stands outside rules
+	headers  Headers        // complete
+	declared []hostPattern  // from Hosts
+
+	// placed is where the gate stands. It is nil until the app has started;
+	// until then requests get 503.
+	placed atomic.Pointer[placement]
+	// serving decides on requests, once the gate is placed.
+	serving atomic.Pointer[gate.Gate]
+}
+
+// isErrorRoute reports whether the gate stands within handle_errors.
+func (g *Gate) isErrorRoute() bool {
+	at := g.placed.Load()
+	return at != nil && at.errorRoute
+}
+
+// Rule says what differs for a part of a site.
+type Rule struct {
+	// MatcherSetsRaw says which requests the rule is for. Required.
+	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// Open lets these requests through without anybody signed in and without
+	// looking anybody up. It excludes the settings below. Default: false.
+	Open bool `json:"open,omitempty"`
+
+	// Allow is who may pass, in place of the gate's own. Default: the gate's.
+	Allow *People `json:"allow,omitempty"`
+
+	// Assurance is what people must have proved. Default: the gate's.
+	Assurance string `json:"assurance,omitempty"`
+
+	// MaxAge is how old the proof may be that the assurance turns on. Default:
+	// the gate's.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+}
+
+// Headers are names of request headers.
+type Headers struct {
+	// User is the header for the sign-in name. Default: Remote-User.
+	User string `json:"user,omitempty"`
+	// Name is the header for the name to show. Default: Remote-Name.
+	Name string `json:"name,omitempty"`
+	// Email is the header for the e-mail address. Default: Remote-Email.
+	Email string `json:"email,omitempty"`
+	// Groups is the header for the groups, separated by commas. Default:
+	// Remote-Groups.
+	Groups string `json:"groups,omitempty"`
+}
+
+// resolvedRule is a rule with nothing left to inherit.
+type resolvedRule struct {
+	matchers    caddyhttp.MatcherSets // none for what stands outside rules
+	open        bool
+	allow       audience
+	requirement assurance.Requirement
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Gate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.mfa",
+		New: func() caddy.Module { return new(Gate) },
+	}
+}
+
+// Provision resolves the settings into complete rules. It creates nothing.
+func (g *Gate) Provision(ctx caddy.Context) (err error) {
+	g.logger = ctx.Logger()
+	g.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if g.app, err = loadedApp(ctx); err != nil {
+		return err
+	}
+	if err := g.resolveRest(); err != nil {
+		return err
+	}
+	for i, rule := range g.Rules {
+		resolved, err := g.resolveRule(ctx, rule)
+		if err != nil {
+			return fmt.Errorf("rule %d: %w", i+1, err)
+		}
+		g.resolved = append(g.resolved, resolved)
+	}
+	if g.headers, err = g.Headers.complete(); err != nil {
+		return fmt.Errorf("headers: %w", err)
+	}
+	if err := g.resolveHosts(); err != nil {
+		return err
+	}
+	g.app.gates = append(g.app.gates, g)
+	return nil
+}
+
+// resolveRest resolves the gate's own settings.
+func (g *Gate) resolveRest() error {
+	everySession := resolvedRule{
+		allow:       audience{everybody: true},
+		requirement: assurance.Requirement{Level: assurance.Multi},
+	}
+	var err error
+	g.rest, err = g.inherit(everySession, g.Allow, g.Assurance, g.MaxAge)
+	return err
+}
+
+func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) {
+	if rule == nil {
+		return resolvedRule{}, errors.New("it is null")
+	}
+	matchers, err := rule.loadMatchers(ctx)
+	if err != nil {
+		return resolvedRule{}, err
+	}
+	if !rule.Open {
+		resolved, err := g.inherit(g.rest, rule.Allow, rule.Assurance, rule.MaxAge)
+		resolved.matchers = matchers
+		return resolved, err
+	}
+	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 {
+		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance or max_age")
+	}
+	return resolvedRule{matchers: matchers, open: true}, nil
+}
+
+// loadMatchers loads the rule's matchers. Caddy takes no matchers for "all
+// requests"; here they were forgotten.
+func (r *Rule) loadMatchers(ctx caddy.Context) (caddyhttp.MatcherSets, error) {
+	if len(r.MatcherSetsRaw) == 0 {
+		return nil, errors.New("it has no matcher, and would be for every request")
+	}
+	for _, set := range r.MatcherSetsRaw {
+		if len(set) == 0 {
+			return nil, errors.New("it has an empty matcher set, and would be for every request")
+		}
+	}
+	loaded, err := ctx.LoadModule(r, "MatcherSetsRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading matchers: %w", err)
+	}
+	var matchers caddyhttp.MatcherSets
+	if err := matchers.FromInterface(loaded); err != nil {
+		return nil, err
+	}
+	return matchers, nil
+}
+
+// inherit returns base with what is written in its place.
+func (g *Gate) inherit(base resolvedRule, allow *People, level string, maxAge caddy.Duration) (resolvedRule, error) {
+	resolved := resolvedRule{allow: base.allow, requirement: base.requirement}
+	var err error
+	if allow != nil {
+		if resolved.allow, err = allow.resolve(); err != nil {
+			return resolvedRule{}, fmt.Errorf("allow: %w", err)
+		}
+	}
+	if level != "" {
+		if resolved.requirement.Level, err = g.reachable(level); err != nil {
+			return resolvedRule{}, err
+		}
+	}
+	switch {
+	case maxAge < 0:
+		return resolvedRule{}, fmt.Errorf("max_age %s: it must be more than nothing", time.Duration(maxAge))
+	case maxAge > 0:
+		resolved.requirement.MaxAge = time.Duration(maxAge)
+	}
+	return resolved, nil
+}
+
+// reachable reads an assurance and refuses one that nobody could reach.
+func (g *Gate) reachable(written string) (assurance.Level, error) {
+	level, err := parseAssurance(written)
+	if err != nil {
+		return assurance.None, err
+	}
+	if highest := g.app.highest(); level > highest {
+		return assurance.None, fmt.Errorf("assurance %s: no factor that is set up can give it, so nobody would pass: write %s", level, highest)
+	}
+	return level, nil
+}
+
+// parseAssurance reads an assurance that a person can be asked for.
+func parseAssurance(written string) (assurance.Level, error) {
+	level, err := assurance.ParseLevel(written)
+	if err != nil {
+		return assurance.None, err
+	}
+	if level < assurance.Single {
+		return assurance.None, fmt.Errorf("assurance %s: this says that a machine asks, not a person: write single, multi or phishing_resistant", level)
+	}
+	return level, nil
+}
+
+func (g *Gate) resolveHosts() error {
+	for _, written := range g.Hosts {
+		host, err := expand("hosts", written)
+		if err != nil {
+			return err
+		}
+		pattern, err := parseHostPattern(host)
+		if err != nil {
+			return fmt.Errorf("hosts: %w", err)
+		}
+		g.declared = append(g.declared, pattern)
+	}
+	return nil
+}
+
+// weakest returns the lowest level with which somebody passes.
+func (g *Gate) weakest() assurance.Level {
+	lowest := g.rest.requirement.Level
+	for _, rule := range g.resolved {
+		if !rule.open {
+			lowest = min(lowest, rule.requirement.Level)
+		}
+	}
+	return lowest
+}
+
+// isBare reports whether nothing is set.
+func (g *Gate) isBare() bool {
+	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Headers == nil && len(g.Hosts) == 0
+}
+
+// notForIdentity are headers that steer the connection or the request itself.
+var notForIdentity = []string{
+	"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// complete returns the names with defaults in place, in canonical case.
+func (h *Headers) complete() (Headers, error) {
+	complete := Headers{User: "Remote-User", Name: "Remote-Name", Email: "Remote-Email", Groups: "Remote-Groups"}
+	if h == nil {
+		return complete, nil
+	}
+	for _, field := range []struct{ written, name *string }{
+		{&h.User, &complete.User},
+		{&h.Name, &complete.Name},
+		{&h.Email, &complete.Email},
+		{&h.Groups, &complete.Groups},
+	} {
+		if *field.written == "" {
+			continue
+		}
+		if err := checkHeader(*field.written); err != nil {
+			return Headers{}, err
+		}
+		*field.name = http.CanonicalHeaderKey(*field.written)
+	}
+	if err := complete.checkDistinct(); err != nil {
+		return Headers{}, err
+	}
+	// What the gate itself would refuse at the start is refused here, so that
+	// `caddy validate` says so.
+	_, err := gate.NewIdentityHeaders(gate.HeaderNames(complete))
+	return complete, err
+}
+
+func checkHeader(name string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("%q is no header name", name)
+	}
+	if slices.Contains(notForIdentity, http.CanonicalHeaderKey(name)) {
+		return fmt.Errorf("%s can't carry who somebody is: write a name of your own, such as X-User", name)
+	}
+	return nil
+}
+
+// checkDistinct refuses names that an app could take for one another:
+// CGI-style apps fold hyphens, dots and underscores.
+func (h Headers) checkDistinct() error {
+	fold := strings.NewReplacer("_", "-", ".", "-")
+	seen := make(map[string]bool)
+	for _, name := range []string{h.User, h.Name, h.Email, h.Groups} {
+		folded := strings.ToLower(fold.Replace(name))
+		if seen[folded] {
+			return fmt.Errorf("%s stands for two things", name)
+		}
+		seen[folded] = true
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Gate)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Gate)(nil)
+)

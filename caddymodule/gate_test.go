@@ -1,0 +1,184 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+)
+
+// withGate provisions one gate with the given settings in JSON.
+func withGate(t *testing.T, settings string, then func(gate *Gate) error) error {
+	t.Helper()
+	handler := `{"handler": "mfa"}`
+	if settings != "" {
+		handler = `{"handler": "mfa", ` + settings + `}`
+	}
+	return provisioned(t, []byte(`{"apps": {
+		"mfa": {"portal": "https://login.example.com"},
+		"http": {"servers": {"apps": {"listen": [":8443"], "routes": [{"handle": [`+handler+`]}]}}}
+	}}`), func(app *App) error {
+		if len(app.gates) != 1 {
+			return fmt.Errorf("%d gates", len(app.gates))
+		}
+		return then(app.gates[0])
+	})
+}
+
+func TestGateDefaults(t *testing.T) {
+	err := withGate(t, "", func(gate *Gate) error {
+		if !gate.rest.allow.includes("anybody", nil) {
+			t.Error("somebody who has signed in may not pass")
+		}
+		if want := (assurance.Requirement{Level: assurance.Multi}); gate.rest.requirement != want {
+			t.Errorf("requirement: %+v", gate.rest.requirement)
+		}
+		if want := (Headers{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"}); gate.headers != want {
+			t.Errorf("headers: %+v", gate.headers)
+		}
+		if gate.placed.Load() != nil || gate.rest.open || len(gate.resolved) != 0 {
+			t.Errorf("gate: %+v", gate.rest)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRulesInherit(t *testing.T) {
+	err := withGate(t, `
+		"allow": {"groups": ["engineers"]},
+		"assurance": "single",
+		"max_age": "1h",
+		"rules": [
+			{"match": [{"path": ["/a"]}]},
+			{"match": [{"path": ["/b"]}], "open": true},
+			{"match": [{"path": ["/c"]}, {"method": ["PUT"]}], "allow": {"users": ["ALICE"]}},
+			{"match": [{"path": ["/d"]}], "assurance": "multi", "max_age": "15m"}
+		]
+	`, func(gate *Gate) error {
+		var got []string
+		for _, rule := range gate.resolved {
+			got = append(got, fmt.Sprint(
+				len(rule.matchers), rule.open, rule.allow.includes("bob", []string{"engineers"}), rule.allow.includes("alice", nil),
+				rule.requirement.Level, rule.requirement.MaxAge))
+		}
+		want := []string{
+			"1 false true false single 1h0m0s",
+			"1 true false false none 0s",
+			"2 false false true single 1h0m0s",
+			"1 false true false multi 15m0s",
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if gate.rest.requirement != (assurance.Requirement{Level: assurance.Single, MaxAge: time.Hour}) || gate.rest.allow.includes("bob", nil) {
+			t.Errorf("rest: %+v", gate.rest)
+		}
+		if gate.weakest() != assurance.Single {
+			t.Errorf("weakest: %s", gate.weakest())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Matchers of a rule really match.
+func TestRuleMatches(t *testing.T) {
+	err := withGate(t, `"rules": [{"match": [{"method": ["PUT"]}], "open": true}]`, func(gate *Gate) error {
+		for method, want := range map[string]bool{http.MethodPut: true, http.MethodGet: false} {
+			got, err := gate.resolved[0].matchers.AnyMatchWithError(httptest.NewRequest(method, "/", nil))
+			if err != nil || got != want {
+				t.Errorf("%s: %v, %v", method, got, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGateHeaders(t *testing.T) {
+	err := withGate(t, `"headers": {"user": "x-webauth-user"}`, func(gate *Gate) error {
+		if want := (Headers{"X-Webauth-User", "Remote-Name", "Remote-Email", "Remote-Groups"}); gate.headers != want {
+			t.Errorf("headers: %+v", gate.headers)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGateExpandsPlaceholders(t *testing.T) {
+	t.Setenv("TEAM", "engineers")
+	t.Setenv("APP", "App.example.com:8443")
+	err := withGate(t, `"allow": {"groups": ["{env.TEAM}"]}, "hosts": ["{env.APP}"]`, func(gate *Gate) error {
+		if !gate.rest.allow.includes("bob", []string{"engineers"}) {
+			t.Errorf("allow: %+v", gate.rest.allow)
+		}
+		if len(gate.declared) != 1 || gate.declared[0].name != "app.example.com" || gate.declared[0].port != "8443" {
+			t.Errorf("hosts: %+v", gate.declared)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGateRefuses(t *testing.T) {
+	t.Setenv("LIST", "a,b")
+	for _, tt := range []struct{ settings, want string }{
+		{`"allow": {}`, "allow: names nobody"},
+		{`"allow": {"groups": ["a,b"]}`, "comma"},
+		{`"allow": {"groups": ["{env.LIST}"]}`, "comma"},
+		{`"allow": {"groups": [""]}`, "Enter a group name"},
+		{`"assurance": "none"`, "unknown assurance"},
+		{`"assurance": "device"`, "a machine asks, not a person"},
+		{`"assurance": "phishing_resistant"`, "no factor that is set up can give it, so nobody would pass: write multi"},
+		{`"max_age": -1`, "it must be more than nothing"},
+		{`"rules": [null]`, "rule 1: it is null"},
+		{`"rules": [{"open": true}]`, "rule 1: it has no matcher"},
+		{`"rules": [{"match": [], "open": true}]`, "rule 1: it has no matcher"},
+		{`"rules": [{"match": [{}], "open": true}]`, "rule 1: it has an empty matcher set"},
+		{`"rules": [{"match": [{"path": ["/a"]}, {}], "open": true}]`, "rule 1: it has an empty matcher set"},
+		{`"rules": [{"match": [{"path": ["/a"]}], "open": true, "assurance": "multi"}]`, "rule 1: open lets everybody pass"},
+		{`"rules": [{"match": [{"path": ["/a"]}], "open": true, "allow": {"users": ["a"]}}]`, "rule 1: open lets everybody pass"},
+		{`"rules": [{"match": [{"path": ["/a"]}], "allow": {}}]`, "rule 1: allow: names nobody"},
+		{`"rules": [{"match": [{"path": ["/a"]}], "assurance": "phishing_resistant"}]`, "rule 1: assurance phishing_resistant"},
+		{`"rules": [{"match": [{"abacus": {}}]}]`, "unknown module: http.matchers.abacus"},
+		{`"headers": {"user": "X User"}`, "is no header name"},
+		{`"headers": {"user": "Connection"}`, "can't carry who somebody is"},
+		{`"headers": {"user": "remote_name"}`, "stands for two things"},
+		{`"headers": {"user": "User-Agent"}`, "HTTP needs it for something else"},
+		{`"hosts": ["*.*.example.com"]`, "is no host"},
+		{`"hosts": ["{http.request.host}"]`, "hosts"},
+	} {
+		err := withGate(t, tt.settings, func(*Gate) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "server apps") {
+			t.Errorf("%s: %v; want %q", tt.settings, err, tt.want)
+		}
+	}
+}
+
+// Both handlers need the app, and say what is missing.
+func TestHandlersNeedThePortal(t *testing.T) {
+	for _, handler := range []string{"mfa", "mfa_portal"} {
+		err := provisioned(t, []byte(`{"apps": {"http": {"servers": {"apps": {"listen": [":8443"], "routes": [
+			{"handle": [{"handler": "`+handler+`"}]}
+		]}}}}}`), func(*App) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), "the portal is missing: write in the Caddyfile's global options") ||
+			!strings.Contains(err.Error(), "server apps") || !strings.Contains(err.Error(), "http.handlers."+handler) {
+			t.Errorf("%s: %v", handler, err)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// hostPattern is one host, or all hosts that differ in their first label.
+type hostPattern struct {
+	name   string   // lower-case ASCII; a wildcard begins with "*."
+	port   string   // a port named beside it, or empty
+	except []string // hosts of a wildcard that are served elsewhere
+}
+
+// parseHostPattern reads HOST or HOST:PORT, where HOST may be a wildcard for
+// its first label.
+func parseHostPattern(written string) (hostPattern, error) {
+	name, port, ok := splitAuthority(written)
+	if !ok {
+		return hostPattern{}, fmt.Errorf("%q is no host: write app.example.com or app.example.com:8443", written)
+	}
+	ascii, err := idna.ToASCII(name)
+	if err != nil {
+		return hostPattern{}, fmt.Errorf("%q is no host: %w", written, err)
+	}
+	pattern := hostPattern{name: strings.ToLower(ascii), port: port}
+	return pattern, pattern.check()
+}
+
+// check refuses what is neither a host nor a wildcard for the first label.
+func (p hostPattern) check() error {
+	if _, err := netip.ParseAddr(p.name); err == nil {
+		return nil
+	}
+	name := strings.TrimPrefix(p.name, "*.")
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, isNotHostRune) {
+			return fmt.Errorf("%q is no host: write a plain one such as app.example.com, or a wildcard for the first label such as *.example.com", p.name)
+		}
+	}
+	return nil
+}
+
+func isNotHostRune(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
+}
+
+func (p hostPattern) isWildcard() bool { return strings.HasPrefix(p.name, "*.") }
+
+// covers reports whether the host, in lower case, is meant. A wildcard covers
+// exactly one label.
+func (p hostPattern) covers(host string) bool {
+	if !p.isWildcard() {
+		return host == p.name
+	}
+	label, rest, found := strings.Cut(host, ".")
+	return found && label != "" && rest == p.name[2:] && !slices.Contains(p.except, host)
+}
+
+// site is where a gate is reached.
+type site struct {
+	hosts  []hostPattern
+	ports  []string // on which the server listens
+	scheme string   // http or https
+}
+
+// Origin returns the origin (RFC 6454) that name and port of a Host header
+// stand for, and whether it belongs to the site. Both come in canonical form.
+// The name must be covered by one of the site's patterns, and the port be the
+// scheme's own or none, one on which the server listens, or one named beside
+// the host.
+func (s site) Origin(name, port string) (string, bool) {
+	usual := port == "" || port == defaultPort(s.scheme) || slices.Contains(s.ports, port)
+	for _, p := range s.hosts {
+		if p.covers(name) && (usual || port == p.port) {
+			return s.scheme + "://" + authority(s.scheme, name, port), true
+		}
+	}
+	return "", false
+}
+
+// portFor returns the port under which browsers reach the host: one declared
+// beside it, else that of the portal where it stands on the same server (then
+// both are reached in the same way), else the scheme's own or the first on
+// which the server listens.
+func (s site) portFor(name, portalPort string, besidePortal bool) string {
+	for _, p := range s.hosts {
+		if p.port != "" && p.covers(name) {
+			return p.port
+		}
+	}
+	switch {
+	case besidePortal:
+		return portalPort
+	case len(s.ports) == 0 || slices.Contains(s.ports, defaultPort(s.scheme)):
+		return ""
+	}
+	return s.ports[0]
+}
+
+// splitAuthority takes HOST or HOST:PORT apart and strips an IPv6 address of
+// its brackets. It refuses what has more than one reading.
+func splitAuthority(authority string) (name, port string, ok bool) {
+	name = authority
+	if colon := strings.LastIndexByte(authority, ':'); colon > strings.LastIndexByte(authority, ']') {
+		name, port = authority[:colon], authority[colon+1:]
+		if !isPort(port) {
+			return "", "", false
+		}
+	}
+	if inner, bracketed := strings.CutPrefix(name, "["); bracketed {
+		inner, closed := strings.CutSuffix(inner, "]")
+		address, err := netip.ParseAddr(inner)
+		return inner, port, closed && err == nil && address.Is6()
+	}
+	return name, port, name != "" && !strings.ContainsAny(name, ":[]")
+}
+
+// isPort reports whether s is a port as browsers write it.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
+}
+
+// authority joins host and port as they stand in a URL; the scheme's own port
+// is left out.
+func authority(scheme, name, port string) string {
+	if port == defaultPort(scheme) {
+		port = ""
+	}
+	switch {
+	case port != "":
+		return net.JoinHostPort(name, port)
+	case strings.Contains(name, ":"):
+		return "[" + name + "]"
+	}
+	return name
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "http" {
+		return "80"
+	}
+	return "443"
+}
+
+// isLocalhost reports whether the host, or each that the wildcard covers, is
+// this machine for every browser (RFC 6761 section 6.3).
+func isLocalhost(name string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}

@@ -1,0 +1,959 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+)
+
+// withPortal is a Caddyfile with a portal and the given sites.
+func withPortal(sites string) string {
+	return `{
+	mfa {
+		portal https://login.example.com
+	}
+}
+login.example.com {
+	mfa_portal
+}
+` + sites
+}
+
+// described puts a layout into lines: gates with their hosts, apps.
+func described(l layout) string {
+	var lines []string
+	for _, at := range l.gates {
+		if at.errorRoute {
+			lines = append(lines, "in errors")
+			continue
+		}
+		var hosts []string
+		for _, p := range at.site.hosts {
+			host := p.name
+			if p.port != "" {
+				host += ":" + p.port
+			}
+			if len(p.except) > 0 {
+				host += " but " + strings.Join(p.except, " ")
+			}
+			hosts = append(hosts, host)
+		}
+		lines = append(lines, fmt.Sprintf("%s %v %s", at.site.scheme, at.site.ports, strings.Join(hosts, ", ")))
+	}
+	slices.Sort(lines)
+	for _, app := range l.apps {
+		lines = append(lines, app.url)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestLayout(t *testing.T) {
+	t.Setenv("WIKI", "Wiki.example.com")
+	for _, tt := range []struct {
+		name, sites string
+		want        []string
+	}{
+		{"plain site", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"one site of several hosts and ports", `
+wiki.example.com, docs.example.com, wiki.example.com:8443 {
+	mfa
+	reverse_proxy localhost:3000
+}`, []string{
+			"https [443] docs.example.com, wiki.example.com",
+			"https [8443] wiki.example.com",
+			"https://docs.example.com",
+			"https://wiki.example.com",
+		}},
+		{"wildcard site with handle blocks for hosts", `
+*.example.com {
+	@wiki host wiki.example.com
+	handle @wiki {
+		mfa
+		reverse_proxy localhost:3000
+	}
+	@docs host docs.example.com
+	handle @docs {
+		file_server
+	}
+	@git host git.example.com
+	handle @git {
+		encode
+		mfa {
+			assurance single
+		}
+		reverse_proxy localhost:3001
+	}
+	handle {
+		abort
+	}
+}`, []string{
+			"https [443] git.example.com",
+			"https [443] wiki.example.com",
+			"https://git.example.com",
+			"https://wiki.example.com",
+		}},
+		{"wildcard site with one gate for all but one host", `
+*.example.com {
+	@public host public.example.com
+	handle @public {
+		file_server
+	}
+	handle {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}
+other.example.com {
+	reverse_proxy localhost:3001
+}`, []string{
+			"https [443] *.example.com but login.example.com other.example.com public.example.com",
+		}},
+		{"wildcard site with a matcher that excludes hosts", `
+*.example.com {
+	@apps not host public.example.com
+	handle @apps {
+		mfa
+		reverse_proxy localhost:3000
+	}
+	handle {
+		file_server
+	}
+}`, []string{
+			"https [443] *.example.com but login.example.com public.example.com",
+		}},
+		{"wildcard site with the gate at its top", `
+*.example.com {
+	mfa
+	@wiki host wiki.example.com
+	handle @wiki {
+		reverse_proxy localhost:3000
+	}
+	handle {
+		respond 404
+	}
+}`, []string{
+			"https [443] *.example.com but login.example.com, wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"beside handle_path, encode, templates, header, rewrites", `
+wiki.example.com {
+	root /srv
+	tracing
+	header X-Frame-Options DENY
+	encode
+	templates
+	rewrite /old /new
+	redir /home /
+	basic_auth /more {
+		bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG
+	}
+	mfa
+	handle_path /static/* {
+		file_server
+	}
+	respond /robots.txt "User-agent: *"
+	reverse_proxy localhost:3000
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"imported snippet", `
+(guarded) {
+	mfa {
+		allow group {args[0]}
+	}
+}
+wiki.example.com {
+	import guarded engineers
+	reverse_proxy localhost:3000
+}
+git.example.com {
+	import guarded admins
+	reverse_proxy localhost:3001
+}`, []string{
+			"https [443] git.example.com",
+			"https [443] wiki.example.com",
+			"https://git.example.com",
+			"https://wiki.example.com",
+		}},
+		{"route block", `
+wiki.example.com {
+	route {
+		request_header X-From caddy
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"named route that several sites invoke", `
+&(guarded) {
+	mfa
+	reverse_proxy localhost:3000
+}
+wiki.example.com {
+	invoke guarded
+}
+git.example.com {
+	invoke guarded
+}`, []string{
+			"https [443] git.example.com, wiki.example.com",
+			"https://git.example.com",
+			"https://wiki.example.com",
+		}},
+		{"site that takes every host", `
+:8443 {
+	tls internal
+	mfa {
+		hosts wiki.example.com git.example.com:9443 *.apps.example.com
+	}
+	reverse_proxy localhost:3000
+}
+a.apps.example.com:8443 {
+	file_server
+}`, []string{
+			"https [8443] wiki.example.com, git.example.com:9443, *.apps.example.com but a.apps.example.com",
+			"https://git.example.com:9443",
+			"https://wiki.example.com:8443",
+		}},
+		{"hosts add a port", `
+wiki.example.com {
+	mfa {
+		hosts wiki.example.com:8443
+	}
+	reverse_proxy localhost:3000
+}`, []string{
+			"https [443] wiki.example.com:8443, wiki.example.com",
+			"https://wiki.example.com:8443",
+		}},
+		{"host from the environment", `
+*.example.com {
+	@wiki host {env.WIKI}
+	handle @wiki {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"plain HTTP on localhost beside HTTPS", `
+http://app.localhost:8080, https://app.localhost:8443 {
+	mfa
+	reverse_proxy localhost:3000
+}`, []string{
+			"http [8080] app.localhost",
+			"https [8443] app.localhost",
+			"https://app.localhost:8443",
+		}},
+		{"harmless handle_errors", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors 404 {
+		header X-Error {err.status_code}
+		respond "nothing here"
+	}
+	handle_errors {
+		abort
+	}
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"handle_errors behind mfa", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors 404 {
+		mfa
+		rewrite * /404.html
+		file_server
+	}
+	handle_errors {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, []string{
+			"https [443] wiki.example.com",
+			"in errors",
+			"in errors",
+			"https://wiki.example.com",
+		}},
+		{"another site's handle_errors", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}
+public.example.com {
+	reverse_proxy localhost:3001
+	handle_errors {
+		reverse_proxy localhost:3001
+	}
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"gated host redirected on other ports", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}
+http://wiki.example.com, wiki.example.com:8443 {
+	redir https://wiki.example.com{uri} 308
+}
+:9000 {
+	reverse_proxy localhost:3000
+}`, []string{
+			"https [443] wiki.example.com",
+			"https://wiki.example.com",
+		}},
+		{"beside Caddy's own redirects to HTTPS", `
+:80 {
+	mfa {
+		hosts app.localhost
+	}
+	reverse_proxy localhost:3000
+}`, []string{
+			"http [80] app.localhost",
+			"http://app.localhost",
+		}},
+		{"no gate", ``, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			found, err := arranged(t, withPortal(tt.sites))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := described(found), strings.Join(tt.want, "\n"); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			if len(found.portals) != 1 {
+				t.Errorf("%d portals", len(found.portals))
+			}
+		})
+	}
+}
+
+func TestWeakestAssurance(t *testing.T) {
+	gate := func(settings string) string {
+		return withPortal("wiki.example.com {\n\tmfa {\n" + settings + "\n\t}\n}\n")
+	}
+	for settings, want := range map[string]assurance.Level{
+		"":                               assurance.Multi,
+		"open /a":                        assurance.Multi,
+		"assurance single":               assurance.Single,
+		"rule /a {\nassurance single\n}": assurance.Single,
+	} {
+		if found, err := arranged(t, gate(settings)); err != nil || found.weakest != want {
+			t.Errorf("%q: %s, %v", settings, found.weakest, err)
+		}
+	}
+}
+
+// In a local demo portal and apps share a server, and so the port in the
+// portal's address.
+func TestAppsBesideThePortal(t *testing.T) {
+	for _, tt := range []struct{ option, portal, address, want string }{
+		{"", "http://login.localhost:8080", "http://%s.localhost:8080", "http://app.localhost:8080"},
+		{"https_port 8443", "https://login.localhost:8443", "%s.localhost", "https://app.localhost:8443"},
+		{"https_port 8443", "https://login.localhost", "%s.localhost", "https://app.localhost"},
+	} {
+		found, err := arranged(t, fmt.Sprintf(`{
+	%s
+	mfa {
+		portal %s
+	}
+}
+%s {
+	mfa_portal
+}
+%s {
+	mfa
+	reverse_proxy localhost:3000
+}
+`, tt.option, tt.portal, fmt.Sprintf(tt.address, "login"), fmt.Sprintf(tt.address, "app")))
+		if err != nil || len(found.apps) != 1 || found.apps[0].url != tt.want {
+			t.Errorf("portal %s: %+v, %v; want %s", tt.portal, found.apps, err, tt.want)
+		}
+	}
+}
+
+func TestLayoutRefuses(t *testing.T) {
+	const (
+		onWiki     = "site wiki.example.com on server srv0 (:443): "
+		beforeGate = " can answer requests that mfa hasn't decided on"
+	)
+	for _, tt := range []struct {
+		name, sites string
+		want        string
+	}{
+		// gates out of place
+		{"gate in a path", `
+wiki.example.com {
+	handle /admin/* {
+		mfa
+	}
+	reverse_proxy localhost:3000
+}`, onWiki + "mfa stands under a matcher that isn't about the host (path), so all other requests would pass by it: put mfa at the top of the site"},
+		{"gate in handle_path", `
+wiki.example.com {
+	handle_path /admin/* {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "mfa stands under a matcher that isn't about the host (path)"},
+		{"gate in a route with a method", `
+wiki.example.com {
+	@writes method POST PUT
+	route @writes {
+		mfa
+	}
+	reverse_proxy localhost:3000
+}`, "(method)"},
+		{"gate under host and header", `
+*.example.com {
+	@wiki {
+		host wiki.example.com
+		header X-From inside
+	}
+	handle @wiki {
+		mfa
+	}
+}`, onWiki + "mfa stands under a matcher that isn't about the host (header)"},
+		{"gate under an expression about the host", `
+*.example.com {
+	@wiki expression host('wiki.example.com')
+	handle @wiki {
+		mfa
+	}
+}`, "(expression)"},
+		{"gate under the negation of a path", `
+wiki.example.com {
+	@private not path /public/*
+	handle @private {
+		mfa
+	}
+}`, "(path)"},
+		{"gate under a host that the request decides", `
+*.example.com {
+	@wiki host {http.request.uri.query.h}.example.com
+	handle @wiki {
+		mfa
+	}
+}`, "isn't about the host (host {http.request.uri.query.h}.example.com)"},
+		{"gate in a site with a path", `
+wiki.example.com/admin/* {
+	mfa
+	reverse_proxy localhost:3000
+}`, "(path)"},
+		{"gate in one of two handle blocks", `
+wiki.example.com {
+	handle /public/* {
+		respond hello
+	}
+	handle {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "mfa stands in one of several handle blocks, and another may take the request: put mfa at the top of the site, outside them"},
+		{"gate in the other branch of a wildcard site", `
+*.example.com {
+	@wiki host wiki.example.com
+	handle /health {
+		respond ok
+	}
+	handle @wiki {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "mfa stands in one of several handle blocks"},
+		{"two gates", `
+wiki.example.com {
+	mfa
+	mfa {
+		assurance single
+	}
+}`, onWiki + "two mfa handlers see the same requests, and a site has one gate"},
+		{"gate of a wildcard site and of a host in it", `
+*.example.com {
+	mfa
+	@wiki host wiki.example.com
+	handle @wiki {
+		mfa
+	}
+}`, onWiki + "two mfa handlers see the same requests"},
+		{"second gate in a path", `
+wiki.example.com {
+	mfa
+	handle /admin/* {
+		mfa
+	}
+}`, onWiki + "mfa stands under a matcher that isn't about the host (path)"},
+		{"gate where a walk can't see it", `
+wiki.example.com {
+	reverse_proxy localhost:3000 {
+		handle_response {
+			mfa
+		}
+	}
+}`, "server srv0: no request comes to one of its mfa handlers"},
+		{"gate in a site whose requests go elsewhere", `
+wiki.example.com {
+	@other host other.example.com
+	handle @other {
+		mfa
+	}
+	respond hello
+}`, "server srv0: no request comes to one of its mfa handlers"},
+
+		// ways around the gate
+		{"proxy before the gate", `
+wiki.example.com {
+	route {
+		reverse_proxy localhost:3000
+		mfa
+	}
+}`, onWiki + "reverse_proxy" + beforeGate + ": put mfa before it"},
+		{"files of a path before the gate", `
+wiki.example.com {
+	route {
+		handle /public/* {
+			file_server
+		}
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "file_server" + beforeGate + " (under the matcher path): put mfa before it, at the top of the site, and write open inside mfa"},
+		{"PHP before the gate", `
+wiki.example.com {
+	route {
+		php_fastcgi localhost:9000
+		mfa
+	}
+}`, onWiki},
+		{"fixed answer before the gate", `
+wiki.example.com {
+	route {
+		respond /healthz ok
+		mfa
+	}
+}`, onWiki + "respond" + beforeGate},
+		{"other identity proxy before the gate", `
+wiki.example.com {
+	route {
+		forward_auth localhost:9000 {
+			uri /verify
+		}
+		mfa
+	}
+}`, onWiki + "reverse_proxy" + beforeGate},
+		{"metrics before the gate", `
+wiki.example.com {
+	route {
+		metrics /metrics
+		mfa
+	}
+}`, onWiki + "metrics" + beforeGate},
+		{"rewrite before the gate", `
+wiki.example.com {
+	route {
+		uri strip_prefix /app
+		mfa
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "rewrite runs before mfa, which must decide on what the client asked for"},
+		{"templates around the gate's pages", `
+wiki.example.com {
+	route {
+		templates
+		mfa
+	}
+}`, onWiki + "templates runs before mfa"},
+		{"intercept around the gate's refusals", `
+wiki.example.com {
+	route {
+		intercept {
+			@refused status 401
+			handle_response @refused {
+				reverse_proxy localhost:3000
+			}
+		}
+		mfa
+	}
+}`, onWiki + "intercept runs before mfa"},
+		{"files in a named route before the gate", `
+wiki.example.com {
+	route {
+		invoke public
+		mfa
+	}
+}
+&(public) {
+	file_server /public/*
+}`, onWiki + "file_server" + beforeGate},
+		{"same host without a gate on another port", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}
+wiki.example.com:8443 {
+	reverse_proxy localhost:3000
+}`, "site wiki.example.com on server srv1 (:8443): reverse_proxy serves without mfa a host that mfa guards on server srv0"},
+		{"same host without a gate by plain HTTP", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}
+http://wiki.example.com {
+	file_server
+}`, "file_server serves without mfa a host that mfa guards on server srv0"},
+		{"host of a gated wildcard on another port", `
+*.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}
+wiki.example.com:8443 {
+	reverse_proxy localhost:3000
+}`, "site wiki.example.com on server srv1 (:8443): reverse_proxy serves without mfa"},
+
+		// error routes
+		{"handle_errors proxies", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors {
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "handle_errors runs reverse_proxy, and some errors of Caddy's own come there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort"},
+		{"handle_errors serves files for one status", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors 404 {
+		rewrite * /404.html
+		file_server
+	}
+}`, onWiki + "handle_errors runs rewrite"},
+		{"one handle_errors of two without mfa", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors 404 {
+		mfa
+		file_server
+	}
+	handle_errors {
+		file_server
+	}
+}`, onWiki + "handle_errors runs file_server"},
+		{"mfa after the proxy in handle_errors", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors {
+		route {
+			reverse_proxy localhost:3000
+			mfa
+		}
+	}
+}`, onWiki + "handle_errors runs reverse_proxy"},
+		{"mfa for some paths in handle_errors", `
+wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+	handle_errors {
+		handle /admin/* {
+			mfa
+		}
+		reverse_proxy localhost:3000
+	}
+}`, onWiki + "handle_errors runs reverse_proxy"},
+		{"mfa with settings in handle_errors", `
+wiki.example.com {
+	mfa
+	handle_errors {
+		mfa {
+			assurance single
+		}
+	}
+}`, onWiki + "mfa in handle_errors takes no settings"},
+		{"one named route for both", `
+&(guarded) {
+	mfa
+	reverse_proxy localhost:3000
+}
+wiki.example.com {
+	invoke guarded
+	handle_errors {
+		invoke guarded
+	}
+}`, onWiki + "one named route brings mfa both to the site and to its handle_errors"},
+
+		// hosts
+		{"every host and none named", `
+:8443 {
+	tls internal
+	mfa
+	reverse_proxy localhost:3000
+}`, "the site without a host on server srv1 (:8443): mfa guards a site that takes every host, and must know which are its own: name them in the site's address, or write hosts app.example.com inside mfa"},
+		{"declared host served elsewhere", `
+wiki.example.com:8443 {
+	redir https://wiki.example.com
+}
+:8443 {
+	mfa {
+		hosts wiki.example.com
+	}
+}`, "mfa names wiki.example.com in hosts, but requests for that host go to another site"},
+		{"declared host not of the site", `
+wiki.example.com {
+	mfa {
+		hosts git.example.com:8443
+	}
+}`, onWiki + "mfa names git.example.com in hosts, but requests for that host go to another site"},
+		{"wildcard for two labels", `
+*.*.example.com {
+	mfa
+}`, "mfa can't guard this site: \"*.*.example.com\" is no host"},
+		{"wildcard for a whole name", `
+https://* {
+	mfa
+}`, "mfa can't guard this site: \"*\" is no host"},
+
+		// plain HTTP
+		{"gate by plain HTTP", `
+http://wiki.example.com {
+	mfa
+	reverse_proxy localhost:3000
+}`, "site wiki.example.com on server srv1 (:80): mfa guards wiki.example.com over plain HTTP, which only localhost and *.localhost may use"},
+		{"gate by plain HTTP on every host", `
+:8080 {
+	mfa {
+		hosts app.localhost wiki.example.com
+	}
+}`, "mfa guards wiki.example.com over plain HTTP"},
+		{"gate by plain HTTP on an address", `
+http://127.0.0.1:8080 {
+	mfa
+}`, "mfa guards 127.0.0.1 over plain HTTP"},
+
+		// the portal
+		{"portal on another host", `
+sso.example.com {
+	mfa_portal
+}`, "site sso.example.com on server srv0 (:443): mfa_portal stands here, but the portal is https://login.example.com"},
+		{"portal on every host", `
+:8443 {
+	mfa_portal
+}`, "mfa_portal stands on a site that takes every host: put it in a site of its own: login.example.com { mfa_portal }"},
+		{"gate for the portal's host on another port", `
+login.example.com:8443 {
+	mfa
+}`, "mfa guards the portal's own host, where nobody could sign in then"},
+		{"wildcard gate over the portal's host on another port", `
+*.example.com:8443 {
+	mfa
+}`, "site login.example.com on server srv1 (:8443): mfa guards the portal's own host"},
+		{"app on the portal's host on another port", `
+login.example.com:8443 {
+	reverse_proxy localhost:3000
+}`, "site login.example.com on server srv1 (:8443): reverse_proxy runs on the portal's host, which the portal needs for itself"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := arranged(t, withPortal(tt.sites))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPortalRefused(t *testing.T) {
+	for _, tt := range []struct{ name, portal, sites, want string }{
+		{"no site", "https://login.example.com", `
+wiki.example.com {
+	mfa
+}`, "no site serves the portal https://login.example.com: write login.example.com { mfa_portal }"},
+		{"no site at all", "http://login.localhost:8080", "", "write http://login.localhost:8080 { mfa_portal }"},
+		{"site without the handler", "https://login.example.com", `
+login.example.com {
+	respond hello
+}`, "no site serves the portal"},
+		{"plain HTTP", "https://login.example.com", `
+http://login.example.com {
+	mfa_portal
+}`, "site login.example.com on server srv0 (:80): mfa_portal is served over plain HTTP"},
+		{"plain HTTP too", "https://login.example.com", `
+http://login.example.com, https://login.example.com {
+	mfa_portal
+}`, "mfa_portal is served over plain HTTP"},
+		{"other scheme", "http://login.localhost:8080", `
+login.localhost:8080 {
+	mfa_portal
+}`, "mfa_portal is served as https://, but the portal is http://login.localhost:8080: make them agree"},
+		{"in a path", "https://login.example.com", `
+login.example.com {
+	handle /login/* {
+		mfa_portal
+	}
+}`, "mfa_portal stands under a matcher that isn't about the host (path)"},
+		{"in handle_errors", "https://login.example.com", `
+login.example.com {
+	handle_errors {
+		mfa_portal
+	}
+}`, "mfa_portal stands in handle_errors"},
+		{"with a gate", "https://login.example.com", `
+login.example.com {
+	mfa
+	mfa_portal
+}`, "mfa guards the portal's own host"},
+		{"with an app in a path", "https://login.example.com", `
+login.example.com {
+	handle /app/* {
+		reverse_proxy localhost:3000
+	}
+	mfa_portal
+}`, "reverse_proxy runs on the portal's host"},
+		{"with templates over its pages", "https://login.example.com", `
+login.example.com {
+	templates
+	mfa_portal
+}`, "templates runs on the portal's host"},
+		{"with errors that an app answers", "https://login.example.com", `
+login.example.com {
+	mfa_portal
+	handle_errors {
+		reverse_proxy localhost:3000
+	}
+}`, "reverse_proxy runs on the portal's host"},
+		{"on a gated site for every host", "https://login.example.com", `
+:443 {
+	@login host login.example.com
+	handle @login {
+		mfa_portal
+	}
+	mfa {
+		hosts wiki.example.com
+	}
+}`, "mfa and mfa_portal stand on the same host"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := arranged(t, "{\n\tmfa {\n\t\tportal "+tt.portal+"\n\t}\n}\n"+tt.sites)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPortalInAWildcardSite(t *testing.T) {
+	found, err := arranged(t, `{
+	mfa {
+		portal https://login.example.com
+	}
+}
+*.example.com {
+	@login host login.example.com
+	handle @login {
+		encode
+		respond /robots.txt "User-agent: *"
+		mfa_portal
+	}
+	handle {
+		mfa
+		reverse_proxy localhost:3000
+	}
+}
+`)
+	if err != nil || described(found) != "https [443] *.example.com but login.example.com" {
+		t.Errorf("%s, %v", described(found), err)
+	}
+}
+
+// What only JSON can express.
+func TestLayoutOfJSON(t *testing.T) {
+	const (
+		wiki  = `"match": [{"host": ["wiki.example.com"]}], "terminal": true, "handle": `
+		proxy = `{"handler": "reverse_proxy", "upstreams": [{"dial": "localhost:3000"}]}`
+	)
+	for _, tt := range []struct{ name, server, want string }{
+		{"plain and TLS on one server",
+			`"listen": [":80", ":443"], "tls_connection_policies": [{}], "routes": [{` + wiki + `[{"handler": "mfa"}]}]`,
+			"mfa stands on a server that listens both with TLS and without"},
+		{"automatic HTTPS switched off",
+			`"listen": [":443"], "automatic_https": {"disable": true}, "routes": [{` + wiki + `[{"handler": "mfa"}]}]`,
+			"over plain HTTP"},
+		{"socket without TLS",
+			`"listen": ["unix//run/apps.sock"], "automatic_https": {"disable": true}, "routes": [{` + wiki + `[{"handler": "mfa"}]}]`,
+			"over plain HTTP"},
+		{"what follows a subroute that caught an error",
+			`"listen": [":443"], "routes": [{` + wiki + `[
+				{"handler": "subroute", "routes": [{"handle": [{"handler": "mfa"}]}], "errors": {"routes": []}}, ` + proxy + `]}]`,
+			"reverse_proxy can answer requests that mfa hasn't decided on"},
+		{"subroute that catches errors after the gate",
+			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "mfa"},
+				{"handler": "subroute", "routes": [{"handle": [` + proxy + `]}], "errors": {"routes": [{"handle": [` + proxy + `]}]}}]}]`,
+			""},
+		{"error route whose group the site has used up",
+			`"listen": [":443"],
+				"routes": [{"group": "g", ` + wiki + `[{"handler": "mfa"}, ` + proxy + `]}],
+				"errors": {"routes": [{"group": "g", "handle": [{"handler": "mfa"}]}, {"handle": [` + proxy + `]}]}`,
+			"handle_errors runs reverse_proxy"},
+		{"error route that serves, in a group that the site may not have used up",
+			`"listen": [":443"],
+				"routes": [{"group": "g", ` + wiki + `[{"handler": "mfa"}, ` + proxy + `]}],
+				"errors": {"routes": [{"group": "g", "handle": [` + proxy + `]}]}`,
+			"handle_errors runs reverse_proxy"},
+		{"harmless route, then the app, then the gate",
+			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "subroute", "routes": [
+				{"handle": [{"handler": "headers"}]}, {"handle": [` + proxy + `]}, {"handle": [{"handler": "mfa"}]}]}]}]`,
+			"reverse_proxy can answer requests that mfa hasn't decided on"},
+		{"route that doesn't end before another gate",
+			`"listen": [":443"], "routes": [
+				{"match": [{"host": ["wiki.example.com"]}], "handle": [{"handler": "mfa"}]},
+				{"match": [{"host": ["*.example.com"]}], "handle": [{"handler": "mfa"}]}]`,
+			"two mfa handlers see the same requests"},
+		{"either of two matcher sets",
+			`"listen": [":443"], "routes": [{"match": [{"host": ["wiki.example.com"], "path": ["/a"]}, {"host": ["wiki.example.com"]}],
+				"handle": [{"handler": "mfa"}]}]`,
+			""},
+		{"wildcards that overlap",
+			`"listen": [":443"], "routes": [
+				{"match": [{"host": ["wiki.*.com"]}], "handle": [` + proxy + `]},
+				{"match": [{"host": ["*.example.com"]}], "handle": [{"handler": "mfa"}]}]`,
+			"site wiki.example.com on server apps (:443): reverse_proxy can answer"},
+		{"named route that invokes itself",
+			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "invoke", "name": "a"}]}],
+				"named_routes": {"a": {"handle": [{"handler": "mfa"}, {"handler": "invoke", "name": "a"}]}}`,
+			""},
+		{"unknown handler before the gate",
+			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "acme_server"}, {"handler": "mfa"}]}]`,
+			"acme_server can answer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := arrangedJSON(t, []byte(`{"apps": {
+				"mfa": {"portal": "https://login.example.com"},
+				"http": {"servers": {
+					"apps": {`+tt.server+`},
+					"portal": {"listen": [":8443"], "routes": [
+						{"match": [{"host": ["login.example.com"]}], "handle": [{"handler": "mfa_portal"}], "terminal": true}]}
+				}}}}`))
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}

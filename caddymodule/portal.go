@@ -1,0 +1,41 @@
+package caddymodule
+
+import (
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(new(Portal))
+}
+
+// Portal serves the pages where people sign in and look after their factors.
+// It stands on the host that the app's `portal` names, alone, and answers
+// every request.
+type Portal struct {
+	app *App
+	// placed is set when the app has started; until then requests get 503.
+	placed atomic.Bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Portal) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.mfa_portal",
+		New: func() caddy.Module { return new(Portal) },
+	}
+}
+
+// Provision finds the app.
+func (p *Portal) Provision(ctx caddy.Context) (err error) {
+	p.app, err = loadedApp(ctx)
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Portal)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Portal)(nil)
+)

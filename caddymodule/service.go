@@ -1,0 +1,329 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/backupcode"
+	"github.com/portcullis-mfa/portcullis/factors/totp"
+	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/ticket"
+)
+
+// stores are the open stores of this process by key: a reload goes on with the
+// store that the configuration before it has open.
+var stores = caddy.NewUsagePool()
+
+// openStore is a store in the pool.
+type openStore struct{ store.Store }
+
+// Destruct implements caddy.Destructor.
+func (s openStore) Destruct() error { return s.Close() }
+
+// service is everything that a started app serves with. It is made anew for
+// each configuration; what has to outlive a reload is in the store.
+type service struct {
+	store    store.Store
+	keys     *keys.Set
+	factors  factors.Set
+	pages    *templates.Set
+	audit    *audit.Log
+	engine   *authflow.Engine
+	keeper   *session.Keeper
+	cookies  *session.Cookies
+	requests *ticket.Requests
+	states   session.Codec
+	tickets  *ticket.Tickets
+	desk     *accounts.Desk
+	portal   *portal.Portal
+
+	endSweeps context.CancelFunc
+	sweeps    sync.WaitGroup
+}
+
+// maxRequest bounds a sealed request in a URL: one with the longest return
+// address fits.
+const maxRequest = 8 << 10
+
+// startServing opens the store and the keys and makes what gates and portal
+// serve with.
+func (a *App) startServing() error {
+	ctx, cancel := context.WithTimeout(a.ctx, time.Minute)
+	defer cancel()
+	opened, _, err := stores.LoadOrNew(a.store.Key(), func() (caddy.Destructor, error) {
+		s, err := a.store.Open(ctx)
+		return openStore{s}, err
+	})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	a.holdsStore = true
+	s := &service{store: opened.(openStore).Store}
+	if err := a.assemble(ctx, s); err != nil {
+		return err
+	}
+	if err := a.offerSetup(ctx, s); err != nil {
+		return err
+	}
+	sweeping, end := context.WithCancel(context.Background())
+	s.endSweeps = end
+	s.sweeps.Go(func() { s.sweep(sweeping, a.logger) })
+	a.service.Store(s)
+	return nil
+}
+
+// stopServing gives back what startServing took. The service stays in place: at
+// a reload Caddy cleans up while its old servers still answer requests, and
+// the configuration in force keeps the store open for them.
+func (a *App) stopServing() error {
+	if s := a.service.Load(); s != nil {
+		s.endSweeps()
+		s.sweeps.Wait()
+	}
+	if !a.holdsStore {
+		return nil
+	}
+	a.holdsStore = false
+	_, err := stores.Delete(a.store.Key())
+	return err
+}
+
+// assemble makes the parts and joins them.
+func (a *App) assemble(ctx context.Context, s *service) (err error) {
+	if s.keys, err = a.openKeys(ctx, s.store); err != nil {
+		return fmt.Errorf("opening the keys: %w", err)
+	}
+	if s.pages, err = templates.New(); err != nil {
+		return fmt.Errorf("reading the templates: %w", err)
+	}
+	passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: s.keys})
+	if err != nil {
+		return fmt.Errorf("setting up password hashing: %w", err)
+	}
+	if s.factors, err = a.makeFactors(passwords); err != nil {
+		return err
+	}
+	s.audit = audit.NewLog(a.logger.Named("audit"), s.store, time.Now)
+	rules := passwordRules{identity.PasswordPolicy{MinLength: a.shortestPassword(), Brand: a.Name}}
+	s.engine = authflow.New(authflow.Settings{
+		Store: s.store, Factors: s.factors, Passwords: passwords, Rules: rules, Sealer: s.keys,
+		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
+		Lifetime: session.DefaultLifetime, Idle: session.DefaultIdle, AdminGroups: a.admins.groupNames(),
+	})
+	s.keeper = session.NewKeeper(s.store, time.Now)
+	s.cookies = session.NewCookies(s.keys.Codec("session"), s.store.Incarnation(), time.Now)
+	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
+	s.states = s.keys.Codec("state")
+	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
+	s.desk = accounts.NewDesk(s.store, s.engine, s.audit, time.Now, rand.Reader)
+	s.portal = portal.New(portal.Settings{
+		Flows: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
+		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
+		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
+		PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
+		Address: clientAddress,
+	})
+	return nil
+}
+
+// openKeys reads the key set, or makes it where the store is still empty: keys
+// that are missing beside people would make their secrets unreadable, so that
+// stops the start.
+func (a *App) openKeys(ctx context.Context, s store.Store) (*keys.Set, error) {
+	people, err := s.CountUsers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var storage keys.Storage = a.ctx.Storage()
+	if a.Keys != "" {
+		storage = keys.FileStorage(a.Keys)
+	}
+	return keys.Open(ctx, storage, rand.Reader, time.Now, people == 0)
+}
+
+// makeFactors makes the second factors, in the order of recommendation.
+func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
+	codes, err := totp.New(a.TOTP.config(), time.Now, rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("setting up codes from authenticator apps: %w", err)
+	}
+	set := factors.Set{codes}
+	if !*a.BackupCodes {
+		return set, nil
+	}
+	cheaper, err := passwords.With(identity.CodeParams())
+	if err != nil {
+		return nil, fmt.Errorf("setting up backup codes: %w", err)
+	}
+	return append(set, backupcode.New(a.Name, cheaper, time.Now, rand.Reader)), nil
+}
+
+// shortestPassword is longer where some gate is content with a password alone
+// (NIST SP 800-63B-4 §3.1.1.2).
+func (a *App) shortestPassword() int {
+	if a.layout.weakest <= assurance.Single {
+		return identity.MinLengthAlone
+	}
+	return identity.MinLengthWithSecond
+}
+
+// passwordRules are the rules of package identity with its strength meter.
+type passwordRules struct{ identity.PasswordPolicy }
+
+// Strength returns 0 (worst) to 4, and a few words.
+func (passwordRules) Strength(password string, own ...string) (int, string) {
+	return identity.Strength(password, own...)
+}
+
+// Shortest is the least number of characters.
+func (r passwordRules) Shortest() int { return r.MinLength }
+
+// appsFor lists, for the portal's first page, the gated apps whose own first
+// page somebody could open from where they are. An app of which that can't be
+// told is listed: its gate decides when they come.
+func (a *App) appsFor(r *http.Request, u session.User) []templates.App {
+	var apps []templates.App
+	for _, found := range a.layout.apps {
+		front, err := frontPage(r, found)
+		if err != nil {
+			continue
+		}
+		opens, err := found.gate.serving.Load().Opens(front, u)
+		if err != nil {
+			a.logger.Debug("deciding whether to list an app", zap.String("host", found.host), zap.Error(err))
+		}
+		if opens || err != nil {
+			apps = append(apps, templates.App{Name: found.host, URL: found.url + "/"})
+		}
+	}
+	return apps
+}
+
+// frontPage is the request that the sender of r would make for an app's first
+// page.
+func frontPage(r *http.Request, app gatedApp) (*http.Request, error) {
+	u, err := url.Parse(app.url + "/")
+	if err != nil {
+		return nil, err
+	}
+	front := r.Clone(r.Context())
+	front.Method, front.Body, front.Form, front.PostForm = http.MethodGet, http.NoBody, nil, nil
+	front.Host, front.RequestURI = u.Host, "/"
+	front.URL = &url.URL{Path: "/"}
+	return caddyhttp.PrepareRequest(front, caddy.NewReplacer(), nil, app.gate.server), nil
+}
+
+// knows reports whether an origin belongs to a gate of this configuration.
+func (a *App) knows(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	name, port, err := gate.CanonicalHost(u.Host)
+	if err != nil {
+		return false
+	}
+	for _, at := range a.layout.gates {
+		if own, ok := at.site.Origin(name, port); ok && own == origin {
+			return true
+		}
+	}
+	return false
+}
+
+// clientAddress is where a request came from, as Caddy's trusted_proxies
+// determine it.
+func clientAddress(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
+}
+
+// offered says that this process has spoken of the first administrator: a
+// reload doesn't repeat it.
+var offered sync.Once
+
+// offerSetup says how the first administrator gets in, where there is none. A
+// link is shown to a person at a terminal only, since logs are kept and read.
+func (a *App) offerSetup(ctx context.Context, s *service) error {
+	active, err := s.store.CountUsers(ctx, store.UserActive)
+	if err != nil || active > 0 {
+		return err
+	}
+	offered.Do(func() {
+		if !term.IsTerminal(int(os.Stderr.Fd())) {
+			a.logger.Info("nobody is set up yet: run `caddy mfa setup-link` for a link by which the first administrator sets up")
+			return
+		}
+		var token string
+		if token, err = s.engine.NewSetupLink(ctx); err != nil {
+			return
+		}
+		fmt.Fprintf(os.Stderr, "\n  Nobody is set up yet. Open this link to become the first administrator:\n\n    %s\n\n", a.linkURL("setup", token))
+	})
+	if errors.Is(err, authflow.ErrHasUsers) {
+		return nil
+	}
+	return err
+}
+
+// linkURL is the address under which a setup link or invitation is opened.
+func (a *App) linkURL(kind, token string) string {
+	return a.portal.String() + "/" + kind + "?token=" + token
+}
+
+// sweepEvery is how often what has expired is cleared away.
+const sweepEvery = time.Minute
+
+// How long what is over is still kept: for the audit, and for browsers that
+// come back seldom.
+const (
+	keepAttempts = 30 * 24 * time.Hour
+	keepSignOns  = 7 * 24 * time.Hour
+	keepBrowsers = 400 * 24 * time.Hour
+	keepEvents   = 400 * 24 * time.Hour
+)
+
+// sweep clears away what has expired, until the context ends.
+func (s *service) sweep(ctx context.Context, logger *zap.Logger) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			err := s.store.Sweep(ctx, now, store.SweepLimits{
+				KeepAttempts: authflow.Kept(), AttemptsBefore: now.Add(-keepAttempts),
+				SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
+				EventsBefore: now.Add(-keepEvents),
+			})
+			if err != nil && ctx.Err() == nil {
+				logger.Warn("clearing away what has expired", zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/store/sqlite"
+)
+
+// StoreModule is a guest module of the namespace mfa.stores. Provisioning one
+// creates nothing.
+type StoreModule interface {
+	// Open opens the store, and makes it where there is none yet. It is called
+	// when the app starts. The caller closes the store.
+	Open(ctx context.Context) (store.Store, error)
+	// Key names the store within this process: configurations whose stores
+	// have one key share one open store across reloads.
+	Key() string
+}
+
+func init() {
+	caddy.RegisterModule(SQLiteStore{})
+}
+
+// SQLiteStore keeps everything in one SQLite file. It suits one machine; it
+// needs no server and no upkeep.
+type SQLiteStore struct {
+	// Path is the file. A relative path starts from the working directory.
+	// Default: portcullis/portcullis.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (SQLiteStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "mfa.stores.sqlite",
+		New: func() caddy.Module { return new(SQLiteStore) },
+	}
+}
+
+// Provision makes the path absolute.
+func (s *SQLiteStore) Provision(caddy.Context) error {
+	path, err := expand("path", s.Path)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "portcullis", "portcullis.db")
+	}
+	if s.Path, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("path %s: %w", path, err)
+	}
+	return nil
+}
+
+// Key implements StoreModule: the absolute path.
+func (s *SQLiteStore) Key() string { return s.Path }
+
+// Open implements StoreModule.
+func (s *SQLiteStore) Open(ctx context.Context) (store.Store, error) {
+	db, err := sqlite.Open(ctx, s.Path)
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
+//
+//	sqlite [PATH]
+//	sqlite {
+//		path PATH
+//	}
+func (s *SQLiteStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the module's name
+	if d.NextArg() {
+		s.Path = d.Val()
+	}
+	if d.NextArg() {
+		return d.Err("store sqlite takes one path")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "path" {
+			return d.Errf("unknown option %q of store sqlite: there is only path", d.Val())
+		}
+		if err := oneArgument(d, &s.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ StoreModule           = (*SQLiteStore)(nil)
+	_ caddy.Provisioner     = (*SQLiteStore)(nil)
+	_ caddyfile.Unmarshaler = (*SQLiteStore)(nil)
+)

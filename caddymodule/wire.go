@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/portal"
+)
+
+// passedVar marks, among Caddy's variables of a request, that the gate let it
+// through. Its value is of a type that no configuration can write.
+const passedVar = "mfa.passed"
+
+type passed struct{}
+
+// await waits, within reason, for the app to have started: Caddy may start the
+// http app first, and a reload shall lose no request for it.
+func (a *App) await(r *http.Request) *service {
+	select {
+	case <-a.ready:
+		return a.service.Load()
+	default:
+	}
+	timeout := time.NewTimer(10 * time.Second)
+	defer timeout.Stop()
+	select {
+	case <-a.ready:
+		return a.service.Load()
+	case <-r.Context().Done():
+	case <-timeout.C:
+	}
+	return nil
+}
+
+// unready answers while nobody can be let in.
+func unready(w http.ResponseWriter) error {
+	w.Header().Set("Retry-After", "5")
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, "Starting. Try again in a moment.", http.StatusServiceUnavailable)
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if g.app.await(r) == nil {
+		return unready(w)
+	}
+	serving := g.serving.Load()
+	if serving == nil {
+		return unready(w)
+	}
+	if g.isErrorRoute() {
+		return g.serveError(serving, w, r, next)
+	}
+	if strings.HasPrefix(r.URL.Path, gate.Prefix+"callback") {
+		// The address holds a ticket.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
+		adopt(r)
+		caddyhttp.SetVar(r.Context(), passedVar, passed{})
+		if v != nil {
+			introduce(r, v)
+		}
+		return next.ServeHTTP(w, r)
+	})
+}
+
+// serveError passes on, in an error route, only requests that the gate has
+// passed before; it answers all others itself, since the route could forward
+// them.
+func (g *Gate) serveError(serving *gate.Gate, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if _, ok := caddyhttp.GetVar(r.Context(), passedVar).(passed); ok {
+		return serving.Resume(w, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
+	}
+	status := http.StatusInternalServerError
+	if failure, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(caddyhttp.HandlerError); ok && failure.StatusCode != 0 {
+		status = failure.StatusCode
+	}
+	serving.ErrorPage(w, r, status)
+	return nil
+}
+
+// adopt makes the target that was decided on the one that Caddy takes for the
+// original: FastCGI apps get it as REQUEST_URI, others by {http.request.orig_uri}
+// and what belongs to it, and error routes go back to it.
+func adopt(r *http.Request) {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || original.RequestURI == r.RequestURI {
+		return
+	}
+	*original.URL = url.URL{
+		Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
+	}
+	// Caddy reads this one from a copy of the request that can't be changed.
+	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Set("http.request.orig_uri", r.RequestURI)
+	}
+}
+
+// introduce sets Caddy's placeholders {http.auth.user.*}; the access log
+// prints the id.
+func introduce(r *http.Request, v *gate.Visitor) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	replacer.Set("http.auth.user.id", v.User.Name)
+	replacer.Set("http.auth.user.name", v.User.DisplayName)
+	replacer.Set("http.auth.user.email", v.User.Email)
+	replacer.Set("http.auth.user.groups", strings.Join(v.User.Groups, ","))
+	replacer.Set("http.auth.user.assurance", v.Level.String())
+}
+
+// bind makes the gate that serves this handler's site.
+func (g *Gate) bind(s *service) error {
+	headers, err := gate.NewIdentityHeaders(gate.HeaderNames(g.headers))
+	if err != nil {
+		return err
+	}
+	placed := g.placed.Load()
+	g.serving.Store(gate.New(gate.Settings{
+		Rules: g.rules(), Origin: placed.site.Origin, Portal: g.app.portal, Headers: headers,
+		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
+		States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
+		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
+	}))
+	return nil
+}
+
+// rules are the complete rules, the last of which is about everything.
+func (g *Gate) rules() []gate.Rule {
+	rules := make([]gate.Rule, 0, len(g.resolved)+1)
+	for _, rule := range g.resolved {
+		rules = append(rules, gate.Rule{
+			Match: rule.matchers.AnyMatchWithError, Open: rule.open,
+			Allows: rule.allow.admits, Require: rule.requirement,
+		})
+	}
+	return append(rules, gate.Rule{Allows: g.rest.allow.admits, Require: g.rest.requirement})
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	s := p.app.await(r)
+	if s == nil || !p.placed.Load() {
+		return unready(w)
+	}
+	if portal.IsLink(r.URL.Path) {
+		// The address holds an invitation.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	s.portal.ServeHTTP(w, r)
+	if strings.Contains(w.Header().Get("Location"), gate.Prefix+"callback?") {
+		// The redirect holds a ticket, and access logs hold response headers.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	return nil
+}
