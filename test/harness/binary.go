@@ -1,0 +1,125 @@
+package harness
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// The environment of a run of the suites.
+const (
+	// EnvBinary names a binary to test in place of one built here, such as
+	// the one that xcaddy made.
+	EnvBinary = "PORTCULLIS_BINARY"
+	// EnvRace, set to 1, builds the binary with the race detector.
+	EnvRace = "PORTCULLIS_RACE"
+)
+
+var builtBinary = sync.OnceValues(buildBinary)
+
+// Binary returns the path of the binary under test: the one that
+// PORTCULLIS_BINARY names, or ./cmd/portcullis, built once per test process.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := builtBinary()
+	if err != nil {
+		t.Fatalf("the binary under test: %v", err)
+	}
+	return path
+}
+
+// buildBinary builds into a folder that outlives the process, so that the
+// suites, each a process of its own, don't link the same program one after
+// the other.
+func buildBinary() (string, error) {
+	if prebuilt := os.Getenv(EnvBinary); prebuilt != "" {
+		path, err := exec.LookPath(prebuilt)
+		if err != nil {
+			return "", fmt.Errorf("finding what %s names: %w", EnvBinary, err)
+		}
+		return filepath.Abs(path)
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	folder, err := buildFolder(root)
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lockFolder(folder)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	return goBuild(root, folder)
+}
+
+// goBuild compiles and links; where nothing changed, go build leaves the
+// binary alone.
+func goBuild(root, folder string) (string, error) {
+	binary := filepath.Join(folder, "portcullis")
+	arguments := []string{"build", "-o", binary}
+	if os.Getenv(EnvRace) == "1" {
+		binary += "-race"
+		arguments = []string{"build", "-race", "-o", binary}
+	}
+	build := exec.Command("go", append(arguments, "./cmd/portcullis")...)
+	build.Dir = root
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building ./cmd/portcullis: %w\n%s", err, output)
+	}
+	return binary, nil
+}
+
+// moduleRoot finds the folder of go.mod at or above the working directory.
+func moduleRoot() (string, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the working directory: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			return folder, nil
+		}
+		parent := filepath.Dir(folder)
+		if parent == folder {
+			return "", errors.New("no go.mod at or above the working directory")
+		}
+		folder = parent
+	}
+}
+
+// buildFolder is one folder per checkout, in the user's cache, where strangers
+// can't put a binary for us to run.
+func buildFolder(root string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the user's cache folder: %w", err)
+	}
+	checkout := sha256.Sum256([]byte(root))
+	folder := filepath.Join(cache, "portcullis-test", hex.EncodeToString(checkout[:8]))
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", fmt.Errorf("making the build folder: %w", err)
+	}
+	return folder, nil
+}
+
+// lockFolder waits until no other test process builds there.
+func lockFolder(folder string) (unlock func(), err error) {
+	lock, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the build lock: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("taking the build lock: %w", err), lock.Close())
+	}
+	return func() { _ = lock.Close() }, nil
+}

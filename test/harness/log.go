@@ -1,0 +1,71 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// How much of the log a failed test shows.
+const (
+	shownLogLines = 120
+	shownLogWidth = 600
+)
+
+// LogEntry is one line of the server's log, decoded.
+type LogEntry map[string]any
+
+// Text returns a field that holds text, or "". The usual ones are "level",
+// "logger" and "msg".
+func (e LogEntry) Text(field string) string {
+	text, _ := e[field].(string)
+	return text
+}
+
+// serverLog collects what the processes of one server write.
+type serverLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *serverLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// entries decodes the lines that are JSON; others, such as a panic's, are to
+// be had from the text.
+func (l *serverLog) entries() []LogEntry {
+	var entries []LogEntry
+	for line := range strings.Lines(l.String()) {
+		var entry LogEntry
+		if json.Unmarshal([]byte(line), &entry) == nil {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
+// show writes the end of the log into the test's output, long lines cut.
+func (l *serverLog) show(t testing.TB) {
+	t.Helper()
+	lines := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")
+	left := max(0, len(lines)-shownLogLines)
+	lines = lines[left:]
+	for i, line := range lines {
+		if len(line) > shownLogWidth {
+			lines[i] = line[:shownLogWidth] + "…"
+		}
+	}
+	t.Logf("the server's log (%d earlier lines left out):\n%s", left, strings.Join(lines, "\n"))
+}

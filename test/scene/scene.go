@@ -1,0 +1,266 @@
+// Package scene sets up what most black-box suites begin with: the real binary
+// with a portal, two gated apps with recorders behind them, and people who
+// have set up through the pages as anybody would.
+//
+// It knows the product as its users do, by pages and commands, and imports
+// none of its packages.
+package scene
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+)
+
+// Caddyfile is what a scene serves unless it is told otherwise: a portal, app
+// and admin as in Caddyfile.example, over plain HTTP on *.localhost.
+const Caddyfile = `
+{
+	mfa {
+		portal http://login.localhost:{{.Port "web"}}
+		admins group admins
+		contact "the help desk"
+	}
+}
+
+http://login.localhost:{{.Port "web"}} {
+	mfa_portal
+}
+
+http://app.localhost:{{.Port "web"}} {
+	mfa
+	reverse_proxy {{.Vars.app}}
+}
+
+http://admin.localhost:{{.Port "web"}} {
+	mfa {
+		open /healthz
+		rule /* {
+			allow group admins
+		}
+	}
+	reverse_proxy {{.Vars.admin}}
+}
+`
+
+// Options departs from the usual scene.
+type Options struct {
+	// Caddyfile is in place of the usual one. {{.Vars.app}} and
+	// {{.Vars.admin}} are the addresses of the recorders.
+	Caddyfile string
+	// Scheme is http unless set; with https the port is "web" all the same.
+	Scheme string
+	// Env is as in harness.Options.
+	Env []string
+	// PanicsExpected is as in harness.Options.
+	PanicsExpected bool
+	// TOTP is how codes are made where the Caddyfile says so.
+	TOTP harness.TOTPOptions
+}
+
+// Scene is a running server with what stands behind and before it.
+type Scene struct {
+	*harness.Server
+	// App and Admin record what came through the gates.
+	App, Admin *harness.Recorder
+
+	t       testing.TB
+	options Options
+}
+
+// Start runs a scene with nobody set up.
+func Start(t testing.TB, options Options) *Scene {
+	t.Helper()
+	if options.Caddyfile == "" {
+		options.Caddyfile = Caddyfile
+	}
+	if options.Scheme == "" {
+		options.Scheme = "http"
+	}
+	s := &Scene{t: t, options: options, App: harness.NewRecorder(t), Admin: harness.NewRecorder(t)}
+	s.Server = harness.Start(t, harness.Options{
+		Caddyfile: options.Caddyfile, Env: options.Env, PanicsExpected: options.PanicsExpected,
+		Vars: map[string]string{"app": s.App.Addr(), "admin": s.Admin.Addr()},
+	})
+	return s
+}
+
+// At returns a URL of a host such as "app" below localhost.
+func (s *Scene) At(name, path string) string {
+	return s.URL(s.options.Scheme, name+".localhost", "web", path)
+}
+
+// Person is somebody with an account, an authenticator and a browser.
+type Person struct {
+	Name, Password string
+	// Secret is the authenticator's, in base32.
+	Secret      string
+	BackupCodes []string
+	// Browser is where the person set up, and is still signed in.
+	Browser *harness.Client
+
+	s    *Scene
+	mu   sync.Mutex
+	last int64 // the newest time step whose code was given out
+}
+
+// Administrator sets up the first administrator by a setup link.
+func (s *Scene) Administrator(name string) *Person {
+	s.t.Helper()
+	return s.SetUp(name, s.Link("mfa", "setup-link", "--json"))
+}
+
+// Invited adds a user and sets them up by the invitation.
+func (s *Scene) Invited(name string, groups ...string) *Person {
+	s.t.Helper()
+	return s.SetUp(name, s.Invitation(name, groups...))
+}
+
+// Invitation adds a user and returns the link that was printed.
+func (s *Scene) Invitation(name string, groups ...string) string {
+	s.t.Helper()
+	arguments := []string{"mfa", "user", "add", name, "--json"}
+	for _, g := range groups {
+		arguments = append(arguments, "--group", g)
+	}
+	return s.Link(arguments...)
+}
+
+// SetupLink returns a link for the first administrator.
+func (s *Scene) SetupLink() string {
+	s.t.Helper()
+	return s.Link("mfa", "setup-link", "--json")
+}
+
+// Link runs a command that prints a link as JSON, and returns the link.
+func (s *Scene) Link(arguments ...string) string {
+	s.t.Helper()
+	var printed struct {
+		Link string `json:"link"`
+	}
+	output := s.CLI(arguments...)
+	if err := json.Unmarshal([]byte(output.Stdout), &printed); err != nil || printed.Link == "" {
+		s.t.Fatalf("%v printed no link: %+v", arguments, output)
+	}
+	_, token, _ := strings.Cut(printed.Link, "token=")
+	s.Canary(token)
+	return printed.Link
+}
+
+// Password is the one that people in scenes choose, by name.
+func Password(name string) string { return "lantern orchard " + name + " 57" }
+
+var (
+	groupsOfFour = regexp.MustCompile(`\b[A-Z2-7]{4}(?: [A-Z2-7]{4})+`)
+	backupCode   = regexp.MustCompile(`\b[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}\b`)
+)
+
+// SetUp goes through the three steps of a set-up, as somebody who has the
+// link in their hands.
+func (s *Scene) SetUp(name, link string) *Person {
+	s.t.Helper()
+	p := &Person{Name: name, Password: Password(name), Browser: s.Client(), s: s}
+	page := p.Browser.Visit(link)
+	chosen := map[string]string{"new-password": p.Password}
+	if page.Form("new-password").Has("name") {
+		chosen["name"] = name
+	}
+	page = p.then(p.Browser.Submit(page.Form("new-password"), chosen))
+	p.Secret = SecretOn(page)
+	if p.Secret == "" {
+		s.t.Fatalf("no key on the page: %d %s", page.Status, page.Text())
+	}
+	s.Canary(p.Password, p.Secret)
+	page = p.then(p.Browser.Submit(page.Form("one-time-code"), map[string]string{"one-time-code": p.Code()}))
+	p.BackupCodes = CodesOn(page)
+	if len(p.BackupCodes) != 10 {
+		s.t.Fatalf("%d backup codes on the page: %d %s", len(p.BackupCodes), page.Status, page.Text())
+	}
+	s.Canary(p.BackupCodes...)
+	page = p.then(p.Browser.Submit(page.Form("saved"), map[string]string{"saved": "yes"}))
+	if page.Status != 200 || page.URL.Path != "/" {
+		s.t.Fatalf("setting up %s ended at %d %s: %s", name, page.Status, page.URL, page.Text())
+	}
+	return p
+}
+
+// SecretOn returns the authenticator's key that a page shows, or nothing.
+func SecretOn(page *harness.Page) string {
+	return strings.ReplaceAll(groupsOfFour.FindString(page.Text()), " ", "")
+}
+
+// CodesOn returns the backup codes that a page shows.
+func CodesOn(page *harness.Page) []string { return backupCode.FindAllString(page.Text(), -1) }
+
+func (p *Person) then(page *harness.Page) *harness.Page {
+	hops := p.Browser.Follow(page)
+	return hops[len(hops)-1]
+}
+
+// Code returns a code of the authenticator that was not used yet. Codes count
+// for one step before and after their own, so three can be had at once; the
+// next has to wait for the clock.
+func (p *Person) Code() string {
+	p.s.t.Helper()
+	period := p.s.options.TOTP.Period
+	if period == 0 {
+		period = 30 * time.Second
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var step int64
+	harness.Eventually(p.s.t, 3*period, "an unused code", func() bool {
+		now := time.Now().Unix() / int64(period/time.Second)
+		step = max(p.last+1, now-1)
+		return step <= now+1
+	})
+	p.last = step
+	return harness.TOTP(p.s.t, p.Secret, time.Unix(step*int64(period/time.Second), 0), p.s.options.TOTP)
+}
+
+// SpendBackupCode returns one of the person's backup codes and forgets it.
+func (p *Person) SpendBackupCode() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.BackupCodes) == 0 {
+		p.s.t.Fatal("no backup codes left")
+	}
+	code := p.BackupCodes[0]
+	p.BackupCodes = p.BackupCodes[1:]
+	return code
+}
+
+// ShowPassword fills in the sign-in form that a page shows, and returns where
+// that led.
+func (p *Person) ShowPassword(browser *harness.Client, page *harness.Page) *harness.Page {
+	p.s.t.Helper()
+	page = browser.Submit(page.Form("current-password"), map[string]string{
+		"username": p.Name, "current-password": p.Password,
+	})
+	hops := browser.Follow(page)
+	return hops[len(hops)-1]
+}
+
+// ShowCode fills in the form that asks for a code, and returns where that led.
+func (p *Person) ShowCode(browser *harness.Client, page *harness.Page, code string) *harness.Page {
+	p.s.t.Helper()
+	page = browser.Submit(page.Form("one-time-code"), map[string]string{"one-time-code": code})
+	hops := browser.Follow(page)
+	return hops[len(hops)-1]
+}
+
+// SignIn opens a URL behind a gate, or the portal, in a browser that is not
+// signed in, shows password and code, and returns where that led.
+func (p *Person) SignIn(browser *harness.Client, address string) *harness.Page {
+	p.s.t.Helper()
+	page := p.ShowPassword(browser, browser.Visit(address))
+	if page.Status != 200 {
+		p.s.t.Fatalf("the password of %s led to %d: %s", p.Name, page.Status, page.Text())
+	}
+	return p.ShowCode(browser, page, p.Code())
+}
