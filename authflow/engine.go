@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -126,13 +127,12 @@ func (e *Engine) activeCredentials(ctx context.Context, userID string) ([]store.
 	if err != nil {
 		return nil, fmt.Errorf("reading credentials: %w", err)
 	}
-	var active []store.Credential
-	for _, c := range all {
-		if c.State == store.CredentialActive {
-			active = append(active, c)
-		}
-	}
-	return active, nil
+	return active(all), nil
+}
+
+// active returns the credentials that can be used.
+func active(all []store.Credential) []store.Credential {
+	return slices.DeleteFunc(all, func(c store.Credential) bool { return c.State != store.CredentialActive })
 }
 
 // ofKind opens the credentials of one kind for its factor, and returns their

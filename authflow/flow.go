@@ -57,7 +57,8 @@ type Flow struct {
 	Link string `json:"link,omitempty"`
 	// Account is what a set-up has chosen so far.
 	Account *account `json:"account,omitempty"`
-	// Pending are begun ceremonies by factor, their state sealed.
+	// Challenges and Enrolments are the begun ceremonies by factor, their
+	// state sealed.
 	Challenges map[assurance.Factor][]byte `json:"challenges,omitempty"`
 	Enrolments map[assurance.Factor][]byte `json:"enrolments,omitempty"`
 	Started    time.Time                   `json:"started"`

@@ -121,6 +121,7 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 	if err != nil {
 		return Flow{}, store.User{}, err
 	}
+	credentials = active(credentials)
 	if !passwordStands(finished, credentials) {
 		return Flow{}, store.User{}, ErrFlowGone
 	}
@@ -130,14 +131,14 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 	return finished, user, nil
 }
 
-// passwordStands reports whether the password that the flow saw is still the
-// user's.
+// passwordStands reports whether the password that the flow saw is still among
+// the user's active credentials.
 func passwordStands(f Flow, credentials []store.Credential) bool {
 	if f.PasswordMark == "" {
 		return true // shown in an earlier flow, whose sign-on is checked
 	}
 	for _, c := range credentials {
-		if c.Kind == assurance.Password && c.State == store.CredentialActive && passwordMark(c) == f.PasswordMark {
+		if c.Kind == assurance.Password && passwordMark(c) == f.PasswordMark {
 			return true
 		}
 	}

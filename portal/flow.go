@@ -252,9 +252,6 @@ func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.F
 func (p *Portal) wrongStep(w http.ResponseWriter, r *http.Request, f authflow.Flow) {
 	current, err := p.Flows.Load(r.Context(), f.ID)
 	if err != nil {
-		if errors.Is(err, authflow.ErrWrongStep) {
-			err = authflow.ErrFlowGone
-		}
 		p.flowFailed(w, r, f, err)
 		return
 	}
