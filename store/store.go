@@ -15,6 +15,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -91,7 +92,16 @@ type SignOn struct {
 	PortalSession string // hash of the portal session that counts
 	Address       string // of the client, as of the start
 	UserAgent     string // of the client, as of the start
-	Version       int64
+	// Shared says that it was begun at a computer that others use: its cookies
+	// end with the browser.
+	Shared  bool
+	Version int64
+}
+
+// Activity says when a sign-on was last seen to be used.
+type Activity struct {
+	SignOn string
+	Seen   time.Time
 }
 
 // Record is a short-lived value under a namespace: a flow, a ticket, an
@@ -119,8 +129,13 @@ type Browser struct {
 	ID        string
 	UserID    string
 	TokenHash string
+	UserAgent string // as of its creation
 	Created   time.Time
 	LastSeen  time.Time
+	// Remembered is until when the browser stands in for a second factor, and
+	// RememberedFor for which; zero and empty: it doesn't.
+	Remembered    time.Time
+	RememberedFor assurance.Factor
 }
 
 // Event is one audit event. Fields holds no secret, ever.
@@ -157,6 +172,9 @@ type Users interface {
 	ListUsers(ctx context.Context) ([]User, error)
 	// CountUsers counts users in the given states; none given counts all.
 	CountUsers(ctx context.Context, states ...UserStatus) (int, error)
+	// DeleteUser deletes a user with all credentials, sign-ons, browsers and
+	// records of theirs. Events stay. An unknown user is ErrNotFound.
+	DeleteUser(ctx context.Context, id string) error
 }
 
 // Credentials are the operations on credentials.
@@ -183,19 +201,28 @@ type SignOns interface {
 	// SignOnByID finds ended and expired sign-ons too, until they are swept.
 	SignOnByID(ctx context.Context, id string) (SignOn, error)
 	// UpdateSignOn is a compare-and-set on the version, as UpdateUser. It
-	// leaves id, user, start, LastSeen and the end alone, and an ended
+	// leaves id, user, start, Shared, LastSeen and the end alone, and an ended
 	// sign-on is ErrConflict.
 	UpdateSignOn(ctx context.Context, s SignOn) error
-	// TouchSignOn raises LastSeen; it never lowers it and does nothing to an
-	// ended or unknown sign-on. The version stays.
-	TouchSignOn(ctx context.Context, id string, seen time.Time) error
+	// TouchSignOns raises LastSeen of each; it never lowers it and does nothing
+	// to an ended or unknown sign-on. The versions stay, and no follower of the
+	// feed is told. It may do so in several transactions, so an error can leave
+	// a part touched; inside Atomically it is all one.
+	TouchSignOns(ctx context.Context, seen []Activity) error
 	// EndSignOn ends a sign-on that is not ended yet and raises its version;
 	// of an ended one the first time and reason stay, without an error. An
 	// unknown one is ErrNotFound. The time must not be zero.
 	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
+	// EndUnseenSignOn is EndSignOn for a sign-on whose LastSeen is still the
+	// given one: where it was raised meanwhile, or the sign-on has ended, it is
+	// ErrConflict.
+	EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error
 	// EndSignOnsOf ends all of a user's, as EndSignOn does, and returns the
 	// ids of those that it ended itself, in any order.
 	EndSignOnsOf(ctx context.Context, userID string, at time.Time, reason string) ([]string, error)
+	// EndExpiredSignOns ends up to most of those whose absolute limit has come,
+	// as EndSignOn does, and returns how many.
+	EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) (int, error)
 	// ListSignOns returns those not ended whose absolute limit lies after
 	// now, newest first; an empty userID lists everybody's.
 	ListSignOns(ctx context.Context, userID string, now time.Time) ([]SignOn, error)
@@ -238,9 +265,18 @@ type Browsers interface {
 	CreateBrowser(ctx context.Context, b Browser) error
 	// BrowserByToken finds the user's entry for a browser's token.
 	BrowserByToken(ctx context.Context, userID, tokenHash string) (Browser, error)
+	// BrowsersOf returns a user's browsers, last seen first.
+	BrowsersOf(ctx context.Context, userID string) ([]Browser, error)
 	// TouchBrowser raises LastSeen; it never lowers it and does nothing to an
 	// unknown browser.
 	TouchBrowser(ctx context.Context, id string, seen time.Time) error
+	// RememberBrowser sets until when a browser of the user is remembered, and
+	// for which factor; the zero time forgets it. Of an unknown browser, or
+	// another user's, it is ErrNotFound.
+	RememberBrowser(ctx context.Context, userID, id string, until time.Time, by assurance.Factor) error
+	// ForgetBrowsersOf has none of a user's browsers remembered any more. They
+	// stay known.
+	ForgetBrowsersOf(ctx context.Context, userID string) error
 	DeleteBrowsersOf(ctx context.Context, userID string) error
 }
 
@@ -277,6 +313,45 @@ type SweepLimits struct {
 	EventsBefore time.Time
 }
 
+// ChangeKind says what happened to a row.
+type ChangeKind string
+
+// The changes that followers are told of.
+const (
+	// SignOnEnded was ended, or deleted with its user.
+	SignOnEnded ChangeKind = "sign_on_ended"
+	// SignOnChanged has new proofs or limits.
+	SignOnChanged ChangeKind = "sign_on_changed"
+	// UserChanged has another name, address, groups or status, or was deleted.
+	UserChanged ChangeKind = "user_changed"
+)
+
+// Change names a row that is not as it was.
+type Change struct {
+	Kind ChangeKind
+	ID   string
+}
+
+// Follower is told of changes. Its methods return soon, don't use the store,
+// and are called by several goroutines.
+type Follower interface {
+	// Changed tells of committed changes, in any order, perhaps repeatedly.
+	// Before a writing operation of this process returns, its own changes have
+	// been told. Where a commit failed and nobody knows whether it took effect,
+	// its changes are told too: what became of a row is read, not concluded.
+	Changed(changes []Change)
+	// Heartbeat says that all changes committed before the time sent have been
+	// told. Times never go back.
+	Heartbeat(sent time.Time)
+	// Lost says that changes since the last Heartbeat may never be told:
+	// whatever was read before the next Heartbeat is in doubt.
+	Lost()
+}
+
+// Always is the Heartbeat of a store whose only writer is this process: what
+// its followers were told is never out of date.
+var Always = time.Unix(0, math.MaxInt64).UTC()
+
 // Store is a database. All methods are safe for concurrent use, end early
 // with the context's error when it ends, and leave nothing half done. What a
 // method acknowledged survives the death of the process and of the machine.
@@ -289,6 +364,20 @@ type Store interface {
 	Atomically(ctx context.Context, fn func(tx Tx) error) error
 	// Incarnation identifies this store's life; sessions of another are void.
 	Incarnation() string
+	// Renew begins another life under a new incarnation: for a store that may
+	// have been brought back from a copy, in which what was ended since is
+	// alive again. It deletes all sign-ons and has no browser remembered, so
+	// that nothing outlives the change whatever its cookie says. Followers are
+	// told of the sign-ons.
+	Renew(ctx context.Context) error
+	// Position counts the transactions that created, changed, ended or deleted
+	// sign-ons, users or credentials: a copy brought back is behind the store
+	// it was taken of. TouchSignOns and Sweep don't count. It goes on through
+	// Renew.
+	Position(ctx context.Context) (int64, error)
+	// Follow tells the follower of all changes from now on, until stop is
+	// called. What is being told at that moment may still arrive.
+	Follow(f Follower) (stop func())
 	// Sweep deletes records expired before now and what the limits name. It
 	// may do so in several transactions, so an error can leave a part swept.
 	Sweep(ctx context.Context, now time.Time, limits SweepLimits) error

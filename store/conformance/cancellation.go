@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
+	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -26,6 +28,7 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"UpdateUser":  func(ctx context.Context) error { return f.UpdateUser(ctx, store.User{ID: "u1", Version: 1}) },
 		"ListUsers":   func(ctx context.Context) error { return second(f.ListUsers(ctx)) },
 		"CountUsers":  func(ctx context.Context) error { return second(f.CountUsers(ctx)) },
+		"DeleteUser":  func(ctx context.Context) error { return f.DeleteUser(ctx, "u1") },
 		"CreateCredential": func(ctx context.Context) error {
 			return f.CreateCredential(ctx, store.Credential{ID: "c9", UserID: "u1"})
 		},
@@ -38,12 +41,18 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"CreateSignOn":     func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9", UserID: "u1"}) },
 		"SignOnByID":       func(ctx context.Context) error { return second(f.SignOnByID(ctx, "s1")) },
 		"UpdateSignOn":     func(ctx context.Context) error { return f.UpdateSignOn(ctx, store.SignOn{ID: "s1", Version: 1}) },
-		"TouchSignOn":      func(ctx context.Context) error { return f.TouchSignOn(ctx, "s1", noon.AddDate(1, 0, 0)) },
-		"EndSignOn":        func(ctx context.Context) error { return f.EndSignOn(ctx, "s1", noon, "x") },
-		"EndSignOnsOf":     func(ctx context.Context) error { return second(f.EndSignOnsOf(ctx, "u1", noon, "x")) },
-		"ListSignOns":      func(ctx context.Context) error { return second(f.ListSignOns(ctx, "", noon)) },
-		"PutRecord":        func(ctx context.Context) error { return f.PutRecord(ctx, store.Record{Namespace: "n", Key: "k9"}) },
-		"GetRecord":        func(ctx context.Context) error { return second(f.GetRecord(ctx, "n", "k", noon)) },
+		"TouchSignOns": func(ctx context.Context) error {
+			return f.TouchSignOns(ctx, []store.Activity{{SignOn: "s1", Seen: noon.AddDate(1, 0, 0)}})
+		},
+		"EndSignOn":       func(ctx context.Context) error { return f.EndSignOn(ctx, "s1", noon, "x") },
+		"EndUnseenSignOn": func(ctx context.Context) error { return f.EndUnseenSignOn(ctx, "s1", noon, noon, "x") },
+		"EndExpiredSignOns": func(ctx context.Context) error {
+			return second(f.EndExpiredSignOns(ctx, noon.AddDate(1, 0, 0), "x", 10))
+		},
+		"EndSignOnsOf": func(ctx context.Context) error { return second(f.EndSignOnsOf(ctx, "u1", noon, "x")) },
+		"ListSignOns":  func(ctx context.Context) error { return second(f.ListSignOns(ctx, "", noon)) },
+		"PutRecord":    func(ctx context.Context) error { return f.PutRecord(ctx, store.Record{Namespace: "n", Key: "k9"}) },
+		"GetRecord":    func(ctx context.Context) error { return second(f.GetRecord(ctx, "n", "k", noon)) },
 		"UpdateRecord": func(ctx context.Context) error {
 			return f.UpdateRecord(ctx, store.Record{Namespace: "n", Key: "k", Version: 1}, noon)
 		},
@@ -53,14 +62,21 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"PutAttempts": func(ctx context.Context) error {
 			return f.PutAttempts(ctx, store.Attempts{Scope: "s", Key: "k", Failures: 9})
 		},
-		"DeleteAttempts":   func(ctx context.Context) error { return f.DeleteAttempts(ctx, "s", "") },
-		"CreateBrowser":    func(ctx context.Context) error { return f.CreateBrowser(ctx, browser("b9", "u1", "h9")) },
-		"BrowserByToken":   func(ctx context.Context) error { return second(f.BrowserByToken(ctx, "u1", "h")) },
-		"TouchBrowser":     func(ctx context.Context) error { return f.TouchBrowser(ctx, "b1", noon.AddDate(1, 0, 0)) },
+		"DeleteAttempts": func(ctx context.Context) error { return f.DeleteAttempts(ctx, "s", "") },
+		"CreateBrowser":  func(ctx context.Context) error { return f.CreateBrowser(ctx, browser("b9", "u1", "h9")) },
+		"BrowserByToken": func(ctx context.Context) error { return second(f.BrowserByToken(ctx, "u1", "h")) },
+		"TouchBrowser":   func(ctx context.Context) error { return f.TouchBrowser(ctx, "b1", noon.AddDate(1, 0, 0)) },
+		"BrowsersOf":     func(ctx context.Context) error { return second(f.BrowsersOf(ctx, "u1")) },
+		"RememberBrowser": func(ctx context.Context) error {
+			return f.RememberBrowser(ctx, "u1", "b1", noon.AddDate(1, 0, 0), assurance.TOTP)
+		},
+		"ForgetBrowsersOf": func(ctx context.Context) error { return f.ForgetBrowsersOf(ctx, "u1") },
 		"DeleteBrowsersOf": func(ctx context.Context) error { return f.DeleteBrowsersOf(ctx, "u1") },
 		"AppendEvent":      func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
 		"ListEvents":       func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
 		"Atomically":       func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
+		"Renew":            func(ctx context.Context) error { return f.Renew(ctx) },
+		"Position":         func(ctx context.Context) error { return second(f.Position(ctx)) },
 		"Sweep":            func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}
 }
@@ -69,6 +85,8 @@ func (f fixture) operations() map[string]func(context.Context) error {
 func (f fixture) state(t *testing.T) []any {
 	t.Helper()
 	return []any{
+		f.Incarnation(),
+		get(f.Position(f.ctx))(t),
 		get(f.ListUsers(f.ctx))(t),
 		get(f.CredentialsOf(f.ctx, "u1"))(t),
 		get(f.ListSignOns(f.ctx, "", noon))(t),
@@ -87,7 +105,9 @@ func (f fixture) populate(t *testing.T) {
 	f.addSignOn(t, "u1", "s1")
 	f.addRecord(t, "n", "k", "u1")
 	must(t, f.PutAttempts(f.ctx, store.Attempts{Scope: "s", Key: "k", Failures: 1, First: noon, Last: noon}))
-	must(t, f.CreateBrowser(f.ctx, browser("b1", "u1", "h")))
+	b := browser("b1", "u1", "h")
+	b.Remembered, b.RememberedFor = noon.Add(time.Hour), assurance.TOTP
+	must(t, f.CreateBrowser(f.ctx, b))
 	must(t, f.AppendEvent(f.ctx, store.Event{At: noon, Name: "e1"}))
 }
 
@@ -104,17 +124,20 @@ func cancelledOperations(t *testing.T, f fixture) {
 	}
 }
 
-func cancelledTransaction(t *testing.T, f fixture) {
+// cancelled runs a transaction whose context ends when its work is done.
+func (f fixture) cancelled(t *testing.T, work func(tx store.Tx)) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	err := f.Atomically(ctx, func(tx store.Tx) error {
-		if err := f.writeEverywhere(tx); err != nil {
-			return err
-		}
+	wantError(t, f.Atomically(ctx, func(tx store.Tx) error {
+		work(tx)
 		cancel()
 		return nil
-	})
-	wantError(t, err, context.Canceled)
+	}), context.Canceled)
+}
+
+func cancelledTransaction(t *testing.T, f fixture) {
+	f.cancelled(t, func(tx store.Tx) { must(t, f.writeEverywhere(tx)) })
 	wantEqual(t, "written", f.writtenEverywhere(t, f), 0)
 	f.addUser(t, "u1") // the store goes on
 }

@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Browsers", browserTests},
 		{"Events", eventTests},
 		{"Transactions", transactionTests},
+		{"Feed", feedTests},
+		{"Life", lifeTests},
 		{"Cancellation", cancellationTests},
 		{"Sweep", sweepTests},
 	}

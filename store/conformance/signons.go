@@ -20,12 +20,16 @@ var signOnTests = []test{
 	{"update is a compare-and-set", signOnsUpdate},
 	{"one of many updates wins", signOnsUpdateRace},
 	{"touch only raises", signOnsTouch},
+	{"touch takes many at once", signOnsTouchMany},
 	{"ended stays ended", signOnsEndedStay},
+	{"an unseen one ends while it is unseen", signOnsEndUnseen},
+	{"one that was seen is not ended as unseen", signOnsEndUnseenRace},
 	{"the first reason stays", signOnsFirstReason},
 	{"an end needs a time", signOnsEndTime},
 	{"an end beats updates", signOnsEndRace},
 	{"all of a user end", signOnsEndAll},
 	{"each is ended once", signOnsEndAllRace},
+	{"those over their limit end", signOnsEndExpired},
 	{"are listed while they live", signOnsListed},
 }
 
@@ -39,7 +43,7 @@ func signOnsComeBack(t *testing.T, f fixture) {
 				{Factor: assurance.Password, At: noon},
 				{Factor: assurance.FIDO, At: noon.Add(time.Second), UserVerified: true, HeldToMulti: true},
 			},
-			PortalSession: "hash", Address: "2001:db8::1", UserAgent: awkward,
+			PortalSession: "hash", Address: "2001:db8::1", UserAgent: awkward, Shared: true,
 		},
 		"bare": {ID: "s2", UserID: "u1"},
 	}
@@ -76,7 +80,7 @@ func signOnsNotFound(t *testing.T, f fixture) {
 	wantError(t, err, store.ErrNotFound)
 	wantError(t, f.UpdateSignOn(f.ctx, store.SignOn{ID: "s1", Version: 1}), store.ErrNotFound)
 	wantError(t, f.EndSignOn(f.ctx, "s1", noon, "x"), store.ErrNotFound)
-	must(t, f.TouchSignOn(f.ctx, "s1", noon))
+	must(t, f.touch("s1", noon))
 	wantEqual(t, "ended", len(get(f.EndSignOnsOf(f.ctx, "u1", noon, "x"))(t)), 0)
 }
 
@@ -98,17 +102,17 @@ func signOnsUpdate(t *testing.T, f fixture) {
 	f.addUser(t, "u1")
 	f.addUser(t, "u2")
 	old := f.addSignOn(t, "u1", "s1")
-	must(t, f.TouchSignOn(f.ctx, "s1", noon.Add(time.Minute))) // the version stays
+	must(t, f.touch("s1", noon.Add(time.Minute))) // the version stays
 	changed := store.SignOn{
 		ID: "s1", UserID: "u2", Started: noon.Add(time.Hour), Expires: noon.Add(time.Hour), Idle: time.Minute,
 		LastSeen: noon.AddDate(-1, 0, 0), Ended: noon, EndReason: "by update",
 		Proofs:        []assurance.Proof{{Factor: assurance.TOTP, At: noon}},
-		PortalSession: "new", Address: "192.0.2.1", UserAgent: "browser", Version: 1,
+		PortalSession: "new", Address: "192.0.2.1", UserAgent: "browser", Shared: true, Version: 1,
 	}
 	must(t, f.UpdateSignOn(f.ctx, changed))
 	wantError(t, f.UpdateSignOn(f.ctx, old), store.ErrConflict)
 	changed.UserID, changed.Started, changed.LastSeen = old.UserID, old.Started, noon.Add(time.Minute)
-	changed.Ended, changed.EndReason, changed.Version = time.Time{}, "", 2
+	changed.Ended, changed.EndReason, changed.Shared, changed.Version = time.Time{}, "", false, 2
 	wantEqual(t, "sign-on", get(f.SignOnByID(f.ctx, "s1"))(t), changed)
 }
 
@@ -128,13 +132,61 @@ func signOnsTouch(t *testing.T, f fixture) {
 		{time.Minute + time.Microsecond, time.Minute + time.Microsecond},
 	}
 	for _, step := range steps {
-		must(t, f.TouchSignOn(f.ctx, "s1", noon.Add(step.touch)))
+		must(t, f.touch("s1", noon.Add(step.touch)))
 		s := get(f.SignOnByID(f.ctx, "s1"))(t)
 		wantEqual(t, "last seen", s.LastSeen, noon.Add(step.want))
 		wantEqual(t, "version", s.Version, int64(1))
 	}
-	race(100, func(i int) error { return f.TouchSignOn(f.ctx, "s1", noon.Add(time.Duration(i)*time.Hour)) })
+	race(100, func(i int) error { return f.touch("s1", noon.Add(time.Duration(i)*time.Hour)) })
 	wantEqual(t, "the latest of many", get(f.SignOnByID(f.ctx, "s1"))(t).LastSeen, noon.Add(99*time.Hour))
+}
+
+// touch notes that one sign-on was seen.
+func (f fixture) touch(id string, seen time.Time) error {
+	return f.TouchSignOns(f.ctx, []store.Activity{{SignOn: id, Seen: seen}})
+}
+
+// signOnsTouchMany mixes those that rise with ones that must not, some of them
+// twice, in more than any transaction should hold.
+func signOnsTouchMany(t *testing.T, f fixture) {
+	const all = 2500
+	f.addUser(t, "u1")
+	must(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+		for i := range all {
+			if err := tx.CreateSignOn(f.ctx, store.SignOn{
+				ID: numbered("s", i), UserID: "u1", LastSeen: noon, Expires: noon.Add(time.Hour),
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	f.addSignOn(t, "u1", "ended")
+	must(t, f.EndSignOn(f.ctx, "ended", noon, "x"))
+	ended := get(f.SignOnByID(f.ctx, "ended"))(t)
+
+	later := noon.Add(time.Minute)
+	seen := []store.Activity{{SignOn: "ended", Seen: later}, {SignOn: "unknown", Seen: later}, {Seen: later}}
+	for i := range all {
+		id := numbered("s", i)
+		switch i % 3 {
+		case 0:
+			seen = append(seen, store.Activity{SignOn: id, Seen: later})
+		case 1:
+			seen = append(seen, store.Activity{SignOn: id, Seen: later}, store.Activity{SignOn: id, Seen: noon})
+		default:
+			seen = append(seen, store.Activity{SignOn: id, Seen: noon.Add(-time.Minute)}, store.Activity{SignOn: id})
+		}
+	}
+	must(t, f.TouchSignOns(f.ctx, seen))
+	must(t, f.TouchSignOns(f.ctx, nil))
+	want := map[bool]time.Time{true: later, false: noon}
+	for i := range all {
+		s := get(f.SignOnByID(f.ctx, numbered("s", i)))(t)
+		wantEqual(t, s.ID+" last seen", s.LastSeen, want[i%3 != 2])
+		wantEqual(t, s.ID+" version", s.Version, int64(1))
+	}
+	wantEqual(t, "the ended one", get(f.SignOnByID(f.ctx, "ended"))(t), ended)
 }
 
 func signOnsEndedStay(t *testing.T, f fixture) {
@@ -149,8 +201,58 @@ func signOnsEndedStay(t *testing.T, f fixture) {
 		revived.Version = version
 		wantError(t, f.UpdateSignOn(f.ctx, revived), store.ErrConflict)
 	}
-	must(t, f.TouchSignOn(f.ctx, "s1", noon.Add(time.Hour)))
+	must(t, f.touch("s1", noon.Add(time.Hour)))
 	wantEqual(t, "sign-on", get(f.SignOnByID(f.ctx, "s1"))(t), ended)
+}
+
+func signOnsEndUnseen(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	s := f.addSignOn(t, "u1", "s1")
+	wantError(t, f.EndUnseenSignOn(f.ctx, "s2", noon, noon, "x"), store.ErrNotFound)
+	must(t, f.touch("s1", noon.Add(time.Minute)))
+	for _, lastSeen := range []time.Time{noon, noon.Add(time.Minute + time.Microsecond), {}} {
+		wantError(t, f.EndUnseenSignOn(f.ctx, "s1", lastSeen, noon.Add(time.Hour), "idle"), store.ErrConflict)
+	}
+	s.LastSeen = noon.Add(time.Minute)
+	wantEqual(t, "after refusals", get(f.SignOnByID(f.ctx, "s1"))(t), s)
+
+	must(t, f.UpdateSignOn(f.ctx, s)) // its version decides nothing
+	must(t, f.EndUnseenSignOn(f.ctx, "s1", s.LastSeen, noon.Add(time.Hour), "idle"))
+	s.Ended, s.EndReason, s.Version = noon.Add(time.Hour), "idle", 3
+	wantEqual(t, "ended", get(f.SignOnByID(f.ctx, "s1"))(t), s)
+	wantError(t, f.EndUnseenSignOn(f.ctx, "s1", s.LastSeen, noon.Add(2*time.Hour), "again"), store.ErrConflict)
+	must(t, f.touch("s1", noon.Add(2*time.Hour)))
+	wantEqual(t, "still ended", get(f.SignOnByID(f.ctx, "s1"))(t), s)
+}
+
+// signOnsEndUnseenRace touches and ends 100 sign-ons at once: of each either
+// counts, never both.
+func signOnsEndUnseenRace(t *testing.T, f fixture) {
+	const all = 100
+	f.addUser(t, "u1")
+	for i := range all {
+		f.addSignOn(t, "u1", numbered("s", i))
+	}
+	later := noon.Add(time.Minute)
+	failures := race(2*all, func(i int) error {
+		if i%2 == 0 {
+			return f.touch(numbered("s", i/2), later)
+		}
+		return f.EndUnseenSignOn(f.ctx, numbered("s", i/2), noon, later, "idle")
+	})
+	for i := range all {
+		touch, end := failures[2*i], failures[2*i+1]
+		must(t, touch)
+		s := get(f.SignOnByID(f.ctx, numbered("s", i)))(t)
+		if end == nil {
+			wantEqual(t, "last seen of one that ended", s.LastSeen, noon)
+			wantEqual(t, "its end", s.Ended, later)
+			continue
+		}
+		wantError(t, end, store.ErrConflict)
+		wantEqual(t, "last seen of one that lives", s.LastSeen, later)
+		wantEqual(t, "its end", s.Ended, time.Time{})
+	}
 }
 
 func signOnsFirstReason(t *testing.T, f fixture) {
@@ -170,6 +272,9 @@ func signOnsEndTime(t *testing.T, f fixture) {
 	if err := f.EndSignOn(f.ctx, "s1", time.Time{}, "x"); err == nil {
 		t.Error("an end without a time was accepted")
 	}
+	if err := f.EndUnseenSignOn(f.ctx, "s1", noon, time.Time{}, "x"); err == nil {
+		t.Error("an end of an unseen one without a time was accepted")
+	}
 	if _, err := f.EndSignOnsOf(f.ctx, "u1", time.Time{}, "x"); err == nil {
 		t.Error("an end of all without a time was accepted")
 	}
@@ -183,7 +288,7 @@ func signOnsEndRace(t *testing.T, f fixture) {
 		case 0:
 			return f.EndSignOn(f.ctx, "s1", noon, "ended")
 		case 1:
-			return f.TouchSignOn(f.ctx, "s1", noon.Add(time.Hour))
+			return f.touch("s1", noon.Add(time.Hour))
 		}
 		s, err := f.SignOnByID(f.ctx, "s1")
 		if err == nil {
@@ -262,4 +367,31 @@ func signOnsListed(t *testing.T, f fixture) {
 	wantEqual(t, "of one", ids("u1"), []string{"new", "old"})
 	wantEqual(t, "of all", ids(""), []string{"new", "another's", "old"})
 	wantEqual(t, "of nobody", len(ids("nobody")), 0)
+}
+
+func signOnsEndExpired(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	for id, expires := range map[string]time.Time{
+		"long ago": noon.AddDate(0, 0, -1), "just now": noon, "soon": noon.Add(time.Microsecond),
+	} {
+		must(t, f.CreateSignOn(f.ctx, store.SignOn{ID: id, UserID: "u1", Started: noon.AddDate(0, 0, -2), Expires: expires}))
+	}
+	must(t, f.CreateSignOn(f.ctx, store.SignOn{
+		ID: "ended", UserID: "u1", Started: noon.AddDate(0, 0, -2), Expires: noon, Ended: noon.AddDate(0, 0, -1), EndReason: "first",
+	}))
+	l, before := f.follow(t), f.position(t)
+	wantEqual(t, "ended at first", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 1))(t), 1)
+	wantEqual(t, "ended then", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 10))(t), 1)
+	wantEqual(t, "ended at last", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 10))(t), 0)
+	wantTold(t, l, ended("long ago", "just now")...)
+	wantEqual(t, "position", f.position(t), before+2)
+	for id, reason := range map[string]string{"long ago": "expired", "just now": "expired", "soon": "", "ended": "first"} {
+		s := get(f.SignOnByID(f.ctx, id))(t)
+		wantEqual(t, id, s.EndReason, reason)
+		wantEqual(t, id+" is ended", !s.Ended.IsZero(), reason != "")
+	}
+	_, err := f.EndExpiredSignOns(f.ctx, time.Time{}, "expired", 1)
+	if err == nil {
+		t.Error("an end without a time was taken")
+	}
 }

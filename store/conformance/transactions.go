@@ -16,7 +16,6 @@ var transactionTests = []test{
 	{"see their own writes", transactionsSeeOwn},
 	{"run as if alone", transactionsSerial},
 	{"read one state", transactionsReadOneState},
-	{"the store has an incarnation", incarnation},
 }
 
 var errRefused = errors.New("refused by the test")
@@ -192,13 +191,4 @@ func transactionsReadOneState(t *testing.T, f fixture) {
 	for _, err := range failures {
 		must(t, err)
 	}
-}
-
-func incarnation(t *testing.T, f fixture) {
-	id := f.Incarnation()
-	if len(id) < 16 {
-		t.Fatalf("incarnation %q is too short to be unique", id)
-	}
-	f.addUser(t, "u1")
-	wantEqual(t, "incarnation", f.Incarnation(), id)
 }

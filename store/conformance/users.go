@@ -14,6 +14,8 @@ var userTests = []test{
 	{"update is a compare-and-set", usersUpdate},
 	{"update meets uniqueness", usersUpdateUnique},
 	{"one of many updates wins", usersUpdateRace},
+	{"are deleted with all that is theirs", usersDeleted},
+	{"of many deletions one finds the user", usersDeleteRace},
 	{"are listed by name", usersListed},
 	{"are counted by state", usersCounted},
 }
@@ -109,6 +111,47 @@ func usersUpdateRace(t *testing.T, f fixture) {
 	u := f.addUser(t, "u1")
 	wantOneWinner(t, race(50, func(int) error { return f.UpdateUser(f.ctx, u) }), store.ErrConflict)
 	wantEqual(t, "version", get(f.UserByID(f.ctx, "u1"))(t).Version, int64(2))
+}
+
+func usersDeleted(t *testing.T, f fixture) {
+	f.populate(t)
+	must(t, f.EndSignOn(f.ctx, "s1", noon, "before"))
+	f.addUser(t, "u2")
+	credential, signOn := f.addCredential(t, "u2", "c2"), f.addSignOn(t, "u2", "s2")
+	record, nobodys := f.addRecord(t, "n", "k2", "u2"), f.addRecord(t, "n", "k3", "")
+	must(t, f.CreateBrowser(f.ctx, browser("b2", "u2", "h")))
+
+	must(t, f.DeleteUser(f.ctx, "u1"))
+	absent := func(_ any, err error) { t.Helper(); wantError(t, err, store.ErrNotFound) }
+	absent(f.UserByID(f.ctx, "u1"))
+	absent(f.UserByName(f.ctx, "name of u1"))
+	absent(f.CredentialByID(f.ctx, "c1"))
+	absent(f.SignOnByID(f.ctx, "s1"))
+	absent(f.GetRecord(f.ctx, "n", "k", longBefore))
+	absent(f.BrowserByToken(f.ctx, "u1", "h"))
+	wantEqual(t, "events", len(get(f.ListEvents(f.ctx, store.EventFilter{}))(t)), 1)
+	wantEqual(t, "users", len(get(f.ListUsers(f.ctx))(t)), 1)
+	wantEqual(t, "another's credential", get(f.CredentialByID(f.ctx, "c2"))(t), credential)
+	wantEqual(t, "another's sign-on", get(f.SignOnByID(f.ctx, "s2"))(t), signOn)
+	wantEqual(t, "another's record", get(f.GetRecord(f.ctx, "n", "k2", noon))(t), record)
+	wantEqual(t, "nobody's record", get(f.GetRecord(f.ctx, "n", "k3", noon))(t), nobodys)
+	get(f.BrowserByToken(f.ctx, "u2", "h"))(t)
+	f.addUser(t, "u1") // the name is free again
+}
+
+// usersDeleteRace has the losers go on in their transactions: a refusal alone
+// leaves everything as it is, records of that owner included.
+func usersDeleteRace(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	wantOneWinner(t, race(20, func(int) error { return f.DeleteUser(f.ctx, "u1") }), store.ErrNotFound)
+	for _, unknown := range []string{"", "u1", "%"} {
+		kept := f.addRecord(t, "n", "of "+unknown, unknown)
+		must(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+			wantError(t, tx.DeleteUser(f.ctx, unknown), store.ErrNotFound)
+			return nil
+		}))
+		wantEqual(t, "record", get(f.GetRecord(f.ctx, "n", kept.Key, noon))(t), kept)
+	}
 }
 
 func usersListed(t *testing.T, f fixture) {

@@ -96,3 +96,78 @@ func BenchmarkCompareAndSet(b *testing.B) {
 		c.Version++
 	}
 }
+
+// BenchmarkTouchSignOns is the once-a-minute batch of a node with 10,000
+// sign-ons in use.
+func BenchmarkTouchSignOns(b *testing.B) {
+	db, seen := populated(b), make([]store.Activity, 10_000)
+	now := time.Now()
+	err := db.Atomically(b.Context(), func(tx store.Tx) error {
+		for i := range seen {
+			seen[i].SignOn = "many-" + strconv.Itoa(i)
+			err := tx.CreateSignOn(b.Context(), store.SignOn{ID: seen[i].SignOn, UserID: "42", LastSeen: now, Expires: now.Add(time.Hour)})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(time.Minute)
+		for i := range seen {
+			seen[i].Seen = now
+		}
+		if err := db.TouchSignOns(b.Context(), seen); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkWriteAmidTouches is how long a sign-in's write takes while such a
+// batch is under way.
+func BenchmarkWriteAmidTouches(b *testing.B) {
+	db := populated(b)
+	seen := make([]store.Activity, 10_000)
+	ctx, cancel := context.WithCancel(b.Context())
+	touching := make(chan struct{})
+	go func() {
+		defer close(touching)
+		for minute := 0; ctx.Err() == nil; minute++ {
+			for i := range seen {
+				seen[i] = store.Activity{SignOn: strconv.Itoa(i % 200), Seen: time.Now().Add(time.Duration(minute) * time.Minute)}
+			}
+			_ = db.TouchSignOns(ctx, seen) // ends with the context
+		}
+	}()
+	for b.Loop() {
+		if err := db.AppendEvent(b.Context(), store.Event{Name: "sign_in"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cancel()
+	<-touching
+}
+
+// BenchmarkEndSignOn is a revocation: told to its followers when it returns.
+func BenchmarkEndSignOn(b *testing.B) {
+	db := populated(b)
+	defer db.Follow(new(tellings))()
+	signOns := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		signOns++
+		id := "ending-" + strconv.Itoa(signOns)
+		if err := db.CreateSignOn(b.Context(), store.SignOn{ID: id, UserID: "42"}); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := db.EndSignOn(b.Context(), id, now, "signed out"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -31,10 +31,11 @@ var (
 		"_txlock": {"immediate"},
 		"_pragma": {"synchronous(FULL)", "foreign_keys(ON)", "trusted_schema(OFF)", "cell_size_check(ON)"},
 	}
-	// lockConnection only ever holds a lock.
-	lockConnection = connectionKind{
+	// holdConnection only ever holds a lock, so no journal need come of it.
+	holdConnection = connectionKind{
 		"mode":          {"rwc"},
-		"_busy_timeout": {"60000"}, // another start may be copying a large store
+		"_pragma":       {"journal_mode(MEMORY)"},
+		"_busy_timeout": {"5000"}, // a process that stops closes its store soon
 	}
 )
 
@@ -73,6 +74,7 @@ func dataSource(path string, kind connectionKind) string {
 // querier is what a transaction and a pool of connections have in common.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }

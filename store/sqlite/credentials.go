@@ -21,7 +21,7 @@ func (o operations) CreateCredential(ctx context.Context, c store.Credential) er
 	_, err := o.change(ctx, "creating a credential", statement{
 		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		[]any{c.ID, c.UserID, string(c.Kind), c.Name, notNull(c.Secret), string(c.State), micros(c.Created), micros(c.LastUsed)},
-	})
+	}, untold)
 	return err
 }
 
@@ -46,14 +46,14 @@ func (o operations) UpdateCredential(ctx context.Context, c store.Credential) er
 		`UPDATE credentials SET name = ?, secret = ?, state = ?, last_used = ?, version = version + 1
 		 WHERE id = ? AND version = ?`,
 		[]any{c.Name, notNull(c.Secret), string(c.State), micros(c.LastUsed), c.ID, c.Version},
-	}, credentialExists(c.ID))
+	}, credentialExists(c.ID), untold)
 }
 
 // DeleteCredential implements store.Credentials.
 func (o operations) DeleteCredential(ctx context.Context, id string, version int64) error {
 	return o.compareAndSet(ctx, "deleting a credential", statement{
 		`DELETE FROM credentials WHERE id = ? AND version = ?`, []any{id, version},
-	}, credentialExists(id))
+	}, credentialExists(id), untold)
 }
 
 func credentialExists(id string) statement {

@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync"
@@ -20,6 +22,8 @@ const childTask = "PORTCULLIS_STORE_CHILD"
 
 var childTasks = map[string]func(path string) error{
 	"open":  openAndTell,
+	"hold":  holdUntilKilled,
+	"copy":  func(path string) error { return copyFrom(context.Background(), path) },
 	"write": writeUntilKilled,
 }
 
@@ -55,6 +59,29 @@ func openAndTell(path string) error {
 	}
 	fmt.Println(db.Incarnation())
 	return db.Close()
+}
+
+// holdUntilKilled opens the store, says so, and keeps it open.
+func holdUntilKilled(path string) error {
+	db, err := Open(context.Background(), path)
+	if err != nil {
+		return err
+	}
+	fmt.Println(db.Incarnation())
+	_, err = io.Copy(io.Discard, os.Stdin) // which the test never closes
+	return errors.Join(err, db.Close())
+}
+
+// copyFrom copies the store as the command line of SQLite does, which knows
+// nothing of our lock, to PATH.copy.
+func copyFrom(ctx context.Context, path string) error {
+	db, err := openConnections(path, connectionKind{}, 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, path+".copy")
+	return err
 }
 
 // writeUntilKilled writes pairs of rows from several goroutines and prints

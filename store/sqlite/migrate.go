@@ -66,11 +66,15 @@ func (m migrationFiles) apply(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// drawIncarnation gives a new store its id.
-func drawIncarnation(ctx context.Context, db *sql.DB) error {
+func newIncarnation() string {
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
-	_, err := db.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('incarnation', ?)`, hex.EncodeToString(id))
+	return hex.EncodeToString(id)
+}
+
+// drawIncarnation gives a new store its id.
+func drawIncarnation(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('incarnation', ?)`, newIncarnation())
 	if err != nil {
 		return fmt.Errorf("giving the store its incarnation: %w", err)
 	}

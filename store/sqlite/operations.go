@@ -14,14 +14,33 @@ import (
 // transaction for each write.
 type operations struct {
 	rows  querier // where to read
-	write func(ctx context.Context, fn func(querier) error) error
+	write func(ctx context.Context, fn func(*transaction) error) error
 }
 
 var _ store.Tx = operations{}
 
-// within runs writes inside the transaction that rows already is.
-func within(rows querier) func(context.Context, func(querier) error) error {
-	return func(_ context.Context, fn func(querier) error) error { return fn(rows) }
+// transaction is an open transaction, with the changes that followers are to
+// be told of once it is committed.
+type transaction struct {
+	querier
+	changes []store.Change
+}
+
+// untold is a change that raises the store's position alone: nobody keeps such
+// a row in memory.
+var untold store.Change
+
+func (t *transaction) note(changes ...store.Change) { t.changes = append(t.changes, changes...) }
+
+func (t *transaction) noteEnded(signOns []string) {
+	for _, id := range signOns {
+		t.note(store.Change{Kind: store.SignOnEnded, ID: id})
+	}
+}
+
+// within runs writes inside the transaction.
+func within(tx *transaction) func(context.Context, func(*transaction) error) error {
+	return func(_ context.Context, fn func(*transaction) error) error { return fn(tx) }
 }
 
 // statement is SQL with its arguments.
@@ -30,31 +49,35 @@ type statement struct {
 	args []any
 }
 
-// change runs one statement and returns how many rows it touched.
-func (o operations) change(ctx context.Context, doing string, s statement) (int64, error) {
+// change runs one statement and returns how many rows it touched. If it
+// touched any, the changes are noted.
+func (o operations) change(ctx context.Context, doing string, s statement, changes ...store.Change) (int64, error) {
 	var touched int64
-	err := o.write(ctx, func(rows querier) error {
+	err := o.write(ctx, func(rows *transaction) error {
 		result, err := rows.ExecContext(ctx, s.sql, s.args...)
 		if err != nil {
 			return failed(ctx, doing, err)
 		}
-		touched, err = result.RowsAffected()
+		if touched, err = result.RowsAffected(); touched > 0 {
+			rows.note(changes...)
+		}
 		return failed(ctx, doing, err)
 	})
 	return touched, err
 }
 
 // compareAndSet runs a statement that touches its row only if the row is as
-// expected. If it touches none, exists decides between store.ErrConflict and
-// store.ErrNotFound, in the same transaction.
-func (o operations) compareAndSet(ctx context.Context, doing string, set, exists statement) error {
-	return o.write(ctx, func(rows querier) error {
+// expected, and notes the changes. If it touches none, exists decides between
+// store.ErrConflict and store.ErrNotFound, in the same transaction.
+func (o operations) compareAndSet(ctx context.Context, doing string, set, exists statement, changes ...store.Change) error {
+	return o.write(ctx, func(rows *transaction) error {
 		result, err := rows.ExecContext(ctx, set.sql, set.args...)
 		if err != nil {
 			return failed(ctx, doing, err)
 		}
 		touched, err := result.RowsAffected()
 		if err != nil || touched > 0 {
+			rows.note(changes...)
 			return failed(ctx, doing, err)
 		}
 		var one int

@@ -31,6 +31,13 @@ func (p *planning) look(ctx context.Context, query string, args []any) {
 	}
 }
 
+// PrepareContext looks at the plan with nothing bound: it depends on the
+// statement alone.
+func (p *planning) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	p.look(ctx, query, make([]any, strings.Count(query, "?")))
+	return p.querier.PrepareContext(ctx, query)
+}
+
 func (p *planning) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	p.look(ctx, query, args)
 	return p.querier.ExecContext(ctx, query, args...)

@@ -23,17 +23,8 @@ const applicationID = 0x50636c73
 var setApplicationID = fmt.Sprintf(`PRAGMA application_id = %d`, applicationID)
 
 // prepare makes sure that there is a sound store of the current schema at
-// path. Of several processes that start at once one does it and the others
-// wait.
-func prepare(ctx context.Context, path string, migrations migrationFiles) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), directoryMode); err != nil {
-		return fmt.Errorf("making the directory: %w", err)
-	}
-	unlock, err := lockUpkeep(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
+// path, which is held.
+func prepare(ctx context.Context, path string, migrations migrationFiles) error {
 	exists, err := find(path)
 	if err != nil {
 		return err
@@ -42,34 +33,6 @@ func prepare(ctx context.Context, path string, migrations migrationFiles) (err e
 		return create(ctx, path, migrations)
 	}
 	return bringUp(ctx, path, migrations)
-}
-
-// lockUpkeep keeps other processes from preparing the same store. The lock is
-// an exclusive transaction on an empty file beside it, so that it works
-// wherever SQLite's own locks do, and ends with the process.
-func lockUpkeep(ctx context.Context, path string) (unlock func() error, err error) {
-	path += ".lock"
-	db, err := openConnections(path, lockConnection, 1)
-	if err != nil {
-		return nil, err
-	}
-	connection, err := db.Conn(ctx)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, explain(ctx, err)), db.Close())
-	}
-	unlock = func() error { return errors.Join(connection.Close(), db.Close()) }
-	// Not sql.Tx, which would let go of the lock as soon as ctx ends, while
-	// work under it is still being undone.
-	_, err = connection.ExecContext(ctx, `BEGIN EXCLUSIVE`)
-	if err == nil {
-		// SQLite made the file, not os.OpenFile: closing that again could drop
-		// the lock of another goroutine.
-		err = restrict(path)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, explain(ctx, err)), unlock())
-	}
-	return unlock, nil
 }
 
 // find reports whether there is a file at path, and refuses what can't be a

@@ -179,7 +179,7 @@ func TestFailedCreationLeavesNothing(t *testing.T) {
 
 func TestOpenEndsWithItsContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "portcullis.db")
-	unlock, err := lockUpkeep(t.Context(), path)
+	held, err := takeHold(t.Context(), path)
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error)
@@ -191,7 +191,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	must(t, unlock())
+	must(t, held.release())
 	openAt(t, path)
 }
 

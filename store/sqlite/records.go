@@ -49,7 +49,7 @@ func (o operations) UpdateRecord(ctx context.Context, r store.Record, now time.T
 // TakeRecord implements store.Records.
 func (o operations) TakeRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error) {
 	var taken store.Record
-	err := o.write(ctx, func(rows querier) (err error) {
+	err := o.write(ctx, func(rows *transaction) (err error) {
 		row := rows.QueryRowContext(ctx,
 			`DELETE FROM records WHERE namespace = ? AND key = ? AND expires > ? RETURNING `+recordColumns,
 			namespace, key, micros(now))

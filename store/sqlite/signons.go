@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -10,7 +11,7 @@ import (
 )
 
 const signOnColumns = `id, user_id, started, expires, idle, last_seen, ended, end_reason, proofs, ` +
-	`portal_session, address, user_agent, version`
+	`portal_session, address, user_agent, shared, version`
 
 var selectSignOnByID = `SELECT ` + nameless(signOnColumns) + ` FROM sign_ons WHERE id = ?`
 
@@ -21,7 +22,7 @@ func scanSignOn(row scanner) (store.SignOn, error) {
 		proofs                                  []byte
 	}
 	err := row.Scan(&r.ID, &r.UserID, &r.started, &r.expires, &r.idle, &r.lastSeen, &r.ended, &r.EndReason,
-		&r.proofs, &r.PortalSession, &r.Address, &r.UserAgent, &r.Version)
+		&r.proofs, &r.PortalSession, &r.Address, &r.UserAgent, &r.Shared, &r.Version)
 	if err != nil {
 		return store.SignOn{}, err
 	}
@@ -50,12 +51,12 @@ func (o operations) CreateSignOn(ctx context.Context, s store.SignOn) error {
 		return failed(ctx, doing, err)
 	}
 	_, err = o.change(ctx, doing, statement{
-		`INSERT INTO sign_ons (` + signOnColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		`INSERT INTO sign_ons (` + signOnColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		[]any{
 			s.ID, s.UserID, micros(s.Started), micros(s.Expires), s.Idle.Microseconds(), micros(s.LastSeen),
-			micros(s.Ended), s.EndReason, proofs, s.PortalSession, s.Address, s.UserAgent,
+			micros(s.Ended), s.EndReason, proofs, s.PortalSession, s.Address, s.UserAgent, s.Shared,
 		},
-	})
+	}, untold)
 	return err
 }
 
@@ -79,16 +80,37 @@ func (o operations) UpdateSignOn(ctx context.Context, s store.SignOn) error {
 			micros(s.Expires), s.Idle.Microseconds(), proofs, s.PortalSession, s.Address, s.UserAgent,
 			s.ID, s.Version,
 		},
-	}, signOnExists(s.ID))
+	}, signOnExists(s.ID), store.Change{Kind: store.SignOnChanged, ID: s.ID})
 }
 
-// TouchSignOn implements store.SignOns.
-func (o operations) TouchSignOn(ctx context.Context, id string, seen time.Time) error {
-	_, err := o.change(ctx, "touching a sign-on", statement{
-		`UPDATE sign_ons SET last_seen = ?1 WHERE id = ?2 AND ended = 0 AND last_seen < ?1`,
-		[]any{micros(seen), id},
-	})
-	return err
+// touchBatch is how many sign-ons one transaction touches, so that those who
+// sign in meanwhile wait milliseconds at most.
+const touchBatch = 500
+
+// TouchSignOns implements store.SignOns.
+func (o operations) TouchSignOns(ctx context.Context, seen []store.Activity) error {
+	for batch := range slices.Chunk(seen, touchBatch) {
+		err := o.write(ctx, func(rows *transaction) error { return touch(ctx, rows, batch) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func touch(ctx context.Context, rows *transaction, seen []store.Activity) error {
+	const doing = "noting activity"
+	statement, err := rows.PrepareContext(ctx,
+		`UPDATE sign_ons SET last_seen = ?1 WHERE id = ?2 AND ended = 0 AND last_seen < ?1`)
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	for _, activity := range seen {
+		if _, err = statement.ExecContext(ctx, micros(activity.Seen), activity.SignOn); err != nil {
+			break
+		}
+	}
+	return failed(ctx, doing, errors.Join(err, statement.Close()))
 }
 
 // EndSignOn implements store.SignOns.
@@ -100,11 +122,24 @@ func (o operations) EndSignOn(ctx context.Context, id string, at time.Time, reas
 	err := o.compareAndSet(ctx, doing, statement{
 		`UPDATE sign_ons SET ended = ?, end_reason = ?, version = version + 1 WHERE id = ? AND ended = 0`,
 		[]any{micros(at), reason, id},
-	}, signOnExists(id))
+	}, signOnExists(id), store.Change{Kind: store.SignOnEnded, ID: id})
 	if errors.Is(err, store.ErrConflict) {
 		return nil // ended already; the first reason stays
 	}
 	return err
+}
+
+// EndUnseenSignOn implements store.SignOns.
+func (o operations) EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error {
+	const doing = "ending an idle sign-on"
+	if micros(at) == 0 {
+		return failed(ctx, doing, errZeroEnd)
+	}
+	return o.compareAndSet(ctx, doing, statement{
+		`UPDATE sign_ons SET ended = ?, end_reason = ?, version = version + 1
+		 WHERE id = ? AND ended = 0 AND last_seen = ?`,
+		[]any{micros(at), reason, id, micros(lastSeen)},
+	}, signOnExists(id), store.Change{Kind: store.SignOnEnded, ID: id})
 }
 
 // errZeroEnd guards the meaning of zero: a sign-on that has not ended.
@@ -117,18 +152,41 @@ func (o operations) EndSignOnsOf(ctx context.Context, userID string, at time.Tim
 		return nil, failed(ctx, doing, errZeroEnd)
 	}
 	var ended []string
-	err := o.write(ctx, func(rows querier) (err error) {
+	err := o.write(ctx, func(rows *transaction) (err error) {
 		ended, err = list(ctx, doing, rows, statement{
 			`UPDATE sign_ons SET ended = ?, end_reason = ?, version = version + 1
 			 WHERE user_id = ? AND ended = 0 RETURNING id`,
 			[]any{micros(at), reason, userID},
 		}, scanText)
+		rows.noteEnded(ended)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return ended, nil
+}
+
+// EndExpiredSignOns implements store.SignOns.
+func (o operations) EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) (int, error) {
+	const doing = "ending expired sign-ons"
+	if micros(now) == 0 {
+		return 0, failed(ctx, doing, errZeroEnd)
+	}
+	var ended []string
+	err := o.write(ctx, func(rows *transaction) (err error) {
+		ended, err = list(ctx, doing, rows, statement{
+			`UPDATE sign_ons SET ended = ?1, end_reason = ?2, version = version + 1 WHERE id IN
+				(SELECT id FROM sign_ons WHERE expires <= ?1 AND ended = 0 LIMIT ?3) RETURNING id`,
+			[]any{micros(now), reason, most},
+		}, scanText)
+		rows.noteEnded(ended)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(ended), nil
 }
 
 func scanText(row scanner) (string, error) {

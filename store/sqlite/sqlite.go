@@ -4,7 +4,8 @@
 // Every write is one transaction that holds the file's write lock from its
 // beginning (BEGIN IMMEDIATE) and is synced before it is acknowledged
 // (write-ahead log, synchronous=FULL). One connection writes; a few others
-// read beside it and never wait for it.
+// read beside it and never wait for it. One process has the file open, once:
+// who follows its changes hears of them from the writer itself.
 //
 // The package must not know what a row means, who asks, or when a row may
 // change: it keeps the promises of package store and no others.
@@ -15,7 +16,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -23,17 +26,24 @@ import (
 // DB is an open store in an SQLite file.
 type DB struct {
 	operations
+	held        *hold
 	writing     *sql.DB // one connection, for transactions that write
 	reading     *pool
-	incarnation string
+	incarnation atomic.Pointer[string]
+	followers   followers
 }
 
 // Open opens the store in the file at path; SQLite keeps PATH-wal and PATH-shm
-// beside it while it is open, and PATH.lock serves starts that happen at once,
-// so all of them belong on a local disk. If there is no such file, Open
-// makes an empty store there, readable by this user alone, in a directory that
-// it creates if need be. A store of an older schema is copied to
-// PATH.before-vN and then brought up to this program's schema, the Nth.
+// beside it while it is open, and the lock on PATH.lock is held for as long, so
+// all of them belong on a local disk. If there is no such file, Open makes an
+// empty store there, readable by this user alone, in a directory that it
+// creates if need be. A store of an older schema is copied to PATH.before-vN
+// and then brought up to this program's schema, the Nth.
+//
+// While another process has the store open, or this one has already, Open waits
+// for some seconds and then refuses: who follows the changes of one would not
+// be told what the other writes. Others can still read the file, as a backup
+// does.
 //
 // A file that is there but is not a sound store of this program (another
 // schema, another program's, damaged, not accessible) is left as it is, and
@@ -47,24 +57,44 @@ func open(ctx context.Context, path string, migrations migrationFiles) (*DB, err
 	if err != nil {
 		return nil, fmt.Errorf("finding the store %s: %w", path, err)
 	}
-	path = absolute
-	if err := prepare(ctx, path, migrations); err != nil {
-		return nil, fmt.Errorf("opening the store %s: %w", path, err)
-	}
-	db, err := connect(ctx, path)
+	db, err := openAlone(ctx, behindLinks(absolute), migrations)
 	if err != nil {
-		return nil, fmt.Errorf("opening the store %s: %w", path, err)
+		return nil, fmt.Errorf("opening the store %s: %w", absolute, err)
 	}
 	return db, nil
 }
 
-// connect opens the connections to a store that is known to be sound.
-func connect(ctx context.Context, path string) (*DB, error) {
-	writing, err := openConnections(path, writingConnection, 1)
+// behindLinks returns where the file really is, since that is where its lock
+// has to be. What can't be followed stays as it is and is refused later.
+func behindLinks(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// openAlone takes hold of the store, makes sure that it is sound and opens it.
+func openAlone(ctx context.Context, path string, migrations migrationFiles) (*DB, error) {
+	if err := os.MkdirAll(filepath.Dir(path), directoryMode); err != nil {
+		return nil, fmt.Errorf("making the directory: %w", err)
+	}
+	held, err := takeHold(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{writing: writing}
+	if err := prepare(ctx, path, migrations); err != nil {
+		return nil, errors.Join(err, held.release())
+	}
+	return connect(ctx, path, held)
+}
+
+// connect opens the connections to a store that is held and known to be sound.
+func connect(ctx context.Context, path string, held *hold) (*DB, error) {
+	writing, err := openConnections(path, writingConnection, 1)
+	if err != nil {
+		return nil, errors.Join(err, held.release())
+	}
+	db := &DB{held: held, writing: writing}
 	if err := db.begin(ctx, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -81,52 +111,89 @@ func (db *DB) begin(ctx context.Context, path string) error {
 	}
 	db.reading = reading
 	db.operations = operations{rows: reading, write: db.transact}
-	db.incarnation, err = readIncarnation(ctx, reading)
+	incarnation, err := readIncarnation(ctx, reading)
+	db.incarnation.Store(&incarnation)
 	return err
 }
 
 // Incarnation identifies this store's life: it is drawn at random when the
-// file is made.
-func (db *DB) Incarnation() string { return db.incarnation }
+// file is made, and again by Renew.
+func (db *DB) Incarnation() string { return *db.incarnation.Load() }
 
-// Empty reports whether the store holds no user, no credential and no sign-on,
-// so that nothing is lost with a lost key set.
-func (db *DB) Empty(ctx context.Context) (bool, error) {
-	var empty bool
-	err := db.reading.QueryRowContext(ctx, `
-		SELECT NOT EXISTS (SELECT 1 FROM users)
-		   AND NOT EXISTS (SELECT 1 FROM credentials)
-		   AND NOT EXISTS (SELECT 1 FROM sign_ons)`).Scan(&empty)
-	return empty, failed(ctx, "looking whether the store is empty", err)
+// Renew implements store.Store.
+func (db *DB) Renew(ctx context.Context) error {
+	const doing = "beginning another life of the store"
+	incarnation := newIncarnation()
+	err := db.transact(ctx, func(rows *transaction) error {
+		signOns, err := list(ctx, doing, rows, statement{sql: `DELETE FROM sign_ons RETURNING id`}, scanText)
+		if err != nil {
+			return err
+		}
+		if _, err := rows.ExecContext(ctx, `UPDATE browsers SET remembered = 0, remembered_for = '' WHERE remembered <> 0`); err != nil {
+			return failed(ctx, doing, err)
+		}
+		if _, err := rows.ExecContext(ctx, `UPDATE meta SET value = ? WHERE key = 'incarnation'`, incarnation); err != nil {
+			return failed(ctx, doing, err)
+		}
+		rows.noteEnded(signOns)
+		rows.note(untold)
+		return nil
+	})
+	if err == nil {
+		db.incarnation.Store(&incarnation)
+	}
+	return err
+}
+
+// Position implements store.Store.
+func (db *DB) Position(ctx context.Context) (position int64, err error) {
+	err = db.reading.QueryRowContext(ctx, `SELECT value FROM position`).Scan(&position)
+	return position, failed(ctx, "reading the store's position", err)
 }
 
 // Atomically runs fn in one transaction that keeps all other writers out from
 // its beginning. A panic of fn rolls back too.
 func (db *DB) Atomically(ctx context.Context, fn func(tx store.Tx) error) error {
-	return db.transact(ctx, func(rows querier) error {
-		return fn(operations{rows: rows, write: within(rows)})
+	return db.transact(ctx, func(tx *transaction) error {
+		return fn(operations{rows: tx, write: within(tx)})
 	})
 }
 
-// transact runs fn in a transaction on the writing connection.
-func (db *DB) transact(ctx context.Context, fn func(querier) error) error {
+// transact runs fn in a transaction on the writing connection, and tells the
+// followers what it changed before it returns.
+func (db *DB) transact(ctx context.Context, fn func(*transaction) error) error {
 	tx, err := db.writing.BeginTx(ctx, nil)
 	if err != nil {
 		return failed(ctx, "beginning a transaction", err)
 	}
 	// After a commit this does nothing; its own error adds nothing to fn's.
 	defer func() { _ = tx.Rollback() }()
-	if err := fn(tx); err != nil {
-		if errors.Is(err, sql.ErrTxDone) {
-			// Its context ended, and what fn met is the consequence.
-			return failed(ctx, "in a transaction", err)
-		}
+	work := &transaction{querier: tx}
+	err = fn(work)
+	if err == nil && len(work.changes) > 0 {
+		_, err = tx.ExecContext(ctx, `UPDATE position SET value = value + 1`)
+	}
+	if errors.Is(err, sql.ErrTxDone) {
+		// Its context ended, and what fn met is the consequence.
+		return failed(ctx, "in a transaction", err)
+	}
+	if err != nil {
 		return err
 	}
-	return failed(ctx, "committing a transaction", tx.Commit())
+	err = tx.Commit()
+	if !rolledBack(err) {
+		db.followers.tell(work.changes)
+	}
+	return failed(ctx, "committing a transaction", err)
 }
 
-// Close waits for running operations and closes the file.
+// rolledBack reports whether a commit surely did not take effect: its context
+// ended before. Of other failures that can't be told.
+func rolledBack(err error) bool {
+	return errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Close waits for running operations, closes the file and lets go of it.
 func (db *DB) Close() error {
 	var reading error
 	if db.reading != nil {
@@ -134,7 +201,7 @@ func (db *DB) Close() error {
 	}
 	// The writer goes last: the last connection folds the log into the file,
 	// which the reading ones may not do.
-	if err := errors.Join(reading, db.writing.Close()); err != nil {
+	if err := errors.Join(reading, db.writing.Close(), db.held.release()); err != nil {
 		return fmt.Errorf("closing the store: %w", err)
 	}
 	return nil

@@ -3,14 +3,16 @@ package sqlite
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
+	"strconv"
 	"testing"
+	"time"
 
 	"modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
@@ -58,32 +60,93 @@ func TestRelativeAndAwkwardPaths(t *testing.T) {
 	}
 }
 
-func TestEmpty(t *testing.T) {
-	ctx := t.Context()
-	tests := map[string]struct {
-		fill  func(*DB) error
-		empty bool
-	}{
-		"new": {func(*DB) error { return nil }, true},
-		"records, attempts, events": {func(db *DB) error {
-			return errors.Join(
-				db.PutRecord(ctx, store.Record{Namespace: "n", Key: "k"}),
-				db.PutAttempts(ctx, store.Attempts{Scope: "s", Key: "k"}),
-				db.AppendEvent(ctx, store.Event{Name: "e"}),
-			)
-		}, true},
-		"a user": {func(db *DB) error { return db.CreateUser(ctx, store.User{ID: "u1", Name: "alice"}) }, false},
+func TestRenewedStoreStaysRenewed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "portcullis.db")
+	first, err := Open(t.Context(), path)
+	must(t, err)
+	must(t, first.CreateUser(t.Context(), store.User{ID: "u1", Name: "alice"}))
+	must(t, first.Renew(t.Context()))
+	position, err := first.Position(t.Context())
+	must(t, err)
+	must(t, first.Close())
+
+	second := openAt(t, path)
+	if second.Incarnation() != first.Incarnation() {
+		t.Errorf("incarnation changed from %s to %s", first.Incarnation(), second.Incarnation())
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			db := openNew(t)
-			must(t, test.fill(db))
-			empty, err := db.Empty(ctx)
-			must(t, err)
-			if empty != test.empty {
-				t.Errorf("empty: %v, want %v", empty, test.empty)
-			}
-		})
+	if again, err := second.Position(t.Context()); again != position || err != nil {
+		t.Errorf("position %d (%v), want %d", again, err, position)
+	}
+}
+
+// TestCopyBroughtBackIsBehind is what a start with an older file notices.
+func TestCopyBroughtBackIsBehind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "portcullis.db")
+	db, err := Open(t.Context(), path)
+	must(t, err)
+	must(t, db.CreateUser(t.Context(), store.User{ID: "u1", Name: "alice"}))
+	must(t, db.CreateSignOn(t.Context(), store.SignOn{ID: "s1", UserID: "u1"}))
+	must(t, copyFrom(t.Context(), path))
+	must(t, db.EndSignOn(t.Context(), "s1", now, "signed out"))
+	position, err := db.Position(t.Context())
+	must(t, err)
+	must(t, db.Close())
+
+	must(t, os.Rename(path+".copy", path))
+	older := openAt(t, path)
+	if older.Incarnation() != db.Incarnation() {
+		t.Error("a copy has another incarnation")
+	}
+	if at, err := older.Position(t.Context()); at >= position || err != nil {
+		t.Errorf("the copy is at %d (%v), and its original was at %d", at, err, position)
+	}
+}
+
+// TestTransactionIsToldOnce has a transaction that ends several sign-ons: its
+// followers drop what they keep once, not once for each.
+func TestTransactionIsToldOnce(t *testing.T) {
+	db := openNew(t)
+	must(t, db.Atomically(t.Context(), func(tx store.Tx) error {
+		err := tx.CreateUser(t.Context(), store.User{ID: "u1", Name: "alice"})
+		for i := range 3 {
+			err = errors.Join(err, tx.CreateSignOn(t.Context(), store.SignOn{ID: strconv.Itoa(i), UserID: "u1"}))
+		}
+		return err
+	}))
+	var told tellings
+	defer db.Follow(&told)()
+	must(t, db.Atomically(t.Context(), func(tx store.Tx) error {
+		_, err := tx.EndSignOnsOf(t.Context(), "u1", now, "x")
+		return errors.Join(err, tx.UpdateUser(t.Context(), store.User{ID: "u1", Name: "bob", Version: 1}))
+	}))
+	if len(told.changes) != 1 || len(told.changes[0]) != 4 {
+		t.Errorf("told %v, want four changes at once", told.changes)
+	}
+	if !slices.Equal(told.heartbeats, []time.Time{store.Always}) {
+		t.Errorf("heartbeats %v", told.heartbeats)
+	}
+}
+
+// tellings is a follower for a test that writes from one goroutine.
+type tellings struct {
+	changes    [][]store.Change
+	heartbeats []time.Time
+}
+
+func (l *tellings) Changed(changes []store.Change) { l.changes = append(l.changes, changes) }
+func (l *tellings) Heartbeat(sent time.Time)       { l.heartbeats = append(l.heartbeats, sent) }
+func (l *tellings) Lost()                          {}
+
+// TestRolledBack holds the errors of a commit by which followers aren't told.
+func TestRolledBack(t *testing.T) {
+	full := fmt.Errorf("committing: %w", errors.New("disk full"))
+	for err, want := range map[error]bool{
+		nil: false, full: false, sql.ErrTxDone: true, context.Canceled: true,
+		fmt.Errorf("committing: %w", context.DeadlineExceeded): true,
+	} {
+		if rolledBack(err) != want {
+			t.Errorf("%v: %v, want %v", err, !want, want)
+		}
 	}
 }
 
@@ -159,35 +222,6 @@ func TestWriterOfAnotherProcess(t *testing.T) {
 	go func() { result <- db.CreateUser(t.Context(), store.User{ID: "u1", Name: "alice"}) }()
 	must(t, tx.Rollback())
 	must(t, <-result)
-}
-
-// TestTwoProcessesCount has two stores on one file, each with a writing
-// connection, as two processes have.
-func TestTwoProcessesCount(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "portcullis.db")
-	stores := []*DB{openAt(t, path), openAt(t, path)}
-	const each = 50
-	var running sync.WaitGroup
-	for i := range each * len(stores) {
-		running.Go(func() {
-			err := stores[i%len(stores)].Atomically(t.Context(), func(tx store.Tx) error {
-				a, err := tx.GetAttempts(t.Context(), "s", "k")
-				if err != nil {
-					return err
-				}
-				a.Failures++
-				return tx.PutAttempts(t.Context(), a)
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
-	a, err := stores[0].GetAttempts(t.Context(), "s", "k")
-	if err != nil || a.Failures != each*len(stores) {
-		t.Errorf("counted %d (%v), want %d", a.Failures, err, each*len(stores))
-	}
 }
 
 // TestTransactionRolledBackUnderIt goes on in a transaction that its ended
@@ -293,52 +327,24 @@ func checkPairs(t *testing.T, path string, acknowledged map[string]bool) {
 	}
 }
 
-func TestStartsAtOnceMakeOneStore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "portcullis.db")
-	const starts = 4
-	incarnations := make([]string, 2*starts)
-	var running sync.WaitGroup
-	for i := range starts {
-		running.Go(func() {
-			output, err := child(t, "open", path).Output()
-			if err != nil {
-				t.Errorf("a process: %v", err)
-			}
-			incarnations[i] = strings.TrimSpace(string(output))
-		})
-		running.Go(func() {
-			db, err := Open(t.Context(), path)
-			if err != nil {
-				t.Errorf("in this process: %v", err)
-				return
-			}
-			incarnations[starts+i] = db.Incarnation()
-			if err := db.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
-	if different := slices.Compact(incarnations); len(different) != 1 || different[0] == "" {
-		t.Errorf("got incarnations %q, want one", incarnations)
-	}
-}
-
 // TestQueriesUseIndexes asks SQLite how it would run each statement: none may
 // go through a whole table, but where the whole table is asked for.
 func TestQueriesUseIndexes(t *testing.T) {
 	db := openNew(t)
 	ctx := t.Context()
 	planned := &planning{querier: db.writing, t: t}
-	o := operations{rows: planned, write: within(planned)}
+	o := operations{rows: planned, write: within(&transaction{querier: planned})}
 	_, _ = o.UserByID(ctx, "u")
 	_, _ = o.UserByName(ctx, "n")
 	_, _ = o.UserByEmail(ctx, "e")
+	_ = db.CreateUser(ctx, store.User{ID: "u"})
+	_ = o.DeleteUser(ctx, "u")
 	_, _ = o.CredentialsOf(ctx, "u")
 	_ = o.UpdateCredential(ctx, store.Credential{})
 	_, _ = o.SignOnByID(ctx, "s")
 	_ = o.UpdateSignOn(ctx, store.SignOn{Proofs: []assurance.Proof{}})
-	_ = o.TouchSignOn(ctx, "s", now)
+	_ = o.TouchSignOns(ctx, []store.Activity{{SignOn: "s", Seen: now}})
+	_ = o.EndUnseenSignOn(ctx, "s", now, now, "r")
 	_, _ = o.EndSignOnsOf(ctx, "u", now, "r")
 	_, _ = o.ListSignOns(ctx, "u", now)
 	_, _ = o.GetRecord(ctx, "n", "k", now)
@@ -347,6 +353,9 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, _ = o.GetAttempts(ctx, "s", "k")
 	_ = o.DeleteAttempts(ctx, "s", "k")
 	_, _ = o.BrowserByToken(ctx, "u", "h")
+	_, _ = o.BrowsersOf(ctx, "u")
+	_ = o.RememberBrowser(ctx, "u", "b", now, assurance.TOTP)
+	_ = o.ForgetBrowsersOf(ctx, "u")
 	_ = o.DeleteBrowsersOf(ctx, "u")
 	_, _ = o.ListEvents(ctx, store.EventFilter{UserID: "u"})
 	_, _ = o.ListEvents(ctx, store.EventFilter{Name: "n"})
@@ -355,7 +364,22 @@ func TestQueriesUseIndexes(t *testing.T) {
 	}) {
 		_, _ = o.change(ctx, "sweeping", statement{s.sql, append(s.args, sweepBatch)})
 	}
-	if planned.seen < 20 {
+	if planned.seen < 35 {
 		t.Errorf("saw %d statements only", planned.seen)
+	}
+}
+
+// TestTouchesAreSplit counts the transactions of a large batch: whoever signs
+// in meanwhile waits for one of them, not for all.
+func TestTouchesAreSplit(t *testing.T) {
+	db := openNew(t)
+	transactions := 0
+	o := operations{rows: db.reading, write: func(ctx context.Context, fn func(*transaction) error) error {
+		transactions++
+		return db.transact(ctx, fn)
+	}}
+	must(t, o.TouchSignOns(t.Context(), make([]store.Activity, 10_000)))
+	if transactions < 10 || transactions > 100 {
+		t.Errorf("10,000 touches took %d transactions", transactions)
 	}
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/store"
@@ -42,7 +43,7 @@ func (o operations) CreateUser(ctx context.Context, u store.User) error {
 	_, err = o.change(ctx, doing, statement{
 		`INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, 1)`,
 		[]any{u.ID, u.Name, u.DisplayName, u.Email, groups, string(u.Status), micros(u.Created)},
-	})
+	}, untold)
 	return err
 }
 
@@ -72,7 +73,47 @@ func (o operations) UpdateUser(ctx context.Context, u store.User) error {
 		`UPDATE users SET name = ?, display_name = ?, email = ?, groups = ?, status = ?, version = version + 1
 		 WHERE id = ? AND version = ?`,
 		[]any{u.Name, u.DisplayName, u.Email, groups, string(u.Status), u.ID, u.Version},
-	}, statement{`SELECT 1 FROM users WHERE id = ?`, []any{u.ID}})
+	}, statement{`SELECT 1 FROM users WHERE id = ?`, []any{u.ID}}, store.Change{Kind: store.UserChanged, ID: u.ID})
+}
+
+// DeleteUser implements store.Users.
+func (o operations) DeleteUser(ctx context.Context, id string) error {
+	const doing = "deleting a user"
+	remove := func(rows *transaction, sql string) (int64, error) {
+		result, err := rows.ExecContext(ctx, sql, id)
+		if err != nil {
+			return 0, failed(ctx, doing, err)
+		}
+		deleted, err := result.RowsAffected()
+		return deleted, failed(ctx, doing, err)
+	}
+	return o.write(ctx, func(rows *transaction) error {
+		signOns, err := list(ctx, doing, rows, statement{`DELETE FROM sign_ons WHERE user_id = ? RETURNING id`, []any{id}}, scanText)
+		if err != nil {
+			return err
+		}
+		var deleted int64
+		// Records come last, as they alone can be there without the user: a
+		// refusal must leave them, whatever else its transaction does.
+		for _, deletion := range []string{
+			`DELETE FROM credentials WHERE user_id = ?`,
+			`DELETE FROM browsers WHERE user_id = ?`,
+			`DELETE FROM users WHERE id = ?`,
+		} {
+			if deleted, err = remove(rows, deletion); err != nil {
+				return err
+			}
+		}
+		if deleted == 0 {
+			return failed(ctx, doing, sql.ErrNoRows)
+		}
+		if _, err := remove(rows, `DELETE FROM records WHERE owner = ? AND owner <> ''`); err != nil {
+			return err
+		}
+		rows.noteEnded(signOns)
+		rows.note(store.Change{Kind: store.UserChanged, ID: id})
+		return nil
+	})
 }
 
 // ListUsers implements store.Users.

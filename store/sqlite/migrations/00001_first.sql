@@ -7,6 +7,13 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- How many transactions have changed sign-ons, users or credentials.
+CREATE TABLE position (
+    only  INTEGER PRIMARY KEY CHECK (only = 1),
+    value INTEGER NOT NULL
+) STRICT;
+INSERT INTO position (only, value) VALUES (1, 0);
+
 CREATE TABLE users (
     id           TEXT PRIMARY KEY,
     name         TEXT NOT NULL UNIQUE,
@@ -45,10 +52,12 @@ CREATE TABLE sign_ons (
     portal_session TEXT NOT NULL,
     address        TEXT NOT NULL,
     user_agent     TEXT NOT NULL,
+    shared         INTEGER NOT NULL,
     version        INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sign_ons_of ON sign_ons (user_id, started);
 CREATE INDEX sign_ons_expiring ON sign_ons (expires);
+CREATE INDEX sign_ons_over ON sign_ons (expires) WHERE ended = 0;
 CREATE INDEX sign_ons_ended ON sign_ons (ended) WHERE ended <> 0;
 
 CREATE TABLE records (
@@ -75,11 +84,14 @@ CREATE INDEX attempts_newest ON attempts (scope, last DESC, key);
 CREATE INDEX attempts_aging ON attempts (last);
 
 CREATE TABLE browsers (
-    id         TEXT PRIMARY KEY,
-    user_id    TEXT NOT NULL REFERENCES users (id),
-    token_hash TEXT NOT NULL,
-    created    INTEGER NOT NULL,
-    last_seen  INTEGER NOT NULL,
+    id             TEXT PRIMARY KEY,
+    user_id        TEXT NOT NULL REFERENCES users (id),
+    token_hash     TEXT NOT NULL,
+    user_agent     TEXT NOT NULL,
+    created        INTEGER NOT NULL,
+    last_seen      INTEGER NOT NULL,
+    remembered     INTEGER NOT NULL,
+    remembered_for TEXT NOT NULL,
     UNIQUE (user_id, token_hash)
 ) STRICT;
 CREATE INDEX browsers_aging ON browsers (last_seen);
