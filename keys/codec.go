@@ -17,8 +17,9 @@ const DefaultMaxLength = 4096
 // ErrTooLong says that an encoded value would exceed the codec's limit.
 var ErrTooLong = errors.New("the encoded value is too long")
 
-// Codec signs and encrypts values under one name. What one name encoded, no
-// other decodes. It is safe for concurrent use.
+// Codec signs and encrypts values under one name, by the keys that the set has
+// at that moment. What one name encoded, no other decodes. It is safe for
+// concurrent use.
 //
 // The encoded form is the key's id, a dot, and the value in base64url; each
 // value has exactly one. It carries no expiry: put one into the payload.
@@ -46,9 +47,10 @@ func (c *Codec) Encode(value []byte) (string, error) {
 		// The library would encode it and then refuse to decode it.
 		return "", errors.New("encoding an empty value")
 	}
-	id := c.set.currentCookie
+	now := c.set.current.Load()
+	id := now.currentCookie
 	// The library encrypts in place.
-	body, err := c.set.cookies[id].Encode(c.name, bytes.Clone(value))
+	body, err := now.cookies[id].Encode(c.name, bytes.Clone(value))
 	if err != nil {
 		return "", fmt.Errorf("encoding: %w", err)
 	}
@@ -60,7 +62,7 @@ func (c *Codec) Encode(value []byte) (string, error) {
 
 // Decode returns the value that Encode was given. Everything else, whatever it
 // is, is ErrInvalid: too long, altered in any character, made under another
-// name or, as ErrUnknownKey, under a key that is not in the set. The latter and
+// name or, as ErrUnknownKey, under a key that is not in the set any more. The latter and
 // whatever has not the right form cost no cryptography.
 func (c *Codec) Decode(encoded string) ([]byte, error) {
 	if len(encoded) > c.maxLength {
@@ -70,7 +72,7 @@ func (c *Codec) Decode(encoded string) ([]byte, error) {
 	if !found {
 		return nil, ErrInvalid
 	}
-	key, known := c.set.cookies[id]
+	key, known := c.set.current.Load().cookies[id]
 	if !known {
 		return nil, ErrUnknownKey
 	}

@@ -2,19 +2,13 @@ package keys
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
-
-	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
-	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
-	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
-	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/secretdata"
 )
 
 // documentVersion is the version of the format that this code reads and
@@ -23,35 +17,47 @@ const documentVersion = 1
 
 // Sizes in bytes.
 const (
-	hashKeySize    = 64 // HMAC-SHA-256 takes a block at most, RFC 2104 §3
-	blockKeySize   = 32 // AES-256
-	sealingKeySize = 32 // AES-256
-	pepperSize     = 32
-	idSize         = 4 // told apart within one set only; not a secret
+	hashKeySize      = 64 // HMAC-SHA-256 takes a block at most, RFC 2104 §3
+	blockKeySize     = 32 // AES-256
+	sealingKeySize   = 32 // AES-256
+	pepperSize       = 32
+	assertionKeySize = 32 // a scalar of P-256
+	idSize           = 4  // told apart within one set only; not a secret
 )
 
-// document is the key set as it is stored. Generations stand oldest first;
-// the last one is written with, all are read with.
+// document is the key set as it is stored. Generations stand oldest first.
 type document struct {
 	Version int             `json:"version"`
 	Cookies []cookieKey     `json:"cookie_keys"`
-	Sealing json.RawMessage `json:"sealing_keyset"` // Tink's JSON, with generations of its own
-	Peppers []pepper        `json:"peppers"`
+	Sealing json.RawMessage `json:"sealing_keyset"` // Tink's JSON
+	// SealingKeys dates the keys of the keyset. It and the assertion keys are
+	// absent from documents of before they could be rotated.
+	SealingKeys []sealingKey   `json:"sealing_keys,omitempty"`
+	Peppers     []pepper       `json:"peppers"`
+	Assertions  []assertionKey `json:"assertion_keys,omitempty"`
 }
 
 // cookieKey is one generation of the keys that sign and encrypt cookies.
 type cookieKey struct {
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
-	Hash    []byte    `json:"hash_key"`
-	Block   []byte    `json:"block_key"`
+	generation
+	Hash  []byte `json:"hash_key"`
+	Block []byte `json:"block_key"`
+}
+
+func (k cookieKey) equal(other cookieKey) bool {
+	return k.ID == other.ID && bytes.Equal(k.Hash, other.Hash) && bytes.Equal(k.Block, other.Block)
 }
 
 // pepper is one generation of the password pepper.
 type pepper struct {
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
-	Key     []byte    `json:"key"`
+	generation
+	Key []byte `json:"key"`
+}
+
+// assertionKey is one generation of the key that signs assertions.
+type assertionKey struct {
+	generation
+	Private []byte `json:"private_key"` // the scalar, RFC 5915 §3
 }
 
 // marshal returns the stored form.
@@ -63,7 +69,7 @@ func (d document) marshal() ([]byte, error) {
 	return append(content, '\n'), nil
 }
 
-// parse reads a stored key set and checks that it is complete.
+// parse reads a stored key set and checks what is in it.
 func parse(content []byte) (document, error) {
 	// The version comes first and alone: another version may look different
 	// in every other respect.
@@ -93,25 +99,54 @@ func (d document) check() error {
 	if len(d.Cookies) == 0 || len(d.Peppers) == 0 || len(d.Sealing) == 0 {
 		return errors.New("cookie keys, sealing keys or peppers are absent")
 	}
-	ids := make(map[string]bool)
-	for i, key := range d.Cookies {
-		if !validID(key.ID) || ids[key.ID] {
-			return fmt.Errorf("cookie key %d has no id of its own", i+1)
-		}
-		if len(key.Hash) != hashKeySize || len(key.Block) != blockKeySize {
-			return fmt.Errorf("cookie key %s has the wrong size", key.ID)
-		}
-		ids[key.ID] = true
+	err := errors.Join(
+		checkKeys("cookie key", d.Cookies, func(k cookieKey) bool { return len(k.Hash) == hashKeySize && len(k.Block) == blockKeySize }),
+		checkKeys("pepper", d.Peppers, func(p pepper) bool { return len(p.Key) == pepperSize }),
+		checkKeys("assertion key", d.Assertions, func(k assertionKey) bool { return len(k.Private) == assertionKeySize }),
+		checkKeys("sealing key", d.SealingKeys, func(sealingKey) bool { return true }),
+	)
+	if err != nil {
+		return err
 	}
-	clear(ids)
-	for i, pepper := range d.Peppers {
-		if !validID(pepper.ID) || ids[pepper.ID] {
-			return fmt.Errorf("pepper %d has no id of its own", i+1)
+	return d.checkKeyset()
+}
+
+// checkKeys reports a key whose id isn't its own, or that has the wrong size.
+func checkKeys[K aged](what string, keys []K, sized func(K) bool) error {
+	ids := make(map[string]bool)
+	for i, key := range keys {
+		id := key.which().ID
+		if !validID(id) || ids[id] {
+			return fmt.Errorf("%s %d has no id of its own", what, i+1)
 		}
-		if len(pepper.Key) != pepperSize {
-			return fmt.Errorf("pepper %s has the wrong size", pepper.ID)
+		if !sized(key) {
+			return fmt.Errorf("%s %s has the wrong size", what, id)
 		}
-		ids[pepper.ID] = true
+		ids[id] = true
+	}
+	return nil
+}
+
+// checkKeyset reports whether the keyset and its dates go together.
+func (d document) checkKeyset() error {
+	handle, err := readKeyset(d.Sealing)
+	if err != nil {
+		return err
+	}
+	dated := make(map[string]bool)
+	for _, key := range d.SealingKeys {
+		dated[key.ID] = true
+	}
+	if len(dated) == 0 && handle.Len() == 1 {
+		return nil // of before they had dates
+	}
+	for _, key := range handle.KeysetInfo().GetKeyInfo() {
+		if !dated[sealingID(key.GetKeyId())] {
+			return errors.New("a sealing key has no date")
+		}
+	}
+	if len(dated) != handle.Len() {
+		return errors.New("a date has no sealing key")
 	}
 	return nil
 }
@@ -123,72 +158,101 @@ func validID(id string) bool {
 	return err == nil && len(raw) == idSize && hex.EncodeToString(raw) == id
 }
 
-// generate makes a set with one generation of each key.
-func generate(random io.Reader, now time.Time) (document, error) {
-	var err error
-	take := func(size int) []byte {
-		taken := make([]byte, size)
-		if err == nil {
-			_, err = io.ReadFull(random, taken)
+// complete makes what a document lacks, and reports whether it lacked
+// anything: all of it, where there is no document yet, and what documents of
+// before rotation don't have.
+func (d *document) complete(random io.Reader, now time.Time) (bool, error) {
+	if d.Version == 0 {
+		d.Version = documentVersion
+		return true, d.grow(random, now)
+	}
+	if d.isComplete() {
+		return false, nil
+	}
+	taken := draw{random: random}
+	if len(d.SealingKeys) == 0 {
+		handle, err := readKeyset(d.Sealing)
+		if err != nil {
+			return false, err
 		}
-		return taken
+		only := handle.KeysetInfo().GetPrimaryKeyId()
+		d.SealingKeys = []sealingKey{{generation{ID: sealingID(only), Created: d.Cookies[0].Created}}}
 	}
-	newID := func() string { return hex.EncodeToString(take(idSize)) }
-	now = now.UTC().Truncate(time.Second)
-
-	doc := document{
-		Version: documentVersion,
-		Cookies: []cookieKey{{ID: newID(), Created: now, Hash: take(hashKeySize), Block: take(blockKeySize)}},
-		Peppers: []pepper{{ID: newID(), Created: now, Key: take(pepperSize)}},
+	if len(d.Assertions) == 0 {
+		d.Assertions = append(d.Assertions, taken.assertionKey(now))
 	}
-	sealingKey, sealingID := take(sealingKeySize), binary.BigEndian.Uint32(take(4))
-	if err != nil {
-		return document{}, fmt.Errorf("reading random bytes: %w", err)
-	}
-	doc.Sealing, err = newKeyset(sealingKey, sealingID)
-	return doc, err
+	return true, taken.failure()
 }
 
-// newKeyset returns a Tink keyset of one AES-256-GCM key, as JSON. Tink would
-// make the key itself, but from a source of randomness of its own.
-func newKeyset(key []byte, id uint32) (json.RawMessage, error) {
-	parameters, err := aesgcm.NewParameters(aesgcm.ParametersOpts{
-		KeySizeInBytes: sealingKeySize,
-		IVSizeInBytes:  12,
-		TagSizeInBytes: 16,
-		Variant:        aesgcm.VariantTink,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("describing the sealing key: %w", err)
+func (d *document) isComplete() bool { return len(d.SealingKeys) > 0 && len(d.Assertions) > 0 }
+
+// grow adds a new generation of each key.
+func (d *document) grow(random io.Reader, now time.Time) error {
+	taken := draw{random: random}
+	d.Cookies = append(d.Cookies, cookieKey{taken.generation(now), taken.bytes(hashKeySize), taken.bytes(blockKeySize)})
+	d.Peppers = append(d.Peppers, pepper{taken.generation(now), taken.bytes(pepperSize)})
+	d.Assertions = append(d.Assertions, taken.assertionKey(now))
+	id, key := sealingKey{taken.generation(now)}, taken.bytes(sealingKeySize)
+	if err := taken.failure(); err != nil {
+		return err
 	}
-	sealingKey, err := aesgcm.NewKey(secretdata.NewBytesFromData(key, insecuresecretdataaccess.Token{}), id, parameters)
-	if err != nil {
-		return nil, fmt.Errorf("making the sealing key: %w", err)
-	}
-	manager := keyset.NewManager()
-	if _, err := manager.AddKey(sealingKey); err != nil {
-		return nil, fmt.Errorf("adding the sealing key: %w", err)
-	}
-	if err := manager.SetPrimary(id); err != nil {
-		return nil, fmt.Errorf("choosing the sealing key: %w", err)
-	}
-	handle, err := manager.Handle()
-	if err != nil {
-		return nil, fmt.Errorf("making the sealing keyset: %w", err)
-	}
-	var written bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&written)); err != nil {
-		return nil, fmt.Errorf("writing the sealing keyset: %w", err)
-	}
-	return written.Bytes(), nil
+	d.SealingKeys = append(d.SealingKeys, id)
+	var err error
+	d.Sealing, err = withSealingKey(d.Sealing, id, key)
+	return err
 }
 
-// readKeyset reads what newKeyset made. The keyset is in clear, as the rest of
-// the key set is: whoever may read the document holds all keys anyway.
-func readKeyset(written json.RawMessage) (*keyset.Handle, error) {
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(written)))
-	if err != nil {
-		return nil, fmt.Errorf("reading the sealing keyset: %w", err)
+// prune deletes what is over and reports whether anything was.
+func (d *document) prune(now time.Time, cookieLifetime time.Duration, used InUse) (bool, error) {
+	unless := func(named []string) func(string, time.Time) bool {
+		return func(id string, retired time.Time) bool {
+			return slices.Contains(named, id) || used.Since.Before(retired.Add(shortLived))
+		}
 	}
-	return handle, nil
+	before := *d
+	d.Cookies = kept(d.Cookies, now, keptFor(cookieLifetime, now))
+	d.Assertions = kept(d.Assertions, now, keptFor(publishedFor, now))
+	d.Peppers = kept(d.Peppers, now, unless(used.Peppers))
+	d.SealingKeys = kept(d.SealingKeys, now, unless(used.Sealing))
+	if len(d.SealingKeys) < len(before.SealingKeys) {
+		var err error
+		if d.Sealing, err = withSealingKeys(d.Sealing, d.SealingKeys); err != nil {
+			return false, err
+		}
+	}
+	return len(d.Cookies) < len(before.Cookies) || len(d.Assertions) < len(before.Assertions) ||
+		len(d.Peppers) < len(before.Peppers) || len(d.SealingKeys) < len(before.SealingKeys), nil
+}
+
+// draw takes random bytes. After a failure all it gives is zero, and failure
+// says so.
+type draw struct {
+	random io.Reader
+	err    error
+}
+
+func (d *draw) bytes(size int) []byte {
+	taken := make([]byte, size)
+	if d.err == nil {
+		_, d.err = io.ReadFull(d.random, taken)
+	}
+	return taken
+}
+
+func (d *draw) generation(now time.Time) generation {
+	return generation{ID: hex.EncodeToString(d.bytes(idSize)), Created: now.UTC().Truncate(time.Second)}
+}
+
+// assertionKey draws a scalar. One draw in 2^32 lies beyond the order of
+// P-256 and makes no key (FIPS 186-5 A.2.2): the set is then refused before
+// it's stored, and another attempt draws another one.
+func (d *draw) assertionKey(now time.Time) assertionKey {
+	return assertionKey{d.generation(now), d.bytes(assertionKeySize)}
+}
+
+func (d *draw) failure() error {
+	if d.err != nil {
+		return fmt.Errorf("reading random bytes: %w", d.err)
+	}
+	return nil
 }

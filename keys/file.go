@@ -13,7 +13,8 @@ import (
 // lockPoll is how often a held lock is asked for again.
 const lockPoll = 20 * time.Millisecond
 
-// fileStorage keeps the key set, and nothing else, in one file.
+// fileStorage keeps the key set in one file, the mark in another, and nothing
+// else.
 type fileStorage struct {
 	path string
 
@@ -22,9 +23,10 @@ type fileStorage struct {
 }
 
 // FileStorage keeps the key set in the file at path, readable by its owner
-// alone, in a directory that must exist. Beside it stands an empty file with
-// the ending .lock; its lock is the operating system's, so it ends with the
-// process that held it.
+// alone, in a directory that must exist, and the mark beside it under the
+// ending .mark. There also stands an empty file with the ending .lock; its lock
+// is the operating system's, so it ends with the process that held it, and it
+// is the key set's: the mark needs none.
 func FileStorage(path string) Storage {
 	return &fileStorage{path: path}
 }
@@ -32,28 +34,42 @@ func FileStorage(path string) Storage {
 // String names the file, for errors and logs.
 func (f *fileStorage) String() string { return f.path }
 
-func (f *fileStorage) check(key string) error {
+// file returns where the value of a key is kept.
+func (f *fileStorage) file(key string) (string, error) {
+	switch key {
+	case StorageKey:
+		return f.path, nil
+	case MarkKey:
+		return f.path + ".mark", nil
+	}
+	return "", fmt.Errorf("%s holds the key set and its mark only, not %q", f.path, key)
+}
+
+// checkLock refuses locks of anything but the key set.
+func (f *fileStorage) checkLock(key string) error {
 	if key != StorageKey {
-		return fmt.Errorf("%s holds the key set only, not %q", f.path, key)
+		return fmt.Errorf("%s.lock is the lock of the key set only, not of %q", f.path, key)
 	}
 	return nil
 }
 
 func (f *fileStorage) Load(_ context.Context, key string) ([]byte, error) {
-	if err := f.check(key); err != nil {
+	path, err := f.file(key)
+	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(f.path)
+	return os.ReadFile(path)
 }
 
 // Store replaces the file by a rename, after its content has reached the disk.
 func (f *fileStorage) Store(_ context.Context, key string, value []byte) error {
-	if err := f.check(key); err != nil {
+	path, err := f.file(key)
+	if err != nil {
 		return err
 	}
-	directory := filepath.Dir(f.path)
+	directory := filepath.Dir(path)
 	// CreateTemp gives it mode 0600.
-	temporary, err := os.CreateTemp(directory, filepath.Base(f.path)+".new-*")
+	temporary, err := os.CreateTemp(directory, filepath.Base(path)+".new-*")
 	if err != nil {
 		return err
 	}
@@ -61,7 +77,7 @@ func (f *fileStorage) Store(_ context.Context, key string, value []byte) error {
 		_ = os.Remove(temporary.Name())
 		return err
 	}
-	if err := os.Rename(temporary.Name(), f.path); err != nil {
+	if err := os.Rename(temporary.Name(), path); err != nil {
 		_ = os.Remove(temporary.Name())
 		return err
 	}
@@ -94,7 +110,7 @@ func syncDirectory(path string) error {
 }
 
 func (f *fileStorage) Lock(ctx context.Context, key string) error {
-	if err := f.check(key); err != nil {
+	if err := f.checkLock(key); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(f.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
@@ -133,7 +149,7 @@ func waitForLock(ctx context.Context, file *os.File) error {
 // Unlock closes the lock file, which ends its lock. The file stays: were it
 // removed, one process could lock the old file and another a new one.
 func (f *fileStorage) Unlock(_ context.Context, key string) error {
-	if err := f.check(key); err != nil {
+	if err := f.checkLock(key); err != nil {
 		return err
 	}
 	f.mu.Lock()

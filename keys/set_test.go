@@ -177,8 +177,8 @@ func TestMissingSetIsNotCreatedUnasked(t *testing.T) {
 // edited returns a good key set with one thing changed.
 func edited(t *testing.T, edit func(map[string]any)) []byte {
 	t.Helper()
-	doc, err := generate(rand.Reader, clock())
-	if err != nil {
+	var doc document
+	if _, err := doc.complete(rand.Reader, clock()); err != nil {
 		t.Fatal(err)
 	}
 	content, err := doc.marshal()
@@ -223,6 +223,14 @@ func TestUnreadableSetStaysAsItIs(t *testing.T) {
 		{"short pepper", edited(t, func(d map[string]any) { first(d["peppers"])["key"] = "" }), "wrong size"},
 		{"key id with a dot", edited(t, func(d map[string]any) { first(d["cookie_keys"])["id"] = "a.b" }), "no id"},
 		{"pepper without id", edited(t, func(d map[string]any) { first(d["peppers"])["id"] = "" }), "no id"},
+		{"short assertion key", edited(t, func(d map[string]any) { first(d["assertion_keys"])["private_key"] = "AAAA" }), "wrong size"},
+		{"assertion key beyond the order", edited(t, func(d map[string]any) {
+			first(d["assertion_keys"])["private_key"] = bytes.Repeat([]byte{0xff}, 32)
+		}), "P-256"},
+		{"sealing key without a date", edited(t, func(d map[string]any) { first(d["sealing_keys"])["id"] = "00000000" }), "no date"},
+		{"date without a sealing key", edited(t, func(d map[string]any) {
+			d["sealing_keys"] = append(d["sealing_keys"].([]any), map[string]any{"id": "00000000", "created": clock()})
+		}), "no sealing key"},
 		{"one id twice", edited(t, func(d map[string]any) {
 			d["cookie_keys"] = []any{first(d["cookie_keys"]), first(d["cookie_keys"])}
 		}), "no id"},
@@ -338,54 +346,6 @@ func TestPeppers(t *testing.T) {
 	}
 	if _, err := set.Pepper("00000000"); !errors.Is(err, ErrNoPepper) {
 		t.Errorf("unknown pepper: %v", err)
-	}
-}
-
-// A second generation as rotation will make it: new values under the newest,
-// the older ones still read.
-func TestGenerations(t *testing.T) {
-	older, err := generate(rand.Reader, clock())
-	if err != nil {
-		t.Fatal(err)
-	}
-	newer, err := generate(rand.Reader, clock().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	both := older
-	both.Cookies = append(both.Cookies[:1:1], newer.Cookies...)
-	both.Peppers = append(both.Peppers[:1:1], newer.Peppers...)
-	sets := make(map[string]*Set)
-	for name, doc := range map[string]document{"older": older, "both": both, "newer": newer} {
-		content, err := doc.marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		storage := newMemory()
-		storage.value = content
-		sets[name] = open(t, storage)
-	}
-	encode := func(set string) string {
-		encoded, err := sets[set].Codec("n").Encode([]byte("v"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return encoded
-	}
-	if _, err := sets["both"].Codec("n").Decode(encode("older")); err != nil {
-		t.Errorf("value of the older generation: %v", err)
-	}
-	if _, err := sets["newer"].Codec("n").Decode(encode("both")); err != nil {
-		t.Errorf("values are not made with the newest generation: %v", err)
-	}
-	if _, err := sets["newer"].Codec("n").Decode(encode("older")); !errors.Is(err, ErrUnknownKey) {
-		t.Errorf("value under a removed key: %v", err)
-	}
-	if id, _ := sets["both"].CurrentPepper(); id != newer.Peppers[0].ID {
-		t.Error("the newest pepper is not the current one")
-	}
-	if _, err := sets["both"].Pepper(older.Peppers[0].ID); err != nil {
-		t.Errorf("older pepper: %v", err)
 	}
 }
 
