@@ -33,6 +33,9 @@ type Proof struct {
 	// UserVerified says that the authenticator itself checked who holds it
 	// (PIN or biometrics), as FIDO authenticators can.
 	UserVerified bool `json:"uv,omitempty"`
+	// Remembered says that the factor was not shown now: a browser stands in
+	// for it that was told to be remembered when it was.
+	Remembered bool `json:"remembered,omitempty"`
 	// HeldToMulti bars a FIDO proof from counting as phishing-resistant: set
 	// for a credential that was enrolled in place of a lost one.
 	HeldToMulti bool `json:"held,omitempty"`
@@ -83,6 +86,8 @@ func (f Factor) IsSecond() bool {
 
 // Of returns the highest level that the proofs reach together. Proofs of
 // factors that enabled does not hold count for nothing; a nil enabled holds all.
+// A remembered one stands beside a password as a second factor and counts for
+// nothing else.
 func Of(proofs []Proof, enabled func(Factor) bool) Level {
 	var password, second, fido, verified, certificate bool
 	for _, p := range proofs {
@@ -90,6 +95,8 @@ func Of(proofs []Proof, enabled func(Factor) bool) Level {
 			continue
 		}
 		switch {
+		case p.Remembered:
+			second = second || p.Factor.IsSecond()
 		case p.Factor == Password:
 			password = true
 		case p.Factor == Certificate:
@@ -153,7 +160,7 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 	}
 	fresh := func(counts func(Proof) bool) bool {
 		return slices.ContainsFunc(proofs, func(p Proof) bool {
-			return (enabled == nil || enabled(p.Factor)) && counts(p) && now.Sub(p.At) <= r.MaxAge
+			return (enabled == nil || enabled(p.Factor)) && !p.Remembered && counts(p) && now.Sub(p.At) <= r.MaxAge
 		})
 	}
 	switch r.Level {
@@ -173,14 +180,38 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 	return Nothing
 }
 
+// Shown returns the proofs that were shown, without those for which a
+// remembered browser stands in. The given slice is not changed.
+func Shown(proofs []Proof) []Proof {
+	shown := make([]Proof, 0, len(proofs))
+	for _, p := range proofs {
+		if !p.Remembered {
+			shown = append(shown, p)
+		}
+	}
+	return shown
+}
+
 // Add returns proofs with p in them, in place of an older proof of the same
-// factor. The given slice is not changed.
+// factor. Of two proofs of a factor one that was shown stays before one that is
+// remembered, and then the newer one. The given slice is not changed.
 func Add(proofs []Proof, p Proof) []Proof {
 	kept := make([]Proof, 0, len(proofs)+1)
 	for _, q := range proofs {
-		if q.Factor != p.Factor {
+		switch {
+		case q.Factor != p.Factor:
 			kept = append(kept, q)
+		case q.outweighs(p):
+			p = q
 		}
 	}
 	return append(kept, p)
+}
+
+// outweighs reports whether p stays where q of the same factor comes to it.
+func (p Proof) outweighs(q Proof) bool {
+	if p.Remembered != q.Remembered {
+		return q.Remembered
+	}
+	return p.At.After(q.At)
 }

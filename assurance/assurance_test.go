@@ -17,6 +17,9 @@ func proof(f Factor, ago time.Duration) Proof { return Proof{Factor: f, At: noon
 func verified(p Proof) Proof { p.UserVerified = true; return p }
 func held(p Proof) Proof     { p.HeldToMulti = true; return p }
 
+// remembered is a proof for which a browser stands in.
+func remembered(p Proof) Proof { p.Remembered = true; return p }
+
 func TestOf(t *testing.T) {
 	password, totp, fido, device := proof(Password, 0), proof(TOTP, 0), proof(FIDO, 0), proof(Certificate, 0)
 	for _, test := range []struct {
@@ -40,6 +43,20 @@ func TestOf(t *testing.T) {
 		{"a device", []Proof{device}, Device},
 		{"a device and a password", []Proof{device, password}, Multi},
 		{"a factor that nobody knows", []Proof{password, proof("", 0)}, Single},
+		{"a remembered code", []Proof{remembered(totp)}, None},
+		{"password and a remembered code", []Proof{password, remembered(totp)}, Multi},
+		{"password and a remembered backup code", []Proof{password, remembered(proof(BackupCode, 0))}, Multi},
+		{"password and a remembered key", []Proof{password, remembered(verified(fido))}, Multi},
+		{"a remembered key that checked who holds it, alone", []Proof{remembered(verified(fido))}, None},
+		{"password, a remembered code and a key", []Proof{password, remembered(totp), fido}, PhishingResistant},
+		{"password and a remembered device", []Proof{password, remembered(device)}, Multi},
+		{"a remembered device", []Proof{remembered(device)}, None},
+		{"a remembered device and a remembered code", []Proof{remembered(device), remembered(totp)}, None},
+		{"a device and a remembered code", []Proof{device, remembered(totp)}, Device},
+		{"a remembered password", []Proof{remembered(password)}, None},
+		{"a remembered password and a code", []Proof{remembered(password), totp}, None},
+		{"password and a remembered password", []Proof{password, remembered(password)}, Single},
+		{"password and a remembered factor that nobody knows", []Proof{password, remembered(proof("", 0))}, Single},
 	} {
 		if got := Of(test.proofs, nil); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
@@ -85,6 +102,18 @@ func TestMissing(t *testing.T) {
 			[]Proof{proof(Password, 0), proof(FIDO, time.Hour), proof(TOTP, 0)}, NeedFIDO},
 		{"phishing-resistant, a fresh key in place of a lost one", Requirement{Level: PhishingResistant, MaxAge: time.Minute},
 			[]Proof{verified(proof(FIDO, time.Hour)), held(proof(FIDO, 0))}, NeedFIDO},
+		{"multi in a remembered browser", Requirement{Level: Multi}, []Proof{proof(Password, 0), remembered(proof(TOTP, 0))}, Nothing},
+		{"multi in a remembered browser, of no password", Requirement{Level: Multi}, []Proof{remembered(proof(TOTP, 0))}, NeedPassword},
+		{"fresh multi in a remembered browser", Requirement{Level: Multi, MaxAge: time.Hour},
+			[]Proof{proof(Password, 0), remembered(proof(TOTP, 0))}, NeedSecond},
+		{"fresh multi in a remembered browser, code shown since", Requirement{Level: Multi, MaxAge: time.Hour},
+			[]Proof{proof(Password, 0), remembered(proof(BackupCode, 0)), proof(TOTP, time.Hour)}, Nothing},
+		{"phishing-resistant in a browser remembered for a key", Requirement{Level: PhishingResistant},
+			[]Proof{proof(Password, 0), remembered(verified(proof(FIDO, 0)))}, NeedFIDO},
+		{"fresh and phishing-resistant, the key only remembered", Requirement{Level: PhishingResistant, MaxAge: time.Hour},
+			[]Proof{verified(proof(FIDO, 2*time.Hour)), remembered(verified(proof(FIDO, 0)))}, NeedFIDO},
+		{"single with a remembered password", Requirement{Level: Single, MaxAge: time.Hour},
+			[]Proof{proof(Password, 2*time.Hour), remembered(proof(Password, 0))}, NeedPassword},
 	} {
 		if got := test.ask.Missing(test.proofs, noon, nil); got != test.want {
 			t.Errorf("%s: %v is missing, want %v", test.name, got, test.want)
@@ -105,7 +134,9 @@ func TestMissingEnds(t *testing.T) {
 		}
 		var proofs []Proof
 		for _, f := range rapid.SliceOf(rapid.SampledFrom([]Factor{Password, TOTP, FIDO, BackupCode, Certificate})).Draw(t, "shown") {
-			proofs = append(proofs, proof(f, time.Duration(rapid.IntRange(0, 200).Draw(t, "age"))*time.Second))
+			p := proof(f, time.Duration(rapid.IntRange(0, 200).Draw(t, "age"))*time.Second)
+			p.Remembered = rapid.Bool().Draw(t, "remembered")
+			proofs = append(proofs, p)
 		}
 		for range 4 {
 			need := ask.Missing(proofs, noon, nil)
@@ -130,6 +161,35 @@ func TestAddKeepsTheNewestOfEachFactorAndChangesNothing(t *testing.T) {
 	}
 	if want := []Proof{proof(Password, time.Hour), proof(TOTP, 0)}; !slices.Equal(after, want) {
 		t.Errorf("%v, want %v", after, want)
+	}
+}
+
+// TestAddKeepsTheBetterProof has two step-ups of one sign-on at once: the one
+// that began with older proofs takes nothing away from the other.
+func TestAddKeepsTheBetterProof(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		had, added, want Proof
+	}{
+		{"an older one", proof(TOTP, 0), proof(TOTP, time.Hour), proof(TOTP, 0)},
+		{"a remembered one", proof(TOTP, time.Hour), remembered(proof(TOTP, 0)), proof(TOTP, time.Hour)},
+		{"one that was shown", remembered(proof(TOTP, 0)), proof(TOTP, time.Hour), proof(TOTP, time.Hour)},
+		{"a newer remembered one", remembered(proof(TOTP, time.Hour)), remembered(proof(TOTP, 0)), remembered(proof(TOTP, 0))},
+	} {
+		if got := Add([]Proof{test.had}, test.added); !slices.Equal(got, []Proof{test.want}) {
+			t.Errorf("adding %s: %v", test.name, got)
+		}
+	}
+}
+
+func TestShown(t *testing.T) {
+	proofs := []Proof{remembered(proof(TOTP, 0)), proof(Password, 0), remembered(proof(FIDO, 0))}
+	kept := slices.Clone(proofs)
+	if got := Shown(proofs); !slices.Equal(got, []Proof{proof(Password, 0)}) {
+		t.Errorf("shown: %v", got)
+	}
+	if !slices.Equal(proofs, kept) {
+		t.Errorf("the given proofs changed: %v", proofs)
 	}
 }
 
