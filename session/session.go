@@ -17,6 +17,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // ErrInvalid says that a cookie isn't ours, isn't for this host, is over its
@@ -32,6 +33,7 @@ type Codec interface {
 // Session is what the session cookie of one host says.
 type Session struct {
 	SignOn string            `json:"s"`
+	User   string            `json:"u"` // id
 	Host   string            `json:"h"` // the only host where it counts
 	Proofs []assurance.Proof `json:"p"` // as of minting
 	Minted time.Time         `json:"m"`
@@ -44,30 +46,38 @@ type Session struct {
 // Cookies mints and reads session cookies.
 type Cookies struct {
 	codec       Codec
+	generation  func() uint64
 	incarnation string
 	clock       func() time.Time
 	// opened are the cookies that were opened lately, by their whole value:
 	// what one says never changes, so opening it once is enough. Whether it
 	// still counts is decided each time.
-	opened *otter.Cache[string, Session]
+	opened *otter.Cache[string, openedCookie]
+}
+
+// openedCookie is what a cookie says, and the generation of keys it was opened
+// with.
+type openedCookie struct {
+	*Session
+	generation uint64
 }
 
 // maxOpened bounds how many opened cookies are remembered, at about 1 KB each.
-const maxOpened = 10_000
+const maxOpened = 50_000
 
-// NewCookies returns a mint for the store of the given incarnation. Where the
-// keys change, make a new one: it remembers what the old ones opened.
-func NewCookies(codec Codec, incarnation string, clock func() time.Time) *Cookies {
+// NewCookies returns a mint for the store of the given incarnation. generation
+// changes whenever the codec's keys do: what other keys opened is forgotten.
+func NewCookies(codec Codec, generation func() uint64, incarnation string, clock func() time.Time) *Cookies {
 	return &Cookies{
-		codec: codec, incarnation: incarnation, clock: clock,
-		opened: otter.Must(&otter.Options[string, Session]{MaximumSize: maxOpened}),
+		codec: codec, generation: generation, incarnation: incarnation, clock: clock,
+		opened: otter.Must(&otter.Options[string, openedCookie]{MaximumSize: maxOpened}),
 	}
 }
 
 // Mint returns the value of a new cookie for host, meant to meet what was asked.
 func (c *Cookies) Mint(signOn SignOn, host string, asked assurance.Requirement) (string, error) {
 	raw, err := json.Marshal(Session{
-		SignOn: signOn.ID, Host: host, Proofs: signOn.Proofs,
+		SignOn: signOn.ID, User: signOn.UserID, Host: host, Proofs: signOn.Proofs,
 		Minted: c.clock(), Asked: asked, Expires: signOn.Expires, Incarnation: c.incarnation,
 	})
 	if err != nil {
@@ -81,32 +91,42 @@ func (c *Cookies) Mint(signOn SignOn, host string, asked assurance.Requirement) 
 }
 
 // Read returns what a cookie that host received says, or ErrInvalid. It asks
-// no store, so garbage costs the store nothing. The proofs are shared between
-// callers, who only read them.
-func (c *Cookies) Read(value, host string) (Session, error) {
+// no store, so garbage costs the store nothing. The session is shared between
+// callers, who only read it.
+func (c *Cookies) Read(value, host string) (*Session, error) {
 	s, err := c.open(value)
 	if err != nil {
-		return Session{}, err
+		return nil, err
 	}
 	if s.Host != host || s.Incarnation != c.incarnation || !c.clock().Before(s.Expires) {
-		return Session{}, ErrInvalid
+		return nil, ErrInvalid
 	}
 	return s, nil
 }
 
-func (c *Cookies) open(value string) (Session, error) {
-	if s, ok := c.opened.GetIfPresent(value); ok {
-		return s, nil
+// Peek returns what a cookie that host received once said, whether or not it
+// still counts.
+func (c *Cookies) Peek(value, host string) (*Session, bool) {
+	s, err := c.open(value)
+	return s, err == nil && s.Host == host
+}
+
+func (c *Cookies) open(value string) (*Session, error) {
+	// Asked first: keys that come while the cookie is opened make it opened
+	// with older ones.
+	generation := c.generation()
+	if s, ok := c.opened.GetIfPresent(value); ok && s.generation == generation {
+		return s.Session, nil
 	}
 	raw, err := c.codec.Decode(value)
 	if err != nil {
-		return Session{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	var s Session
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return Session{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	s := new(Session)
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	c.opened.Set(strings.Clone(value), s)
+	c.opened.Set(strings.Clone(value), openedCookie{s, generation})
 	return s, nil
 }
 
@@ -150,6 +170,8 @@ func (c *PortalCookies) Read(value string) (PortalSession, error) {
 type Store interface {
 	SignOnByID(ctx context.Context, id string) (SignOn, error)
 	UserByID(ctx context.Context, id string) (User, error)
-	TouchSignOn(ctx context.Context, id string, seen time.Time) error
+	TouchSignOns(ctx context.Context, seen []store.Activity) error
+	EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error
+	Follow(f store.Follower) (stop func())
 	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -96,6 +98,22 @@ func (h *house) row(t *testing.T, id string) session.SignOn {
 	return s
 }
 
+// keeper returns one that follows the store.
+func (h *house) keeper(t *testing.T, s session.Store) *session.Keeper {
+	t.Helper()
+	k := session.NewKeeper(s, h.Now, zap.NewNop().Warn)
+	t.Cleanup(s.Follow(k))
+	return k
+}
+
+func live(t *testing.T, k *session.Keeper, id string) error {
+	t.Helper()
+	_, err := k.Live(t.Context(), session.Lookup{SignOn: id, MaxStaleness: time.Minute})
+	return err
+}
+
+func sameKeys() uint64 { return 1 }
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -106,13 +124,13 @@ func must(t *testing.T, err error) {
 func TestS05AbsoluteLimitUnderConstantActivity(t *testing.T) {
 	h := newHouse(t)
 	s := h.signOn(t, "s")
-	keeper := session.NewKeeper(h.store, h.Now)
-	cookies := session.NewCookies(h.keys.Codec("session"), "incarnation", h.Now)
+	keeper := h.keeper(t, h.store)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, "incarnation", h.Now)
 	value, err := cookies.Mint(s, "app.example.com", multi)
 	must(t, err)
 	lives := func() error {
 		_, cookieErr := cookies.Read(value, "app.example.com")
-		_, _, keeperErr := keeper.Live(t.Context(), "s")
+		keeperErr := live(t, keeper, "s")
 		if (cookieErr == nil) != (keeperErr == nil) {
 			t.Errorf("at %s the cookie says %v and the sign-on %v", h.Now(), cookieErr, keeperErr)
 		}
@@ -163,15 +181,15 @@ func TestS05IdleLimitWithinAMinute(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHouse(t)
 			h.signOn(t, "s")
-			keeper := session.NewKeeper(h.store, h.Now)
+			keeper := h.keeper(t, h.store)
 			for _, seen := range test.seen {
 				h.set(morning.Add(seen))
-				if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
+				if err := live(t, keeper, "s"); err != nil {
 					t.Fatalf("after %s: %v", seen, err)
 				}
 			}
 			h.set(morning.Add(test.at))
-			_, _, err := keeper.Live(t.Context(), "s")
+			err := live(t, keeper, "s")
 			if (err == nil) != test.lives || err != nil && !errors.Is(err, session.ErrEnded) {
 				t.Fatalf("got %v", err)
 			}
@@ -185,46 +203,54 @@ func TestS05IdleLimitWithinAMinute(t *testing.T) {
 func TestS05IdleSignOnStaysEnded(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
-	keeper := session.NewKeeper(h.store, h.Now)
+	keeper := h.keeper(t, h.store)
 	h.set(morning.Add(2 * time.Hour))
-	if _, _, err := keeper.Live(t.Context(), "s"); !errors.Is(err, session.ErrEnded) {
+	if err := live(t, keeper, "s"); !errors.Is(err, session.ErrEnded) {
 		t.Fatalf("idle: %v", err)
 	}
-	must(t, h.store.TouchSignOn(t.Context(), "s", h.Now()))
+	must(t, h.store.TouchSignOns(t.Context(), []store.Activity{{SignOn: "s", Seen: h.Now()}}))
 	for _, at := range []time.Duration{2 * time.Hour, time.Minute, 0} {
 		h.set(morning.Add(at)) // the clock is set back, too
-		if _, _, err := keeper.Live(t.Context(), "s"); !errors.Is(err, session.ErrEnded) {
+		if err := live(t, keeper, "s"); !errors.Is(err, session.ErrEnded) {
 			t.Errorf("at %s: %v", at, err)
 		}
 	}
 }
 
-func TestActivityIsWrittenOnceAMinute(t *testing.T) {
+func TestActivityIsWrittenInBatches(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
+	h.signOn(t, "other")
+	h.signOn(t, "unused")
 	counting := &touches{Store: h.store}
-	keeper := session.NewKeeper(counting, h.Now)
+	keeper := h.keeper(t, counting)
 	for second := range 601 {
 		h.set(morning.Add(time.Duration(second) * time.Second))
 		var requests sync.WaitGroup
-		for range 3 {
+		for _, id := range []string{"s", "s", "other"} {
 			requests.Go(func() {
-				if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
+				if err := live(t, keeper, id); err != nil {
 					t.Errorf("after %d s: %v", second, err)
 				}
 			})
 		}
 		requests.Wait()
+		if second%60 == 0 {
+			keeper.Flush(t.Context())
+		}
 	}
+	keeper.Flush(t.Context())
 	if counting.count != 10 {
-		t.Errorf("ten minutes of work were written down %d times", counting.count)
+		t.Errorf("ten minutes of work were written down in %d batches", counting.count)
 	}
-	if seen := h.row(t, "s").LastSeen; !seen.Equal(morning.Add(10 * time.Minute)) {
-		t.Errorf("last seen at %s", seen)
+	for id, want := range map[string]time.Time{"s": h.Now(), "other": h.Now(), "unused": morning} {
+		if seen := h.row(t, id).LastSeen; !seen.Equal(want) {
+			t.Errorf("%s was last seen at %s", id, seen)
+		}
 	}
 }
 
-// touches counts how often activity is written.
+// touches counts how often activity is written, and lets that fail.
 type touches struct {
 	session.Store
 	mu    sync.Mutex
@@ -232,7 +258,7 @@ type touches struct {
 	fail  error
 }
 
-func (s *touches) TouchSignOn(ctx context.Context, id string, seen time.Time) error {
+func (s *touches) TouchSignOns(ctx context.Context, seen []store.Activity) error {
 	s.mu.Lock()
 	s.count++
 	fail := s.fail
@@ -240,26 +266,71 @@ func (s *touches) TouchSignOn(ctx context.Context, id string, seen time.Time) er
 	if fail != nil {
 		return fail
 	}
-	return s.Store.TouchSignOn(ctx, id, seen)
+	return s.Store.TouchSignOns(ctx, seen)
 }
 
 func TestActivityThatCouldNotBeWrittenIsTriedAgain(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
 	failing := &touches{Store: h.store, fail: errors.New("disk full")}
-	keeper := session.NewKeeper(failing, h.Now)
+	keeper := h.keeper(t, failing)
 	h.set(morning.Add(10 * time.Minute))
-	for range 2 {
-		if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
-			t.Fatalf("a request failed for want of a minute of activity: %v", err)
+	must(t, live(t, keeper, "s"))
+	seen := h.Now()
+	keeper.Flush(t.Context())
+	h.set(morning.Add(20 * time.Minute))
+	keeper.Flush(t.Context())
+	failing.fail = nil
+	keeper.Flush(t.Context())
+	if row := h.row(t, "s"); failing.count != 3 || !row.LastSeen.Equal(seen) {
+		t.Errorf("written %d times, last seen at %s", failing.count, row.LastSeen)
+	}
+}
+
+// A batch that comes late revives nothing, and work at another node counts.
+func TestS05IdleTimeOverSeveralNodes(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	h.signOn(t, "left")
+	here, there := h.keeper(t, h.store), h.keeper(t, h.store)
+	must(t, live(t, here, "s"))
+	must(t, live(t, here, "left"))
+	h.set(morning.Add(50 * time.Minute))
+	must(t, live(t, there, "s"))
+	there.Flush(t.Context())
+	h.set(morning.Add(100 * time.Minute))
+	if err := live(t, here, "s"); err != nil {
+		t.Errorf("a node knows nothing of the work at another: %v", err)
+	}
+	if err := live(t, here, "left"); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("idle everywhere: %v", err)
+	}
+	if err := live(t, there, "left"); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("ended at another node: %v", err)
+	}
+	here.Flush(t.Context())
+	if row := h.row(t, "left"); row.Ended.IsZero() {
+		t.Error("a late batch revived it")
+	}
+}
+
+// What doesn't count as activity keeps nothing alive, however often it comes.
+func TestS05PassiveRequests(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	keeper := h.keeper(t, h.store)
+	var err error
+	for at := morning; at.Before(morning.Add(2 * time.Hour)); at = at.Add(10 * time.Second) {
+		h.set(at)
+		if at.Second() == 0 {
+			keeper.Flush(t.Context())
+		}
+		if _, err = keeper.Live(t.Context(), session.Lookup{SignOn: "s", Passive: true}); err != nil {
+			break
 		}
 	}
-	failing.fail = nil
-	if _, _, err := keeper.Live(t.Context(), "s"); err != nil {
-		t.Fatal(err)
-	}
-	if seen := h.row(t, "s").LastSeen; failing.count != 3 || !seen.Equal(h.Now()) {
-		t.Errorf("written %d times, last seen at %s", failing.count, seen)
+	if lasted := h.Now().Sub(morning); !errors.Is(err, session.ErrEnded) || lasted < time.Hour || lasted > time.Hour+2*session.Granularity {
+		t.Errorf("ended after %s with %v", lasted, err)
 	}
 }
 
@@ -280,7 +351,7 @@ func TestWhoCounts(t *testing.T) {
 		{"an unknown sign-on", "other", nil, session.ErrEnded},
 		{"no sign-on", "", nil, session.ErrEnded},
 		{"S04 an ended sign-on", "s", func(t *testing.T, h *house) {
-			must(t, session.NewKeeper(h.store, h.Now).End(t.Context(), "s", session.EndedSignOut))
+			must(t, h.keeper(t, h.store).End(t.Context(), "s", session.EndedSignOut))
 		}, session.ErrEnded},
 		{"S04 a disabled user", "s", disabled, session.ErrEnded},
 		{"S04 a user who is invited again", "s", func(t *testing.T, h *house) {
@@ -297,12 +368,15 @@ func TestWhoCounts(t *testing.T) {
 			if test.prepare != nil {
 				test.prepare(t, h)
 			}
-			s, u, err := session.NewKeeper(h.store, h.Now).Live(t.Context(), test.id)
-			if !errors.Is(err, test.want) {
-				t.Fatalf("got %v", err)
-			}
-			if (err == nil) != (s.ID == "s" && u.ID == "alice") {
-				t.Errorf("got sign-on %q of %q with %v", s.ID, u.ID, err)
+			keeper := h.keeper(t, h.store)
+			for range 2 { // from the store, and from memory
+				p, err := keeper.Live(t.Context(), session.Lookup{SignOn: test.id})
+				if !errors.Is(err, test.want) {
+					t.Fatalf("got %v", err)
+				}
+				if (err == nil) != (p != nil && p.ID == "alice") {
+					t.Errorf("got %v with %v", p, err)
+				}
 			}
 		})
 	}
@@ -314,16 +388,16 @@ func TestOutageIsNoAnswer(t *testing.T) {
 	h.signOn(t, "s")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s, u, err := session.NewKeeper(h.store, h.Now).Live(ctx, "s")
-	if err == nil || errors.Is(err, session.ErrEnded) || s.ID != "" || u.ID != "" {
-		t.Errorf("got %q, %q, %v", s.ID, u.ID, err)
+	p, err := h.keeper(t, h.store).Live(ctx, session.Lookup{SignOn: "s"})
+	if err == nil || errors.Is(err, session.ErrEnded) || p != nil {
+		t.Errorf("got %v, %v", p, err)
 	}
 }
 
 func TestEndingAgainKeepsTheFirstReason(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
-	keeper := session.NewKeeper(h.store, h.Now)
+	keeper := h.keeper(t, h.store)
 	must(t, keeper.End(t.Context(), "s", session.EndedSignOut))
 	h.set(morning.Add(time.Hour))
 	must(t, keeper.End(t.Context(), "s", session.EndedByAdmin))
@@ -336,7 +410,7 @@ func TestEndingAgainKeepsTheFirstReason(t *testing.T) {
 func TestS01OnlyTheNewestPortalSessionCounts(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
-	keeper := session.NewKeeper(h.store, h.Now)
+	keeper := h.keeper(t, h.store)
 	old := session.PortalSession{SignOn: "s", Secret: "secret"}
 	if _, _, err := keeper.LivePortal(t.Context(), old); err != nil {
 		t.Fatalf("the portal session that counts: %v", err)
@@ -367,7 +441,7 @@ func TestS01OnlyTheNewestPortalSessionCounts(t *testing.T) {
 func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 	h := newHouse(t)
 	s := h.signOn(t, "s")
-	cookies := session.NewCookies(h.keys.Codec("session"), "first life", h.Now)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, "first life", h.Now)
 	value, err := cookies.Mint(s, "app.example.com", multi)
 	must(t, err)
 	foreign := newKeys(t, filepath.Join(t.TempDir(), "keys.json"))
@@ -386,10 +460,10 @@ func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 		{"S02 a host below", cookies, value, "x.app.example.com", false},
 		{"S02 no host", cookies, value, "", false},
 		{"S02 the portal's cookie", cookies, portal, "app.example.com", false},
-		{"S07 another life of the store", session.NewCookies(h.keys.Codec("session"), "second life", h.Now), value, "app.example.com", false},
-		{"S03 other keys", session.NewCookies(foreign.Codec("session"), "first life", h.Now), value, "app.example.com", false},
-		{"S02 a codec of another name", session.NewCookies(h.keys.Codec("state"), "first life", h.Now), value, "app.example.com", false},
-		{"S03 over its age under an accepted key", session.NewCookies(h.keys.Codec("session"), "first life", func() time.Time {
+		{"S07 another life of the store", session.NewCookies(h.keys.Codec("session"), sameKeys, "second life", h.Now), value, "app.example.com", false},
+		{"S03 other keys", session.NewCookies(foreign.Codec("session"), sameKeys, "first life", h.Now), value, "app.example.com", false},
+		{"S02 a codec of another name", session.NewCookies(h.keys.Codec("state"), sameKeys, "first life", h.Now), value, "app.example.com", false},
+		{"S03 over its age under an accepted key", session.NewCookies(h.keys.Codec("session"), sameKeys, "first life", func() time.Time {
 			return morning.Add(12 * time.Hour)
 		}), value, "app.example.com", false},
 		{"S03 over 4096 bytes", cookies, value + strings.Repeat("A", 4096), "app.example.com", false},
@@ -404,7 +478,7 @@ func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, session.ErrInvalid) || got.SignOn != "" || got.Proofs != nil {
+			if !errors.Is(err, session.ErrInvalid) || got != nil {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -415,7 +489,7 @@ func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 func TestS05RememberedCookieGrowsOld(t *testing.T) {
 	h := newHouse(t)
 	s := h.signOn(t, "s")
-	cookies := session.NewCookies(h.keys.Codec("session"), "life", h.Now)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, "life", h.Now)
 	value, err := cookies.Mint(s, "app.example.com", multi)
 	must(t, err)
 	if _, err := cookies.Read(value, "app.example.com"); err != nil {
@@ -429,7 +503,7 @@ func TestS05RememberedCookieGrowsOld(t *testing.T) {
 
 func TestCookiesSayNothingReadable(t *testing.T) {
 	h := newHouse(t)
-	value, err := session.NewCookies(h.keys.Codec("session"), "life", h.Now).Mint(h.signOn(t, "sign-on-id"), "app.example.com", multi)
+	value, err := session.NewCookies(h.keys.Codec("session"), sameKeys, "life", h.Now).Mint(h.signOn(t, "sign-on-id"), "app.example.com", multi)
 	must(t, err)
 	for _, secret := range []string{"sign-on-id", "app.example.com", "alice", "password"} {
 		if strings.Contains(value, secret) {

@@ -2,14 +2,12 @@ package session
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/store"
-	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // SignOn and User are the rows that this package decides on.
@@ -37,98 +35,11 @@ const Granularity = time.Minute
 const (
 	EndedSignOut  = "signed_out"
 	EndedIdle     = "idle"
+	EndedExpired  = "expired"
 	EndedDisabled = "user_disabled"
 	EndedByAdmin  = "ended_by_administrator"
 	EndedSwitched = "another_sign_in"
 )
-
-// Keeper answers whether a sign-on still counts, and notes activity.
-type Keeper struct {
-	store Store
-	clock func() time.Time
-
-	mu   sync.Mutex
-	seen map[string]time.Time // when activity was last written, by sign-on
-}
-
-// NewKeeper returns a Keeper over a store.
-func NewKeeper(s Store, clock func() time.Time) *Keeper {
-	return &Keeper{store: s, clock: clock, seen: make(map[string]time.Time)}
-}
-
-// Live returns the sign-on and its user if both count now, and notes the
-// activity. ErrEnded is a definite no; any other error means that it could not
-// be told, and nobody may be let in on it.
-func (k *Keeper) Live(ctx context.Context, id string) (SignOn, User, error) {
-	s, u, err := k.check(ctx, id)
-	if err != nil {
-		return SignOn{}, User{}, err
-	}
-	k.touch(ctx, s)
-	return s, u, nil
-}
-
-// LivePortal is Live for the portal's cookie: its secret must be the one that
-// the sign-on names.
-func (k *Keeper) LivePortal(ctx context.Context, p PortalSession) (SignOn, User, error) {
-	s, u, err := k.check(ctx, p.SignOn)
-	if err != nil {
-		return SignOn{}, User{}, err
-	}
-	if subtle.ConstantTimeCompare([]byte(token.Hash(p.Secret)), []byte(s.PortalSession)) != 1 {
-		return SignOn{}, User{}, ErrEnded
-	}
-	k.touch(ctx, s)
-	return s, u, nil
-}
-
-// check is Check, and marks a sign-on that went idle as ended.
-func (k *Keeper) check(ctx context.Context, id string) (SignOn, User, error) {
-	s, u, err := Check(ctx, k.store, id, k.clock())
-	if errors.Is(err, errIdle) {
-		if endErr := k.store.EndSignOn(ctx, id, k.clock(), EndedIdle); endErr != nil {
-			return SignOn{}, User{}, fmt.Errorf("ending an idle sign-on: %w", endErr)
-		}
-	}
-	return s, u, err
-}
-
-// End ends a sign-on, once; ending an ended or unknown one changes nothing.
-func (k *Keeper) End(ctx context.Context, id, reason string) error {
-	err := k.store.EndSignOn(ctx, id, k.clock(), reason)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("ending a sign-on: %w", err)
-	}
-	return nil
-}
-
-// touch writes activity at most once a Granularity. A failure loses nothing
-// but a minute of activity, so the request goes on.
-func (k *Keeper) touch(ctx context.Context, s SignOn) {
-	now := k.clock()
-	if now.Sub(s.LastSeen) < Granularity || !k.claim(s.ID, now) {
-		return
-	}
-	if err := k.store.TouchSignOn(ctx, s.ID, now); err != nil {
-		k.mu.Lock()
-		delete(k.seen, s.ID)
-		k.mu.Unlock()
-	}
-}
-
-// claim reports whether this caller is the one to write the activity.
-func (k *Keeper) claim(id string, now time.Time) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if last, ok := k.seen[id]; ok && now.Sub(last) < Granularity && !now.Before(last) {
-		return false
-	}
-	if len(k.seen) > 10_000 {
-		clear(k.seen) // costs one write each, and bounds the memory
-	}
-	k.seen[id] = now
-	return true
-}
 
 // Reader is what Check needs of the store, alone or inside a transaction.
 type Reader interface {
@@ -146,27 +57,15 @@ func WentIdle(s SignOn, now time.Time) bool {
 // ErrSignedOut is the ErrEnded of somebody who signed out.
 var ErrSignedOut = fmt.Errorf("%w: signed out", ErrEnded)
 
-// errIdle is the ErrEnded of a sign-on that has yet to be marked as ended.
-var errIdle = fmt.Errorf("%w: idle", ErrEnded)
-
 // Check reads the sign-on and its user and decides whether both count at the
-// time now; see Live for its errors.
+// time now; see Keeper.Live for its errors.
 func Check(ctx context.Context, r Reader, id string, now time.Time) (SignOn, User, error) {
-	s, err := r.SignOnByID(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return SignOn{}, User{}, ErrEnded
-	}
+	s, err := readLive(ctx, r, id, now)
 	if err != nil {
-		return SignOn{}, User{}, fmt.Errorf("reading a sign-on: %w", err)
-	}
-	if s.EndReason == EndedSignOut {
-		return SignOn{}, User{}, ErrSignedOut
-	}
-	if !s.Ended.IsZero() || !now.Before(s.Expires) {
-		return SignOn{}, User{}, ErrEnded
+		return SignOn{}, User{}, err
 	}
 	if WentIdle(s, now) {
-		return SignOn{}, User{}, errIdle
+		return SignOn{}, User{}, ErrEnded
 	}
 	u, err := r.UserByID(ctx, s.UserID)
 	if errors.Is(err, store.ErrNotFound) {
@@ -179,4 +78,42 @@ func Check(ctx context.Context, r Reader, id string, now time.Time) (SignOn, Use
 		return SignOn{}, User{}, ErrEnded
 	}
 	return s, u, nil
+}
+
+// readLive reads a sign-on that has neither ended nor reached its absolute
+// limit.
+func readLive(ctx context.Context, r Reader, id string, now time.Time) (SignOn, error) {
+	s, err := r.SignOnByID(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return SignOn{}, ErrEnded
+	case err != nil:
+		return SignOn{}, fmt.Errorf("reading a sign-on: %w", err)
+	case s.EndReason == EndedSignOut:
+		return SignOn{}, ErrSignedOut
+	case !s.Ended.IsZero() || !now.Before(s.Expires):
+		return SignOn{}, ErrEnded
+	}
+	return s, nil
+}
+
+// joinGroups joins groups by commas. A group that could not be told from two,
+// or from none, is left out; such groups are refused where groups are made.
+func joinGroups(groups []string) string {
+	var listable []string
+	for _, group := range groups {
+		if isListable(group) {
+			listable = append(listable, group)
+		}
+	}
+	return strings.Join(listable, ",")
+}
+
+func isListable(group string) bool {
+	for i := range len(group) {
+		if c := group[i]; c == ',' || c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return group != "" && group[0] != ' ' && group[len(group)-1] != ' '
 }

@@ -1,0 +1,388 @@
+package session
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+const (
+	// maxSignOns and maxProfiles bound what is kept in memory; what doesn't
+	// fit is read from the store.
+	maxSignOns  = 100_000
+	maxProfiles = 100_000
+
+	// promptness is within which time every node is to know of a change. A
+	// node that heard of no heartbeat for longer counts as cut off.
+	promptness = 2 * time.Second
+	// watchEvery is how often connections are held against the clock.
+	watchEvery = time.Second
+	// maxRetries bounds how often a change that came in between is followed.
+	maxRetries = 3
+)
+
+// ErrCutOff says that this node has not heard for too long what has changed, so
+// that it can't tell whether a sign-on still counts.
+var ErrCutOff = errors.New("cut off from the changes of the store for too long")
+
+// Profile is a user as apps are told of them. Nobody changes one.
+type Profile struct {
+	User
+	// GroupList is the groups joined by commas.
+	GroupList string
+}
+
+// Keeper answers whether a sign-on still counts, notes when it is used, and
+// ends the connections of one that has ended. There is one for each store in a
+// process, for as long as the store is open.
+//
+// It follows the store's feed of changes: see the methods of store.Follower.
+type Keeper struct {
+	store       Store
+	clock       func() time.Time
+	warn        Warn
+	signOns     *rows[keptSignOn]
+	profiles    *rows[*Profile]
+	activity    *activity
+	connections *connections
+
+	// heard is the sending time of the newest heartbeat, in nanoseconds since
+	// 1970, and lost whether changes were lost since.
+	heard atomic.Int64
+	lost  atomic.Bool
+	// checkingIdle is true while idle connections are looked up.
+	checkingIdle atomic.Bool
+}
+
+// keptSignOn is what is needed of a sign-on with each request. The times are in
+// nanoseconds since 1970.
+type keptSignOn struct {
+	user     string // id
+	expires  int64
+	lastSeen int64 // as of the reading
+	idle     time.Duration
+}
+
+// Warn logs what went wrong without anybody being told.
+type Warn func(message string, fields ...zap.Field)
+
+// NewKeeper returns a Keeper that has yet to follow the store; see Run.
+func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
+	k := &Keeper{store: s, clock: clock, warn: warn, activity: newActivity(), connections: newConnections()}
+	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
+	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended)
+	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended)
+	return k
+}
+
+// Run follows the store's feed, writes activity down once a Granularity and
+// when the context ends, and holds connections against the clock. It returns
+// when the context has ended and all is written.
+func (k *Keeper) Run(ctx context.Context) {
+	stop := k.store.Follow(k)
+	watch, flush := time.NewTicker(watchEvery), time.NewTicker(Granularity)
+	defer watch.Stop()
+	defer flush.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			stop()
+			k.Flush(context.WithoutCancel(ctx))
+			return
+		case <-watch.C:
+			k.Watch()
+		case <-flush.C:
+			k.Flush(ctx)
+		}
+	}
+}
+
+func (k *Keeper) readSignOn(ctx context.Context, id string) (keptSignOn, error) {
+	s, err := readLive(ctx, k.store, id, k.clock())
+	if err != nil {
+		return keptSignOn{}, err
+	}
+	k.activity.learn(id, s.LastSeen)
+	return keptSignOn{user: s.UserID, expires: s.Expires.UnixNano(), lastSeen: s.LastSeen.UnixNano(), idle: s.Idle}, nil
+}
+
+func (k *Keeper) readProfile(ctx context.Context, id string) (*Profile, error) {
+	u, err := k.store.UserByID(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrEnded
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the user of a sign-on: %w", err)
+	}
+	return &Profile{User: u, GroupList: joinGroups(u.Groups)}, nil
+}
+
+// Lookup says which sign-on is asked about, and how.
+type Lookup struct {
+	SignOn string
+	// Passive says that this doesn't count as activity.
+	Passive bool
+	// MaxStaleness is for how long answers from memory count while this
+	// process is cut off from the changes.
+	MaxStaleness time.Duration
+}
+
+// Live returns the user of the sign-on if both count now, and notes the
+// activity. ErrEnded is a definite no; any other error means that it could not
+// be told, and nobody may be let in on it.
+func (k *Keeper) Live(ctx context.Context, l Lookup) (*Profile, error) {
+	s, err := k.live(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return k.profile(ctx, s.user)
+}
+
+func (k *Keeper) live(ctx context.Context, l Lookup) (keptSignOn, error) {
+	now := k.clock()
+	if k.stale(now, l.MaxStaleness) {
+		return keptSignOn{}, ErrCutOff
+	}
+	s, err := k.signOns.get(ctx, l.SignOn)
+	if err != nil {
+		return keptSignOn{}, err
+	}
+	if now.UnixNano() >= s.expires {
+		return keptSignOn{}, ErrEnded
+	}
+	if seen, known := k.activity.last(l.SignOn); !known || now.Sub(seen) > s.idle {
+		if err := k.askIdle(ctx, l.SignOn); err != nil {
+			return keptSignOn{}, err
+		}
+	}
+	if !l.Passive {
+		k.activity.note(l.SignOn, now)
+	}
+	return s, nil
+}
+
+// askIdle asks the store whether a sign-on that was not used here lately was
+// used elsewhere, and ends it if not.
+func (k *Keeper) askIdle(ctx context.Context, id string) error {
+	for range maxRetries {
+		s, err := k.signOns.again(ctx, id)
+		if err != nil {
+			return err
+		}
+		seen := time.Unix(0, s.lastSeen)
+		if here, known := k.activity.last(id); known && here.After(seen) {
+			seen = here
+		}
+		now := k.clock()
+		if now.Sub(seen) <= s.idle+Granularity {
+			return nil
+		}
+		err = k.store.EndUnseenSignOn(ctx, id, time.Unix(0, s.lastSeen), now, EndedIdle)
+		if err == nil || errors.Is(err, store.ErrNotFound) {
+			return ErrEnded
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return fmt.Errorf("ending an idle sign-on: %w", err)
+		}
+	}
+	return errors.New("a sign-on changed each time it was looked at")
+}
+
+func (k *Keeper) profile(ctx context.Context, user string) (*Profile, error) {
+	p, err := k.profiles.get(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if p.Status != store.UserActive {
+		return nil, ErrEnded
+	}
+	return p, nil
+}
+
+// LivePortal is Live for the portal's cookie, by the store itself: its secret
+// must be the one that the sign-on names.
+func (k *Keeper) LivePortal(ctx context.Context, p PortalSession) (SignOn, User, error) {
+	if err := k.askIdle(ctx, p.SignOn); err != nil {
+		return SignOn{}, User{}, err
+	}
+	s, u, err := Check(ctx, k.store, p.SignOn, k.clock())
+	if err != nil {
+		return SignOn{}, User{}, err
+	}
+	if subtle.ConstantTimeCompare([]byte(token.Hash(p.Secret)), []byte(s.PortalSession)) != 1 {
+		return SignOn{}, User{}, ErrEnded
+	}
+	k.activity.note(s.ID, k.clock())
+	return s, u, nil
+}
+
+// End ends a sign-on, once; ending an ended or unknown one changes nothing.
+func (k *Keeper) End(ctx context.Context, id, reason string) error {
+	err := k.store.EndSignOn(ctx, id, k.clock(), reason)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("ending a sign-on: %w", err)
+	}
+	return nil
+}
+
+// Flush writes down what was seen to be used. What can't be written stays to be
+// written.
+func (k *Keeper) Flush(ctx context.Context) {
+	pending := k.activity.takePending(k.clock().Add(-2 * Granularity))
+	if len(pending) == 0 {
+		return
+	}
+	if err := k.store.TouchSignOns(ctx, pending); err != nil {
+		k.activity.putBack(pending)
+		k.warn("writing down when sign-ons were used", zap.Error(err), zap.Int("sign_ons", len(pending)))
+	}
+}
+
+// Attach watches over a connection from before its sign-on is looked up until
+// it is detached, so that no end goes unnoticed in between.
+func (k *Keeper) Attach(c *Connection) { k.connections.attach(c) }
+
+// Detach ends watching over a connection.
+func (k *Keeper) Detach(c *Connection) { k.connections.detach(c) }
+
+// Open has an attached connection interrupted from now on as soon as its
+// sign-on ends or its user isn't admitted any more. The sign-on must have been
+// found to be live since the connection was attached. ErrEnded says that one of
+// the two has come to pass already.
+func (k *Keeper) Open(ctx context.Context, c *Connection, admits func(User) bool, interrupt Interrupter) error {
+	s, err := k.signOns.get(ctx, c.SignOn)
+	if err != nil {
+		return err
+	}
+	if !k.connections.open(c, opening{interrupt, s.user, admits, time.Unix(0, s.expires), s.idle}) {
+		return ErrEnded
+	}
+	// Asked again now that a change would find the connection: one that came
+	// before found nothing to end.
+	p, err := k.profile(ctx, s.user)
+	if err != nil {
+		return err
+	}
+	if !admits(p.User) {
+		return ErrEnded
+	}
+	return nil
+}
+
+// Watch ends the connections whose sign-on is over its absolute or idle limit,
+// and those that went on for too long while this process is cut off. All
+// others but passive ones count as activity.
+func (k *Keeper) Watch() {
+	now := k.clock()
+	var idle []string
+	k.connections.each(func(c *Connection) bool {
+		if !now.Before(c.expires) || k.stale(now, c.MaxStaleness) {
+			return true
+		}
+		if !c.Passive {
+			k.activity.note(c.SignOn, now)
+		} else if seen, known := k.activity.last(c.SignOn); !known || now.Sub(seen) > c.idle {
+			idle = append(idle, c.SignOn)
+		}
+		return false
+	})
+	if len(idle) > 0 && k.checkingIdle.CompareAndSwap(false, true) {
+		go func() {
+			defer k.checkingIdle.Store(false)
+			k.checkIdle(idle)
+		}()
+	}
+}
+
+// checkIdle asks about sign-ons that have nothing but passive connections. One
+// that has ended is told of by the feed.
+func (k *Keeper) checkIdle(ids []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	for _, id := range ids {
+		if err := k.askIdle(ctx, id); err != nil {
+			k.connections.end(id)
+		}
+	}
+}
+
+// current reports whether changes are known as soon as they are to be.
+func (k *Keeper) current() bool { return !k.stale(k.clock(), promptness) && !k.lost.Load() }
+
+// stale reports whether the newest heartbeat is older than allowed.
+func (k *Keeper) stale(now time.Time, allowed time.Duration) bool {
+	return now.UnixNano()-k.heard.Load() > int64(allowed)
+}
+
+// Changed implements store.Follower: it drops what has changed, and ends the
+// connections that may not go on.
+func (k *Keeper) Changed(changes []store.Change) {
+	for _, change := range changes {
+		switch change.Kind {
+		case store.SignOnEnded:
+			k.signOns.drop(change.ID)
+			k.connections.end(change.ID)
+		case store.SignOnChanged:
+			k.signOns.drop(change.ID)
+		case store.UserChanged:
+			k.profiles.drop(change.ID)
+			go k.checkUser(change.ID)
+		}
+	}
+}
+
+// checkUser ends the connections of a user who isn't admitted any more.
+func (k *Keeper) checkUser(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	p, err := k.profile(ctx, id)
+	k.connections.each(func(c *Connection) bool {
+		return c.user == id && (err != nil || !c.admits(p.User))
+	})
+}
+
+// Heartbeat implements store.Follower.
+func (k *Keeper) Heartbeat(sent time.Time) {
+	if k.lost.Swap(false) {
+		// Nothing that was read before may be believed from now on.
+		k.signOns.dropAll()
+		k.profiles.dropAll()
+		go k.checkAll()
+	}
+	k.heard.Store(sent.UnixNano())
+}
+
+// Lost implements store.Follower: what is in memory serves until it is too old,
+// and is dropped with the next Heartbeat.
+func (k *Keeper) Lost() { k.lost.Store(true) }
+
+// checkAll asks about all that have a connection.
+func (k *Keeper) checkAll() {
+	var signOns []string
+	users := make(map[string]bool)
+	k.connections.each(func(c *Connection) bool {
+		signOns = append(signOns, c.SignOn)
+		users[c.user] = true
+		return false
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	for _, id := range signOns {
+		if _, err := k.signOns.get(ctx, id); err != nil {
+			k.connections.end(id)
+		}
+	}
+	for id := range users {
+		k.checkUser(id)
+	}
+}
+
+var _ store.Follower = (*Keeper)(nil)
