@@ -25,24 +25,29 @@ type Name string
 
 // The events.
 const (
-	SignInSucceeded  Name = "sign_in.succeeded"
-	SignInFailed     Name = "sign_in.failed"
-	SignInSlowed     Name = "sign_in.slowed"
-	StepUpSucceeded  Name = "step_up.succeeded"
-	FactorAlert      Name = "factor.alert"
-	FactorEnrolled   Name = "factor.enrolled"
-	ClockDrifting    Name = "totp.clock_drifting"
-	SignOnEnded      Name = "sign_on.ended"
-	TicketRefused    Name = "ticket.refused"
-	CrossOrigin      Name = "request.cross_origin_refused"
-	SetupLinkCreated Name = "setup_link.created"
-	UserCreated      Name = "user.created"
-	UserInvited      Name = "user.invited"
-	UserSetUp        Name = "user.set_up"
-	UserDisabled     Name = "user.disabled"
-	UserEnabled      Name = "user.enabled"
-	UserUnlocked     Name = "user.unlocked"
-	AdminRefused     Name = "admin.refused"
+	SignInSucceeded   Name = "sign_in.succeeded"
+	SignInFailed      Name = "sign_in.failed"
+	SignInSlowed      Name = "sign_in.slowed"
+	StepUpSucceeded   Name = "step_up.succeeded"
+	FactorAlert       Name = "factor.alert"
+	FactorEnrolled    Name = "factor.enrolled"
+	ClockDrifting     Name = "totp.clock_drifting"
+	BrowserRemembered Name = "browser.remembered"
+	BrowserForgotten  Name = "browser.forgotten"
+	SignOnEnded       Name = "sign_on.ended"
+	TicketRefused     Name = "ticket.refused"
+	CrossOrigin       Name = "request.cross_origin_refused"
+	SetupLinkCreated  Name = "setup_link.created"
+	UserCreated       Name = "user.created"
+	UserInvited       Name = "user.invited"
+	UserSetUp         Name = "user.set_up"
+	UserDisabled      Name = "user.disabled"
+	UserEnabled       Name = "user.enabled"
+	UserUnlocked      Name = "user.unlocked"
+	UserChanged       Name = "user.changed"
+	UserDeleted       Name = "user.deleted"
+	KeysRotated       Name = "keys.rotated"
+	AdminRefused      Name = "admin.refused"
 )
 
 // Field is the name of a detail of an event.
@@ -61,29 +66,37 @@ const (
 	By        Field = "by"         // who did it, where not the user
 	Failures  Field = "failures"   // in a row
 	Drift     Field = "drift"      // of a clock
-	Browser   Field = "browser"    // known or unknown
+	Browser   Field = "browser"    // known, unknown or remembered
+	Changed   Field = "changed"    // what of a user is new, comma-separated
+	Groups    Field = "groups"     // all groups that a user is in from now on, comma-separated
+	WasCalled Field = "was_called" // the user's sign-in name before
 )
 
 // catalogue says which fields each event may carry.
 var catalogue = map[Name][]Field{
-	SignInSucceeded:  {User, Factors, Address, UserAgent, SignOn, Browser},
-	SignInFailed:     {User, Factor, Reason, Address, UserAgent, Browser},
-	SignInSlowed:     {User, Factor, Address, UserAgent, Browser, Failures},
-	StepUpSucceeded:  {User, Factors, Address, UserAgent, SignOn},
-	FactorAlert:      {User, Factor, Failures, Address},
-	FactorEnrolled:   {User, Factor, Address, UserAgent},
-	ClockDrifting:    {User, Drift},
-	SignOnEnded:      {User, SignOn, Reason, By, Address},
-	TicketRefused:    {App, Reason, Address},
-	CrossOrigin:      {Address, App},
-	SetupLinkCreated: {By},
-	UserCreated:      {User, By},
-	UserInvited:      {User, By},
-	UserSetUp:        {User, Address, UserAgent},
-	UserDisabled:     {User, By},
-	UserEnabled:      {User, By},
-	UserUnlocked:     {User, By},
-	AdminRefused:     {Reason, Address},
+	SignInSucceeded:   {User, Factors, Address, UserAgent, SignOn, Browser},
+	SignInFailed:      {User, Factor, Reason, Address, UserAgent, Browser},
+	SignInSlowed:      {User, Factor, Address, UserAgent, Browser, Failures},
+	StepUpSucceeded:   {User, Factors, Address, UserAgent, SignOn},
+	FactorAlert:       {User, Factor, Failures, Address},
+	FactorEnrolled:    {User, Factor, Address, UserAgent},
+	ClockDrifting:     {User, Drift},
+	BrowserRemembered: {User, Factor, Address, UserAgent},
+	BrowserForgotten:  {User, Factor, Address, UserAgent, By},
+	SignOnEnded:       {User, SignOn, Reason, By, Address},
+	TicketRefused:     {App, Reason, Address},
+	CrossOrigin:       {Address, App},
+	SetupLinkCreated:  {By},
+	UserCreated:       {User, By},
+	UserInvited:       {User, By},
+	UserSetUp:         {User, Address, UserAgent},
+	UserDisabled:      {User, By},
+	UserEnabled:       {User, By},
+	UserUnlocked:      {User, By},
+	UserChanged:       {User, Changed, Groups, WasCalled, By},
+	UserDeleted:       {User, By},
+	KeysRotated:       {By},
+	AdminRefused:      {Reason, Address},
 }
 
 // Catalogue returns the names of all events, sorted, for the documentation.

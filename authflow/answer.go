@@ -22,7 +22,16 @@ func (e *Engine) Step(ctx context.Context, f Flow, prefer assurance.Factor) (Ste
 	if err != nil {
 		return Step{}, err
 	}
-	return Next(f, kindsOf(credentials), e.Factors, prefer, e.Clock()), nil
+	return e.next(ctx, f, kindsOf(credentials), prefer)
+}
+
+// next is Next for a flow in which the browser may stand in for something.
+func (e *Engine) next(ctx context.Context, f Flow, have map[assurance.Factor]bool, prefer assurance.Factor) (Step, error) {
+	f, err := e.recalled(ctx, e.Store, f, have)
+	if err != nil {
+		return Step{}, err
+	}
+	return Next(f, have, e.Factors, prefer, e.Clock()), nil
 }
 
 // Challenge begins the ceremony of a second factor and returns its page.
@@ -53,7 +62,10 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	step := Next(f, kindsOf(all), e.Factors, kind, e.Clock())
+	step, err := e.next(ctx, f, kindsOf(all), kind)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	if step.Kind != StepChallenge || step.Factor != kind {
 		return nil, nil, nil, ErrWrongStep
 	}
@@ -65,11 +77,21 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 	return factor, credentials, rows, err
 }
 
-// Answer checks the answer to a second factor's challenge. A right one is
+// Response is what somebody gives to a second factor's challenge.
+type Response struct {
+	Factor assurance.Factor
+	Answer factors.Answer
+	// Remember asks that the browser stand in for the factor from now on. It
+	// counts where RememberFor allows it.
+	Remember bool
+}
+
+// Answer checks the response to a second factor's challenge. A right one is
 // consumed and noted in the flow in one transaction. *Refused, *Slowed and
 // ErrWrongStep are definite; every other error means that it could not be
 // told.
-func (e *Engine) Answer(ctx context.Context, f Flow, kind assurance.Factor, answer factors.Answer, c Client) error {
+func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) error {
+	kind := given.Factor
 	factor, credentials, rows, err := e.challenged(ctx, f, kind)
 	if err != nil {
 		return err
@@ -88,13 +110,16 @@ func (e *Engine) Answer(ctx context.Context, f Flow, kind assurance.Factor, answ
 	if err != nil {
 		return errors.Join(err, e.refund(ctx, at))
 	}
-	verdict, err := factor.Check(ctx, f.subject(), credentials, state, answer)
+	verdict, err := factor.Check(ctx, f.subject(), credentials, state, given.Answer)
 	if err != nil {
 		return errors.Join(fmt.Errorf("checking a %s answer: %w", kind, err), e.refund(ctx, at))
 	}
 	if !verdict.Accepted {
 		refusal := e.refusal(ctx, verdict, rows, user)
 		return e.failed(ctx, at, failures, refusal)
+	}
+	if given.Remember && e.RememberFor(f) > 0 {
+		f.Remember = kind
 	}
 	err = e.accept(ctx, f, kind, verdict, rows, at)
 	if errors.Is(err, store.ErrConflict) {
@@ -136,7 +161,13 @@ func (e *Engine) accept(ctx context.Context, f Flow, kind assurance.Factor, v fa
 	}
 	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: kind, At: e.Clock(), UserVerified: v.UserVerified})
 	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
-		if err := tx.UpdateCredential(ctx, credential); err != nil {
+		current, err := e.stillAsRead(ctx, tx, rows[v.CredentialID])
+		if err != nil {
+			return err
+		}
+		consumed := credential
+		consumed.Version = current
+		if err := tx.UpdateCredential(ctx, consumed); err != nil {
 			return err
 		}
 		changed := f

@@ -32,7 +32,8 @@ type Reader interface {
 	UserByName(ctx context.Context, name string) (store.User, error)
 	UserByEmail(ctx context.Context, email string) (store.User, error)
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
-	BrowserByToken(ctx context.Context, userID, tokenHash string) (store.Browser, error)
+	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
+	browserReader
 }
 
 // Passwords hashes and verifies passwords in a bounded queue. An error means
@@ -40,6 +41,9 @@ type Reader interface {
 type Passwords interface {
 	Hash(ctx context.Context, password string) (string, error)
 	Verify(ctx context.Context, hash, password string) (bool, error)
+	// Outdated reports whether a new hash would be made in another way: under
+	// another pepper, or at another cost.
+	Outdated(hash string) bool
 	// Burn costs what Verify costs, where there is nothing to verify.
 	Burn(ctx context.Context, password string) error
 }
@@ -55,7 +59,7 @@ type Sealer interface {
 	Open(sealed, associated []byte) ([]byte, error)
 }
 
-// Settings are what an Engine is made of. All fields are needed.
+// Settings are what an Engine is made of. All fields but Remember are needed.
 type Settings struct {
 	Store     Store
 	Factors   factors.Set
@@ -67,6 +71,9 @@ type Settings struct {
 	Random    io.Reader
 	// Lifetime and Idle are the limits of new sign-ons.
 	Lifetime, Idle time.Duration
+	// Remember is for how long a browser can stand in for a second factor, if
+	// its person wants that; 0: nobody is asked, and no browser does.
+	Remember time.Duration
 	// AdminGroups are what the first administrator is put into.
 	AdminGroups []string
 }
@@ -180,9 +187,16 @@ func kindsOf(credentials []store.Credential) map[assurance.Factor]bool {
 	return have
 }
 
+// The kinds of browser in audit events.
+const (
+	browserKnown      = "known"
+	browserUnknown    = "unknown"
+	browserRemembered = "remembered"
+)
+
 func browserKind(known bool) string {
 	if known {
-		return "known"
+		return browserKnown
 	}
-	return "unknown"
+	return browserUnknown
 }

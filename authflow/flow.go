@@ -53,6 +53,14 @@ type Flow struct {
 	// PasswordMark marks the password as it was proven: a change in
 	// the middle of the flow voids the proof.
 	PasswordMark string `json:"password_mark,omitempty"`
+	// Shared says that the browser is at a computer that others use.
+	Shared bool `json:"shared,omitempty"`
+	// Browser is the hash of the known-browser token, the user's or not, that
+	// came with the password of a sign-in.
+	Browser string `json:"browser,omitempty"`
+	// Remember is the second factor, shown in this flow, that the browser is to
+	// stand in for from now on; empty: none.
+	Remember assurance.Factor `json:"remember,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`
 	// Account is what a set-up has chosen so far.

@@ -13,7 +13,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -204,7 +203,7 @@ func TestF03LockedAfterAHundred(t *testing.T) {
 		if err := ada.answer(f, ada.code(), c); asSlowed(err) == nil {
 			t.Errorf("the right code: %v", err)
 		}
-		h.must(h.Answer(h.ctx, h.load(f), assurance.BackupCode, factors.Answer{"code": ada.codes[0]}, c))
+		h.must(h.Answer(h.ctx, h.load(f), authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, c))
 		_, err := h.Grant(h.ctx, h.load(f), "", c)
 		h.must(err)
 		h.pass(time.Minute)
@@ -311,10 +310,15 @@ func TestF06ReadAgainBeforeTheGrant(t *testing.T) {
 			user.Status = store.UserDisabled
 			h.must(h.store.UpdateUser(h.ctx, user))
 		}, authflow.ErrFlowGone},
+		{"the user is deleted", func(h *house, p *person) { h.must(h.store.DeleteUser(h.ctx, p.id)) }, authflow.ErrFlowGone},
+		{"the groups change", func(h *house, p *person) {
+			user, err := h.store.UserByID(h.ctx, p.id)
+			h.must(err)
+			user.Groups = []string{"others"}
+			h.must(h.store.UpdateUser(h.ctx, user))
+		}, nil},
 		{"the password changes", func(h *house, p *person) {
-			c := h.credential(p.id, assurance.Password)
-			c.Secret = []byte("another")
-			h.must(h.store.UpdateCredential(h.ctx, c))
+			h.must(h.store.UpdateCredential(h.ctx, h.holding(h.credential(p.id, assurance.Password), "another")))
 		}, authflow.ErrFlowGone},
 		{"the password is suspended", func(h *house, p *person) {
 			c := h.credential(p.id, assurance.Password)
@@ -338,7 +342,7 @@ func TestF06ReadAgainBeforeTheGrant(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("granting: %v, want %v", err, c.want)
 			}
-			if c.want != nil && h.signOns(ada.id) != had {
+			if c.want != nil && h.signOns(ada.id) > had {
 				t.Error("a sign-on was made")
 			}
 		})
@@ -380,7 +384,7 @@ func TestO01OneCodeOverManyFlows(t *testing.T) {
 	code := ada.code()
 	for _, f := range flows {
 		answers.Go(func() {
-			if h.Answer(h.ctx, f, assurance.TOTP, factors.Answer{"code": code}, authflow.Client{}) == nil {
+			if h.Answer(h.ctx, f, authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": code}}, authflow.Client{}) == nil {
 				passed.Add(1)
 			}
 		})
@@ -583,12 +587,10 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 	h.must(ada.answer(f, ada.code(), authflow.Client{}))
 	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{})
 	h.must(err)
-	keeper := session.NewKeeper(h.store, h.clock)
-	if _, _, err := keeper.LivePortal(h.ctx, session.PortalSession{SignOn: raised.SignOn.ID, Secret: raised.PortalSecret}); err != nil {
-		t.Errorf("the portal's session after a step-up: %v", err)
-	}
-	if _, _, err := keeper.LivePortal(h.ctx, session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret}); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("S01: the portal's session from before the step-up: %v", err)
+	kept, err := h.store.SignOnByID(h.ctx, granted.SignOn.ID)
+	h.must(err)
+	if kept.PortalSession != hashOf(raised.PortalSecret) || raised.PortalSecret == granted.PortalSecret {
+		t.Error("S01: the portal's session from before the step-up counts")
 	}
 	if raised.SignOn.ID != granted.SignOn.ID || h.signOns(ada.id) != 2 {
 		t.Error("a step-up made another sign-on")

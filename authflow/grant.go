@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -20,7 +22,7 @@ type Granted struct {
 	// PortalSecret belongs into the portal's cookie.
 	PortalSecret string
 	// Browser is the token of this browser, to be kept in its cookie; empty
-	// where the browser isn't a known one of the user.
+	// where the cookie is to be left as it is.
 	Browser string
 	Request string
 }
@@ -47,6 +49,9 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 			return err
 		}
 		made.SignOn.Proofs, made.Request = finished.Proofs, finished.Request
+		if made.SignOn.Shared = finished.Shared; finished.Shared {
+			made.SignOn.Idle = min(e.Idle, SharedIdle)
+		}
 		name := audit.SignInSucceeded
 		if finished.Kind == StepUp {
 			name = audit.StepUpSucceeded
@@ -58,7 +63,7 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 			return err
 		}
 		var known bool
-		made.Browser, known, err = e.rememberBrowser(ctx, tx, made.SignOn, c.Browser, prepared.Browser)
+		made.Browser, known, err = e.keepBrowser(ctx, tx, finished, made.SignOn, c.Browser, prepared.Browser)
 		if err != nil {
 			return err
 		}
@@ -66,7 +71,10 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 			return err
 		}
 		events = append(events, e.granted(name, user, made.SignOn, known, c))
-		return tx.AppendEvent(ctx, events[0])
+		if finished.Remember != "" {
+			events = append(events, e.remembering(user, finished.Remember, c))
+		}
+		return appendAll(ctx, tx, events)
 	})
 	if err != nil {
 		return Granted{}, fmt.Errorf("granting a sign-on: %w", err)
@@ -122,27 +130,37 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 		return Flow{}, store.User{}, err
 	}
 	credentials = active(credentials)
-	if !passwordStands(finished, credentials) {
+	stands, err := e.passwordStands(finished, credentials)
+	if err != nil {
+		return Flow{}, store.User{}, err
+	}
+	if !stands {
 		return Flow{}, store.User{}, ErrFlowGone
 	}
-	if Next(finished, kindsOf(credentials), e.Factors, "", e.Clock()).Kind != StepGrant {
+	have := kindsOf(credentials)
+	if finished, err = e.recalled(ctx, tx, finished, have); err != nil {
+		return Flow{}, store.User{}, err
+	}
+	if Next(finished, have, e.Factors, "", e.Clock()).Kind != StepGrant {
 		return Flow{}, store.User{}, ErrWrongStep
+	}
+	if e.RememberFor(finished) <= 0 {
+		finished.Remember = "" // it was switched off meanwhile
 	}
 	return finished, user, nil
 }
 
 // passwordStands reports whether the password that the flow saw is still among
 // the user's active credentials.
-func passwordStands(f Flow, credentials []store.Credential) bool {
+func (e *Engine) passwordStands(f Flow, credentials []store.Credential) (bool, error) {
 	if f.PasswordMark == "" {
-		return true // shown in an earlier flow, whose sign-on is checked
+		return true, nil // shown in an earlier flow, whose sign-on is checked
 	}
-	for _, c := range credentials {
-		if c.Kind == assurance.Password && passwordMark(c) == f.PasswordMark {
-			return true
-		}
+	passwords, _, err := e.ofKind(credentials, assurance.Password)
+	if err != nil {
+		return false, err
 	}
-	return false
+	return slices.ContainsFunc(passwords, func(c factors.Credential) bool { return passwordMark(c.Secret) == f.PasswordMark }), nil
 }
 
 // raise adds a step-up's proofs to the sign-on that it began with.
@@ -176,44 +194,21 @@ func (e *Engine) replace(ctx context.Context, tx store.Tx, made store.SignOn, pr
 	return tx.CreateSignOn(ctx, made)
 }
 
-// rememberBrowser makes the browser a known one of the user. It returns the
-// token that the browser is to keep and whether it was known before. A token
-// that the user never had is not taken on, since somebody else may have put it
-// there: a fresh one comes in its place.
-//
-// A password alone makes no browser known, and yields no token: else whoever
-// stole one would get, with each browser that it lets in somewhere, another
-// count of guesses at the second factor.
-func (e *Engine) rememberBrowser(ctx context.Context, tx store.Tx, s store.SignOn, had, fresh string) (string, bool, error) {
-	known, err := tx.BrowserByToken(ctx, s.UserID, token.Hash(had))
-	if err == nil {
-		return had, true, tx.TouchBrowser(ctx, known.ID, e.Clock())
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return "", false, err
-	}
-	if assurance.Of(s.Proofs, e.Factors.Enabled) < assurance.Multi {
-		return "", false, nil
-	}
-	return fresh, false, tx.CreateBrowser(ctx, store.Browser{
-		ID: token.Hash("browser\x00" + fresh), UserID: s.UserID, TokenHash: token.Hash(fresh),
-		Created: e.Clock(), LastSeen: e.Clock(),
-	})
-}
-
 // forgetFailures clears the user's counts after a full sign-in: who shows two
-// factors lifts the locks on the others. A right password alone never gets
-// here with more than its own count to clear, and neither does a step-up.
+// factors lifts the locks on the others. A right password alone has cleared its
+// own count and clears no more, in a remembered browser neither, and a step-up
+// clears nothing here.
 func forgetFailures(ctx context.Context, tx store.Tx, f Flow) error {
-	if f.Kind == StepUp || assurance.Of(f.Proofs, nil) < assurance.Multi {
+	if f.Kind == StepUp || assurance.Of(assurance.Shown(f.Proofs), nil) < assurance.Multi {
 		return nil
 	}
 	return tx.DeleteAttempts(ctx, ScopeUser, f.UserID+"/")
 }
 
 func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known bool, c Client) store.Event {
-	kinds := make([]string, len(s.Proofs))
-	for i, p := range s.Proofs {
+	shown := assurance.Shown(s.Proofs)
+	kinds := make([]string, len(shown))
+	for i, p := range shown {
 		kinds[i] = string(p.Factor)
 	}
 	fields := audit.Fields{
@@ -222,6 +217,24 @@ func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known
 	}
 	if name == audit.SignInSucceeded {
 		fields[audit.Browser] = browserKind(known)
+		if len(shown) < len(s.Proofs) {
+			fields[audit.Browser] = browserRemembered
+		}
 	}
 	return e.Audit.Event(name, user.ID, fields)
+}
+
+func (e *Engine) remembering(user store.User, kind assurance.Factor, c Client) store.Event {
+	return e.Audit.Event(audit.BrowserRemembered, user.ID, audit.Fields{
+		audit.User: user.Name, audit.Factor: string(kind), audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+	})
+}
+
+func appendAll(ctx context.Context, tx store.Events, events []store.Event) error {
+	for _, event := range events {
+		if err := tx.AppendEvent(ctx, event); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -195,7 +195,7 @@ func (p *person) complete() authflow.Flow {
 }
 
 func (p *person) answer(f authflow.Flow, code string, c authflow.Client) error {
-	return p.h.Answer(p.h.ctx, p.h.load(f), assurance.TOTP, factors.Answer{"code": code}, c)
+	return p.h.Answer(p.h.ctx, p.h.load(f), authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": code}}, c)
 }
 
 // signOns counts the live sign-ons of a user.

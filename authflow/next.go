@@ -46,8 +46,8 @@ func Next(f Flow, have map[assurance.Factor]bool, set factors.Set, prefer assura
 		return challenge(usable(have, set, func(k assurance.Factor) bool { return k == assurance.FIDO }), prefer)
 	}
 	// Whoever broke off the set-up before the backup codes were saved is asked
-	// again at the next full sign-in.
-	if f.Kind == SignIn && assurance.Of(f.Proofs, set.Enabled) >= assurance.Multi && lacksBackupCodes(have, set) {
+	// again at the next sign-in that shows two factors.
+	if f.Kind == SignIn && assurance.Of(assurance.Shown(f.Proofs), set.Enabled) >= assurance.Multi && lacksBackupCodes(have, set) {
 		return Step{Kind: StepEnrol, Factor: assurance.BackupCode}
 	}
 	return Step{Kind: StepGrant}

@@ -228,7 +228,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	now := e.Clock()
 	f.Name = f.Account.Name
 	f.Proofs = []assurance.Proof{{Factor: assurance.Password, At: now}, {Factor: kind, At: now}}
-	f.PasswordMark = passwordMark(password)
+	f.PasswordMark = passwordMark(hash)
 	events := []store.Event{
 		e.Audit.Event(audit.UserSetUp, f.UserID, audit.Fields{
 			audit.User: f.Name, audit.Address: c.Address, audit.UserAgent: c.UserAgent,
@@ -252,12 +252,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return err
 		}
-		for _, event := range events {
-			if err := tx.AppendEvent(ctx, event); err != nil {
-				return err
-			}
-		}
-		return nil
+		return appendAll(ctx, tx, events)
 	})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, ErrHasUsers) {
 		return fmt.Errorf("%w: %w", ErrLinkGone, err)

@@ -18,6 +18,7 @@ type Login struct {
 	Name     string // sign-in name or e-mail address
 	Password string
 	Client   Client
+	Shared   bool // at a computer that others use
 	Ask      assurance.Requirement
 	Request  string
 }
@@ -36,11 +37,15 @@ func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
 	if err != nil {
 		return Flow{}, err
 	}
-	return e.begin(ctx, Flow{
-		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request,
+	f := Flow{
+		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request, Shared: in.Shared,
 		Proofs:       []assurance.Proof{{Factor: assurance.Password, At: e.Clock()}},
 		PasswordMark: mark,
-	})
+	}
+	if in.Client.Browser != "" {
+		f.Browser = token.Hash(in.Client.Browser)
+	}
+	return e.begin(ctx, f)
 }
 
 // AnswerPassword checks the password in a flow that asks for it again.
@@ -67,7 +72,7 @@ func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c 
 func (e *Engine) BeginStepUp(ctx context.Context, s store.SignOn, u store.User, ask assurance.Requirement, request string) (Flow, error) {
 	return e.begin(ctx, Flow{
 		Kind: StepUp, UserID: u.ID, Name: u.Name, Ask: ask, Request: request,
-		Proofs: s.Proofs, SignOn: s.ID,
+		Proofs: s.Proofs, SignOn: s.ID, Shared: s.Shared,
 	})
 }
 
@@ -128,7 +133,42 @@ func (e *Engine) provePassword(ctx context.Context, user store.User, typed, pass
 	if err != nil {
 		return "", fmt.Errorf("forgetting failed attempts: %w", err)
 	}
+	if e.Passwords.Outdated(hash) {
+		return e.rehash(ctx, user.ID, hash, password), nil
+	}
 	return mark, nil
+}
+
+// rehash replaces the hash of a password that was found to be right by one
+// made in the present way, and returns the mark of the one that is kept. Where
+// it fails, the old one goes on serving, and the next sign-in tries again.
+func (e *Engine) rehash(ctx context.Context, userID, old, password string) string {
+	fresh, err := e.Passwords.Hash(ctx, password)
+	if err != nil {
+		return passwordMark([]byte(old))
+	}
+	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+		all, err := tx.CredentialsOf(ctx, userID)
+		if err != nil {
+			return err
+		}
+		opened, rows, err := e.ofKind(active(all), assurance.Password)
+		if err != nil {
+			return err
+		}
+		if len(opened) == 0 || string(opened[0].Secret) != old {
+			return store.ErrConflict // changed meanwhile
+		}
+		credential := rows[opened[0].ID]
+		if err := e.reseal(&credential, []byte(fresh)); err != nil {
+			return err
+		}
+		return tx.UpdateCredential(ctx, credential)
+	})
+	if err != nil {
+		return passwordMark([]byte(old))
+	}
+	return passwordMark([]byte(fresh))
 }
 
 // madeUpName folds what was typed as far as a real name would be, so that
@@ -150,15 +190,16 @@ func (e *Engine) passwordOf(ctx context.Context, user store.User) (hash, mark st
 	if err != nil || user.Status != store.UserActive {
 		return "", "", err
 	}
-	opened, rows, err := e.ofKind(credentials, assurance.Password)
+	opened, _, err := e.ofKind(credentials, assurance.Password)
 	if err != nil || len(opened) == 0 {
 		return "", "", err
 	}
-	return string(opened[0].Secret), passwordMark(rows[opened[0].ID]), nil
+	return string(opened[0].Secret), passwordMark(opened[0].Secret), nil
 }
 
-// passwordMark changes when the password does.
-func passwordMark(c store.Credential) string { return token.Hash(string(c.Secret)) }
+// passwordMark changes when the password does, and not when its hash is sealed
+// again by another key.
+func passwordMark(hash []byte) string { return token.Hash(string(hash)) }
 
 func (e *Engine) verify(ctx context.Context, hash, password string) (bool, error) {
 	if hash == "" {

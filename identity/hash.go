@@ -166,6 +166,17 @@ func (h *Hasher) Verify(ctx context.Context, stored, password string) (bool, err
 	return subtle.ConstantTimeCompare(tag, hash.tag) == 1 && refused == nil, nil
 }
 
+// Outdated reports whether a stored hash was made under another pepper or at
+// another cost than a new one would be. One that can't be read isn't.
+func (h *Hasher) Outdated(stored string) bool {
+	hash, err := parseHash(stored)
+	if err != nil {
+		return false
+	}
+	current, _ := h.peppers.CurrentPepper()
+	return hash.keyID != current || hash.params != h.params
+}
+
 // Burn does the work of verifying a password where there is nothing to verify
 // it against: for names that nobody has and people without a password, so
 // that time and load don't tell them from others. It passes the same queue and

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -31,42 +32,54 @@ func setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) 
 	})
 }
 
-// flowsOf returns the ids of the flows that this browser has under way. The
-// cookie is sealed, so an id that was learned elsewhere opens nothing.
-func (p *Portal) flowsOf(r *http.Request) []string {
+// underWay is what the flow cookie says. It is sealed, so an id that was
+// learned elsewhere opens nothing.
+type underWay struct {
+	// Flows are the ids of the flows that this browser has under way.
+	Flows []string `json:"flows"`
+	// Shared says that one of them is at a shared computer, where the cookie
+	// ends with the browser.
+	Shared bool `json:"shared,omitempty"`
+}
+
+func (p *Portal) underWay(r *http.Request) underWay {
 	cookie, err := r.Cookie(flowCookie)
 	if err != nil {
-		return nil
+		return underWay{}
 	}
 	raw, err := p.FlowCodec.Decode(cookie.Value)
 	if err != nil {
-		return nil
+		return underWay{}
 	}
-	var ids []string
-	if json.Unmarshal(raw, &ids) != nil {
-		return nil
+	var u underWay
+	if json.Unmarshal(raw, &u) != nil {
+		return underWay{}
 	}
-	return ids
+	return u
 }
 
 // bindFlow binds a flow to this browser, beside those it has in other tabs.
-func (p *Portal) bindFlow(w http.ResponseWriter, r *http.Request, id string) error {
-	ids := append(p.flowsOf(r), id)
-	return p.setFlows(w, ids[max(0, len(ids)-maxFlows):])
+func (p *Portal) bindFlow(w http.ResponseWriter, r *http.Request, f authflow.Flow) error {
+	u := p.underWay(r)
+	u.Flows = append(u.Flows, f.ID)
+	u.Flows = u.Flows[max(0, len(u.Flows)-maxFlows):]
+	u.Shared = u.Shared || f.Shared
+	return p.setUnderWay(w, u)
 }
 
 // releaseFlow forgets a finished flow.
 func (p *Portal) releaseFlow(w http.ResponseWriter, r *http.Request, id string) error {
-	ids := slices.DeleteFunc(p.flowsOf(r), func(have string) bool { return have == id })
-	if len(ids) == 0 {
+	u := p.underWay(r)
+	u.Flows = slices.DeleteFunc(u.Flows, func(have string) bool { return have == id })
+	if len(u.Flows) == 0 {
 		setCookie(w, flowCookie, "", -time.Second)
 		return nil
 	}
-	return p.setFlows(w, ids)
+	return p.setUnderWay(w, u)
 }
 
-func (p *Portal) setFlows(w http.ResponseWriter, ids []string) error {
-	raw, err := json.Marshal(ids)
+func (p *Portal) setUnderWay(w http.ResponseWriter, u underWay) error {
+	raw, err := json.Marshal(u)
 	if err != nil {
 		return err
 	}
@@ -74,8 +87,16 @@ func (p *Portal) setFlows(w http.ResponseWriter, ids []string) error {
 	if err != nil {
 		return err
 	}
-	setCookie(w, flowCookie, value, time.Hour)
+	setCookie(w, flowCookie, value, kept(authflow.FlowLifetime, u.Shared))
 	return nil
+}
+
+// kept is how long a cookie stays: with the browser at a shared computer.
+func kept(lifetime time.Duration, shared bool) time.Duration {
+	if shared {
+		return 0
+	}
+	return lifetime
 }
 
 // signedOn returns the sign-on that the portal's cookie stands for;

@@ -17,7 +17,7 @@ import (
 
 // flowOf returns the flow that a request is about, if this browser began it.
 func (p *Portal) flowOf(r *http.Request, id string) (authflow.Flow, error) {
-	if id == "" || !slices.Contains(p.flowsOf(r), id) {
+	if id == "" || !slices.Contains(p.underWay(r).Flows, id) {
 		return authflow.Flow{}, authflow.ErrFlowGone
 	}
 	return p.Flows.Load(r.Context(), id)
@@ -133,6 +133,9 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		Frame: p.frame(), Flow: at.flow.ID, Host: at.to.host(), Name: at.flow.Name, Ceremony: ceremony.Page,
 		Error: at.message, StepUp: at.flow.Kind == authflow.StepUp, StartOver: startOver(at.to),
 	}
+	if lifetime := p.Flows.RememberFor(at.flow); lifetime > 0 {
+		view.Remember, view.Remembering = lasting(lifetime), isTicked(r, "remember")
+	}
 	for _, kind := range at.step.Others {
 		view.Others = append(view.Others, templates.Choice{
 			Kind: string(kind), Text: otherWay(kind),
@@ -161,7 +164,8 @@ func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) {
 	kind := assurance.Factor(r.PostFormValue("factor"))
 	p.answer(w, r, kind, "code", func(f authflow.Flow) error {
-		return p.Flows.Answer(r.Context(), f, kind, answerOf(r), p.client(r))
+		given := authflow.Response{Factor: kind, Answer: answerOf(r), Remember: isTicked(r, "remember")}
+		return p.Flows.Answer(r.Context(), f, given, p.client(r))
 	})
 }
 
@@ -173,11 +177,16 @@ func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// isTicked reports whether a checkbox of the posted form is ticked.
+func isTicked(r *http.Request, name string) bool { return r.PostFormValue(name) == "yes" }
+
 // answerOf hands the form to the factor, without what isn't the factor's.
 func answerOf(r *http.Request) factors.Answer {
 	answer := make(factors.Answer, len(r.PostForm))
 	for field := range r.PostForm {
-		if field != "flow" && field != "factor" {
+		switch field {
+		case "flow", "factor", "remember":
+		default:
 			answer[field] = r.PostForm.Get(field)
 		}
 	}
@@ -292,7 +301,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
-	setCookie(w, portalCookie, value, granted.SignOn.Expires.Sub(p.Clock()))
+	setCookie(w, portalCookie, value, kept(granted.SignOn.Expires.Sub(p.Clock()), granted.SignOn.Shared))
 	if granted.Browser != "" {
 		setCookie(w, browserCookie, granted.Browser, browserLifetime)
 	}

@@ -23,7 +23,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
 
-// Flows runs sign-ins, step-ups and set-ups; package authflow offers it.
+// Flows runs sign-ins, step-ups and set-ups, and knows the browsers in which
+// they skip the second step; package authflow offers it.
 type Flows interface {
 	SignIn(ctx context.Context, in authflow.Login) (authflow.Flow, error)
 	BeginStepUp(ctx context.Context, s store.SignOn, u store.User, ask assurance.Requirement, request string) (authflow.Flow, error)
@@ -32,12 +33,15 @@ type Flows interface {
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
 	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c authflow.Client) error
 	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
-	Answer(ctx context.Context, f authflow.Flow, kind assurance.Factor, answer factors.Answer, c authflow.Client) error
+	RememberFor(f authflow.Flow) time.Duration
+	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c authflow.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error
 	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
 	AnswerEnrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, answer factors.Answer, c authflow.Client) error
 	Grant(ctx context.Context, f authflow.Flow, previous string, c authflow.Client) (authflow.Granted, error)
+	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
+	Forget(ctx context.Context, u store.User, id string, c authflow.Client) error
 }
 
 // SignOns tells whether the portal's cookie counts, and ends sign-ons.
@@ -77,6 +81,9 @@ type Settings struct {
 	// Apps returns the apps that somebody who asks from there can open.
 	Apps    func(r *http.Request, u session.User) []templates.App
 	Enabled func(assurance.Factor) bool
+	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
+	// gates state about people.
+	AssertionKeys func() ([]byte, error)
 	// PasswordRules decides on chosen passwords; see PasswordRules.
 	PasswordRules PasswordRules
 	// CodePeriod is how often the codes of authenticator apps change.
@@ -112,6 +119,7 @@ func New(s Settings) *Portal {
 	p := &Portal{Settings: s}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.home)
+	mux.HandleFunc("POST /browsers/forget", p.forgetBrowser)
 	mux.HandleFunc("GET /sign-in", p.showSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("GET /setup", p.openLink)
@@ -123,6 +131,7 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST /flow/password-strength", p.passwordStrength)
 	mux.HandleFunc("POST /flow/enrol", p.answerEnrolment)
 	mux.HandleFunc("GET /flow/file", p.download)
+	mux.HandleFunc("GET /.well-known/jwks.json", p.assertionKeys)
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
 	mux.HandleFunc("GET /signed-out", p.signedOut)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -112,12 +111,12 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		p.badDestination(w, r)
 		return
 	}
-	name := r.PostFormValue("name")
+	name, shared := r.PostFormValue("name"), isTicked(r, "shared")
 	flow, err := p.Flows.SignIn(r.Context(), authflow.Login{
 		Name: name, Password: r.PostFormValue("password"), Client: p.client(r),
-		Ask: to.ask(), Request: to.signed,
+		Shared: shared, Ask: to.ask(), Request: to.signed,
 	})
-	view := templates.SignInView{Name: name}
+	view := templates.SignInView{Name: name, Shared: shared}
 	switch refused, slowed := new(authflow.Refused), new(authflow.Slowed); {
 	case err == nil:
 		p.enter(w, r, flow)
@@ -135,7 +134,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 
 // enter binds a new flow to the browser and goes to its first step.
 func (p *Portal) enter(w http.ResponseWriter, r *http.Request, f authflow.Flow) {
-	if err := p.bindFlow(w, r, f.ID); err != nil {
+	if err := p.bindFlow(w, r, f); err != nil {
 		p.fault(w, r, "binding a flow to a browser", err)
 		return
 	}
@@ -164,23 +163,4 @@ func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.Si
 	p.redirect(w, to.request.Origin+"/.mfa/callback?"+url.Values{
 		"ticket": {value}, "request": {to.signed},
 	}.Encode())
-}
-
-// home says who is signed in and which apps they can open.
-func (p *Portal) home(w http.ResponseWriter, r *http.Request) {
-	signOn, user, err := p.signedOn(r)
-	if errors.Is(err, session.ErrEnded) || err == nil && assurance.Of(signOn.Proofs, p.Enabled) < assurance.Multi {
-		p.redirect(w, "/sign-in")
-		return
-	}
-	if err != nil {
-		p.fault(w, r, "looking up a sign-on", err)
-		return
-	}
-	view := templates.HomeView{
-		Frame: p.frame(), Name: user.Name, DisplayName: user.DisplayName, Email: user.Email,
-		Groups: user.Groups, Since: signOn.Started.In(time.Local), Until: signOn.Expires.In(time.Local),
-		Apps: p.Apps(r, user),
-	}
-	p.page(w, r, http.StatusOK, "home", view)
 }

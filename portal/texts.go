@@ -1,10 +1,13 @@
 package portal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/mileusna/useragent"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -66,6 +69,28 @@ func roughly(d time.Duration) string {
 		return plural(int(math.Round(d.Minutes())), "minute")
 	}
 	return plural(int(math.Round(d.Hours())), "hour")
+}
+
+// lasting puts how long something lasts into words, in the largest unit that
+// says it exactly, down to minutes.
+func lasting(d time.Duration) string {
+	switch {
+	case d%(24*time.Hour) == 0:
+		return plural(int(d/(24*time.Hour)), "day")
+	case d%time.Hour == 0:
+		return plural(int(d/time.Hour), "hour")
+	}
+	return plural(int(d/time.Minute), "minute")
+}
+
+// browserName puts what a browser calls itself into words.
+func browserName(userAgent string) string {
+	parsed := useragent.Parse(userAgent)
+	name := cmp.Or(parsed.Name, "A browser")
+	if parsed.OS == "" {
+		return name
+	}
+	return name + " on " + parsed.OS
 }
 
 func plural(n int, unit string) string {

@@ -119,3 +119,32 @@ func TestOtherWay(t *testing.T) {
 		}
 	}
 }
+
+func TestLasting(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		30 * 24 * time.Hour:     "30 days",
+		24 * time.Hour:          "1 day",
+		36 * time.Hour:          "36 hours",
+		90 * time.Minute:        "90 minutes",
+		time.Hour + time.Second: "60 minutes",
+		365 * 24 * time.Hour:    "365 days",
+	} {
+		if got := lasting(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestBrowserName(t *testing.T) {
+	for userAgent, want := range map[string]string{
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36 Edg/141.0.0.0":           "Edge on Windows",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1": "Safari on iOS",
+		"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36":                         "Chrome on Android",
+		"curl/8.5.0": "curl",
+		"":           "A browser",
+	} {
+		if got := browserName(userAgent); got != want {
+			t.Errorf("%q: %q, want %q", userAgent, got, want)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// SharedIdle is the idle limit of a sign-on at a shared computer, unless the
+// operator's is shorter.
+const SharedIdle = 10 * time.Minute
+
+// ErrNoBrowser says that somebody has no such browser.
+var ErrNoBrowser = errors.New("no such browser of this user")
+
+// RememberFor returns for how long the browser can stand in for the second
+// factor that a flow asks for; 0: not at all. A step-up is there to have
+// something shown, and a shared computer is nobody's browser.
+func (e *Engine) RememberFor(f Flow) time.Duration {
+	if f.Kind != SignIn || f.Shared {
+		return 0
+	}
+	return e.Remember
+}
+
+// recalled returns a flow with what the browser stands in for, if its person
+// had it remembered. The proof is never kept in the flow: each step reads anew,
+// so whoever forgets a browser is heard in the middle of a flow too.
+func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, have map[assurance.Factor]bool) (Flow, error) {
+	if f.Browser == "" || e.RememberFor(f) <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
+		return f, nil
+	}
+	b, err := r.BrowserByToken(ctx, f.UserID, f.Browser)
+	if errors.Is(err, store.ErrNotFound) {
+		return f, nil
+	}
+	if err != nil {
+		return Flow{}, fmt.Errorf("looking for a remembered browser: %w", err)
+	}
+	if now := e.Clock(); standsIn(b, have, e.Factors, now) {
+		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: b.RememberedFor, At: now, Remembered: true})
+	}
+	return f, nil
+}
+
+type browserReader interface {
+	BrowserByToken(ctx context.Context, userID, tokenHash string) (store.Browser, error)
+}
+
+// standsIn reports whether a browser counts in place of the factor that it is
+// remembered for: in time, and while the user could show that factor instead.
+func standsIn(b store.Browser, have map[assurance.Factor]bool, set factors.Set, now time.Time) bool {
+	return now.Before(b.Remembered) && set.Enabled(b.RememberedFor) && have[b.RememberedFor]
+}
+
+// keepBrowser makes the browser a known one of the user, or a remembered one
+// where the flow asks for that. It returns the token that the browser is to
+// keep, empty for none, and whether it was known before. A token that the user
+// never had is not taken on, since somebody else may have put it there: a fresh
+// one comes in its place. So it does where the browser is remembered, since
+// from then on its token is worth more than whoever saw the old one has.
+//
+// A password alone makes no browser known, and yields no token: else whoever
+// stole one would get, with each browser that it lets in somewhere, another
+// count of guesses at the second factor. Neither does a remembered browser's
+// word. A shared computer's browser is left as it was.
+func (e *Engine) keepBrowser(ctx context.Context, tx store.Tx, f Flow, s store.SignOn, had, fresh string) (string, bool, error) {
+	b, err := tx.BrowserByToken(ctx, s.UserID, token.Hash(had))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", false, err
+	}
+	known := err == nil
+	switch {
+	case s.Shared:
+		return "", known, nil
+	case known && f.Remember == "":
+		return had, known, tx.TouchBrowser(ctx, b.ID, e.Clock())
+	case assurance.Of(assurance.Shown(s.Proofs), e.Factors.Enabled) < assurance.Multi:
+		return "", known, nil
+	}
+	if known {
+		if err := tx.RememberBrowser(ctx, s.UserID, b.ID, time.Time{}, ""); err != nil {
+			return "", known, err
+		}
+	}
+	return fresh, known, tx.CreateBrowser(ctx, e.newBrowser(f, s, fresh))
+}
+
+// newBrowser is the entry of the browser in which a flow was finished.
+func (e *Engine) newBrowser(f Flow, s store.SignOn, fresh string) store.Browser {
+	now := e.Clock()
+	b := store.Browser{
+		ID: token.Hash("browser\x00" + fresh), UserID: s.UserID, TokenHash: token.Hash(fresh),
+		UserAgent: s.UserAgent, Created: now, LastSeen: now,
+	}
+	if f.Remember != "" {
+		b.Remembered, b.RememberedFor = now.Add(e.Remember), f.Remember
+	}
+	return b
+}
+
+// Remembered returns the user's browsers that stand in for a second factor now,
+// last seen first.
+func (e *Engine) Remembered(ctx context.Context, userID string) ([]store.Browser, error) {
+	if e.Remember <= 0 {
+		return nil, nil
+	}
+	all, err := e.Store.BrowsersOf(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("reading a user's browsers: %w", err)
+	}
+	now := e.Clock()
+	return slices.DeleteFunc(all, func(b store.Browser) bool { return !now.Before(b.Remembered) }), nil
+}
+
+// Forget has a browser of the user stand in for nothing any more. It stays
+// known. ErrNoBrowser where the user has none of that id; one that wasn't
+// remembered changes nothing.
+func (e *Engine) Forget(ctx context.Context, u store.User, id string, c Client) error {
+	var events []store.Event
+	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
+		events = nil
+		all, err := tx.BrowsersOf(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(all, func(b store.Browser) bool { return b.ID == id })
+		if i < 0 {
+			return ErrNoBrowser
+		}
+		if all[i].Remembered.IsZero() {
+			return nil
+		}
+		if err := tx.RememberBrowser(ctx, u.ID, id, time.Time{}, ""); err != nil {
+			return err
+		}
+		events = append(events, e.Audit.Event(audit.BrowserForgotten, u.ID, audit.Fields{
+			audit.User: u.Name, audit.Factor: string(all[i].RememberedFor),
+			audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+		}))
+		return tx.AppendEvent(ctx, events[0])
+	})
+	if err != nil {
+		return fmt.Errorf("forgetting a browser: %w", err)
+	}
+	e.Audit.Written(events...)
+	return nil
+}

@@ -1,0 +1,343 @@
+package portal_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// flows is a sign-in that asks for a code and then grants.
+type flows struct {
+	portal.Flows
+	flow       authflow.Flow
+	step       authflow.Step
+	given      authflow.Response
+	refusal    error
+	browsers   []store.Browser
+	forgotten  []string
+	remember   time.Duration
+	newBrowser string
+}
+
+func (f *flows) SignIn(_ context.Context, in authflow.Login) (authflow.Flow, error) {
+	f.flow = authflow.Flow{ID: "flow of " + in.Name, Kind: authflow.SignIn, UserID: "ada", Name: in.Name, Shared: in.Shared}
+	return f.flow, f.refusal
+}
+
+func (f *flows) Load(_ context.Context, id string) (authflow.Flow, error) {
+	if id != f.flow.ID {
+		return authflow.Flow{}, authflow.ErrFlowGone
+	}
+	return f.flow, nil
+}
+
+func (f *flows) Step(context.Context, authflow.Flow, assurance.Factor) (authflow.Step, error) {
+	return f.step, nil
+}
+
+func (f *flows) Challenge(context.Context, authflow.Flow, assurance.Factor) (factors.Ceremony, error) {
+	return factors.Ceremony{}, nil
+}
+
+func (f *flows) RememberFor(authflow.Flow) time.Duration { return f.remember }
+
+func (f *flows) Answer(_ context.Context, _ authflow.Flow, given authflow.Response, _ authflow.Client) error {
+	f.given = given
+	return f.refusal
+}
+
+func (f *flows) Grant(context.Context, authflow.Flow, string, authflow.Client) (authflow.Granted, error) {
+	return authflow.Granted{
+		SignOn:       store.SignOn{ID: "s1", UserID: "ada", Expires: noon.Add(12 * time.Hour), Shared: f.flow.Shared},
+		PortalSecret: "secret", Browser: f.newBrowser,
+	}, nil
+}
+
+func (f *flows) Remembered(context.Context, string) ([]store.Browser, error) { return f.browsers, nil }
+
+func (f *flows) Forget(_ context.Context, u store.User, id string, _ authflow.Client) error {
+	for _, b := range f.browsers {
+		if b.ID == id && b.UserID == u.ID {
+			f.forgotten = append(f.forgotten, id)
+			return nil
+		}
+	}
+	return authflow.ErrNoBrowser
+}
+
+// signOns knows one sign-on, "s1".
+type signOns struct {
+	proofs []assurance.Proof
+	err    error
+}
+
+func (s *signOns) LivePortal(_ context.Context, p session.PortalSession) (session.SignOn, session.User, error) {
+	if s.err != nil || p.SignOn != "s1" {
+		return session.SignOn{}, session.User{}, errors.Join(session.ErrEnded, s.err)
+	}
+	return session.SignOn{ID: "s1", UserID: "ada", Proofs: s.proofs, Expires: noon.Add(12 * time.Hour)}, session.User{ID: "ada", Name: "ada"}, nil
+}
+
+func (s *signOns) End(context.Context, string, string) error { return nil }
+
+// plain is a codec that seals nothing.
+type plain struct{}
+
+func (plain) Encode(value []byte) (string, error) {
+	return base64.RawURLEncoding.EncodeToString(value), nil
+}
+func (plain) Decode(value string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(value) }
+
+type nowhere struct{}
+
+func (nowhere) AppendEvent(context.Context, store.Event) error { return nil }
+
+// hall is a portal with one browser before it.
+type hall struct {
+	*portal.Portal
+	t       *testing.T
+	flows   *flows
+	signOns *signOns
+	cookies map[string]*http.Cookie
+}
+
+func newHall(t *testing.T) *hall {
+	t.Helper()
+	pages, err := templates.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := func() time.Time { return noon }
+	h := &hall{t: t, flows: &flows{}, cookies: make(map[string]*http.Cookie), signOns: &signOns{
+		proofs: []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon, Remembered: true}},
+	}}
+	h.Portal = portal.New(portal.Settings{
+		Flows: h.flows, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
+		Apps:    func(*http.Request, session.User) []templates.App { return nil },
+		Enabled: func(assurance.Factor) bool { return true }, CodePeriod: 30 * time.Second,
+		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.NewNop(), nowhere{}, clock),
+		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
+		Address: func(*http.Request) string { return "192.0.2.1" },
+	})
+	return h
+}
+
+// send asks as the browser would, which keeps the cookies that it gets.
+func (h *hall) send(method, target string, form url.Values) *http.Response {
+	h.t.Helper()
+	r := httptest.NewRequest(method, "https://login.example.com"+target, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, c := range h.cookies {
+		r.AddCookie(c)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if h.cookies[c.Name] = c; c.MaxAge < 0 {
+			delete(h.cookies, c.Name)
+		}
+	}
+	return w.Result()
+}
+
+func (h *hall) page(response *http.Response) string {
+	h.t.Helper()
+	var body strings.Builder
+	if err := response.Write(&body); err != nil {
+		h.t.Fatal(err)
+	}
+	return body.String()
+}
+
+// signIn shows a password.
+func (h *hall) signIn(name string, fields ...string) *http.Response {
+	form := url.Values{"name": {name}, "password": {"x"}}
+	for _, field := range fields {
+		form.Set(field, "yes")
+	}
+	return h.send(http.MethodPost, "/sign-in", form)
+}
+
+func (h *hall) lastsFor(cookie string) time.Duration {
+	h.t.Helper()
+	c := h.cookies["__Host-mfa-"+cookie]
+	if c == nil {
+		h.t.Fatalf("there is no cookie %s", cookie)
+	}
+	return time.Duration(c.MaxAge) * time.Second
+}
+
+func TestCookiesAtASharedComputerEndWithTheBrowser(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		first        string
+		fields       []string
+		flow, portal time.Duration
+	}{
+		{"one's own", "", nil, time.Hour, 12 * time.Hour},
+		{"shared", "", []string{"shared"}, 0, 0},
+		{"shared in one tab, and another sign-in in another", "shared", nil, 0, 12 * time.Hour},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHall(t)
+			h.flows.step = authflow.Step{Kind: authflow.StepGrant}
+			if c.first != "" {
+				h.signIn("eve", c.first)
+			}
+			h.signIn("ada", c.fields...)
+			if got := h.lastsFor("flow"); got != c.flow {
+				t.Errorf("the flow's cookie lasts %v, want %v", got, c.flow)
+			}
+			h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)
+			if got := h.lastsFor("portal"); got != c.portal {
+				t.Errorf("the portal's cookie lasts %v, want %v", got, c.portal)
+			}
+			if c.first != "" && h.lastsFor("flow") != 0 {
+				t.Error("what is left of the flow's cookie doesn't end with the browser")
+			}
+			if h.cookies["__Host-mfa-browser"] != nil {
+				t.Error("a browser's token came from nowhere")
+			}
+		})
+	}
+}
+
+func TestSharedStaysTicked(t *testing.T) {
+	h := newHall(t)
+	h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}
+	if page := h.page(h.signIn("ada", "shared")); !strings.Contains(page, `aria-describedby="shared-hint" checked`) {
+		t.Error("after a wrong password the box isn't ticked")
+	}
+}
+
+func TestRememberIsOfferedAndPassedOn(t *testing.T) {
+	h := newHall(t)
+	h.flows.step = authflow.Step{Kind: authflow.StepChallenge, Factor: assurance.TOTP}
+	h.signIn("ada")
+	const ask = "Don&#39;t ask on this browser for 30 days"
+	challenge := func() string { return h.page(h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)) }
+	if page := challenge(); strings.Contains(page, `name="remember"`) {
+		t.Error("it is offered where it isn't on")
+	}
+	h.flows.remember = 30 * 24 * time.Hour
+	page := challenge()
+	if !strings.Contains(page, `name="remember"`) || !strings.Contains(strings.ReplaceAll(page, "'", "&#39;"), ask) || strings.Contains(page, "checked") {
+		t.Errorf("it isn't offered: %s", page)
+	}
+	answer := func(fields url.Values) *http.Response {
+		form := url.Values{"flow": {"flow of ada"}, "factor": {"totp"}, "code": {"123456"}}
+		for name := range fields {
+			form[name] = fields[name]
+		}
+		return h.send(http.MethodPost, "/flow/challenge", form)
+	}
+	for value, want := range map[string]bool{"yes": true, "": false, "on": false} {
+		answer(url.Values{"remember": {value}})
+		if given := h.flows.given; given.Remember != want || given.Factor != assurance.TOTP || len(given.Answer) != 1 || given.Answer["code"] != "123456" {
+			t.Errorf("remember=%s: %+v", value, given)
+		}
+	}
+	h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}
+	if page := h.page(answer(url.Values{"remember": {"yes"}})); !strings.Contains(page, "checked") {
+		t.Error("after a wrong code the box isn't ticked")
+	}
+}
+
+func TestForgetBrowser(t *testing.T) {
+	const mine, hers = "b1", "b2"
+	forget := func(h *hall, id string) *http.Response {
+		return h.send(http.MethodPost, "/browsers/forget", url.Values{"id": {id}})
+	}
+	visit := func(t *testing.T) *hall {
+		h := newHall(t)
+		h.flows.browsers = []store.Browser{
+			{ID: mine, UserID: "ada", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", TokenHash: token.Hash("t1"), Remembered: noon},
+			{ID: hers, UserID: "eve"},
+		}
+		h.flows.step, h.flows.newBrowser = authflow.Step{Kind: authflow.StepGrant}, "t1"
+		h.signIn("ada")
+		h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)
+		return h
+	}
+	t.Run("one's own", func(t *testing.T) {
+		h := visit(t)
+		page := h.page(h.send(http.MethodGet, "/", nil))
+		if !strings.Contains(page, "<strong>Firefox on Linux</strong> · this browser") || !strings.Contains(page, `value="b1"`) {
+			t.Errorf("it isn't listed: %s", page)
+		}
+		if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/" || len(h.flows.forgotten) != 1 {
+			t.Errorf("forgetting: %d, %v", r.StatusCode, h.flows.forgotten)
+		}
+	})
+	t.Run("W03 somebody else's", func(t *testing.T) {
+		h := visit(t)
+		for _, id := range []string{hers, "made up", ""} {
+			if r := forget(h, id); r.StatusCode != http.StatusNotFound {
+				t.Errorf("%q: %d", id, r.StatusCode)
+			}
+		}
+		if len(h.flows.forgotten) > 0 {
+			t.Errorf("forgotten: %v", h.flows.forgotten)
+		}
+	})
+	for _, c := range []struct {
+		what   string
+		change func(h *hall)
+		status int
+	}{
+		{"nobody is signed in", func(h *hall) { clear(h.cookies) }, http.StatusSeeOther},
+		{"S06 with a password alone", func(h *hall) { h.signOns.proofs = h.signOns.proofs[:1] }, http.StatusSeeOther},
+		{"the sign-on has ended", func(h *hall) { h.signOns.err = session.ErrEnded }, http.StatusSeeOther},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := visit(t)
+			c.change(h)
+			if r := forget(h, mine); r.StatusCode != c.status || r.Header.Get("Location") != "/sign-in" || len(h.flows.forgotten) > 0 {
+				t.Errorf("%d to %q, forgotten %v", r.StatusCode, r.Header.Get("Location"), h.flows.forgotten)
+			}
+		})
+	}
+	t.Run("W01 from another site, and by GET", func(t *testing.T) {
+		h := visit(t)
+		r := httptest.NewRequest(http.MethodPost, "https://login.example.com/browsers/forget", strings.NewReader("id=b1"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.AddCookie(h.cookies["__Host-mfa-portal"])
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		got := h.send(http.MethodGet, "/browsers/forget?id=b1", nil)
+		if w.Code != http.StatusForbidden || got.StatusCode != http.StatusNotFound || len(h.flows.forgotten) > 0 {
+			t.Errorf("%d and %d, forgotten %v", w.Code, got.StatusCode, h.flows.forgotten)
+		}
+	})
+}
+
+func TestSigningOutClearsThePortalsData(t *testing.T) {
+	h := newHall(t)
+	if got := h.send(http.MethodPost, "/sign-out", nil).Header.Get("Clear-Site-Data"); got != `"cache", "storage"` {
+		t.Errorf("Clear-Site-Data is %s", got)
+	}
+	if got := h.send(http.MethodGet, "/sign-out", nil).Header.Get("Clear-Site-Data"); got != "" {
+		t.Errorf("before signing out it is %s", got)
+	}
+}
