@@ -1,5 +1,6 @@
-// Package accounts is what administrators do to people: add, invite, disable,
-// enable, unlock, and end their sign-ons. It must not know how an
+// Package accounts is what administrators do to people: add, invite, change,
+// disable, enable, unlock and delete them, end their sign-ons, and forget the
+// browsers that skip the second factor for them. It must not know how an
 // administrator was authenticated, nor HTTP.
 package accounts
 
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,6 +32,8 @@ var (
 	ErrTaken = errors.New("the name or the e-mail address is taken")
 	// ErrNoSignOn says that no live sign-on has the id.
 	ErrNoSignOn = errors.New("no live sign-on has this id")
+	// ErrNoBrowser says that no remembered browser of the user has the id.
+	ErrNoBrowser = errors.New("no remembered browser of this user has this id")
 )
 
 // Store is what this package needs of the store.
@@ -38,6 +42,7 @@ type Store interface {
 	ListUsers(ctx context.Context) ([]store.User, error)
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
+	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
@@ -93,27 +98,11 @@ func (d *Desk) Add(ctx context.Context, n NewUser) (store.User, string, error) {
 
 func (d *Desk) checked(n NewUser) (store.User, error) {
 	user := store.User{Status: store.UserInvited, Created: d.clock()}
+	all := Changes{Name: &n.Name, DisplayName: &n.DisplayName, Email: &n.Email, Groups: &n.Groups}
+	if err := all.apply(&user); err != nil {
+		return store.User{}, err
+	}
 	var err error
-	if user.Name, err = identity.CanonicalName(n.Name); err != nil {
-		return store.User{}, err
-	}
-	if user.DisplayName, err = identity.CheckDisplayName(n.DisplayName); err != nil {
-		return store.User{}, err
-	}
-	if n.Email != "" {
-		if user.Email, err = identity.CanonicalEmail(n.Email); err != nil {
-			return store.User{}, err
-		}
-	}
-	for _, g := range n.Groups {
-		group, err := identity.CheckGroup(g)
-		if err != nil {
-			return store.User{}, err
-		}
-		if !slices.Contains(user.Groups, group) {
-			user.Groups = append(user.Groups, group)
-		}
-	}
 	user.ID, err = token.New(d.random)
 	return user, err
 }
@@ -121,20 +110,32 @@ func (d *Desk) checked(n NewUser) (store.User, error) {
 // List returns all users by name.
 func (d *Desk) List(ctx context.Context) ([]store.User, error) { return d.store.ListUsers(ctx) }
 
-// Person is a user with what is set up for them.
+// Person is a user with what belongs to them.
 type Person struct {
-	User    store.User
-	Factors []assurance.Factor // kinds that are set up, sorted
-	SignOns []store.SignOn
+	User     store.User
+	Factors  []assurance.Factor // kinds that are set up, sorted
+	SignOns  []store.SignOn     // live ones
+	Browsers []store.Browser    // remembered ones
 }
 
-// Show returns a user with factors and sign-ons.
+// Show returns a user with factors, live sign-ons and remembered browsers.
 func (d *Desk) Show(ctx context.Context, name string) (Person, error) {
 	user, err := d.find(ctx, name)
 	if err != nil {
 		return Person{}, err
 	}
-	credentials, err := d.store.CredentialsOf(ctx, user.ID)
+	return d.person(ctx, d.store, user)
+}
+
+// belongings are what a person's are read from, alone or in a transaction.
+type belongings interface {
+	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
+	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
+	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
+}
+
+func (d *Desk) person(ctx context.Context, rows belongings, user store.User) (Person, error) {
+	credentials, err := rows.CredentialsOf(ctx, user.ID)
 	if err != nil {
 		return Person{}, fmt.Errorf("reading credentials: %w", err)
 	}
@@ -145,19 +146,22 @@ func (d *Desk) Show(ctx context.Context, name string) (Person, error) {
 		}
 	}
 	slices.Sort(p.Factors)
-	p.SignOns, err = d.live(ctx, user.ID)
+	if p.SignOns, err = d.live(ctx, rows, user.ID); err != nil {
+		return Person{}, err
+	}
+	p.Browsers, err = d.remembered(ctx, rows, user.ID)
 	return p, err
 }
 
 // live returns the sign-ons of a user that count at this moment, or everybody's
 // for the empty id. The store lists those that went idle too.
-func (d *Desk) live(ctx context.Context, userID string) ([]store.SignOn, error) {
+func (d *Desk) live(ctx context.Context, rows belongings, userID string) ([]store.SignOn, error) {
 	now := d.clock()
-	rows, err := d.store.ListSignOns(ctx, userID, now)
+	all, err := rows.ListSignOns(ctx, userID, now)
 	if err != nil {
 		return nil, fmt.Errorf("listing sign-ons: %w", err)
 	}
-	return slices.DeleteFunc(rows, func(s store.SignOn) bool { return session.WentIdle(s, now) }), nil
+	return slices.DeleteFunc(all, func(s store.SignOn) bool { return session.WentIdle(s, now) }), nil
 }
 
 func (d *Desk) find(ctx context.Context, name string) (store.User, error) {
@@ -185,60 +189,93 @@ func (d *Desk) Invite(ctx context.Context, name string) (string, error) {
 	return d.links.NewInvitation(ctx, user)
 }
 
-// Disable bars a user, ends all their sign-ons, and voids links and flows, so
-// that enabling the user again doesn't revive them.
+// Disable bars a user, ends all their sign-ons, forgets their remembered
+// browsers, and voids links and flows, so that enabling the user again doesn't
+// revive them.
 func (d *Desk) Disable(ctx context.Context, name string) error {
-	return d.change(ctx, name, audit.UserDisabled, func(tx store.Tx, user store.User) error {
+	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+		event := d.event(audit.UserDisabled, user, nil)
 		if _, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedDisabled); err != nil {
-			return err
+			return event, err
+		}
+		if err := tx.ForgetBrowsersOf(ctx, user.ID); err != nil {
+			return event, err
 		}
 		if err := authflow.Abandon(ctx, tx, user.ID); err != nil {
-			return err
+			return event, err
 		}
 		user.Status = store.UserDisabled
-		return tx.UpdateUser(ctx, user)
+		return event, tx.UpdateUser(ctx, user)
 	})
 }
 
 // Enable lets a disabled user in again: to sign in, or to set up where that
 // had not happened yet.
 func (d *Desk) Enable(ctx context.Context, name string) error {
-	return d.change(ctx, name, audit.UserEnabled, func(tx store.Tx, user store.User) error {
+	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+		event := d.event(audit.UserEnabled, user, nil)
 		if user.Status != store.UserDisabled {
-			return nil
+			return event, nil
 		}
 		credentials, err := tx.CredentialsOf(ctx, user.ID)
 		if err != nil {
-			return err
+			return event, err
 		}
 		user.Status = store.UserInvited
 		if slices.ContainsFunc(credentials, func(c store.Credential) bool { return c.Kind == assurance.Password }) {
 			user.Status = store.UserActive
 		}
-		return tx.UpdateUser(ctx, user)
+		return event, tx.UpdateUser(ctx, user)
 	})
 }
 
 // Unlock forgets a user's failed attempts, in all browsers.
 func (d *Desk) Unlock(ctx context.Context, name string) error {
-	return d.change(ctx, name, audit.UserUnlocked, func(tx store.Tx, user store.User) error {
-		return tx.DeleteAttempts(ctx, authflow.ScopeUser, user.ID+"/")
+	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+		return d.event(audit.UserUnlocked, user, nil), tx.DeleteAttempts(ctx, authflow.ScopeUser, user.ID+"/")
 	})
 }
 
-// change reads a user and changes them in one transaction, with its event.
-func (d *Desk) change(ctx context.Context, name string, what audit.Name, apply func(store.Tx, store.User) error) error {
+// Delete deletes a user and all that belongs to them but the audit events, and
+// returns what that was. It ends their sign-ons at once, and whatever they have
+// under way.
+func (d *Desk) Delete(ctx context.Context, name string) (Person, error) {
+	var deleted Person
+	err := d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+		event := d.event(audit.UserDeleted, user, nil)
+		var err error
+		if deleted, err = d.person(ctx, tx, user); err != nil {
+			return event, err
+		}
+		return event, tx.DeleteUser(ctx, user.ID)
+	})
+	return deleted, err
+}
+
+// event makes an event about a user, done by an administrator.
+func (d *Desk) event(what audit.Name, user store.User, more audit.Fields) store.Event {
+	fields := audit.Fields{audit.User: user.Name, audit.By: by}
+	maps.Copy(fields, more)
+	return d.audit.Event(what, user.ID, fields)
+}
+
+// change reads a user and changes them in one transaction, with the event that
+// apply makes of it. The zero event isn't kept: nothing was changed.
+func (d *Desk) change(ctx context.Context, name string, apply func(store.Tx, store.User) (store.Event, error)) error {
 	found, err := d.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	event := d.audit.Event(what, found.ID, audit.Fields{audit.User: found.Name, audit.By: by})
+	var event store.Event
 	err = d.store.Atomically(ctx, func(tx store.Tx) error {
 		user, err := tx.UserByID(ctx, found.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			return ErrNobody
+		}
 		if err != nil {
 			return err
 		}
-		if err := apply(tx, user); err != nil {
+		if event, err = apply(tx, user); err != nil || event.Name == "" {
 			return err
 		}
 		return tx.AppendEvent(ctx, event)
@@ -246,7 +283,9 @@ func (d *Desk) change(ctx context.Context, name string, what audit.Name, apply f
 	if err != nil {
 		return fmt.Errorf("changing user %s: %w", found.Name, err)
 	}
-	d.audit.Written(event)
+	if event.Name != "" {
+		d.audit.Written(event)
+	}
 	return nil
 }
 
@@ -275,7 +314,7 @@ func (d *Desk) SignOns(ctx context.Context, name string) ([]SignOn, error) {
 	for _, u := range users {
 		names[u.ID] = u.Name
 	}
-	rows, err := d.live(ctx, userID)
+	rows, err := d.live(ctx, d.store, userID)
 	live := make([]SignOn, len(rows))
 	for i, row := range rows {
 		live[i] = SignOn{SignOn: row, User: names[row.UserID]}
@@ -293,43 +332,55 @@ func (d *Desk) EndSignOn(ctx context.Context, short string) error {
 	if len(matching) != 1 {
 		return ErrNoSignOn
 	}
-	return d.end(ctx, matching[0].User, matching[0].UserID, func(tx store.Tx) ([]string, error) {
-		return []string{matching[0].ID}, tx.EndSignOn(ctx, matching[0].ID, d.clock(), session.EndedByAdmin)
+	ending := matching[0]
+	return d.end(ctx, func(tx store.Tx) ([]store.Event, error) {
+		return d.ended(ending.User, ending.UserID, ending.ID), tx.EndSignOn(ctx, ending.ID, d.clock(), session.EndedByAdmin)
 	})
 }
 
-// EndSignOnsOf ends all of a user's sign-ons and returns how many there were.
+// EndSignOnsOf ends all of a user's sign-ons, and returns how many there were.
+// It forgets the user's remembered browsers too, so that none of them skips
+// the second factor afterwards.
 func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 	user, err := d.find(ctx, name)
 	if err != nil {
 		return 0, err
 	}
 	ended := 0
-	err = d.end(ctx, user.Name, user.ID, func(tx store.Tx) ([]string, error) {
+	err = d.end(ctx, func(tx store.Tx) ([]store.Event, error) {
 		ids, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedByAdmin)
+		if err != nil {
+			return nil, err
+		}
 		ended = len(ids)
-		return ids, err
+		forgotten, err := d.forgetAll(ctx, tx, user)
+		return append(d.ended(user.Name, user.ID, ids...), forgotten...), err
 	})
 	return ended, err
 }
 
-// end runs the ending of sign-ons with an event for each.
-func (d *Desk) end(ctx context.Context, name, userID string, end func(store.Tx) ([]string, error)) error {
+// ended makes the events of sign-ons that an administrator ends.
+func (d *Desk) ended(name, userID string, ids ...string) []store.Event {
+	events := make([]store.Event, len(ids))
+	for i, id := range ids {
+		events[i] = d.audit.Event(audit.SignOnEnded, userID, audit.Fields{
+			audit.User: name, audit.SignOn: audit.ShortID(id), audit.Reason: session.EndedByAdmin, audit.By: by,
+		})
+	}
+	return events
+}
+
+// end runs the ending of sign-ons and keeps the events that it makes.
+func (d *Desk) end(ctx context.Context, end func(store.Tx) ([]store.Event, error)) error {
 	var events []store.Event
-	err := d.store.Atomically(ctx, func(tx store.Tx) error {
-		events = nil
-		ids, err := end(tx)
-		if err != nil {
+	err := d.store.Atomically(ctx, func(tx store.Tx) (err error) {
+		if events, err = end(tx); err != nil {
 			return err
 		}
-		for _, id := range ids {
-			event := d.audit.Event(audit.SignOnEnded, userID, audit.Fields{
-				audit.User: name, audit.SignOn: audit.ShortID(id), audit.Reason: session.EndedByAdmin, audit.By: by,
-			})
+		for _, event := range events {
 			if err := tx.AppendEvent(ctx, event); err != nil {
 				return err
 			}
-			events = append(events, event)
 		}
 		return nil
 	})

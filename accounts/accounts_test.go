@@ -72,6 +72,31 @@ func (o *office) signOn(id string, user store.User, seen time.Time) {
 	}))
 }
 
+// browser makes a browser of the user's, remembered for a TOTP until then.
+func (o *office) browser(id string, user store.User, until time.Time) {
+	o.t.Helper()
+	b := store.Browser{ID: id, UserID: user.ID, TokenHash: id, UserAgent: "Lynx", Created: noon, LastSeen: noon, Remembered: until}
+	if !until.IsZero() {
+		b.RememberedFor = assurance.TOTP
+	}
+	o.must(o.store.CreateBrowser(o.ctx, b))
+}
+
+// remembered returns the ids of the user's browsers that are remembered at noon.
+func (o *office) remembered(user store.User) []string {
+	o.t.Helper()
+	all, err := o.store.BrowsersOf(o.ctx, user.ID)
+	o.must(err)
+	var ids []string
+	for _, b := range all {
+		if b.Remembered.After(noon) {
+			ids = append(ids, b.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 func (o *office) status(name string) store.UserStatus {
 	o.t.Helper()
 	user, err := o.store.UserByName(o.ctx, name)
@@ -136,9 +161,12 @@ func TestNobody(t *testing.T) {
 		_, inviteErr := o.Invite(o.ctx, name)
 		_, showErr := o.Show(o.ctx, name)
 		_, endErr := o.EndSignOnsOf(o.ctx, name)
+		_, setErr := o.Set(o.ctx, name, accounts.Changes{})
+		_, deleteErr := o.Delete(o.ctx, name)
 		for what, err := range map[string]error{
 			"invite": inviteErr, "show": showErr, "end": endErr,
 			"disable": o.Disable(o.ctx, name), "enable": o.Enable(o.ctx, name), "unlock": o.Unlock(o.ctx, name),
+			"set": setErr, "delete": deleteErr, "forget": o.ForgetBrowser(o.ctx, name, "000000000000"),
 		} {
 			if !errors.Is(err, accounts.ErrNobody) {
 				t.Errorf("%s %q: %v", what, name, err)
@@ -153,6 +181,8 @@ func TestDisableAndEnable(t *testing.T) {
 	o.signOn("1", ada, noon)
 	o.signOn("2", ada, noon)
 	o.signOn("3", bob, noon)
+	o.browser("ada's", ada, noon.Add(time.Hour))
+	o.browser("bob's", bob, noon.Add(time.Hour))
 	for _, namespace := range []string{"flow", "link"} {
 		for _, user := range []store.User{ada, bob} {
 			o.must(o.store.PutRecord(o.ctx, store.Record{Namespace: namespace, Key: user.Name, Owner: user.ID, Expires: noon.Add(time.Hour)}))
@@ -166,6 +196,9 @@ func TestDisableAndEnable(t *testing.T) {
 		if s, err := o.store.SignOnByID(o.ctx, id); err != nil || s.Ended.IsZero() != lives || !lives && s.EndReason != "user_disabled" {
 			t.Errorf("sign-on %s: %+v, %v", id, s, err)
 		}
+	}
+	if len(o.remembered(ada)) != 0 || len(o.remembered(bob)) != 1 {
+		t.Errorf("remembered: %q of ada's, %q of bob's", o.remembered(ada), o.remembered(bob))
 	}
 	o.must(o.Enable(o.ctx, "ada"))
 	for _, namespace := range []string{"flow", "link"} {
@@ -261,8 +294,14 @@ func TestShow(t *testing.T) {
 	}
 	o.signOn("live", ada, noon.Add(-59*time.Minute))
 	o.signOn("gone idle", ada, noon.Add(-2*time.Hour))
+	o.browser("remembered", ada, noon.Add(time.Minute))
+	o.browser("remembered until now", ada, noon)
+	o.browser("never remembered", ada, time.Time{})
 	person, err := o.Show(o.ctx, "Ada")
 	o.must(err)
+	if len(person.Browsers) != 1 || person.Browsers[0].ID != "remembered" {
+		t.Errorf("browsers: %+v", person.Browsers)
+	}
 	if person.User.ID != ada.ID || !slices.Equal(person.Factors, []assurance.Factor{assurance.Password, assurance.TOTP}) ||
 		len(person.SignOns) != 1 || person.SignOns[0].ID != "live" {
 		t.Errorf("%+v", person)
@@ -318,5 +357,52 @@ func TestSignOns(t *testing.T) {
 	o.must(err)
 	if len(events) != 2 || events[0].Fields["reason"] != "ended_by_administrator" || events[0].Fields["sign_on"] != audit.ShortID("b2") || events[0].Fields["by"] != "administrator" {
 		t.Errorf("events %+v", events)
+	}
+}
+
+func TestEndingAllForgetsBrowsers(t *testing.T) {
+	o := newOffice(t)
+	ada, bob := o.active("ada"), o.active("bob")
+	o.browser("a1", ada, noon.Add(time.Hour))
+	o.browser("a2", ada, noon.Add(-time.Hour))
+	o.browser("b1", bob, noon.Add(time.Hour))
+	if n, err := o.EndSignOnsOf(o.ctx, "ada"); n != 0 || err != nil {
+		t.Errorf("ended %d, %v", n, err)
+	}
+	if len(o.remembered(ada)) != 0 || len(o.remembered(bob)) != 1 {
+		t.Errorf("remembered: %q of ada's, %q of bob's", o.remembered(ada), o.remembered(bob))
+	}
+	events, err := o.store.ListEvents(o.ctx, store.EventFilter{UserID: ada.ID})
+	o.must(err)
+	if len(events) != 1 || events[0].Name != "browser.forgotten" || events[0].Fields["factor"] != "totp" || events[0].Fields["by"] != "administrator" {
+		t.Errorf("events %+v", events)
+	}
+}
+
+func TestForgetBrowser(t *testing.T) {
+	o := newOffice(t)
+	ada, bob := o.active("ada"), o.active("bob")
+	o.signOn("1", ada, noon)
+	o.browser("a1", ada, noon.Add(time.Hour))
+	o.browser("a2", ada, noon.Add(time.Hour))
+	o.browser("lapsed", ada, noon)
+	o.browser("b1", bob, noon.Add(time.Hour))
+	for _, wrong := range []string{"", "a1", audit.ShortID("b1"), audit.ShortID("lapsed"), "000000000000"} {
+		if err := o.ForgetBrowser(o.ctx, "ada", wrong); !errors.Is(err, accounts.ErrNoBrowser) {
+			t.Errorf("forgetting %q: %v", wrong, err)
+		}
+	}
+	o.must(o.ForgetBrowser(o.ctx, "Ada", audit.ShortID("a1")))
+	if err := o.ForgetBrowser(o.ctx, "ada", audit.ShortID("a1")); !errors.Is(err, accounts.ErrNoBrowser) {
+		t.Errorf("forgetting it twice: %v", err)
+	}
+	if !slices.Equal(o.remembered(ada), []string{"a2"}) || !slices.Equal(o.remembered(bob), []string{"b1"}) {
+		t.Errorf("remembered: %q of ada's, %q of bob's", o.remembered(ada), o.remembered(bob))
+	}
+	if s, err := o.store.SignOnByID(o.ctx, "1"); err != nil || !s.Ended.IsZero() {
+		t.Errorf("a sign-on ended with it: %+v, %v", s, err)
+	}
+	if got := o.told(ada.ID); !slices.Equal(got, []string{"browser.forgotten"}) {
+		t.Errorf("events %v", got)
 	}
 }
