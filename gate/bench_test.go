@@ -55,7 +55,9 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sessions := session.NewCookies(set.Codec("session"), db.Incarnation(), time.Now)
+	sessions := session.NewCookies(set.Codec("session"), func() uint64 { return 1 }, db.Incarnation(), time.Now)
+	keeper := session.NewKeeper(db, time.Now, zap.NewNop().Warn)
+	b.Cleanup(db.Follow(keeper))
 	made := benchGate{Gate: gate.New(gate.Settings{
 		Rules: []gate.Rule{{
 			Allows:  func(session.User) bool { return true },
@@ -63,7 +65,7 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 		}},
 		Origin: func(name, _ string) (string, bool) { return "https://" + name, true },
 		Portal: portal, Headers: headers, Enabled: func(assurance.Factor) bool { return true },
-		Sessions: sessions, SignOns: session.NewKeeper(db, time.Now),
+		Sessions: sessions, SignOns: keeper,
 		Requests: ticket.NewRequests(set.Codec("request").WithMaxLength(8<<10), time.Now),
 		States:   set.Codec("state"), Tickets: ticket.NewTickets(db, time.Now, rand.Reader),
 		Pages: pages, Brand: "Example", Audit: audit.NewLog(zap.NewNop(), db, time.Now), Logger: zap.NewNop(),

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,6 +39,10 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *request) {
 		g.callback(w, r)
 	case route == "whoami" && read:
 		g.whoami(w, r)
+	case route == "sign-in" && read:
+		g.goSignIn(w, r)
+	case route == "signed-in" && read:
+		g.signedIn(w, r)
 	case route == "switch" && read:
 		g.switchUser(w, r)
 	case route == "sign-out" && read:
@@ -51,10 +54,12 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *request) {
 	}
 }
 
-// state is what a state cookie holds.
+// state is what a state cookie holds: the nonce of an attempt that is under
+// way, or for a moment after it that it landed here.
 type state struct {
-	Nonce string    `json:"n"`
-	Until time.Time `json:"u"`
+	Nonce  string    `json:"n,omitempty"`
+	Until  time.Time `json:"u,omitzero"`
+	Landed bool      `json:"l,omitempty"`
 }
 
 func stateCookieName(nonceHash string) string { return StateCookie + nonceHash[:8] }
@@ -62,11 +67,7 @@ func stateCookieName(nonceHash string) string { return StateCookie + nonceHash[:
 // setState leaves a nonce at the app's host, and clears the oldest of the
 // attempts under way where there would be more than a browser needs.
 func (g *Gate) setState(w http.ResponseWriter, r *request, nonce string, ask ticket.Request) error {
-	raw, err := json.Marshal(state{Nonce: nonce, Until: ask.Expires})
-	if err != nil {
-		return err
-	}
-	sealed, err := g.States.Encode(raw)
+	sealed, err := g.sealState(state{Nonce: nonce, Until: ask.Expires})
 	if err != nil {
 		return err
 	}
@@ -75,6 +76,26 @@ func (g *Gate) setState(w http.ResponseWriter, r *request, nonce string, ask tic
 	}
 	http.SetCookie(w, cookie(stateCookieName(ask.NonceHash), sealed, int(ticket.RequestLifetime/time.Second)))
 	return nil
+}
+
+// markLanding puts a mark in the place of an attempt's nonce, until the browser
+// must have shown that it keeps the session too (lostSession). How long that
+// is the browser measures, so clocks don't matter.
+func (g *Gate) markLanding(w http.ResponseWriter, asked ticket.Request) error {
+	sealed, err := g.sealState(state{Landed: true})
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, cookie(stateCookieName(asked.NonceHash), sealed, int(settling/time.Second)))
+	return nil
+}
+
+func (g *Gate) sealState(s state) (string, error) {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	return g.States.Encode(raw)
 }
 
 // surplusStates returns the names of state cookies that have to go for one
@@ -104,23 +125,36 @@ func (g *Gate) surplusStates(r *request) []string {
 	return surplus
 }
 
+// readState returns what a state cookie says of an attempt that is under way.
 func (g *Gate) readState(value string) (state, bool) {
-	var s state
-	raw, err := g.States.Decode(value)
-	if err != nil || json.Unmarshal(raw, &s) != nil || !g.Clock().Before(s.Until) {
-		return state{}, false
-	}
-	return s, true
+	s, ok := g.openState(value)
+	return s, ok && g.Clock().Before(s.Until)
 }
 
-// cookie is the form of all our cookies at an app's host (RFC 6265bis §4.1.3.2
-// for the prefix). maxAge is in seconds; negative: away with it; 0: until the
+func (g *Gate) openState(value string) (state, bool) {
+	var s state
+	raw, err := g.States.Decode(value)
+	return s, err == nil && json.Unmarshal(raw, &s) == nil
+}
+
+// cookie is the form of our cookies at an app's host (RFC 6265bis §4.1.3.2 for
+// the prefix). maxAge is in seconds; negative: away with it; 0: until the
 // browser closes.
 func cookie(name, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: maxAge,
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
+}
+
+// sessionCookie is cookie for the session, which alone can be wanted inside the
+// pages of other sites: a sign-in goes through the whole window.
+func (g *Gate) sessionCookie(value string, maxAge int) *http.Cookie {
+	c := cookie(SessionCookie, value, maxAge)
+	if g.SameSite == http.SameSiteNoneMode {
+		c.SameSite = http.SameSiteNoneMode
+	}
+	return c
 }
 
 // callback takes the ticket that the portal gave and makes a session of it.
@@ -145,9 +179,9 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 		g.startOver(w, r, asked, "no_state")
 		return
 	}
-	http.SetCookie(w, cookie(name, "", -1))
 	signOn, _, err := g.Tickets.Redeem(r.Context(), query.Get("ticket"), asked)
 	if errors.Is(err, ticket.ErrSpent) {
+		http.SetCookie(w, cookie(name, "", -1))
 		g.startOver(w, r, asked, "spent")
 		return
 	}
@@ -161,16 +195,42 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 // admit sets the session cookie and leads on to where the person wanted to go.
 func (g *Gate) admit(w http.ResponseWriter, r *request, signOn session.SignOn, asked ticket.Request) {
 	value, err := g.Sessions.Mint(signOn, r.host, asked.Ask)
+	if err == nil {
+		err = g.markLanding(w, asked)
+	}
 	if err != nil {
 		g.unable(w, r, "minting a session", err)
 		return
 	}
-	http.SetCookie(w, cookie(SessionCookie, value, int(signOn.Expires.Sub(g.Clock())/time.Second)))
+	maxAge := int(signOn.Expires.Sub(g.Clock()) / time.Second)
+	if signOn.Shared {
+		maxAge = 0
+	}
+	http.SetCookie(w, g.sessionCookie(value, maxAge))
+	if g.wasAnother(r, signOn.UserID) {
+		clearSiteData(w)
+	}
 	g.redirect(w, r, asked.Return)
 }
 
+// wasAnother reports whether the browser comes with a session of somebody else,
+// be it over long since: what the app left in the browser is theirs.
+func (g *Gate) wasAnother(r *request, user string) bool {
+	return slices.ContainsFunc(r.cookies.Sessions, func(value string) bool {
+		s, ok := g.Sessions.Peek(value, r.host)
+		return ok && s.User != user
+	})
+}
+
+// clearSiteData has the browser forget what the app left in it (W3C Clear Site
+// Data §3.1). Cookies stay, since "cookies" would take those of every host
+// under the registrable domain.
+func clearSiteData(w http.ResponseWriter) {
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+}
+
 func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
-	templates.Protect(w.Header(), r.TLS != nil)
+	templates.Protect(w.Header(), r.isSecure())
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 }
@@ -179,7 +239,7 @@ func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
 // the same (back button, a second click) goes on; anybody else is sent around
 // once more, and then told what is wrong.
 func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request, reason string) {
-	v, err := g.identify(r)
+	v, err := g.whoIs(r)
 	if err == nil && asked.Ask.Missing(v.session.Proofs, g.Clock(), g.Enabled) == assurance.Nothing {
 		g.redirect(w, r, asked.Return)
 		return
@@ -198,26 +258,16 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 	g.toPortal(w, r, ticket.Request{Return: asked.Return, Ask: asked.Ask, Attempt: asked.Attempt + 1})
 }
 
-// switchUser sends somebody who may not pass to sign in as somebody else.
-func (g *Gate) switchUser(w http.ResponseWriter, r *request) {
-	to := "/"
-	if target, err := url.ParseRequestURI(r.URL.Query().Get("to")); err == nil && target.Host == "" && target.Scheme == "" {
-		to = inASCII("/" + strings.TrimLeft(target.RequestURI(), "/\\"))
-	}
-	whole := r.origin + to
-	if len(whole) > ticket.MaxReturn {
-		whole = r.origin + "/"
-	}
-	g.toPortal(w, r, ticket.Request{
-		Return: whole, Ask: assurance.Requirement{Level: assurance.Multi}, Switch: true,
-	})
-}
-
 // whoami tells scripts of the app, and people who debug, who is signed in.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
-	v, err := g.identify(r)
+	v, err := g.whoIs(r)
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
-		g.problem(w, r, http.StatusUnauthorized, "Sign in first", "You are not signed in to "+r.host+".")
+		require := g.Rules[len(g.Rules)-1].Require
+		path := signInPath(require, "")
+		g.problemWith(w, r, http.StatusUnauthorized, problem{
+			Type: typeSignIn, Title: "Sign in first", Text: "You are not signed in to " + r.host + ".",
+			Action: "Sign in", ActionURL: path, Required: require, SignIn: r.origin + path,
+		})
 		return
 	}
 	if err != nil {
@@ -247,7 +297,7 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 
 // askSignOut shows one button: a GET ends nothing.
 func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
-	v, err := g.identify(r)
+	v, err := g.whoIs(r)
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
 		g.signedOut(w, r)
 		return
@@ -261,29 +311,18 @@ func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
 	})
 }
 
-// crossOrigin refuses posts that another site's page sent (Fetch Metadata and
-// Origin).
-var crossOrigin = http.NewCrossOriginProtection()
-
-// isForm reports whether a body is what our own forms send. A page of another
-// site can have text/plain sent by browsers that don't tell where it is from.
-func isForm(r *http.Request) bool {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && kind == "application/x-www-form-urlencoded"
-}
-
 // signOut ends the sign-on, and with it its sessions at all apps.
 func (g *Gate) signOut(w http.ResponseWriter, r *request) {
-	if crossOrigin.Check(r.Request) != nil || !isForm(r.Request) {
+	if crossOrigin.Check(r.Request) != nil || !isForm(r.Header) {
 		g.Audit.Note(audit.CrossOrigin, "", audit.Fields{
 			audit.App: r.origin, audit.Address: g.Address(r.Request),
 		})
 		g.problem(w, r, http.StatusForbidden, "This form came from another page", "Go back and try again.")
 		return
 	}
-	v, err := g.identify(r)
+	v, err := g.whoIs(r)
 	if err == nil {
-		err = g.SignOns.End(r.Context(), v.signOn.ID, session.EndedSignOut)
+		err = g.SignOns.End(r.Context(), v.session.SignOn, session.EndedSignOut)
 	} else if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
 		g.signedOut(w, r)
 		return
@@ -293,13 +332,24 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 		return
 	}
 	g.Audit.Record(r.Context(), audit.SignOnEnded, v.user.ID, audit.Fields{
-		audit.User: v.user.Name, audit.SignOn: audit.ShortID(v.signOn.ID),
+		audit.User: v.user.Name, audit.SignOn: audit.ShortID(v.session.SignOn),
 		audit.Reason: session.EndedSignOut, audit.Address: g.Address(r.Request),
 	})
 	g.signedOut(w, r)
 }
 
+// signedOut says so. Only a post of our own page clears what the app left: any
+// other site can have this page fetched.
 func (g *Gate) signedOut(w http.ResponseWriter, r *request) {
-	http.SetCookie(w, cookie(SessionCookie, "", -1))
+	if r.Method == http.MethodPost {
+		clearSiteData(w)
+	}
+	http.SetCookie(w, g.sessionCookie("", -1))
+	for name, value := range r.cookies.States {
+		// Who signs in again at once hasn't lost their session.
+		if s, ok := g.openState(value); ok && s.Landed {
+			http.SetCookie(w, cookie(name, "", -1))
+		}
+	}
 	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(), SignIn: "/"})
 }

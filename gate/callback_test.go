@@ -52,18 +52,102 @@ func TestCallback(t *testing.T) {
 	if o.passed || o.Code != http.StatusSeeOther || o.Header().Get("Location") != testOrigin+"/x?y" {
 		t.Fatalf("answered %d to %s", o.Code, o.Header().Get("Location"))
 	}
-	name, _, _ := strings.Cut(state, "=")
-	want := map[string]string{SessionCookie: "minted-for-new-at-app.example.com", name: ""}
-	if set := o.setCookies(); len(set) != 2 || set[SessionCookie] != want[SessionCookie] || set[name] != "" {
-		t.Errorf("sets %v, not %v", set, want)
+	name, nonce, _ := strings.Cut(state, "=")
+	if set := o.setCookies(); len(set) != 2 || set[SessionCookie] != "minted-for-new-at-app.example.com" || set[name] == nonce {
+		t.Errorf("sets %v", set)
 	}
 	for _, c := range o.Result().Cookies() {
 		if !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode {
 			t.Errorf("sets %s", c)
 		}
 	}
+	if o.Header().Get("Clear-Site-Data") != "" {
+		t.Error("clears what the app left, although nobody was here before")
+	}
 	if !slices.Equal(g.redeemed, []string{"t"}) {
 		t.Errorf("redeemed %q", g.redeemed)
+	}
+}
+
+// TestSessionCookie ends with the sign-on, or at a computer that others use
+// with the browser; inside the pages of other sites it counts only where that
+// is wanted.
+func TestSessionCookie(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		shared   bool
+		sameSite http.SameSite
+		maxAge   int
+		want     http.SameSite
+	}{
+		{"as usual", false, http.SameSiteLaxMode, 12 * 60 * 60, http.SameSiteLaxMode},
+		{"a shared computer", true, http.SameSiteLaxMode, 0, http.SameSiteLaxMode},
+		{"embedded", false, http.SameSiteNoneMode, 12 * 60 * 60, http.SameSiteNoneMode},
+		{"nothing said", false, 0, 12 * 60 * 60, http.SameSiteLaxMode},
+		{"stricter than people could use", false, http.SameSiteStrictMode, 12 * 60 * 60, http.SameSiteLaxMode},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newTestGate(t)
+			g.SameSite = test.sameSite
+			w := recorder()
+			signOn := session.SignOn{ID: "new", UserID: "1", Expires: testNow.Add(12 * time.Hour), Shared: test.shared}
+			g.admit(w, &request{Request: navigate("/"), host: "app.example.com", origin: testOrigin}, signOn,
+				ticket.Request{Return: testOrigin + "/", NonceHash: "0123456789"})
+			for _, c := range w.Result().Cookies() {
+				want, maxAge := http.SameSiteLaxMode, int(settling/time.Second)
+				if c.Name == SessionCookie {
+					want, maxAge = test.want, test.maxAge
+				}
+				if c.SameSite != want || c.MaxAge != maxAge || !c.Secure || !c.HttpOnly {
+					t.Errorf("sets %s", c)
+				}
+			}
+			if len(w.Result().Cookies()) != 2 {
+				t.Errorf("sets %v", w.Result().Cookies())
+			}
+		})
+	}
+}
+
+// TestAnotherPerson clears what the app left in the browser for the one before,
+// whose session may be over long since.
+func TestAnotherPerson(t *testing.T) {
+	of := func(user string, spoil func(*session.Session)) session.Session {
+		s := sessionOf("old", time.Hour)
+		s.User = user
+		if spoil != nil {
+			spoil(&s)
+		}
+		return s
+	}
+	over := func(s *session.Session) { s.Expires = testNow.Add(-time.Hour) }
+	elsewhere := func(s *session.Session) { s.Host = "other.example.com" }
+	for _, test := range []struct {
+		name   string
+		before session.Session
+		clears bool
+	}{
+		{"another", of("2", nil), true},
+		{"another, over", of("2", over), true},
+		{"the same", of("1", nil), false},
+		{"the same, over", of("1", over), false},
+		{"another at another host", of("2", elsewhere), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newTestGate(t)
+			g.sessions["before"] = test.before
+			w := recorder()
+			r := &request{Request: navigate("/"), host: "app.example.com", origin: testOrigin, cookies: Cookies{Sessions: []string{"garbage", "before"}}}
+			g.admit(w, r, session.SignOn{ID: "new", UserID: "1", Expires: testNow.Add(time.Hour)},
+				ticket.Request{Return: testOrigin + "/", NonceHash: "0123456789"})
+			want := ""
+			if test.clears {
+				want = `"cache", "storage"`
+			}
+			if got := w.Header().Get("Clear-Site-Data"); got != want || w.Code != http.StatusSeeOther {
+				t.Errorf("answered %d with Clear-Site-Data: %s", w.Code, got)
+			}
+		})
 	}
 }
 
@@ -249,41 +333,6 @@ func TestStateCookies(t *testing.T) {
 	})
 }
 
-// TestSwitch leads nowhere but to this site, whatever it is asked (R01).
-func TestSwitch(t *testing.T) {
-	for _, test := range []struct{ to, want string }{
-		{"", "/"},
-		{"/x?y=z", "/x?y=z"},
-		{"/%78", "/%78"},
-		{"//evil.example/x", "/evil.example/x"},
-		{"///evil.example/x", "/evil.example/x"},
-		{`/\evil.example`, "/%5Cevil.example"},
-		{`\\evil.example`, "/"},
-		{"https://evil.example/x", "/"},
-		{"https:evil.example", "/"},
-		{"javascript:alert(1)", "/"},
-		{"data:text/html,x", "/"},
-		{"evil.example", "/"},
-		{"/x\r\nSet-Cookie: a=b", "/"},
-		{"/\tx", "/"},
-		{"/" + strings.Repeat("a", 3<<10), "/"},
-		{"/@evil.example", "/@evil.example"},
-	} {
-		t.Run(test.to[:min(len(test.to), 20)], func(t *testing.T) {
-			g := newTestGate(t)
-			o := g.serve(navigate("/.mfa/switch?"+url.Values{"to": {test.to}}.Encode()), cookieGood)
-			o.expectStopped(t, http.StatusFound)
-			asked := g.asked[0]
-			if !asked.Switch || asked.Origin != testOrigin || !strings.HasPrefix(asked.Return, testOrigin+"/") {
-				t.Errorf("asks for %+v", asked)
-			}
-			if asked.Return != testOrigin+test.want {
-				t.Errorf("%.40q leads to %.80q", test.to, asked.Return)
-			}
-		})
-	}
-}
-
 // TestSignOut ends a sign-on by a post from our own page only (W01).
 func TestSignOut(t *testing.T) {
 	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
@@ -327,8 +376,19 @@ func TestSignOut(t *testing.T) {
 			_, cleared := o.setCookies()[SessionCookie]
 			if want := test.status == http.StatusOK && test.method == http.MethodPost; cleared != want {
 				t.Errorf("the cookie is cleared: %t", cleared)
+			} else if cleared != (o.Header().Get("Clear-Site-Data") != "") {
+				t.Errorf("Clear-Site-Data: %s", o.Header().Get("Clear-Site-Data"))
 			}
 		})
+	}
+}
+
+// TestSignedOutPage clears nothing of an app's because a page had it fetched.
+func TestSignedOutPage(t *testing.T) {
+	o := newTestGate(t).serve(navigate("/.mfa/sign-out"))
+	o.expectStopped(t, http.StatusOK)
+	if got := o.Header().Get("Clear-Site-Data"); got != "" {
+		t.Errorf("Clear-Site-Data: %s", got)
 	}
 }
 

@@ -17,32 +17,33 @@ const (
 )
 
 // Cookies are the values of our cookies that came with a request, as they
-// came: nothing about them has been checked.
+// came: nothing about them has been checked. They are not copied.
 type Cookies struct {
 	// Sessions holds the values of SessionCookie, 4 at most, in their order.
 	Sessions []string
+	room     [maxSessionValues]string // for Sessions
 	// States holds the values of the cookies that begin with StateCookie, 100
 	// at most, by name; of a name that came twice, the first.
 	States map[string]string
 }
 
-// TakeCookies returns our cookies and removes them from h, so that no app reads
-// them: every cookie whose name begins with that of our session, in upper or
+// Take notes our cookies and removes them from h, so that no app reads them:
+// every cookie whose name begins with that of our session, in upper or
 // lower case, behind spaces, or without a name and with ours as its value. The
 // other cookies stay byte for byte, well-formed or not.
 //
 // A cookie ends at a semicolon whatever quotes stand around it (RFC 6265 §5.4),
 // so none of ours hides in the quoted value of another. It allocates nothing
 // where none of ours is there.
-func TakeCookies(h http.Header) Cookies {
-	var taken Cookies
+func (c *Cookies) Take(h http.Header) {
+	c.Sessions = c.room[:0]
 	lines := h["Cookie"]
 	emptied := 0
 	for i, line := range lines {
 		if !holdsOwnCookie(line) {
 			continue
 		}
-		lines[i] = taken.take(line)
+		lines[i] = c.cut(line)
 		if lines[i] == "" {
 			emptied++
 		}
@@ -50,7 +51,6 @@ func TakeCookies(h http.Header) Cookies {
 	if emptied > 0 {
 		dropEmptyLines(h, lines)
 	}
-	return taken
 }
 
 func dropEmptyLines(h http.Header, lines []string) {
@@ -76,26 +76,54 @@ func holdsOwnCookie(line string) bool {
 	return false
 }
 
-// take notes our cookies in line and returns the line without them.
-func (c *Cookies) take(line string) string {
-	var others strings.Builder
+// cut notes our cookies in line and returns the line without them.
+func (c *Cookies) cut(line string) string {
+	others := remaining{length: len(line)}
+	from, at := 0, 0 // where the others begin that come next, and the pair
 	for pair := range strings.SplitSeq(line, ";") {
 		if isOwnCookie(pair) {
 			c.note(pair)
-			continue
+			others.add(line[from:at])
+			from = at + len(pair) + len(";")
 		}
-		if others.Len() == 0 {
-			pair = strings.TrimLeft(pair, " \t")
-			if pair == "" {
-				continue
-			}
-			others.Grow(len(line))
-		} else {
-			others.WriteByte(';')
-		}
-		others.WriteString(pair)
+		at += len(pair) + len(";")
 	}
+	others.add(line[min(from, len(line)):])
 	return others.String()
+}
+
+// remaining is what stays of a line of cookies. Ours mostly come first or last,
+// and what then stays in one piece is not copied.
+type remaining struct {
+	length int // of the line
+	first  string
+	all    strings.Builder // used from the second piece on
+}
+
+// add adds the next piece, which may end with the semicolon before ours.
+func (r *remaining) add(piece string) {
+	piece = strings.TrimSuffix(piece, ";")
+	if r.first == "" {
+		r.first = strings.TrimLeft(piece, "; \t")
+		return
+	}
+	if piece == "" {
+		return
+	}
+	if r.all.Len() == 0 {
+		r.all.Grow(r.length)
+		r.all.WriteString(r.first)
+	}
+	r.all.WriteByte(';')
+	r.all.WriteString(piece)
+}
+
+// String implements fmt.Stringer.
+func (r *remaining) String() string {
+	if r.all.Len() == 0 {
+		return r.first
+	}
+	return r.all.String()
 }
 
 // note keeps the value of a cookie that bears exactly one of our names.

@@ -5,7 +5,7 @@
 // form first (Canonicalise), the rules are asked about every way in which an
 // app could read that form (Readings), the headers in which an app looks for
 // the person are ours alone (IdentityHeaders), and our cookies stop here in
-// both directions (TakeCookies, ResponseGuard).
+// both directions (Cookies, responseGuard).
 //
 // It must not know Caddy, nor show a form: forms are the portal's.
 package gate

@@ -28,14 +28,25 @@ type Rule struct {
 
 // Sessions reads the session cookies of hosts and mints them.
 type Sessions interface {
-	Read(value, host string) (session.Session, error)
+	Read(value, host string) (*session.Session, error)
+	// Peek tells what a cookie once said that may not count any more.
+	Peek(value, host string) (*session.Session, bool)
 	Mint(signOn session.SignOn, host string, asked assurance.Requirement) (string, error)
 }
 
-// SignOns tells whether a sign-on counts, and ends it.
+// SignOns tells whether a sign-on counts, ends it, and ends what is under way
+// with it. Package session's Keeper says more.
 type SignOns interface {
-	Live(ctx context.Context, id string) (session.SignOn, session.User, error)
+	Live(ctx context.Context, l session.Lookup) (*session.Profile, error)
 	End(ctx context.Context, id, reason string) error
+	Attach(c *session.Connection)
+	Open(ctx context.Context, c *session.Connection, admits func(session.User) bool, interrupt session.Interrupter) error
+	Detach(c *session.Connection)
+}
+
+// Assertions signs statements of who somebody is, for one app.
+type Assertions interface {
+	Token(s *session.Session, who *session.Profile, app string) (string, error)
 }
 
 // Requests signs what the portal is asked for, and reads it back.
@@ -56,7 +67,8 @@ type Pages interface {
 	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
 }
 
-// Settings are what a Gate is made of. All fields are needed.
+// Settings are what a Gate is made of. All fields are needed but those that
+// say what their absence means.
 type Settings struct {
 	// Rules are tried in order; the last one matches everything.
 	Rules []Rule
@@ -77,10 +89,23 @@ type Settings struct {
 	Pages    Pages
 	Brand    string
 	Contact  string
-	Audit    *audit.Log
-	Logger   *zap.Logger
-	Clock    func() time.Time
-	Random   io.Reader
+	// SameSite is of the session cookie: Lax, or None for pages that other
+	// sites embed.
+	SameSite http.SameSite
+	// Preflights lets CORS preflights through, without cookies and identity.
+	Preflights bool
+	// Ignores reports whether a request doesn't count as somebody's activity;
+	// nil: each does.
+	Ignores func(*http.Request) (bool, error)
+	// Assertions signs the header AssertionHeader; nil: it isn't sent.
+	Assertions Assertions
+	// MaxStaleness is for how long sign-ons count while this process is cut off
+	// from what changes in the store.
+	MaxStaleness time.Duration
+	Audit        *audit.Log
+	Logger       *zap.Logger
+	Clock        func() time.Time
+	Random       io.Reader
 	// Address returns the client's address, as trusted proxies determine it.
 	Address func(*http.Request) string
 }
@@ -94,7 +119,7 @@ func New(s Settings) *Gate { return &Gate{s} }
 
 // Visitor is who was let through.
 type Visitor struct {
-	User  session.User
+	User  *session.Profile
 	Level assurance.Level
 }
 

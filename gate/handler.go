@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,20 +23,31 @@ const (
 	// settling is how soon after minting a session can't be refused without
 	// something being wrong that another redirect wouldn't mend.
 	settling = 10 * time.Second
+	// clocksApart is how far the clocks of two nodes may be apart.
+	clocksApart = 5 * time.Minute
 )
 
 // errAmbiguous says that two ways of reading a URL would be decided by two
 // rules.
 var errAmbiguous = errors.New("the address can be read in two ways that are not treated alike")
 
-// request is one request on its way through the gate.
+// request is one request on its way through the gate. What a request needs
+// stands together, so that it is allocated once.
 type request struct {
 	*http.Request
-	host    string // canonical name
-	origin  string // of the site
-	cookies Cookies
-	rule    Rule
+	host       string // canonical name
+	origin     string // of the site
+	cookies    Cookies
+	rule       *Rule
+	connection session.Connection
+	guard      responseGuard
+	visitor    Visitor
+	identity   identityValues
 }
+
+// isSecure reports whether the browser sent a request over HTTPS, be it to a
+// proxy in front.
+func (r *request) isSecure() bool { return r.TLS != nil || strings.HasPrefix(r.origin, "https://") }
 
 // ServeHTTP decides on a request and either answers it or passes it to next.
 // Only errors of next are returned: what the gate refuses it answers itself,
@@ -45,7 +57,8 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	g.Headers.Strip(r.Header)
 	CleanConnection(r.Header)
 	StripTrailers(r)
-	req := &request{Request: r, cookies: TakeCookies(r.Header)}
+	req := &request{Request: r}
+	req.cookies.Take(r.Header)
 
 	if r.ProtoAtLeast(1, 0) && isEarlyData(r) {
 		g.problem(w, req, http.StatusTooEarly, "Try that again", "Your browser sent this before the connection was safe.")
@@ -59,20 +72,36 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 		g.serveOwn(w, req)
 		return nil
 	}
-	rule, err := g.ruleFor(r)
-	if malformed := TargetError(""); errors.Is(err, errAmbiguous) || errors.As(err, &malformed) {
-		g.badRequest(w, req, err)
-		return nil
+	if g.Preflights && isPreflight(r) {
+		dropCredentials(r.Header)
+		return g.pass(w, req, next, nil)
 	}
+	rule, err := g.ruleFor(r)
 	if err != nil {
-		g.unable(w, req, "matching the rules of a gate", err)
+		g.undecided(w, req, err)
 		return nil
 	}
 	req.rule = rule
 	if rule.Open {
-		return guard(w, func(w http.ResponseWriter) error { return next(w, r, nil) })
+		return g.pass(w, req, next, nil)
 	}
 	return g.decide(w, req, next)
+}
+
+// undecided answers where no rule could be chosen.
+func (g *Gate) undecided(w http.ResponseWriter, r *request, err error) {
+	if malformed := TargetError(""); errors.Is(err, errAmbiguous) || errors.As(err, &malformed) {
+		g.badRequest(w, r, err)
+		return
+	}
+	g.unable(w, r, "matching the rules of a gate", err)
+}
+
+// pass serves what lies behind the gate.
+func (g *Gate) pass(w http.ResponseWriter, r *request, next Next, visitor *Visitor) error {
+	r.guard.ResponseWriter = w
+	defer r.guard.finish()
+	return next(&r.guard, r.Request, visitor)
 }
 
 // place brings the URL into one form and finds the site that it belongs to.
@@ -94,13 +123,13 @@ func (g *Gate) place(r *request) error {
 
 // ruleFor returns the rule that decides on a request: the same for every way
 // in which an app could read its path, else errAmbiguous.
-func (g *Gate) ruleFor(r *http.Request) (Rule, error) {
+func (g *Gate) ruleFor(r *http.Request) (*Rule, error) {
 	if len(g.Rules) == 1 {
-		return g.Rules[0], nil
+		return &g.Rules[0], nil
 	}
 	first, err := g.firstMatch(r)
 	if err != nil {
-		return Rule{}, err
+		return nil, err
 	}
 	// The readings take the place of the URL while they are matched: a matcher
 	// may look at it through placeholders that know this request.
@@ -108,19 +137,19 @@ func (g *Gate) ruleFor(r *http.Request) (Rule, error) {
 	defer func() { r.URL.Path, r.URL.RawPath = path, rawPath }()
 	readings, err := Readings(r.URL)
 	if err != nil {
-		return Rule{}, err
+		return nil, err
 	}
 	for _, reading := range readings {
 		r.URL.Path, r.URL.RawPath = reading, ""
 		also, err := g.firstMatch(r)
 		if err != nil {
-			return Rule{}, err
+			return nil, err
 		}
 		if also != first {
-			return Rule{}, errAmbiguous
+			return nil, errAmbiguous
 		}
 	}
-	return g.Rules[first], nil
+	return &g.Rules[first], nil
 }
 
 // Opens reports whether a request would pass for a user who has shown what its
@@ -158,33 +187,74 @@ func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
 
 // visit is what the session cookie of a request comes to.
 type visit struct {
-	session session.Session
-	signOn  session.SignOn
-	user    session.User
+	session *session.Session
+	user    *session.Profile
 }
 
 // identify asks the session cookies who this is. errNobody is a definite no;
-// any other error means that it could not be told.
+// any other error means that it could not be told. Where somebody is found, the
+// request's connection is attached to the sign-on, and the caller detaches it.
 func (g *Gate) identify(r *request) (visit, error) {
+	if len(r.cookies.Sessions) == 0 {
+		return visit{}, errNobody
+	}
 	refusal := errNobody
+	r.connection.Passive = g.ignores(r.Request)
 	for _, value := range r.cookies.Sessions {
 		s, err := g.Sessions.Read(value, r.host)
 		if err != nil {
 			continue // garbage, or another host's: as if it were not there
 		}
-		signOn, user, err := g.SignOns.Live(r.Context(), s.SignOn)
+		r.connection.SignOn = s.SignOn
+		g.SignOns.Attach(&r.connection)
+		user, err := g.SignOns.Live(r.Context(), session.Lookup{
+			SignOn: s.SignOn, Passive: r.connection.Passive, MaxStaleness: g.MaxStaleness,
+		})
 		if err == nil {
-			return visit{session: s, signOn: signOn, user: user}, nil
+			return visit{session: s, user: user}, nil
 		}
+		g.SignOns.Detach(&r.connection)
 		if !errors.Is(err, session.ErrEnded) {
 			return visit{}, err
 		}
 		// Whoever signed out at another app just has to sign in.
-		if g.Clock().Sub(s.Minted) < settling && !errors.Is(err, session.ErrSignedOut) {
+		if isNew(s, g.Clock()) && !errors.Is(err, session.ErrSignedOut) {
 			refusal = errTooSoon
 		}
 	}
 	return visit{}, refusal
+}
+
+// isNew reports whether a session was minted a moment ago. One that seems to come
+// from the future is new too: the clock of the node that minted it may be ahead.
+// One from farther away than that is from before this clock was set back.
+func isNew(s *session.Session, now time.Time) bool {
+	age := now.Sub(s.Minted)
+	return age < settling && age > -clocksApart
+}
+
+// whoIs is identify for a request that is answered at once.
+func (g *Gate) whoIs(r *request) (visit, error) {
+	v, err := g.identify(r)
+	if err == nil {
+		g.SignOns.Detach(&r.connection)
+	}
+	return v, err
+}
+
+// ignores reports whether a request doesn't count as activity. One of which
+// that can't be told doesn't either: nobody stays signed in by it.
+func (g *Gate) ignores(r *http.Request) (ignored bool) {
+	if g.Ignores == nil {
+		return false
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			ignored = true
+		}
+	}()
+	ignored, err := g.Ignores(r)
+	return ignored || err != nil
 }
 
 var (
@@ -197,18 +267,16 @@ var (
 // decide is the way of a request that is not open.
 func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 	v, err := g.identify(r)
-	switch {
-	case errors.Is(err, errTooSoon):
-		g.stuck(w, r)
-		return nil
-	case errors.Is(err, errNobody):
-		g.signIn(w, r)
-		return nil
-	case err != nil:
-		g.unable(w, r, "looking up a sign-on", err)
+	if err != nil {
+		g.nobody(w, r, err)
 		return nil
 	}
-	if !r.rule.Allows(v.user) {
+	defer g.SignOns.Detach(&r.connection)
+	if g.isForged(r) {
+		g.refuseForged(w, r)
+		return nil
+	}
+	if !r.rule.Allows(v.user.User) {
 		g.refuse(w, r, v)
 		return nil
 	}
@@ -216,18 +284,61 @@ func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 	if r.rule.Require.Missing(v.session.Proofs, now, g.Enabled) != assurance.Nothing {
 		// A session that doesn't meet what it was just minted for never will;
 		// one that meets another rule is a person clicking on.
-		if v.session.Asked == r.rule.Require && now.Sub(v.session.Minted) < settling {
+		if v.session.Asked == r.rule.Require && isNew(v.session, now) {
 			g.stuck(w, r)
 		} else {
 			g.stepUp(w, r)
 		}
 		return nil
 	}
-	g.Headers.Set(r.Header, Identity{
-		User: v.user.Name, Name: v.user.DisplayName, Email: v.user.Email, Groups: v.user.Groups,
-	})
-	visitor := &Visitor{User: v.user, Level: assurance.Of(v.session.Proofs, g.Enabled)}
-	return guard(w, func(w http.ResponseWriter) error { return next(w, r.Request, visitor) })
+	return g.admitTo(w, r, next, v)
+}
+
+// nobody answers a request of whose sender nothing is known.
+func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
+	switch {
+	case errors.Is(err, errTooSoon):
+		g.stuck(w, r)
+	case errors.Is(err, errNobody):
+		g.signIn(w, r)
+	default:
+		g.unable(w, r, "looking up a sign-on", err)
+	}
+}
+
+// admitTo passes a request on with the identity of its sender, for as long as
+// the sign-on lives and the rule allows the user.
+func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) error {
+	g.Headers.Set(r.Header, v.user, &r.identity)
+	if g.Assertions != nil {
+		token, err := g.Assertions.Token(v.session, v.user, r.origin)
+		if err != nil {
+			g.unable(w, r, "signing an assertion", err)
+			return nil
+		}
+		r.identity.assertion[0] = token
+		r.Header[AssertionHeader] = r.identity.assertion[:]
+	}
+	r.connection.MaxStaleness = g.MaxStaleness
+	r.guard.ResponseWriter = w
+	err := g.SignOns.Open(r.Context(), &r.connection, r.rule.Allows, &r.guard)
+	switch {
+	case errors.Is(err, session.ErrEnded):
+		g.signIn(w, r)
+		return nil
+	case err != nil:
+		g.unable(w, r, "looking up a sign-on", err)
+		return nil
+	}
+	if r.ProtoMajor > 2 {
+		// There the server doesn't cancel what has been interrupted.
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		r.guard.onCut(cancel)
+		r.Request = r.WithContext(ctx)
+	}
+	r.visitor = Visitor{User: v.user, Level: assurance.Of(v.session.Proofs, g.Enabled)}
+	return g.pass(w, r, next, &r.visitor)
 }
 
 // unable answers where it could not be told who this is: never through.

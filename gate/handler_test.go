@@ -41,6 +41,7 @@ type testGate struct {
 	now      time.Time
 	sessions map[string]session.Session // by cookie value
 	live     func(id string) error
+	open     func(id string) error
 	mintErr  error
 	signErr  error
 	sealErr  error
@@ -48,6 +49,7 @@ type testGate struct {
 	endErr   error
 
 	lookedUp, ended, redeemed []string
+	attached                  int              // connections
 	asked                     []ticket.Request // signed, in their order
 	stale                     bool             // the requests that were signed are over their age
 	audited                   *observer.ObservedLogs
@@ -104,12 +106,17 @@ func sessionOf(signOn string, age time.Duration, factors ...assurance.Factor) se
 
 type fakeSessions struct{ *testGate }
 
-func (f fakeSessions) Read(value, host string) (session.Session, error) {
-	s, known := f.sessions[value]
-	if !known || s.Host != host {
-		return session.Session{}, session.ErrInvalid
+func (f fakeSessions) Read(value, host string) (*session.Session, error) {
+	s, known := f.Peek(value, host)
+	if !known || !f.now.Before(s.Expires) {
+		return nil, session.ErrInvalid
 	}
 	return s, nil
+}
+
+func (f fakeSessions) Peek(value, host string) (*session.Session, bool) {
+	s, known := f.sessions[value]
+	return &s, known && s.Host == host
 }
 
 func (f fakeSessions) Mint(signOn session.SignOn, host string, asked assurance.Requirement) (string, error) {
@@ -118,14 +125,25 @@ func (f fakeSessions) Mint(signOn session.SignOn, host string, asked assurance.R
 
 type fakeSignOns struct{ *testGate }
 
-func (f fakeSignOns) Live(_ context.Context, id string) (session.SignOn, session.User, error) {
-	f.lookedUp = append(f.lookedUp, id)
+func (f fakeSignOns) Live(_ context.Context, l session.Lookup) (*session.Profile, error) {
+	f.lookedUp = append(f.lookedUp, l.SignOn)
 	if f.live != nil {
-		if err := f.live(id); err != nil {
-			return session.SignOn{}, session.User{}, err
+		if err := f.live(l.SignOn); err != nil {
+			return nil, err
 		}
 	}
-	return session.SignOn{ID: id, Expires: testNow.Add(time.Hour)}, session.User{ID: "1", Name: "alice", Groups: []string{"staff"}}, nil
+	return &session.Profile{User: session.User{ID: "1", Name: "alice", Groups: []string{"staff"}}, GroupList: "staff"}, nil
+}
+
+func (f fakeSignOns) Attach(*session.Connection) { f.attached++ }
+
+func (f fakeSignOns) Detach(*session.Connection) { f.attached-- }
+
+func (f fakeSignOns) Open(_ context.Context, c *session.Connection, _ func(session.User) bool, _ session.Interrupter) error {
+	if f.open == nil {
+		return nil
+	}
+	return f.open(c.SignOn)
 }
 
 func (f fakeSignOns) End(_ context.Context, id, _ string) error {

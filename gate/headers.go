@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"github.com/portcullis-mfa/portcullis/session"
 )
 
 // AssertionHeader is where an app finds the signed statement of who is there.
@@ -19,13 +21,6 @@ type HeaderNames struct {
 // DefaultHeaderNames are the names where the operator chose no other.
 var DefaultHeaderNames = HeaderNames{
 	User: "Remote-User", Name: "Remote-Name", Email: "Remote-Email", Groups: "Remote-Groups",
-}
-
-// Identity is the person as an app is told: the sign-in name, the display name,
-// the address and the groups. What is empty is not sent.
-type Identity struct {
-	User, Name, Email string
-	Groups            []string
 }
 
 // IdentityHeaders are the headers that only the gate may set. It never changes
@@ -135,53 +130,25 @@ func (headers *IdentityHeaders) owns(name string) bool {
 	return false
 }
 
+// identityValues are the values of the headers of one request: slices into it
+// serve as values, since others on the way to the app change them in place.
+type identityValues struct {
+	values    [4]string
+	assertion [1]string
+}
+
 // Set tells the app who is there. A header is deleted where there is nothing to
-// say, never sent empty. A group that could not be told from two, or from none,
-// is left out; such groups are refused where groups are made.
-func (headers *IdentityHeaders) Set(h http.Header, who Identity) {
-	// Fresh slices, since others on the way to the app change values in place.
-	values := &[4]string{who.User, who.Name, who.Email, joinGroups(who.Groups)}
+// say, never sent empty. into holds the values from then on.
+func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, into *identityValues) {
+	into.values = [4]string{who.Name, who.DisplayName, who.Email, who.GroupList}
 	names := [4]string{headers.names.User, headers.names.Name, headers.names.Email, headers.names.Groups}
 	for i, name := range names {
-		if values[i] == "" {
+		if into.values[i] == "" {
 			delete(h, name)
 		} else {
-			h[name] = values[i : i+1 : i+1]
+			h[name] = into.values[i : i+1 : i+1]
 		}
 	}
-}
-
-// joinGroups joins groups by commas.
-func joinGroups(groups []string) string {
-	size, fit := 0, true
-	for _, group := range groups {
-		size += len(group) + 1
-		fit = fit && isListable(group)
-	}
-	if fit {
-		return strings.Join(groups, ",")
-	}
-	var joined strings.Builder
-	joined.Grow(size)
-	for _, group := range groups {
-		if !isListable(group) {
-			continue
-		}
-		if joined.Len() > 0 {
-			joined.WriteByte(',')
-		}
-		joined.WriteString(group)
-	}
-	return joined.String()
-}
-
-func isListable(group string) bool {
-	for i := range len(group) {
-		if c := group[i]; c == ',' || c < ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return group != "" && group[0] != ' ' && group[len(group)-1] != ' '
 }
 
 // foldHeader returns the form in which names that an app can't tell apart are

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -21,65 +23,109 @@ import (
 // problem is a refusal, as a page for people and as JSON (RFC 9457) for all
 // other clients.
 type problem struct {
+	Type      string // empty: about:blank
 	Title     string
 	Text      string
 	Action    string
 	ActionURL string
 	Retry     time.Duration
 	Reference string
+	// Required is what a script's user has to prove, at SignIn.
+	Required assurance.Requirement
+	SignIn   string
 }
+
+// The types of problems that a script can do something about.
+const (
+	typeSignIn = problemTypes + "sign-in-required"
+	typeStepUp = problemTypes + "fresh-check-required"
+
+	problemTypes = "https://github.com/portcullis-mfa/portcullis/blob/main/docs/reference.md#"
+)
 
 func (g *Gate) reference() string { return token.Reference(g.Random) }
 
-// isNavigation reports whether a person looks at what this request brings:
-// only they are sent elsewhere. Browsers say so (W3C Fetch Metadata); where
-// they don't, somebody who accepts HTML is taken for one.
-func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	h := r.Header
-	if h.Get("Upgrade") != "" || strings.Contains(h.Get("Sec-Purpose"), "prefetch") {
-		return false
-	}
-	if mode := h.Get("Sec-Fetch-Mode"); mode != "" {
-		destination := h.Get("Sec-Fetch-Dest")
-		return mode == "navigate" && (destination == "document" || destination == "")
-	}
-	return strings.Contains(strings.ToLower(h.Get("Accept")), "text/html")
-}
-
 // signIn answers somebody who isn't signed in.
 func (g *Gate) signIn(w http.ResponseWriter, r *request) {
-	if !isNavigation(r.Request) {
-		g.problemWith(w, r, http.StatusUnauthorized, problem{
-			Title: "Sign in first", Text: "You are not signed in to " + r.host + ".",
-		})
+	if kindOf(r.Request) == navigation && g.lostSession(r) {
+		g.stuck(w, r)
 		return
 	}
-	g.toPortal(w, r, ticket.Request{Return: r.here(), Ask: r.rule.Require})
+	g.demand(w, r, problem{
+		Type: typeSignIn, Title: "Sign in first", Text: "You are not signed in to " + r.host + ".",
+		Required: r.rule.Require,
+	})
 }
 
 // stepUp answers somebody of whom a rule asks more than was shown.
 func (g *Gate) stepUp(w http.ResponseWriter, r *request) {
-	if !isNavigation(r.Request) {
-		g.problemWith(w, r, http.StatusUnauthorized, problem{
-			Title: "A fresh check is needed", Text: "This part needs a fresh check that it's you.",
-		})
+	g.demand(w, r, problem{
+		Type: typeStepUp, Title: "A fresh check is needed", Text: "This part needs a fresh check that it's you.",
+		Required: r.rule.Require,
+	})
+}
+
+// demand has somebody prove what a rule requires, in the way in which their
+// browser can: only a person on the way to a page is sent to the portal. It
+// sends no WWW-Authenticate, for which browsers would ask for a password of
+// their own.
+func (g *Gate) demand(w http.ResponseWriter, r *request, p problem) {
+	switch kindOf(r.Request) {
+	case navigation:
+		g.toPortal(w, r, ticket.Request{Return: r.here(), Ask: p.Required})
+	case formPost:
+		g.keepForm(w, r, p)
+	case framed:
+		g.leaveFrame(w, r, p)
+	default:
+		// A script leads its window there, and that brings the window back to
+		// its own page, never to what the script asked for.
+		p.SignIn = r.origin + signInPath(p.Required, "")
+		g.problemWith(w, r, http.StatusUnauthorized, p)
+	}
+}
+
+// keepForm tells somebody whose form came too late how to send it all the same:
+// sent on to the portal, they would lose what they typed. What another site's
+// page sent is not sent again, since that would then be our own page's doing.
+func (g *Gate) keepForm(w http.ResponseWriter, r *request, p problem) {
+	if r.fromAnotherSite() {
+		g.refuseForged(w, r)
 		return
 	}
-	g.toPortal(w, r, ticket.Request{Return: r.here(), Ask: r.rule.Require})
+	g.page(w, r, http.StatusUnauthorized, "send_again", templates.SendAgainView{
+		Frame: g.frame(), Host: r.host, StepUp: p.Type == typeStepUp,
+		SignIn: signInPath(p.Required, signedInPath),
+	})
+}
+
+// leaveFrame leads out of a frame, where the portal doesn't show itself, to
+// the page that holds the frame if that is of this site.
+func (g *Gate) leaveFrame(w http.ResponseWriter, r *request, p problem) {
+	to := r.referrer()
+	if to == "" {
+		to = r.URL.RequestURI()
+	}
+	g.page(w, r, http.StatusUnauthorized, "leave_frame", templates.LeaveFrameView{
+		Frame: g.frame(), Host: r.host, StepUp: p.Type == typeStepUp,
+		SignIn: signInPath(p.Required, to),
+	})
 }
 
 // here is the URL that the browser asked for, or the nearest to it that fits
 // into a request to the portal.
-func (r *request) here() string {
-	whole := r.origin + inASCII(r.URL.RequestURI())
-	if len(whole) <= ticket.MaxReturn {
-		return whole
-	}
-	if path := r.origin + r.URL.EscapedPath(); len(path) <= ticket.MaxReturn {
-		return path
+func (r *request) here() string { return r.nearest(r.URL.RequestURI()) }
+
+// nearest returns the URL of a path and query of this site, without the query
+// where it would not fit into a request to the portal, or else of the first
+// page.
+func (r *request) nearest(uri string) string {
+	uri = inASCII(uri)
+	path, _, _ := strings.Cut(uri, "?")
+	for _, whole := range []string{r.origin + uri, r.origin + path} {
+		if len(whole) <= ticket.MaxReturn {
+			return whole
+		}
 	}
 	return r.origin + "/"
 }
@@ -120,7 +166,7 @@ func (g *Gate) toPortal(w http.ResponseWriter, r *request, ask ticket.Request) {
 		g.unable(w, r, "sealing a nonce", err)
 		return
 	}
-	templates.Protect(w.Header(), r.TLS != nil)
+	templates.Protect(w.Header(), r.isSecure())
 	w.Header().Set("Location", g.signInURL(signed))
 	w.WriteHeader(http.StatusFound)
 }
@@ -131,7 +177,7 @@ func (g *Gate) signInURL(signed string) string {
 
 // refuse answers somebody who is signed in and may not pass.
 func (g *Gate) refuse(w http.ResponseWriter, r *request, v visit) {
-	if !isNavigation(r.Request) {
+	if !kindOf(r.Request).seen() {
 		g.problemWith(w, r, http.StatusForbidden, problem{
 			Title: "Not for you", Text: v.user.Name + " can't open " + r.host + r.URL.Path + ".",
 		})
@@ -139,7 +185,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *request, v visit) {
 	}
 	g.page(w, r, http.StatusForbidden, "refused", templates.RefusedView{
 		Frame: g.frame(), Name: v.user.Name, What: r.host + r.URL.Path,
-		Switch: Prefix + "switch?" + url.Values{"to": {r.URL.RequestURI()}}.Encode(),
+		Switch: Prefix + "switch?" + url.Values{"to": {r.again()}}.Encode(),
 		Home:   g.Portal.String() + "/",
 	})
 }
@@ -155,9 +201,9 @@ func (g *Gate) stuck(w http.ResponseWriter, r *request) {
 }
 
 // again is where a second try leads: what the browser asked for, within this
-// site.
+// site. A form can't be sent by a link.
 func (r *request) again() string {
-	if strings.HasPrefix(r.URL.Path, Prefix) {
+	if strings.HasPrefix(r.URL.Path, Prefix) || kindOf(r.Request) == formPost {
 		return "/"
 	}
 	return r.URL.RequestURI()
@@ -180,29 +226,62 @@ func (g *Gate) problem(w http.ResponseWriter, r *request, status int, title, tex
 }
 
 func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p problem) {
-	if isNavigation(r.Request) {
+	if kindOf(r.Request).seen() {
 		g.page(w, r, status, "problem", templates.ProblemView{
 			Frame: g.frame(), Status: status, Title: p.Title, Text: p.Text,
 			Action: p.Action, ActionURL: p.ActionURL, RetryAfter: p.Retry, Reference: p.Reference,
 		})
 		return
 	}
-	body, err := json.Marshal(struct {
-		Type      string `json:"type"`
-		Title     string `json:"title"`
-		Status    int    `json:"status"`
-		Detail    string `json:"detail,omitempty"`
-		Reference string `json:"reference,omitempty"`
-	}{"about:blank", p.Title, status, p.Text, p.Reference})
+	body, err := json.Marshal(problemDetails{
+		Type: cmp.Or(p.Type, "about:blank"), Title: p.Title, Status: status, Detail: p.Text,
+		Required: required(p.Required), SignIn: p.SignIn, Reference: p.Reference,
+	})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
 	g.write(w, r, status, "application/problem+json", body)
 }
 
+// problemDetails is a problem as RFC 9457 §3 has it, with what scripts need to
+// have it solved.
+type problemDetails struct {
+	Type      string       `json:"type"`
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail,omitempty"`
+	Required  *requirement `json:"required,omitempty"`
+	SignIn    string       `json:"sign_in_url,omitempty"`
+	Reference string       `json:"reference,omitempty"`
+}
+
+// requirement is what has to be proven, as scripts are told.
+type requirement struct {
+	Assurance string `json:"assurance"`
+	MaxAge    int64  `json:"max_age,omitempty"` // seconds
+}
+
+func required(r assurance.Requirement) *requirement {
+	if r.Level == assurance.None {
+		return nil
+	}
+	return &requirement{Assurance: r.Level.String(), MaxAge: maxAge(r)}
+}
+
+// maxAge is a requirement's maximum age in seconds, at least one; zero: any.
+func maxAge(r assurance.Requirement) int64 {
+	return int64((r.MaxAge + time.Second - 1) / time.Second)
+}
+
 func (g *Gate) frame() templates.Frame {
 	return templates.Frame{Brand: g.Brand, Contact: g.Contact, Assets: Prefix + g.Pages.AssetPath()}
 }
+
+// framable are the pages that a frame of any site may show. They hold links to
+// our own sign-in and a button that sends the person's own form again, and no
+// more about anybody than that they aren't signed in: nothing that a click
+// could be stolen for.
+var framable = map[string]bool{"send_again": true, "leave_frame": true}
 
 func (g *Gate) page(w http.ResponseWriter, r *request, status int, name string, view any) {
 	var body bytes.Buffer
@@ -211,16 +290,30 @@ func (g *Gate) page(w http.ResponseWriter, r *request, status int, name string, 
 		http.Error(w, "Something went wrong on our side. Nothing was changed.", http.StatusInternalServerError)
 		return
 	}
-	g.write(w, r, status, "text/html; charset=utf-8", body.Bytes())
+	protect(w, r)
+	if framable[name] && isFrame(r.Header) {
+		templates.AllowFraming(w.Header())
+	}
+	send(w, r, status, "text/html; charset=utf-8", body.Bytes())
 }
 
 func (g *Gate) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
-	templates.Protect(w.Header(), r.TLS != nil)
+	protect(w, r)
+	send(w, r, status, contentType, body)
+}
+
+// protect sets the headers that every answer of ours carries. They forbid to
+// keep it, so no Vary has to tell on what it depends.
+func protect(w http.ResponseWriter, r *request) {
+	templates.Protect(w.Header(), r.isSecure())
 	if r.URL.Path == Prefix+"callback" {
 		// The page's own address holds a ticket, and both the app and its access
 		// log get referrers.
 		w.Header().Set("Referrer-Policy", "no-referrer")
 	}
+}
+
+func send(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

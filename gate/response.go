@@ -2,20 +2,23 @@ package gate
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// guard runs serve with a writer that lets no cookie of ours out of the app
-// behind it: neither with the response nor with an informational one, nor as a
-// trailer, nor when serve leaves it to the server to write the headers.
+// errCut says that the rest of a response is not for its receiver any more.
+var errCut = errors.New("the sign-on of the request has ended")
+
+// guard runs serve with a guarded writer.
 func guard(w http.ResponseWriter, serve func(http.ResponseWriter) error) error {
 	guarded := &responseGuard{ResponseWriter: w}
-	// What is there once the app is done goes out as headers that it never
-	// wrote, or as trailers.
-	defer guarded.dropOwnCookies()
+	defer guarded.finish()
 	return serve(guarded)
 }
 
@@ -25,13 +28,62 @@ func (g *Gate) Resume(w http.ResponseWriter, serve func(http.ResponseWriter) err
 	return guard(w, serve)
 }
 
-// responseGuard removes our cookies from Set-Cookie each time that headers
-// leave. Everything else goes to the writer behind it, which
-// http.ResponseController finds by Unwrap.
+// responseGuard lets no cookie of ours out of the app behind the gate: neither
+// with the response nor with an informational one, nor as a trailer, nor when
+// the app leaves it to the server to write the headers. And it can be cut off.
+// Everything else goes to the writer behind it, which http.ResponseController
+// finds by Unwrap.
 type responseGuard struct {
 	http.ResponseWriter
 	// wroteHeader says that the headers of the final response have left.
 	wroteHeader bool
+	cut         atomic.Bool
+
+	mu       sync.Mutex // guards what follows
+	finished bool       // the writer may not be used any more
+	hijacked net.Conn   // nil unless a handler has taken the connection over
+	cancel   func()     // of the request's context; may be nil
+}
+
+// Interrupt cuts the exchange off, wherever it is: nothing more is read from
+// the client or written to it, also where a slow one holds up a write. Over
+// HTTP/1 the deadline for reading, and over HTTP/2 the one for writing, make the
+// server cancel the request's context, which ends what waits for an app.
+func (g *responseGuard) Interrupt() {
+	g.cut.Store(true)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cancel != nil {
+		g.cancel()
+	}
+	switch {
+	case g.hijacked != nil:
+		_ = g.hijacked.Close() // who reads and writes there meets the error
+	case !g.finished:
+		// Writers that know no deadlines have no connection to wait for.
+		controller, past := http.NewResponseController(g.ResponseWriter), time.Unix(1, 0)
+		_ = controller.SetReadDeadline(past)
+		_ = controller.SetWriteDeadline(past)
+	}
+}
+
+// onCut has the request's context cancelled too when it is interrupted.
+func (g *responseGuard) onCut(cancel func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cancel = cancel
+	if g.cut.Load() {
+		cancel()
+	}
+}
+
+// finish is called once the app is done. What is there then goes out as headers
+// that it never wrote, or as trailers.
+func (g *responseGuard) finish() {
+	g.mu.Lock()
+	g.finished = true
+	g.mu.Unlock()
+	g.dropOwnCookies()
 }
 
 // WriteHeader implements http.ResponseWriter. Informational responses carry
@@ -46,6 +98,9 @@ func (g *responseGuard) WriteHeader(status int) {
 
 // Write implements http.ResponseWriter.
 func (g *responseGuard) Write(p []byte) (int, error) {
+	if g.cut.Load() {
+		return 0, errCut
+	}
 	g.beforeBody()
 	return g.ResponseWriter.Write(p)
 }
@@ -53,6 +108,9 @@ func (g *responseGuard) Write(p []byte) (int, error) {
 // ReadFrom implements io.ReaderFrom, by which files leave without a copy: Copy
 // looks for it at the writer behind.
 func (g *responseGuard) ReadFrom(source io.Reader) (int64, error) {
+	if g.cut.Load() {
+		return 0, errCut
+	}
 	g.beforeBody()
 	return io.Copy(g.ResponseWriter, source)
 }
@@ -75,7 +133,14 @@ func (g *responseGuard) Flush() { _ = g.FlushError() }
 // Hijack implements http.Hijacker. Where the writer behind can't, the app goes
 // on with an ordinary response.
 func (g *responseGuard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(g.ResponseWriter).Hijack()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cut.Load() {
+		return nil, nil, errCut
+	}
+	conn, buffer, err := http.NewResponseController(g.ResponseWriter).Hijack()
+	g.hijacked = conn
+	return conn, buffer, err
 }
 
 // Push implements http.Pusher.

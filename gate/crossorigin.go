@@ -1,0 +1,90 @@
+package gate
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+)
+
+// crossOrigin refuses posts to our own routes that a page of another origin
+// sent (Fetch Metadata and Origin).
+var crossOrigin = http.NewCrossOriginProtection()
+
+// isForm reports whether a body is what our own forms send. A page of another
+// site can have text/plain sent by browsers that don't tell where it is from.
+func isForm(h http.Header) bool { return mediaType(h) == "application/x-www-form-urlencoded" }
+
+// fromAnotherSite reports whether a browser says that a page of another site
+// than the app's sent the request. Where it tells the origin alone, every other
+// origin is taken for another site.
+func (r *request) fromAnotherSite() bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return false
+	case "":
+		origin := r.Header.Get("Origin")
+		return origin != "" && origin != r.origin
+	}
+	return true
+}
+
+// isForged reports whether a request that carries a session may have been sent
+// by a page of another site against the person's will. SameSite=Lax keeps the
+// session out of these; with None the gate has to refuse them itself: methods
+// that change something, and WebSockets, which no browser asks permission for.
+// What a browser did ask permission for is between the two sites where the app
+// answers such questions.
+func (g *Gate) isForged(r *request) bool {
+	if g.SameSite != http.SameSiteNoneMode || !r.fromAnotherSite() {
+		return false
+	}
+	if r.Header.Get("Upgrade") != "" {
+		return true
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	case http.MethodPost:
+		return !g.Preflights || isSimple(r.Header)
+	}
+	return !g.Preflights || r.Method == http.MethodConnect
+}
+
+// refuseForged answers what another site's page sent.
+func (g *Gate) refuseForged(w http.ResponseWriter, r *request) {
+	g.Audit.Note(audit.CrossOrigin, "", audit.Fields{
+		audit.App: r.origin, audit.Address: g.Address(r.Request),
+	})
+	g.problemWith(w, r, http.StatusForbidden, problem{
+		Title: "This came from another site", Text: "Nothing was changed. Open " + r.host + " itself and start from there.",
+		Action: "First page", ActionURL: "/",
+	})
+}
+
+// methodOverrides are headers, folded, by which some apps let a request have
+// another method than its own. No preflight carries one.
+var methodOverrides = []string{"x-http-method-override", "x-http-method", "x-method-override"}
+
+// isPreflight reports whether a browser asks the app whether it takes a request
+// from a page of another origin (Fetch Standard, CORS-preflight fetch). What no
+// browser asks in that way is none.
+func isPreflight(r *http.Request) bool {
+	if r.Method != http.MethodOptions || r.ContentLength != 0 || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	for name := range r.Header {
+		if slices.Contains(methodOverrides, foldHeader(name)) {
+			return false
+		}
+	}
+	return r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// dropCredentials removes from a request all by which an app could know who
+// sent it. Browsers send preflights without.
+func dropCredentials(h http.Header) {
+	for _, name := range []string{"Cookie", "Authorization", "Proxy-Authorization"} {
+		delete(h, name)
+	}
+}

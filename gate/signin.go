@@ -1,0 +1,127 @@
+package gate
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/ticket"
+)
+
+// signedInPath is where a sign-in ends that was begun beside a form.
+const signedInPath = Prefix + "signed-in"
+
+// signInPath is the path at which this gate sends a person to the portal for a
+// requirement of one of its rules. to is where they come back to; empty: to the
+// page that they come from.
+//
+// It holds nothing secret and nothing signed: whoever changes it changes no
+// more than what the portal asks first. The rules decide at the page itself.
+func signInPath(require assurance.Requirement, to string) string {
+	query := url.Values{"assurance": {require.Level.String()}}
+	if age := maxAge(require); age > 0 {
+		query.Set("max_age", strconv.FormatInt(age, 10))
+	}
+	if to != "" {
+		query.Set("to", to)
+	}
+	return Prefix + "sign-in?" + query.Encode()
+}
+
+// goSignIn serves what signInPath leads to.
+func (g *Gate) goSignIn(w http.ResponseWriter, r *request) {
+	query := r.URL.Query()
+	require := g.requirementIn(query)
+	if kindOf(r.Request) != navigation {
+		// A script that fetches this instead of going there is told again.
+		g.demand(w, r, problem{
+			Type: typeSignIn, Title: "Sign in first", Text: "A window has to go to the sign-in; it can't be fetched.",
+			Required: require,
+		})
+		return
+	}
+	if g.lostSession(r) {
+		g.stuck(w, r)
+		return
+	}
+	to := query.Get("to")
+	if to == "" {
+		to = r.referrer()
+	}
+	g.toPortal(w, r, ticket.Request{Return: r.within(to), Ask: require})
+}
+
+// requirementIn returns the requirement that a query names, if it is of one of
+// the rules; else that of the last, which holds for the rest of the site.
+func (g *Gate) requirementIn(query url.Values) assurance.Requirement {
+	age, _ := strconv.ParseInt(query.Get("max_age"), 10, 64) // none: any age
+	for _, rule := range g.Rules {
+		if !rule.Open && rule.Require.Level.String() == query.Get("assurance") && maxAge(rule.Require) == age {
+			return rule.Require
+		}
+	}
+	return g.Rules[len(g.Rules)-1].Require
+}
+
+// within returns the URL of this site to which a path from a link leads. What
+// is no path, and what is one of the gate's own but for the page at which a
+// sign-in ends, leads to the first page.
+func (r *request) within(to string) string {
+	to, _, _ = strings.Cut(to, "#")
+	target, err := url.ParseRequestURI(to)
+	if err != nil || target.Host != "" || target.Scheme != "" {
+		return r.origin + "/"
+	}
+	path := "/" + strings.TrimLeft(target.Path, `/\`)
+	if strings.HasPrefix(path, Prefix) && path != signedInPath {
+		return r.origin + "/"
+	}
+	return r.nearest("/" + strings.TrimLeft(target.RequestURI(), `/\`))
+}
+
+// referrer returns path and query of the page that a request comes from, or
+// nothing if it isn't known to be of this site.
+func (r *request) referrer() string {
+	path, ok := strings.CutPrefix(r.Referer(), r.origin)
+	if !ok || !strings.HasPrefix(path, "/") {
+		return ""
+	}
+	return path
+}
+
+// signedIn tells somebody who signed in beside a form to go back to it.
+func (g *Gate) signedIn(w http.ResponseWriter, r *request) {
+	_, err := g.whoIs(r)
+	if err != nil {
+		r.rule = &g.Rules[len(g.Rules)-1]
+		g.nobody(w, r, err)
+		return
+	}
+	g.page(w, r, http.StatusOK, "signed_in", templates.SignedInView{Frame: g.frame(), Host: r.host})
+}
+
+// lostSession reports whether a browser that came from the portal a moment ago
+// brings no session: it keeps some of our cookies and not others, or a clock
+// is far off. Sent to the portal again, it would come back the same.
+func (g *Gate) lostSession(r *request) bool {
+	for _, value := range r.cookies.Sessions {
+		if _, err := g.Sessions.Read(value, r.host); err == nil {
+			return false
+		}
+	}
+	for _, value := range r.cookies.States {
+		if s, ok := g.openState(value); ok && s.Landed {
+			return true
+		}
+	}
+	return false
+}
+
+// switchUser sends somebody who may not pass to sign in as somebody else.
+func (g *Gate) switchUser(w http.ResponseWriter, r *request) {
+	query := r.URL.Query()
+	g.toPortal(w, r, ticket.Request{Return: r.within(query.Get("to")), Ask: g.requirementIn(query), Switch: true})
+}
