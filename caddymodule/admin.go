@@ -8,13 +8,16 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -26,7 +29,7 @@ func init() {
 // commands ask for. Whoever reaches the admin endpoint may do everything, as
 // everywhere in Caddy; what a browser sends there is refused, because a page
 // of any site can make one send it.
-type Admin struct{ ctx caddy.Context }
+type Admin struct{}
 
 // CaddyModule returns the Caddy module information.
 func (*Admin) CaddyModule() caddy.ModuleInfo {
@@ -36,27 +39,25 @@ func (*Admin) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision keeps the context: apps are provisioned after admin routers.
-func (a *Admin) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
-	return nil
-}
-
 // Routes implements caddy.AdminRouter.
 func (a *Admin) Routes() []caddy.AdminRoute {
 	mux := http.NewServeMux()
 	for pattern, operation := range map[string]operation{
-		"POST /mfa/setup-link":                setupLink,
-		"GET /mfa/users":                      listUsers,
-		"POST /mfa/users":                     addUser,
-		"GET /mfa/users/{name}":               showUser,
-		"POST /mfa/users/{name}/invite":       inviteUser,
-		"POST /mfa/users/{name}/disable":      onUser((*accounts.Desk).Disable),
-		"POST /mfa/users/{name}/enable":       onUser((*accounts.Desk).Enable),
-		"POST /mfa/users/{name}/unlock":       onUser((*accounts.Desk).Unlock),
-		"GET /mfa/sessions":                   listSessions,
-		"POST /mfa/sessions/{id}/end":         endSession,
-		"POST /mfa/users/{name}/end-sessions": endSessionsOf,
+		"POST /mfa/setup-link":                        setupLink,
+		"GET /mfa/users":                              listUsers,
+		"POST /mfa/users":                             addUser,
+		"GET /mfa/users/{name}":                       showUser,
+		"PATCH /mfa/users/{name}":                     setUser,
+		"DELETE /mfa/users/{name}":                    deleteUser,
+		"POST /mfa/users/{name}/invite":               inviteUser,
+		"POST /mfa/users/{name}/disable":              disableUser,
+		"POST /mfa/users/{name}/enable":               onUser((*accounts.Desk).Enable),
+		"POST /mfa/users/{name}/unlock":               onUser((*accounts.Desk).Unlock),
+		"GET /mfa/sessions":                           listSessions,
+		"POST /mfa/sessions/{id}/end":                 endSession,
+		"POST /mfa/users/{name}/end-sessions":         endSessionsOf,
+		"POST /mfa/users/{name}/browsers/{id}/forget": forgetBrowser,
+		"POST /mfa/keys/rotate":                       rotateKeys,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })
 	}
@@ -117,9 +118,11 @@ func (a *Admin) note(r *http.Request, reason string) {
 	s.audit.Note(audit.AdminRefused, "", audit.Fields{audit.Reason: reason, audit.Address: address})
 }
 
-// serving returns the app of the configuration in force.
+// serving returns the app of the configuration in force. That need not be the
+// one which this module belongs to: Caddy replaces the admin endpoint before
+// it starts the apps, and leaves it so where a reload is refused.
 func (a *Admin) serving() (*App, *service, error) {
-	configured, err := a.ctx.AppIfConfigured("mfa")
+	configured, err := caddy.ActiveContext().AppIfConfigured("mfa")
 	if err != nil {
 		return nil, nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the running configuration has no mfa app")}
 	}
@@ -157,13 +160,14 @@ func failure(err error) (int, any) {
 	status := http.StatusInternalServerError
 	text := err.Error()
 	var speaks interface{ Text() string }
+	var soon *keys.TooSoonError
 	var api caddy.APIError
 	switch {
 	case errors.As(err, &api):
 		status, text = api.HTTPStatus, api.Err.Error()
-	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn):
+	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn), errors.Is(err, accounts.ErrNoBrowser):
 		status = http.StatusNotFound
-	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, store.ErrConflict):
+	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, store.ErrConflict), errors.As(err, &soon):
 		status = http.StatusConflict
 	case errors.As(err, &speaks):
 		status, text = http.StatusUnprocessableEntity, speaks.Text()
@@ -185,6 +189,7 @@ type (
 		Created     time.Time     `json:"created"`
 		Factors     []string      `json:"factors,omitempty"`
 		Sessions    []sessionJSON `json:"sessions,omitempty"`
+		Browsers    []browserJSON `json:"browsers,omitempty"`
 	}
 	sessionJSON struct {
 		ID        string    `json:"id"`
@@ -196,6 +201,13 @@ type (
 		Address   string    `json:"address,omitempty"`
 		UserAgent string    `json:"user_agent,omitempty"`
 	}
+	browserJSON struct {
+		ID        string    `json:"id"`
+		UserAgent string    `json:"user_agent,omitempty"`
+		Factor    string    `json:"factor"` // that it stands in for
+		Until     time.Time `json:"until"`
+		LastSeen  time.Time `json:"last_seen"`
+	}
 	linkJSON struct {
 		Link    string    `json:"link"`
 		Expires time.Time `json:"expires"`
@@ -205,6 +217,18 @@ type (
 		DisplayName string   `json:"display_name"`
 		Email       string   `json:"email"`
 		Groups      []string `json:"groups"`
+	}
+	// changesJSON are what is to be different; what is left out stays.
+	changesJSON struct {
+		Name        *string   `json:"name,omitempty"`
+		DisplayName *string   `json:"display_name,omitempty"`
+		Email       *string   `json:"email,omitempty"`
+		Groups      *[]string `json:"groups,omitempty"`
+	}
+	// doneJSON is what a change of a user, or their end, comes to.
+	doneJSON struct {
+		User    *userJSON `json:"user,omitempty"`
+		Warning string    `json:"warning,omitempty"`
 	}
 )
 
@@ -228,6 +252,27 @@ func sessionOf(s store.SignOn, user string) sessionJSON {
 		ID: audit.ShortID(s.ID), User: user, Started: s.Started, LastSeen: s.LastSeen, Expires: s.Expires,
 		Factors: kinds, Address: s.Address, UserAgent: s.UserAgent,
 	}
+}
+
+func browserOf(b store.Browser) browserJSON {
+	return browserJSON{
+		ID: audit.ShortID(b.ID), UserAgent: b.UserAgent, Factor: string(b.RememberedFor),
+		Until: b.Remembered, LastSeen: b.LastSeen,
+	}
+}
+
+func personOf(p accounts.Person) userJSON {
+	shown := userOf(p.User)
+	for _, kind := range p.Factors {
+		shown.Factors = append(shown.Factors, string(kind))
+	}
+	for _, s := range p.SignOns {
+		shown.Sessions = append(shown.Sessions, sessionOf(s, ""))
+	}
+	for _, b := range p.Browsers {
+		shown.Browsers = append(shown.Browsers, browserOf(b))
+	}
+	return shown
 }
 
 func (a *App) linkOf(kind, token string) linkJSON {
@@ -255,10 +300,8 @@ func listUsers(ctx context.Context, app *App, _ *http.Request) (any, error) {
 
 func addUser(ctx context.Context, app *App, r *http.Request) (any, error) {
 	var in newUserJSON
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&in); err != nil {
-		return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("reading the request: %w", err)}
+	if err := decode(r, &in); err != nil {
+		return nil, err
 	}
 	_, token, err := app.desk().Add(ctx, accounts.NewUser(in))
 	if err != nil {
@@ -267,19 +310,70 @@ func addUser(ctx context.Context, app *App, r *http.Request) (any, error) {
 	return app.linkOf("invitation", token), nil
 }
 
+// decode reads the body of a request, in which nothing unknown may stand.
+func decode(r *http.Request, in any) error {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(in); err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("reading the request: %w", err)}
+	}
+	return nil
+}
+
 func showUser(ctx context.Context, app *App, r *http.Request) (any, error) {
 	person, err := app.desk().Show(ctx, r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
-	shown := userOf(person.User)
-	for _, kind := range person.Factors {
-		shown.Factors = append(shown.Factors, string(kind))
+	return personOf(person), nil
+}
+
+func setUser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	var in changesJSON
+	if err := decode(r, &in); err != nil {
+		return nil, err
 	}
-	for _, s := range person.SignOns {
-		shown.Sessions = append(shown.Sessions, sessionOf(s, ""))
+	user, err := app.desk().Set(ctx, r.PathValue("name"), accounts.Changes(in))
+	if err != nil {
+		return nil, err
 	}
-	return shown, nil
+	shown := userOf(user)
+	return app.done(ctx, &shown), nil
+}
+
+func deleteUser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	person, err := app.desk().Delete(ctx, r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	deleted := personOf(person)
+	return app.done(ctx, &deleted), nil
+}
+
+func disableUser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	if err := app.desk().Disable(ctx, r.PathValue("name")); err != nil {
+		return nil, err
+	}
+	return app.done(ctx, nil), nil
+}
+
+// done answers that something was done to a user, and warns where no
+// administrator is left that way. That this can't be told is no reason to call
+// undone what was done.
+func (a *App) done(ctx context.Context, user *userJSON) doneJSON {
+	answer := doneJSON{User: user}
+	if a.Admins == nil {
+		return answer
+	}
+	users, err := a.desk().List(ctx)
+	if err != nil {
+		a.logger.Warn("looking for administrators", zap.Error(err))
+		return answer
+	}
+	if !slices.ContainsFunc(users, func(u store.User) bool { return u.Status == store.UserActive && a.admins.admits(u) }) {
+		answer.Warning = "no active user is an administrator now"
+	}
+	return answer
 }
 
 func inviteUser(ctx context.Context, app *App, r *http.Request) (any, error) {
@@ -315,6 +409,14 @@ func endSessionsOf(ctx context.Context, app *App, r *http.Request) (any, error) 
 	return endedJSON{ended}, err
 }
 
+func forgetBrowser(ctx context.Context, app *App, r *http.Request) (any, error) {
+	return struct{}{}, app.desk().ForgetBrowser(ctx, r.PathValue("name"), r.PathValue("id"))
+}
+
+func rotateKeys(ctx context.Context, app *App, _ *http.Request) (any, error) {
+	return struct{}{}, app.service.Load().rotateKeys(ctx)
+}
+
 type endedJSON struct {
 	Ended int `json:"ended"`
 }
@@ -322,5 +424,4 @@ type endedJSON struct {
 // Interface guards
 var (
 	_ caddy.AdminRouter = (*Admin)(nil)
-	_ caddy.Provisioner = (*Admin)(nil)
 )

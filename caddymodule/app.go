@@ -51,6 +51,24 @@ type App struct {
 	// URL. Default: none, and pages say nothing of it.
 	Contact string `json:"contact,omitempty"`
 
+	// Session says how long people stay signed in. Default: 12 hours, one hour
+	// of which may be idle, and the second factor is asked for each time.
+	Session *SessionSettings `json:"session,omitempty"`
+
+	// MaxStaleness is how long a node that is cut off from the store's changes
+	// goes on serving what it knows; a sign-on that is ended meanwhile may live
+	// on there for so long. Then it answers 503 to all but open paths. At least
+	// 2s, at most 1h. SQLite is in the same process, and never cut off.
+	// Default: 1m.
+	MaxStaleness caddy.Duration `json:"max_staleness,omitempty"`
+
+	// BehindTLSProxy says that TLS ends at a proxy in front of this server, so
+	// that gates and portal may be served over plain HTTP for other names than
+	// localhost, too. Browsers reach those at https://HOST. Each server that
+	// does so needs `trusted_proxies`, and answers only what one of these
+	// proxies says has come over HTTPS (X-Forwarded-Proto). Default: false.
+	BehindTLSProxy bool `json:"behind_tls_proxy,omitempty"`
+
 	// TOTP sets up codes from authenticator apps. Default: SHA-1, 6 digits, 30
 	// seconds, which every such app can do.
 	TOTP *TOTP `json:"totp,omitempty"`
@@ -110,7 +128,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.ready = make(chan struct{})
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolveKeys, a.resolveFactors, a.loadStore,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolveKeys, a.resolveSession, a.resolveFactors, a.loadStore,
 	} {
 		if err := resolve(); err != nil {
 			return err
@@ -189,6 +207,22 @@ func (a *App) resolveKeys() error {
 	}
 	if a.Keys, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("keys %s: %w", path, err)
+	}
+	return nil
+}
+
+func (a *App) resolveSession() error {
+	if a.Session == nil {
+		a.Session = new(SessionSettings)
+	}
+	if err := a.Session.complete(); err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	if a.MaxStaleness == 0 {
+		a.MaxStaleness = caddy.Duration(time.Minute)
+	}
+	if staleness := time.Duration(a.MaxStaleness); staleness < 2*time.Second || staleness > time.Hour {
+		return fmt.Errorf("max_staleness %s: write a time from 2s, which changes may take to arrive, to 1h", staleness)
 	}
 	return nil
 }
@@ -323,7 +357,7 @@ func (a *App) arrange() (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	found, err := checkLayout(sites, a.portal)
+	found, err := checkLayout(sites, a.portal, a.BehindTLSProxy)
 	if err != nil {
 		return layout{}, err
 	}

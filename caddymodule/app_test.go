@@ -30,6 +30,12 @@ func TestAppDefaults(t *testing.T) {
 		if app.Name != "Portcullis" || app.Contact != "" || app.Keys != "" || !*app.BackupCodes {
 			t.Errorf("app: %+v", app)
 		}
+		if want := (SessionSettings{Lifetime: caddy.Duration(12 * time.Hour), Idle: caddy.Duration(time.Hour)}); *app.Session != want {
+			t.Errorf("session: %+v", *app.Session)
+		}
+		if app.MaxStaleness != caddy.Duration(time.Minute) || app.BehindTLSProxy {
+			t.Errorf("max_staleness %v, behind_tls_proxy %t", app.MaxStaleness, app.BehindTLSProxy)
+		}
 		if want := (TOTP{"sha1", 6, caddy.Duration(30 * time.Second), "Portcullis"}); *app.TOTP != want {
 			t.Errorf("totp: %+v", *app.TOTP)
 		}
@@ -80,6 +86,30 @@ func TestAppExpandsPlaceholders(t *testing.T) {
 	}
 }
 
+func TestSessionSettings(t *testing.T) {
+	for _, tt := range []struct {
+		settings               string
+		lifetime, idle, remain time.Duration
+	}{
+		{`{}`, 12 * time.Hour, time.Hour, 0},
+		{`{"lifetime": "90d"}`, 90 * 24 * time.Hour, time.Hour, 0},
+		{`{"lifetime": "30m"}`, 30 * time.Minute, 30 * time.Minute, 0},
+		{`{"lifetime": "1m"}`, time.Minute, time.Minute, 0},
+		{`{"lifetime": "8h", "idle": "8h", "remember": "365d"}`, 8 * time.Hour, 8 * time.Hour, 365 * 24 * time.Hour},
+		{`{"idle": "1m", "remember": "61s"}`, 12 * time.Hour, time.Minute, 61 * time.Second},
+	} {
+		err := withApp(t, `{"portal": "https://a.example", "session": `+tt.settings+`}`, func(app *App) error {
+			if want := (SessionSettings{caddy.Duration(tt.lifetime), caddy.Duration(tt.idle), caddy.Duration(tt.remain)}); *app.Session != want {
+				t.Errorf("%s: %+v, want %+v", tt.settings, *app.Session, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", tt.settings, err)
+		}
+	}
+}
+
 func TestAppRefuses(t *testing.T) {
 	for _, tt := range []struct{ settings, want string }{
 		{`{}`, "the portal is missing"},
@@ -104,6 +134,21 @@ func TestAppRefuses(t *testing.T) {
 		{`{"portal": "https://a.example", "totp": {"period": "1s"}}`, "period 1s"},
 		{`{"portal": "https://a.example", "totp": {"period": "30500ms"}}`, "period 30.5s"},
 		{`{"portal": "https://a.example", "totp": {"period": "3m"}}`, "period 3m0s"},
+		{`{"portal": "https://a.example", "session": {"idle": "13h"}}`, "session: idle 13h0m0s: it can't be longer than the lifetime, which is 12h0m0s"},
+		{`{"portal": "https://a.example", "session": {"lifetime": "1h", "idle": "3601s"}}`, "session: idle 1h0m1s: it can't be longer"},
+		{`{"portal": "https://a.example", "session": {"idle": "59s"}}`, "session: idle 59s: activity is written down once a minute: write 1m or more"},
+		{`{"portal": "https://a.example", "session": {"idle": -1}}`, "session: idle -1ns"},
+		{`{"portal": "https://a.example", "session": {"lifetime": "91d"}}`, "session: lifetime 2184h0m0s: write a time from 1m to 90d"},
+		{`{"portal": "https://a.example", "session": {"lifetime": "59s"}}`, "session: lifetime 59s"},
+		{`{"portal": "https://a.example", "session": {"lifetime": -1}}`, "session: lifetime -1ns"},
+		{`{"portal": "https://a.example", "session": {"remember": -1}}`, "session: remember -1ns: write a time up to 365d, or leave it out"},
+		{`{"portal": "https://a.example", "session": {"remember": "366d"}}`, "session: remember 8784h0m0s"},
+		{`{"portal": "https://a.example", "session": {"remember": "1h"}}`, "session: remember 1h0m0s: nobody is asked again before idle (1h0m0s) is over"},
+		{`{"portal": "https://a.example", "session": {"idel": "1h"}}`, "unknown field"},
+		{`{"portal": "https://a.example", "max_staleness": "1s"}`, "max_staleness 1s: write a time from 2s"},
+		{`{"portal": "https://a.example", "max_staleness": "61m"}`, "max_staleness 1h1m0s"},
+		{`{"portal": "https://a.example", "max_staleness": -1}`, "max_staleness -1ns"},
+		{`{"portal": "http://a.example", "behind_tls_proxy": true}`, "plain http:// is for localhost"},
 		{`{"portal": "https://a.example", "name": "` + strings.Repeat("a", 65) + `"}`, "more than 64 characters"},
 		{`{"portal": "https://a.example", "store": {"module": "abacus"}}`, "unknown module: mfa.stores.abacus"},
 		{`{"portal": "https://a.example", "portl": ""}`, "unknown field"},
@@ -182,7 +227,7 @@ http://app.localhost:0 {
 }
 
 func TestOptionsAreOptional(t *testing.T) {
-	for _, module := range []any{App{}, TOTP{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
+	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
 		typ := reflect.TypeOf(module)
 		for i := range typ.NumField() {
 			field := typ.Field(i)

@@ -33,6 +33,13 @@ func init() {
 //		keys         FILE
 //		name         TEXT
 //		contact      TEXT
+//		session {
+//			lifetime DURATION
+//			idle     DURATION
+//			remember DURATION
+//		}
+//		max_staleness DURATION
+//		behind_tls_proxy
 //		totp {
 //			algorithm sha1|sha256|sha512
 //			digits    6|8
@@ -72,12 +79,18 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &a.Name)
 	case "contact":
 		return oneArgument(d, &a.Contact)
+	case "session":
+		return a.unmarshalSession(d)
+	case "max_staleness":
+		return duration(d, &a.MaxStaleness)
+	case "behind_tls_proxy":
+		return flag(d, &a.BehindTLSProxy)
 	case "totp":
 		return a.unmarshalTOTP(d)
 	case "backup_codes":
 		return a.unmarshalBackupCodes(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, totp and backup_codes", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, session, max_staleness, behind_tls_proxy, totp and backup_codes", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
@@ -94,6 +107,34 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 	return nil
+}
+
+func (a *App) unmarshalSession(d *caddyfile.Dispenser) error {
+	if a.Session != nil {
+		return d.Err("session is given twice")
+	}
+	if d.NextArg() {
+		return d.Errf("session takes a block, not %q: write session { lifetime 12h }", d.Val())
+	}
+	a.Session = new(SessionSettings)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := a.Session.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *SessionSettings) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "lifetime":
+		return duration(d, &s.Lifetime)
+	case "idle":
+		return duration(d, &s.Idle)
+	case "remember":
+		return duration(d, &s.Remember)
+	}
+	return d.Errf("unknown option %q of session: there are lifetime, idle and remember", d.Val())
 }
 
 func (a *App) unmarshalTOTP(d *caddyfile.Dispenser) error {
@@ -163,6 +204,10 @@ func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 //			user|name|email|groups HEADER
 //		}
 //		hosts     HOST…
+//		idle_ignores     MATCHER
+//		cors_preflight   pass
+//		cookie_same_site lax|none
+//		assertion
 //	}
 //
 // It reads the directive itself rather than as a handler directive, for which
@@ -190,28 +235,34 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "allow":
 		return unmarshalPeople(h.Dispenser, &g.Allow)
 	case "assurance":
-		return unmarshalAssurance(h.Dispenser, &g.Assurance)
+		return unmarshalWord(h.Dispenser, &g.Assurance, parseAssurance)
 	case "max_age":
 		return duration(h.Dispenser, &g.MaxAge)
 	case "headers":
 		return g.unmarshalHeaders(h.Dispenser)
 	case "hosts":
 		return g.unmarshalHosts(h.Dispenser)
+	case "idle_ignores":
+		matcher, err := parseIdleIgnores(h.WithDispenser(h.NewFromNextSegment()))
+		g.IdleIgnoresRaw = append(g.IdleIgnoresRaw, matcher)
+		return err
+	case "cors_preflight":
+		return unmarshalWord(h.Dispenser, &g.CORSPreflight, parsePreflight)
+	case "cookie_same_site":
+		return unmarshalWord(h.Dispenser, &g.CookieSameSite, parseSameSite)
+	case "assertion":
+		return flag(h.Dispenser, &g.Assertion)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, headers and hosts", h.Val())
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, headers, hosts, idle_ignores, cors_preflight, cookie_same_site and assertion", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.
 func parseRule(h httpcaddyfile.Helper) (*Rule, error) {
-	matcher, err := extractMatcher(h)
+	matcher, err := onlyMatcher(h)
 	if err != nil {
 		return nil, err
 	}
-	h.Next() // consume open or rule
 	rule := &Rule{MatcherSetsRaw: []caddy.ModuleMap{matcher}, Open: h.Val() == "open"}
-	if h.NextArg() {
-		return nil, h.Errf("%s takes one matcher, and %q is a second: write a line for each, or name a matcher that holds both: @both path /one /two", ruleName(rule), h.Val())
-	}
 	for h.NextBlock(0) {
 		if rule.Open {
 			return nil, h.Err("open takes no block: it lets everybody pass")
@@ -223,15 +274,35 @@ func parseRule(h httpcaddyfile.Helper) (*Rule, error) {
 	return rule, nil
 }
 
-func ruleName(rule *Rule) string {
-	if rule.Open {
-		return "open"
+// parseIdleIgnores reads one line that begins with idle_ignores.
+func parseIdleIgnores(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	matcher, err := onlyMatcher(h)
+	if err != nil {
+		return nil, err
 	}
-	return "rule"
+	if h.NextBlock(0) {
+		return nil, h.Err("idle_ignores takes no block")
+	}
+	return matcher, nil
 }
 
-// extractMatcher takes the matcher out of a segment that begins with open or
-// rule. Caddy takes a missing one, and *, for every request.
+// onlyMatcher takes the matcher out of a segment that begins with a word and
+// has no other argument, and leaves the dispenser at the word.
+func onlyMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	matcher, err := extractMatcher(h)
+	if err != nil {
+		return nil, err
+	}
+	h.Next()
+	word := h.Val()
+	if h.NextArg() {
+		return nil, h.Errf("%s takes one matcher, and %q is a second: write a line for each, or name a matcher that holds both: @both path /one /two", word, h.Val())
+	}
+	return matcher, nil
+}
+
+// extractMatcher takes the matcher out of a segment that begins with open, rule
+// or idle_ignores. Caddy takes a missing one, and *, for every request.
 func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	h.Next()
 	directive := h.Val()
@@ -259,8 +330,11 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 }
 
 func insteadOfAll(directive string) string {
-	if directive == "open" {
+	switch directive {
+	case "open":
 		return "remove mfa from the site, or name the paths that everybody may see"
+	case "idle_ignores":
+		return "name the paths that pages ask for on their own"
 	}
 	return "write allow, assurance and max_age directly inside mfa"
 }
@@ -270,7 +344,7 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "allow":
 		return unmarshalPeople(d, &r.Allow)
 	case "assurance":
-		return unmarshalAssurance(d, &r.Assurance)
+		return unmarshalWord(d, &r.Assurance, parseAssurance)
 	case "max_age":
 		return duration(d, &r.MaxAge)
 	}
@@ -290,6 +364,9 @@ func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	if _, err := g.Headers.checked(); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
 }
 
@@ -299,13 +376,7 @@ func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
 	if !known {
 		return d.Errf("unknown option %q of headers: there are user, name, email and groups", d.Val())
 	}
-	if err := oneArgument(d, name); err != nil {
-		return err
-	}
-	if err := checkHeader(*name); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
+	return oneArgument(d, name)
 }
 
 func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {
@@ -373,11 +444,12 @@ func appendNames(d *caddyfile.Dispenser, names *[]string, canonical func(string)
 	return nil
 }
 
-func unmarshalAssurance(d *caddyfile.Dispenser, level *string) error {
-	if err := oneArgument(d, level); err != nil {
+// unmarshalWord reads an argument that parse must understand.
+func unmarshalWord[T any](d *caddyfile.Dispenser, word *string, parse func(string) (T, error)) error {
+	if err := oneArgument(d, word); err != nil {
 		return err
 	}
-	if _, err := parseAssurance(*level); err != nil {
+	if _, err := parse(*word); err != nil {
 		return d.WrapErr(err)
 	}
 	return nil
@@ -398,6 +470,19 @@ func duration(d *caddyfile.Dispenser, target *caddy.Duration) error {
 		return d.Errf("%s %s: write a time such as 90s, 15m, 12h or 7d", option, written)
 	}
 	*target = caddy.Duration(parsed)
+	return nil
+}
+
+// flag reads an option that takes no value.
+func flag(d *caddyfile.Dispenser, target *bool) error {
+	option := d.Val()
+	if *target {
+		return d.Errf("%s is given twice", option)
+	}
+	if d.NextArg() {
+		return d.Errf("%s takes no value, and %q is one: write %s alone", option, d.Val(), option)
+	}
+	*target = true
 	return nil
 }
 

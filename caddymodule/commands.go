@@ -19,7 +19,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "mfa",
-		Short: "Administers the people and sign-ons of Portcullis",
+		Short: "Administers the people, sign-ons and keys of Portcullis",
 		Long: `Talks to the running server over Caddy's admin API, at --address or where the
 config file says. With --json, each command prints what the API answered.`,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -28,7 +28,7 @@ config file says. With --json, each command prints what the API answered.`,
 			flags.StringP("config", "c", "", "Configuration file (to find the admin address in, if --address is not given)")
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
-			cmd.AddCommand(setupLinkCommand(), userCommand(), sessionCommand())
+			cmd.AddCommand(setupLinkCommand(), userCommand(), sessionCommand(), keysCommand())
 		},
 	})
 }
@@ -149,10 +149,11 @@ func userCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Adds, lists and changes users"}
 	cmd.AddCommand(
 		addUserCommand(),
+		setUserCommand(),
 		command("list", "Lists all users", cobra.NoArgs,
 			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"users"}} },
 			as(tellUsers)),
-		command("show NAME", "Shows a user with factors and sessions", cobra.ExactArgs(1),
+		command("show NAME", "Shows a user with factors, sessions and remembered browsers", cobra.ExactArgs(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodGet, path: []string{"users", args[0]}}
 			},
@@ -160,11 +161,21 @@ func userCommand() *cobra.Command {
 		command("invite NAME", "Prints a new invitation link for a user who hasn't set up yet", cobra.ExactArgs(1),
 			onUserCall("invite"), as(tellLink)),
 		command("disable NAME", "Bars a user and ends all their sessions", cobra.ExactArgs(1),
-			onUserCall("disable"), tellDone("Disabled. All sessions of the user have ended.")),
+			onUserCall("disable"), as(tellDisabled)),
 		command("enable NAME", "Lets a disabled user in again", cobra.ExactArgs(1),
 			onUserCall("enable"), tellDone("Enabled.")),
 		command("unlock NAME", "Forgets a user's failed attempts", cobra.ExactArgs(1),
 			onUserCall("unlock"), tellDone("Unlocked.")),
+		command("forget-browser NAME ID", "Has a remembered browser of a user asked for the second factor again", cobra.ExactArgs(2),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodPost, path: []string{"users", args[0], "browsers", args[1], "forget"}}
+			},
+			tellDone("Forgotten. The browser is asked for the second factor again.")),
+		command("delete NAME", "Deletes a user with everything of theirs, and says what that was", cobra.ExactArgs(1),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodDelete, path: []string{"users", args[0]}}
+			},
+			as(tellDeleted)),
 	)
 	return cmd
 }
@@ -196,6 +207,68 @@ func addUserCommand() *cobra.Command {
 	return cmd
 }
 
+func setUserCommand() *cobra.Command {
+	var in newUserJSON
+	var noGroups bool
+	cmd := command("set NAME", "Changes a user; what no flag names stays", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) call {
+			return call{method: http.MethodPatch, path: []string{"users", args[0]}, body: in.changes(cmd.Flags().Changed, noGroups)}
+		},
+		as(tellSet))
+	flags := cmd.Flags()
+	flags.StringVar(&in.Name, "rename", "", "New sign-in name")
+	flags.StringVar(&in.DisplayName, "name", "", "Name to show; an empty one removes it")
+	flags.StringVar(&in.Email, "email", "", "E-mail address; an empty one removes it")
+	flags.StringArrayVar(&in.Groups, "group", nil, "Group, in place of all groups before; may be given several times")
+	flags.BoolVar(&noGroups, "no-groups", false, "Remove the user from all groups")
+	cmd.MarkFlagsOneRequired("rename", "name", "email", "group", "no-groups")
+	cmd.MarkFlagsMutuallyExclusive("group", "no-groups")
+	return cmd
+}
+
+// changes are what the flags that were given ask for.
+func (u *newUserJSON) changes(given func(flag string) bool, noGroups bool) changesJSON {
+	var c changesJSON
+	if given("rename") {
+		c.Name = &u.Name
+	}
+	if given("name") {
+		c.DisplayName = &u.DisplayName
+	}
+	if given("email") {
+		c.Email = &u.Email
+	}
+	if given("group") {
+		c.Groups = &u.Groups
+	}
+	if noGroups {
+		c.Groups = new([]string{})
+	}
+	return c
+}
+
+func tellSet(w io.Writer, done doneJSON) error {
+	return errors.Join(tellUser(w, *done.User), done.warn(w))
+}
+
+func tellDisabled(w io.Writer, done doneJSON) error {
+	_, err := fmt.Fprintln(w, "Disabled. All sessions of the user have ended.")
+	return errors.Join(err, done.warn(w))
+}
+
+func tellDeleted(w io.Writer, done doneJSON) error {
+	_, err := fmt.Fprintf(w, "Deleted, with all sessions and everything that was set up:\n\n")
+	return errors.Join(err, tellUser(w, *done.User), done.warn(w))
+}
+
+func (d doneJSON) warn(w io.Writer) error {
+	if d.Warning == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\nWarning: %s.\n", d.Warning)
+	return err
+}
+
 func tellUsers(w io.Writer, users []userJSON) error {
 	if len(users) == 0 {
 		_, err := fmt.Fprintln(w, "No users yet. Run `caddy mfa setup-link` for the first administrator.")
@@ -217,13 +290,24 @@ func tellUser(w io.Writer, u userJSON) error {
 	} {
 		table.row(line[0]+":", line[1])
 	}
-	if err := table.close(); err != nil || len(u.Sessions) == 0 {
-		return err
+	err := table.close()
+	if len(u.Sessions) > 0 {
+		_, blankErr := fmt.Fprintln(w)
+		err = errors.Join(err, blankErr, tellSessions(w, u.Sessions))
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
+	if len(u.Browsers) > 0 {
+		_, headErr := fmt.Fprintln(w, "\nBrowsers that skip the second factor:")
+		err = errors.Join(err, headErr, tellBrowsers(w, u.Browsers))
 	}
-	return tellSessions(w, u.Sessions)
+	return err
+}
+
+func tellBrowsers(w io.Writer, browsers []browserJSON) error {
+	table := newTable(w, "ID", "UNTIL", "LAST SEEN", "IN PLACE OF", "BROWSER")
+	for _, b := range browsers {
+		table.row(b.ID, stamp(b.Until), stamp(b.LastSeen), b.Factor, b.UserAgent)
+	}
+	return table.close()
 }
 
 func sessionCommand() *cobra.Command {
@@ -266,7 +350,17 @@ func endSessionCommand() *cobra.Command {
 		}
 		return nil
 	}
-	cmd.Flags().StringVar(&user, "user", "", "End all of this user's sessions")
+	cmd.Flags().StringVar(&user, "user", "", "End all of this user's sessions, and forget all their remembered browsers")
+	return cmd
+}
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "Looks after the key set"}
+	cmd.AddCommand(command("rotate", "Makes new keys; the old ones are read for as long as something needs them", cobra.NoArgs,
+		func(*cobra.Command, []string) call {
+			return call{method: http.MethodPost, path: []string{"keys", "rotate"}}
+		},
+		tellDone("New keys are made. In five minutes, when every node has read them, they come into use.")))
 	return cmd
 }
 

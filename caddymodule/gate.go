@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/gate"
@@ -55,15 +52,39 @@ type Gate struct {
 	// Default: the hosts of the site.
 	Hosts []string `json:"hosts,omitempty"`
 
+	// IdleIgnoresRaw says which requests are made by pages on their own, such
+	// as polling: they don't keep a sign-on from going idle. Default: none.
+	IdleIgnoresRaw caddyhttp.RawMatcherSets `json:"idle_ignores,omitempty" caddy:"namespace=http.matchers"`
+
+	// CORSPreflight is pass where the app itself answers CORS preflights,
+	// which browsers send without cookies: they are let through, without
+	// cookies and without an identity. Default: they get 401, as everything
+	// that nobody has signed in for.
+	CORSPreflight string `json:"cors_preflight,omitempty"`
+
+	// CookieSameSite is lax or none. With none, browsers send the session
+	// cookie with what pages of other sites ask for, too, so that these can
+	// embed the app; requests that change something are refused from there.
+	// Default: lax.
+	CookieSameSite string `json:"cookie_same_site,omitempty"`
+
+	// Assertion sends the app a signed statement of who asks, a JWT in the
+	// header X-Mfa-Assertion, which it can check by the keys at
+	// PORTAL/.well-known/jwks.json. Default: false.
+	Assertion bool `json:"assertion,omitempty"`
+
 	app    *App
 	logger *zap.Logger
 	server *caddyhttp.Server
 
 	// What Provision resolved.
-	resolved []resolvedRule // in the order written
-	rest     resolvedRule   // what stands outside rules
-	headers  Headers        // complete
-	declared []hostPattern  // from Hosts
+	resolved    []resolvedRule // in the order written
+	rest        resolvedRule   // what stands outside rules
+	headers     Headers        // checked; what is empty has its default
+	declared    []hostPattern  // from Hosts
+	idleIgnores caddyhttp.MatcherSets
+	preflights  bool
+	sameSite    http.SameSite
 
 	// placed is where the gate stands. It is nil until the app has started;
 	// until then requests get 503.
@@ -144,10 +165,13 @@ func (g *Gate) Provision(ctx caddy.Context) (err error) {
 		}
 		g.resolved = append(g.resolved, resolved)
 	}
-	if g.headers, err = g.Headers.complete(); err != nil {
+	if g.headers, err = g.Headers.checked(); err != nil {
 		return fmt.Errorf("headers: %w", err)
 	}
 	if err := g.resolveHosts(); err != nil {
+		return err
+	}
+	if err := g.resolveBrowsing(ctx); err != nil {
 		return err
 	}
 	g.app.gates = append(g.app.gates, g)
@@ -169,7 +193,7 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	if rule == nil {
 		return resolvedRule{}, errors.New("it is null")
 	}
-	matchers, err := rule.loadMatchers(ctx)
+	matchers, err := loadMatchers(ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
 	if err != nil {
 		return resolvedRule{}, err
 	}
@@ -184,18 +208,18 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	return resolvedRule{matchers: matchers, open: true}, nil
 }
 
-// loadMatchers loads the rule's matchers. Caddy takes no matchers for "all
-// requests"; here they were forgotten.
-func (r *Rule) loadMatchers(ctx caddy.Context) (caddyhttp.MatcherSets, error) {
-	if len(r.MatcherSetsRaw) == 0 {
+// loadMatchers loads the matchers in a field of a module, which holds raw.
+// Caddy takes no matchers for "all requests"; here they were forgotten.
+func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.RawMatcherSets) (caddyhttp.MatcherSets, error) {
+	if len(raw) == 0 {
 		return nil, errors.New("it has no matcher, and would be for every request")
 	}
-	for _, set := range r.MatcherSetsRaw {
+	for _, set := range raw {
 		if len(set) == 0 {
 			return nil, errors.New("it has an empty matcher set, and would be for every request")
 		}
 	}
-	loaded, err := ctx.LoadModule(r, "MatcherSetsRaw")
+	loaded, err := ctx.LoadModule(module, field)
 	if err != nil {
 		return nil, fmt.Errorf("loading matchers: %w", err)
 	}
@@ -268,6 +292,41 @@ func (g *Gate) resolveHosts() error {
 	return nil
 }
 
+// resolveBrowsing resolves what concerns the ways of browsers and pages.
+func (g *Gate) resolveBrowsing(ctx caddy.Context) (err error) {
+	if g.IdleIgnoresRaw != nil {
+		if g.idleIgnores, err = loadMatchers(ctx, g, "IdleIgnoresRaw", g.IdleIgnoresRaw); err != nil {
+			return fmt.Errorf("idle_ignores: %w", err)
+		}
+	}
+	if g.preflights, err = parsePreflight(g.CORSPreflight); err != nil {
+		return err
+	}
+	g.sameSite, err = parseSameSite(g.CookieSameSite)
+	return err
+}
+
+// parsePreflight reports whether CORS preflights pass.
+func parsePreflight(written string) (bool, error) {
+	switch written {
+	case "":
+		return false, nil
+	case "pass":
+		return true, nil
+	}
+	return false, fmt.Errorf("cors_preflight %q: write pass, or leave it out", written)
+}
+
+func parseSameSite(written string) (http.SameSite, error) {
+	switch written {
+	case "", "lax":
+		return http.SameSiteLaxMode, nil
+	case "none":
+		return http.SameSiteNoneMode, nil
+	}
+	return 0, fmt.Errorf("cookie_same_site %q: write lax or none", written)
+}
+
 // weakest returns the lowest level with which somebody passes.
 func (g *Gate) weakest() assurance.Level {
 	lowest := g.rest.requirement.Level
@@ -281,67 +340,18 @@ func (g *Gate) weakest() assurance.Level {
 
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
-	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Headers == nil && len(g.Hosts) == 0
+	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Headers == nil &&
+		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && !g.Assertion
 }
 
-// notForIdentity are headers that steer the connection or the request itself.
-var notForIdentity = []string{
-	"Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Proxy-Connection",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// complete returns the names with defaults in place, in canonical case.
-func (h *Headers) complete() (Headers, error) {
-	complete := Headers{User: "Remote-User", Name: "Remote-Name", Email: "Remote-Email", Groups: "Remote-Groups"}
+// checked returns the names, unless the gate would refuse them at the start:
+// `caddy validate` shall say so.
+func (h *Headers) checked() (Headers, error) {
 	if h == nil {
-		return complete, nil
+		return Headers{}, nil
 	}
-	for _, field := range []struct{ written, name *string }{
-		{&h.User, &complete.User},
-		{&h.Name, &complete.Name},
-		{&h.Email, &complete.Email},
-		{&h.Groups, &complete.Groups},
-	} {
-		if *field.written == "" {
-			continue
-		}
-		if err := checkHeader(*field.written); err != nil {
-			return Headers{}, err
-		}
-		*field.name = http.CanonicalHeaderKey(*field.written)
-	}
-	if err := complete.checkDistinct(); err != nil {
-		return Headers{}, err
-	}
-	// What the gate itself would refuse at the start is refused here, so that
-	// `caddy validate` says so.
-	_, err := gate.NewIdentityHeaders(gate.HeaderNames(complete))
-	return complete, err
-}
-
-func checkHeader(name string) error {
-	if !httpguts.ValidHeaderFieldName(name) {
-		return fmt.Errorf("%q is no header name", name)
-	}
-	if slices.Contains(notForIdentity, http.CanonicalHeaderKey(name)) {
-		return fmt.Errorf("%s can't carry who somebody is: write a name of your own, such as X-User", name)
-	}
-	return nil
-}
-
-// checkDistinct refuses names that an app could take for one another:
-// CGI-style apps fold hyphens, dots and underscores.
-func (h Headers) checkDistinct() error {
-	fold := strings.NewReplacer("_", "-", ".", "-")
-	seen := make(map[string]bool)
-	for _, name := range []string{h.User, h.Name, h.Email, h.Groups} {
-		folded := strings.ToLower(fold.Replace(name))
-		if seen[folded] {
-			return fmt.Errorf("%s stands for two things", name)
-		}
-		seen[folded] = true
-	}
-	return nil
+	_, err := gate.NewIdentityHeaders(gate.HeaderNames(*h))
+	return *h, err
 }
 
 // Interface guards

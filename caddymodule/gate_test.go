@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/portcullis-mfa/portcullis/assurance"
 )
 
@@ -37,8 +40,11 @@ func TestGateDefaults(t *testing.T) {
 		if want := (assurance.Requirement{Level: assurance.Multi}); gate.rest.requirement != want {
 			t.Errorf("requirement: %+v", gate.rest.requirement)
 		}
-		if want := (Headers{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"}); gate.headers != want {
-			t.Errorf("headers: %+v", gate.headers)
+		if gate.headers != (Headers{}) || len(gate.idleIgnores) != 0 || gate.preflights || gate.sameSite != http.SameSiteLaxMode || gate.Assertion {
+			t.Errorf("gate: %+v", gate)
+		}
+		if !gate.isBare() {
+			t.Error("a gate without settings isn't bare")
 		}
 		if gate.placed.Load() != nil || gate.rest.open || len(gate.resolved) != 0 {
 			t.Errorf("gate: %+v", gate.rest)
@@ -108,13 +114,60 @@ func TestRuleMatches(t *testing.T) {
 
 func TestGateHeaders(t *testing.T) {
 	err := withGate(t, `"headers": {"user": "x-webauth-user"}`, func(gate *Gate) error {
-		if want := (Headers{"X-Webauth-User", "Remote-Name", "Remote-Email", "Remote-Groups"}); gate.headers != want {
+		if want := (Headers{User: "x-webauth-user"}); gate.headers != want {
 			t.Errorf("headers: %+v", gate.headers)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestGateForBrowsers(t *testing.T) {
+	err := withGate(t, `
+		"idle_ignores": [{"path": ["/poll"]}, {"method": ["HEAD"], "header": {"X-Poll": ["1"]}}],
+		"cors_preflight": "pass", "cookie_same_site": "none", "assertion": true
+	`, func(gate *Gate) error {
+		if !gate.preflights || gate.sameSite != http.SameSiteNoneMode || !gate.Assertion {
+			t.Errorf("preflights %t, same site %v, assertion %t", gate.preflights, gate.sameSite, gate.Assertion)
+		}
+		poll := httptest.NewRequest(http.MethodHead, "/x", nil)
+		poll.Header.Set("X-Poll", "1")
+		for request, ignored := range map[*http.Request]bool{
+			httptest.NewRequest(http.MethodGet, "/poll", nil): true,
+			httptest.NewRequest(http.MethodHead, "/x", nil):   false,
+			poll: true,
+			httptest.NewRequest(http.MethodGet, "/", nil): false,
+		} {
+			request = caddyhttp.PrepareRequest(request, caddy.NewReplacer(), nil, nil)
+			if got, err := gate.idleIgnores.AnyMatchWithError(request); got != ignored || err != nil {
+				t.Errorf("%s %s: %t, %v", request.Method, request.URL, got, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each setting by itself keeps a gate out of handle_errors.
+func TestIsBare(t *testing.T) {
+	for _, settings := range []string{
+		`"rules": [{"match": [{"path": ["/a"]}]}]`, `"allow": {"users": ["a"]}`, `"assurance": "multi"`, `"max_age": "1h"`,
+		`"headers": {}`, `"hosts": ["a.example"]`, `"idle_ignores": [{"path": ["/a"]}]`, `"cors_preflight": "pass"`,
+		`"cookie_same_site": "lax"`, `"assertion": true`,
+	} {
+		err := withGate(t, settings, func(gate *Gate) error {
+			if gate.isBare() {
+				t.Errorf("%s: bare", settings)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", settings, err)
+		}
 	}
 }
 
@@ -156,10 +209,16 @@ func TestGateRefuses(t *testing.T) {
 		{`"rules": [{"match": [{"path": ["/a"]}], "allow": {}}]`, "rule 1: allow: names nobody"},
 		{`"rules": [{"match": [{"path": ["/a"]}], "assurance": "phishing_resistant"}]`, "rule 1: assurance phishing_resistant"},
 		{`"rules": [{"match": [{"abacus": {}}]}]`, "unknown module: http.matchers.abacus"},
-		{`"headers": {"user": "X User"}`, "is no header name"},
-		{`"headers": {"user": "Connection"}`, "can't carry who somebody is"},
-		{`"headers": {"user": "remote_name"}`, "stands for two things"},
+		{`"headers": {"user": "X User"}`, "letters, digits, hyphens, underscores and dots only"},
+		{`"headers": {"user": "Connection"}`, "HTTP needs it for something else"},
+		{`"headers": {"user": "remote_name"}`, "an app can't tell it from another that the gate sets"},
 		{`"headers": {"user": "User-Agent"}`, "HTTP needs it for something else"},
+		{`"idle_ignores": []`, "idle_ignores: it has no matcher"},
+		{`"idle_ignores": [{"path": ["/a"]}, {}]`, "idle_ignores: it has an empty matcher set"},
+		{`"idle_ignores": [{"abacus": {}}]`, "idle_ignores: loading matchers: "},
+		{`"cors_preflight": "refuse"`, `cors_preflight "refuse": write pass`},
+		{`"cookie_same_site": "strict"`, `cookie_same_site "strict": write lax or none`},
+		{`"assertion": "yes"`, "assertion"},
 		{`"hosts": ["*.*.example.com"]`, "is no host"},
 		{`"hosts": ["{http.request.host}"]`, "hosts"},
 	} {

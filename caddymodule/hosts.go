@@ -67,22 +67,32 @@ func (p hostPattern) covers(host string) bool {
 type site struct {
 	hosts  []hostPattern
 	ports  []string // on which the server listens
-	scheme string   // http or https
+	scheme string   // that the server speaks: http or https
 }
 
 // Origin returns the origin (RFC 6454) that name and port of a Host header
 // stand for, and whether it belongs to the site. Both come in canonical form.
 // The name must be covered by one of the site's patterns, and the port be the
-// scheme's own or none, one on which the server listens, or one named beside
-// the host.
+// scheme's own or none, one at which browsers reach the server, or one named
+// beside the host.
 func (s site) Origin(name, port string) (string, bool) {
-	usual := port == "" || port == defaultPort(s.scheme) || slices.Contains(s.ports, port)
+	scheme := schemeOf(s.scheme, name)
+	usual := port == "" || port == defaultPort(scheme) || slices.Contains(s.portsOf(name), port)
 	for _, p := range s.hosts {
 		if p.covers(name) && (usual || port == p.port) {
-			return s.scheme + "://" + authority(s.scheme, name, port), true
+			return scheme + "://" + authority(scheme, name, port), true
 		}
 	}
 	return "", false
+}
+
+// portsOf returns the ports at which browsers reach the server for a host. The
+// ports of a TLS proxy in front aren't known.
+func (s site) portsOf(name string) []string {
+	if schemeOf(s.scheme, name) != s.scheme {
+		return nil
+	}
+	return s.ports
 }
 
 // portFor returns the port under which browsers reach the host: one declared
@@ -95,13 +105,24 @@ func (s site) portFor(name, portalPort string, besidePortal bool) string {
 			return p.port
 		}
 	}
+	ports := s.portsOf(name)
 	switch {
 	case besidePortal:
 		return portalPort
-	case len(s.ports) == 0 || slices.Contains(s.ports, defaultPort(s.scheme)):
+	case len(ports) == 0 || slices.Contains(ports, defaultPort(s.scheme)):
 		return ""
 	}
-	return s.ports[0]
+	return ports[0]
+}
+
+// schemeOf returns the scheme by which browsers reach a host of a server that
+// speaks the given one. Off localhost they never use plain HTTP: a server that
+// speaks it there stands behind a proxy that ends TLS.
+func schemeOf(spoken, host string) string {
+	if spoken == "http" && !isLocalhost(host) {
+		return "https"
+	}
+	return spoken
 }
 
 // splitAuthority takes HOST or HOST:PORT apart and strips an IPv6 address of

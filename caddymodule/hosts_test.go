@@ -46,6 +46,9 @@ func TestOrigin(t *testing.T) {
 		},
 	}
 	plain := site{scheme: "http", ports: []string{"8080"}, hosts: []hostPattern{{name: "app.localhost"}}}
+	proxied := site{scheme: "http", ports: []string{"80", "8080"}, hosts: []hostPattern{
+		{name: "wiki.example.com"}, {name: "git.example.com", port: "7443"}, {name: "app.localhost"},
+	}}
 	for _, tt := range []struct {
 		site         site
 		host, origin string // an empty origin: not the site's
@@ -81,6 +84,14 @@ func TestOrigin(t *testing.T) {
 		{plain, "app.localhost", "http://app.localhost"},
 		{plain, "app.localhost:80", "http://app.localhost"},
 		{plain, "app.localhost:443", ""},
+		{proxied, "wiki.example.com", "https://wiki.example.com"},
+		{proxied, "wiki.example.com:443", "https://wiki.example.com"},
+		{proxied, "wiki.example.com:80", ""},
+		{proxied, "wiki.example.com:8080", ""},
+		{proxied, "git.example.com:7443", "https://git.example.com:7443"},
+		{proxied, "app.localhost:8080", "http://app.localhost:8080"},
+		{proxied, "app.localhost", "http://app.localhost"},
+		{proxied, "app.localhost:443", ""},
 	} {
 		origin, ok := originOf(tt.site, tt.host)
 		if origin != tt.origin || ok != (tt.origin != "") {

@@ -78,9 +78,10 @@ func (l layout) checkPlaced(gates []*Gate, sites *caddyhttp.App) error {
 // somewhere, and finds gates and portals. It refuses, naming host and handler
 // and what to write instead, whatever would let a request for a gated host
 // past its gate, would leave a gate without hosts that it may sign for, or
-// would put the portal where it can't work or isn't alone.
-func checkLayout(sites *caddyhttp.App, portal *url.URL) (layout, error) {
-	s, err := newSurvey(sites, portal)
+// would put the portal where it can't work or isn't alone. behindProxy says
+// that TLS may end at a proxy that a server trusts.
+func checkLayout(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (layout, error) {
+	s, err := newSurvey(sites, portal, behindProxy)
 	if err != nil {
 		return layout{}, err
 	}
@@ -96,11 +97,12 @@ func checkLayout(sites *caddyhttp.App, portal *url.URL) (layout, error) {
 
 // survey is everything that checkLayout looks at.
 type survey struct {
-	portal  *url.URL
-	hosts   []string // all that are told apart, sorted
-	servers []*surveyedServer
-	guards  map[*Gate]*guard
-	portals map[*Portal]bool
+	portal      *url.URL
+	behindProxy bool
+	hosts       []string // all that are told apart, sorted
+	servers     []*surveyedServer
+	guards      map[*Gate]*guard
+	portals     map[*Portal]bool
 }
 
 // surveyedServer is a server with what requests meet on it, by host.
@@ -109,6 +111,7 @@ type surveyedServer struct {
 	listen     []string
 	ports      []string
 	tls, plain bool
+	trusts     bool // it has trusted_proxies
 	ways       map[string][]step
 }
 
@@ -122,12 +125,13 @@ type guard struct {
 	guarded []string // of reached: those that it guards
 }
 
-func newSurvey(sites *caddyhttp.App, portal *url.URL) (*survey, error) {
+func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey, error) {
 	s := &survey{
-		portal:  portal,
-		hosts:   hostsOf(sites, portal.Hostname()),
-		guards:  make(map[*Gate]*guard),
-		portals: make(map[*Portal]bool),
+		portal:      portal,
+		behindProxy: behindProxy,
+		hosts:       hostsOf(sites, portal.Hostname()),
+		guards:      make(map[*Gate]*guard),
+		portals:     make(map[*Portal]bool),
 	}
 	httpPort := cmp.Or(sites.HTTPPort, caddyhttp.DefaultHTTPPort)
 	for _, name := range slices.Sorted(maps.Keys(sites.Servers)) {
@@ -147,7 +151,7 @@ func newSurvey(sites *caddyhttp.App, portal *url.URL) (*survey, error) {
 // a connection policy (which automatic HTTPS has added by now) it does on all
 // ports but the one for HTTP.
 func surveyServer(name string, server *caddyhttp.Server, httpPort int) (*surveyedServer, error) {
-	surveyed := &surveyedServer{name: name, listen: server.Listen, ways: make(map[string][]step)}
+	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), ways: make(map[string][]step)}
 	for _, listen := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err != nil {
@@ -347,7 +351,7 @@ func (s *survey) settle(known *guard) error {
 	known.guarded = slices.DeleteFunc(slices.Clone(known.reached), func(host string) bool {
 		return !slices.ContainsFunc(patterns, func(p hostPattern) bool { return p.name == host || p.covers(host) })
 	})
-	return known.checkScheme()
+	return s.checkScheme(known)
 }
 
 // patterns returns the hosts that the gate guards: those of the site, or,
@@ -391,14 +395,28 @@ func (s *survey) servedElsewhere(pattern hostPattern, reached []string) []string
 	return elsewhere
 }
 
-func (g *guard) checkScheme() error {
-	if g.server.tls && g.server.plain {
+func (s *survey) checkScheme(known *guard) error {
+	if known.server.tls && known.server.plain {
 		return errors.New("mfa stands on a server that listens both with TLS and without: make two servers of it")
 	}
-	for _, pattern := range g.site.hosts {
-		if g.site.scheme == "http" && !isLocalhost(pattern.name) {
-			return fmt.Errorf("mfa guards %s over plain HTTP, which only localhost and *.localhost may use: serve it by HTTPS (remove http:// or :80 from the site's address, or `auto_https off` from the global options)", pattern.name)
+	for _, pattern := range known.site.hosts {
+		if err := s.checkPlain(known.server, pattern.name); err != nil {
+			return fmt.Errorf("mfa guards %s %w", pattern.name, err)
 		}
+	}
+	return nil
+}
+
+// checkPlain refuses to serve a host over plain HTTP, unless that stays within
+// this machine or comes from a proxy that is known to end TLS.
+func (s *survey) checkPlain(server *surveyedServer, host string) error {
+	switch {
+	case !server.plain || isLocalhost(host):
+		return nil
+	case !s.behindProxy:
+		return errors.New("over plain HTTP, which only localhost and *.localhost may use: serve it by HTTPS (remove http:// or :80 from the site's address, or `auto_https off` from the global options), or, if a proxy in front ends TLS, write behind_tls_proxy in the global option mfa")
+	case !server.trusts:
+		return errors.New("over plain HTTP behind a TLS proxy, but its server trusts no proxy: write in the global options: servers { trusted_proxies static ADDRESS } with the addresses of that proxy")
 	}
 	return nil
 }
@@ -476,15 +494,14 @@ func (s *survey) checkReachable(serving []*surveyedServer) error {
 	if len(serving) == 0 {
 		return fmt.Errorf("no site serves the portal %s: write %s { mfa_portal }", s.portal, s.portalAddress())
 	}
-	matching := false
 	for _, server := range serving {
-		if server.plain && !isLocalhost(host) {
-			return fmt.Errorf("%s: mfa_portal is served over plain HTTP, which only localhost and *.localhost may use: serve it by HTTPS (remove http:// or :80 from the site's address, or `auto_https off` from the global options)", server.at(host))
+		if err := s.checkPlain(server, host); err != nil {
+			return fmt.Errorf("%s: mfa_portal is served %w", server.at(host), err)
 		}
-		matching = matching || server.scheme() == s.portal.Scheme
 	}
-	if !matching {
-		return fmt.Errorf("%s: mfa_portal is served as %s://, but the portal is %s: make them agree", serving[0].at(host), serving[0].scheme(), s.portal)
+	reached := func(server *surveyedServer) string { return schemeOf(server.scheme(), host) }
+	if !slices.ContainsFunc(serving, func(server *surveyedServer) bool { return reached(server) == s.portal.Scheme }) {
+		return fmt.Errorf("%s: mfa_portal is served as %s://, but the portal is %s: make them agree", serving[0].at(host), reached(serving[0]), s.portal)
 	}
 	return nil
 }
@@ -517,18 +534,17 @@ func (s *survey) result() layout {
 
 // appsOf returns the gate's hosts that have names of their own.
 func (s *survey) appsOf(known *guard) []gatedApp {
-	besidePortal := known.site.scheme == s.portal.Scheme && hasPortal(known.server.ways[s.portal.Hostname()])
+	besidePortal := hasPortal(known.server.ways[s.portal.Hostname()])
 	var apps []gatedApp
 	for _, host := range known.guarded {
 		if strings.Contains(host, "*") {
 			continue
 		}
-		port := known.site.portFor(host, s.portal.Port(), besidePortal)
-		apps = append(apps, gatedApp{
-			host: host,
-			url:  known.site.scheme + "://" + authority(known.site.scheme, host, port),
-			gate: known.gate,
-		})
+		scheme := schemeOf(known.site.scheme, host)
+		// Behind a TLS proxy, only ports that the gate names are its own.
+		sameWay := besidePortal && scheme == s.portal.Scheme && scheme == known.site.scheme
+		port := known.site.portFor(host, s.portal.Port(), sameWay)
+		apps = append(apps, gatedApp{host: host, url: scheme + "://" + authority(scheme, host, port), gate: known.gate})
 	}
 	return apps
 }

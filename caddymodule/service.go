@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -33,15 +34,67 @@ import (
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
 
-// stores are the open stores of this process by key: a reload goes on with the
-// store that the configuration before it has open.
-var stores = caddy.NewUsagePool()
+// nodes are the open stores of this process by key: a reload goes on with the
+// store that the configuration before it has open, with what is known of it,
+// and with the connections that are watched over.
+var nodes = caddy.NewUsagePool()
 
-// openStore is a store in the pool.
-type openStore struct{ store.Store }
+// node is an open store in the pool, with the one keeper that it has in this
+// process.
+type node struct {
+	store.Store
+	keeper  *session.Keeper
+	end     context.CancelFunc
+	running sync.WaitGroup
+}
+
+// openNode opens a store and begins to follow it.
+func (a *App) openNode(ctx context.Context) (*node, error) {
+	opened, err := a.store.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkMark(ctx, opened); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	n := &node{Store: opened, keeper: session.NewKeeper(opened, time.Now, warn)}
+	running, end := context.WithCancel(context.Background())
+	n.end = end
+	n.running.Go(func() { n.keeper.Run(running) })
+	return n, nil
+}
+
+// warn writes to the log of the configuration that is in force at that moment:
+// a node outlives the one that it was opened under.
+func warn(message string, fields ...zap.Field) {
+	caddy.Log().Named("mfa.sessions").Warn(message, fields...)
+}
+
+// checkMark ends all sessions where the store may have been brought back from
+// an older copy, in which those live that were ended since.
+func (a *App) checkMark(ctx context.Context, s store.Store) error {
+	position, err := s.Position(ctx)
+	if err != nil {
+		return err
+	}
+	mark := keys.OpenMark(ctx, a.keyStorage())
+	doubt := mark.Doubt(s.Incarnation(), position)
+	if doubt == nil {
+		return nil
+	}
+	a.logger.Warn("everybody has to sign in again", zap.Error(doubt))
+	if err := s.Renew(ctx); err != nil {
+		return err
+	}
+	return mark.Keep(ctx, s.Incarnation(), position)
+}
 
 // Destruct implements caddy.Destructor.
-func (s openStore) Destruct() error { return s.Close() }
+func (n *node) Destruct() error {
+	n.end()
+	n.running.Wait()
+	return n.Close()
+}
 
 // service is everything that a started app serves with. It is made anew for
 // each configuration; what has to outlive a reload is in the store.
@@ -60,8 +113,11 @@ type service struct {
 	desk     *accounts.Desk
 	portal   *portal.Portal
 
-	endSweeps context.CancelFunc
-	sweeps    sync.WaitGroup
+	assertions *assertion.Signer
+	mark       *keys.Mark
+
+	endUpkeep context.CancelFunc
+	upkeep    sync.WaitGroup
 }
 
 // maxRequest bounds a sealed request in a URL: one with the longest return
@@ -73,24 +129,22 @@ const maxRequest = 8 << 10
 func (a *App) startServing() error {
 	ctx, cancel := context.WithTimeout(a.ctx, time.Minute)
 	defer cancel()
-	opened, _, err := stores.LoadOrNew(a.store.Key(), func() (caddy.Destructor, error) {
-		s, err := a.store.Open(ctx)
-		return openStore{s}, err
-	})
+	opened, _, err := nodes.LoadOrNew(a.store.Key(), func() (caddy.Destructor, error) { return a.openNode(ctx) })
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	a.holdsStore = true
-	s := &service{store: opened.(openStore).Store}
+	n := opened.(*node)
+	s := &service{store: n.Store, keeper: n.keeper}
 	if err := a.assemble(ctx, s); err != nil {
 		return err
 	}
 	if err := a.offerSetup(ctx, s); err != nil {
 		return err
 	}
-	sweeping, end := context.WithCancel(context.Background())
-	s.endSweeps = end
-	s.sweeps.Go(func() { s.sweep(sweeping, a.logger) })
+	keeping, end := context.WithCancel(context.Background())
+	s.endUpkeep = end
+	s.upkeep.Go(func() { s.keepUp(keeping, a.logger) })
 	a.service.Store(s)
 	return nil
 }
@@ -100,14 +154,14 @@ func (a *App) startServing() error {
 // the configuration in force keeps the store open for them.
 func (a *App) stopServing() error {
 	if s := a.service.Load(); s != nil {
-		s.endSweeps()
-		s.sweeps.Wait()
+		s.endUpkeep()
+		s.upkeep.Wait()
 	}
 	if !a.holdsStore {
 		return nil
 	}
 	a.holdsStore = false
-	_, err := stores.Delete(a.store.Key())
+	_, err := nodes.Delete(a.store.Key())
 	return err
 }
 
@@ -131,10 +185,14 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.engine = authflow.New(authflow.Settings{
 		Store: s.store, Factors: s.factors, Passwords: passwords, Rules: rules, Sealer: s.keys,
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
-		Lifetime: session.DefaultLifetime, Idle: session.DefaultIdle, AdminGroups: a.admins.groupNames(),
+		Lifetime: time.Duration(a.Session.Lifetime), Idle: time.Duration(a.Session.Idle),
+		Remember: time.Duration(a.Session.Remember), AdminGroups: a.admins.groupNames(),
 	})
-	s.keeper = session.NewKeeper(s.store, time.Now)
-	s.cookies = session.NewCookies(s.keys.Codec("session"), s.store.Incarnation(), time.Now)
+	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
+	s.assertions = assertion.NewSigner(assertion.Config{
+		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Enabled: s.factors.Enabled,
+	})
+	s.mark = keys.OpenMark(ctx, a.keyStorage())
 	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
 	s.states = s.keys.Codec("state")
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
@@ -143,7 +201,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Flows: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
-		PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		AssertionKeys: s.assertions.JWKS, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
@@ -158,11 +216,19 @@ func (a *App) openKeys(ctx context.Context, s store.Store) (*keys.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	var storage keys.Storage = a.ctx.Storage()
-	if a.Keys != "" {
-		storage = keys.FileStorage(a.Keys)
+	set, err := keys.Open(ctx, a.keyStorage(), rand.Reader, time.Now, people == 0)
+	if err != nil {
+		return nil, err
 	}
-	return keys.Open(ctx, storage, rand.Reader, time.Now, people == 0)
+	return set, set.SetCookieLifetime(time.Duration(a.Session.Lifetime))
+}
+
+// keyStorage is where keys and the store's mark are kept.
+func (a *App) keyStorage() keys.Storage {
+	if a.Keys != "" {
+		return keys.FileStorage(a.Keys)
+	}
+	return a.ctx.Storage()
 }
 
 // makeFactors makes the second factors, in the order of recommendation.
@@ -293,37 +359,4 @@ func (a *App) offerSetup(ctx context.Context, s *service) error {
 // linkURL is the address under which a setup link or invitation is opened.
 func (a *App) linkURL(kind, token string) string {
 	return a.portal.String() + "/" + kind + "?token=" + token
-}
-
-// sweepEvery is how often what has expired is cleared away.
-const sweepEvery = time.Minute
-
-// How long what is over is still kept: for the audit, and for browsers that
-// come back seldom.
-const (
-	keepAttempts = 30 * 24 * time.Hour
-	keepSignOns  = 7 * 24 * time.Hour
-	keepBrowsers = 400 * 24 * time.Hour
-	keepEvents   = 400 * 24 * time.Hour
-)
-
-// sweep clears away what has expired, until the context ends.
-func (s *service) sweep(ctx context.Context, logger *zap.Logger) {
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			err := s.store.Sweep(ctx, now, store.SweepLimits{
-				KeepAttempts: authflow.Kept(), AttemptsBefore: now.Add(-keepAttempts),
-				SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
-				EventsBefore: now.Add(-keepEvents),
-			})
-			if err != nil && ctx.Err() == nil {
-				logger.Warn("clearing away what has expired", zap.Error(err))
-			}
-		}
-	}
 }

@@ -10,8 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/session"
 )
 
 // passedVar marks, among Caddy's variables of a request, that the gate let it
@@ -51,6 +53,9 @@ func unready(w http.ResponseWriter) error {
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if g.app.await(r) == nil {
 		return unready(w)
+	}
+	if g.app.refuseInsecure(w, r) {
+		return nil
 	}
 	serving := g.serving.Load()
 	if serving == nil {
@@ -105,18 +110,32 @@ func adopt(r *http.Request) {
 	}
 }
 
-// introduce sets Caddy's placeholders {http.auth.user.*}; the access log
+// introduce offers Caddy's placeholders {http.auth.user.*}; the access log
 // prints the id.
 func introduce(r *http.Request, v *gate.Visitor) {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
 	}
-	replacer.Set("http.auth.user.id", v.User.Name)
-	replacer.Set("http.auth.user.name", v.User.DisplayName)
-	replacer.Set("http.auth.user.email", v.User.Email)
-	replacer.Set("http.auth.user.groups", strings.Join(v.User.Groups, ","))
-	replacer.Set("http.auth.user.assurance", v.Level.String())
+	replacer.Map(func(key string) (any, bool) {
+		field, ok := strings.CutPrefix(key, "http.auth.user.")
+		if !ok {
+			return nil, false
+		}
+		switch field {
+		case "id":
+			return v.User.Name, true
+		case "name":
+			return v.User.DisplayName, true
+		case "email":
+			return v.User.Email, true
+		case "groups":
+			return v.User.GroupList, true
+		case "assurance":
+			return v.Level.String(), true
+		}
+		return nil, false
+	})
 }
 
 // bind makes the gate that serves this handler's site.
@@ -125,14 +144,51 @@ func (g *Gate) bind(s *service) error {
 	if err != nil {
 		return err
 	}
-	placed := g.placed.Load()
-	g.serving.Store(gate.New(gate.Settings{
-		Rules: g.rules(), Origin: placed.site.Origin, Portal: g.app.portal, Headers: headers,
+	settings := gate.Settings{
+		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), Portal: g.app.portal, Headers: headers,
 		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
 		States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
+		SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
-	}))
+	}
+	if len(g.idleIgnores) > 0 {
+		settings.Ignores = g.idleIgnores.AnyMatchWithError
+	}
+	if g.Assertion {
+		settings.Assertions = assertions{s.assertions}
+	}
+	g.serving.Store(gate.New(settings))
 	return nil
+}
+
+// originsOf returns site.Origin, with the origins of the hosts that the site
+// names made beforehand: each request needs one.
+func originsOf(s site) func(name, port string) (string, bool) {
+	type place struct{ name, port string }
+	made := make(map[place]string)
+	for _, host := range s.hosts {
+		for _, port := range append([]string{"", host.port}, s.ports...) {
+			if origin, ok := s.Origin(host.name, port); ok {
+				made[place{host.name, port}] = origin
+			}
+		}
+	}
+	return func(name, port string) (string, bool) {
+		if origin, ok := made[place{name, port}]; ok {
+			return origin, true
+		}
+		return s.Origin(name, port)
+	}
+}
+
+// assertions signs what sessions say.
+type assertions struct{ *assertion.Signer }
+
+// Token implements gate.Assertions.
+func (a assertions) Token(s *session.Session, who *session.Profile, app string) (string, error) {
+	return a.Signer.Token(assertion.Subject{
+		SignOn: s.SignOn, User: who.User, Proofs: s.Proofs, Expires: s.Expires,
+	}, app)
 }
 
 // rules are the complete rules, the last of which is about everything.
@@ -152,6 +208,9 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 	s := p.app.await(r)
 	if s == nil || !p.placed.Load() {
 		return unready(w)
+	}
+	if p.app.refuseInsecure(w, r) {
+		return nil
 	}
 	if portal.IsLink(r.URL.Path) {
 		// The address holds an invitation.

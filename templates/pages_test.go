@@ -32,7 +32,8 @@ func TestEachPageIsThere(t *testing.T) {
 	set := newSet(t)
 	for _, page := range []string{
 		"sign_in", "password", "challenge_totp", "challenge_backup_code", "account", "enrol_totp",
-		"enrol_backup_code", "home", "sign_out", "signed_out", "refused", "problem",
+		"enrol_backup_code", "home", "sign_out", "signed_out", "signed_in", "send_again", "leave_frame",
+		"refused", "problem",
 	} {
 		if !set.Has(page) {
 			t.Errorf("there is no page %q", page)
@@ -187,13 +188,14 @@ func TestWhatFormsPost(t *testing.T) {
 		action string
 		fields []string
 	}{
-		"sign_in":               {"/sign-in", []string{"name", "password", "request"}},
+		"sign_in":               {"/sign-in", []string{"name", "password", "request", "shared=yes"}},
 		"password":              {"/flow/password", []string{"flow", "password"}},
-		"challenge_totp":        {"/flow/challenge", []string{"code", "factor=totp", "flow"}},
-		"challenge_backup_code": {"/flow/challenge", []string{"code", "factor=backup_code", "flow"}},
+		"challenge_totp":        {"/flow/challenge", []string{"code", "factor=totp", "flow", "remember=yes"}},
+		"challenge_backup_code": {"/flow/challenge", []string{"code", "factor=backup_code", "flow", "remember=yes"}},
 		"account":               {"/flow/account", []string{"display_name", "flow", "name", "password"}},
 		"enrol_totp":            {"/flow/enrol", []string{"code", "factor=totp", "flow"}},
 		"enrol_backup_code":     {"/flow/enrol", []string{"factor=backup_code", "flow", "saved=yes"}},
+		"home":                  {"/browsers/forget", []string{"id"}},
 		"sign_out":              {"/.mfa/sign-out", nil},
 	}
 	set := newSet(t)
@@ -225,7 +227,8 @@ func posted(doc document) []string {
 	for _, input := range doc.all("input") {
 		name, sent := attribute(input, "name")
 		value, _ := attribute(input, "value")
-		if name == "factor" || name == "saved" {
+		switch name {
+		case "factor", "saved", "shared", "remember":
 			name += "=" + value
 		}
 		if sent {
@@ -511,6 +514,39 @@ func TestDigitsFollowTheCeremony(t *testing.T) {
 		code := parse(t, render(t, set, test.page, test.view)).byID("code")
 		if got, _ := attribute(code, "data-digits"); got != test.want {
 			t.Errorf("%s waits for %s digits, want %s", test.page, got, test.want)
+		}
+	}
+}
+
+// TestCodesWaitForAChoice has a checkbox below the code: it could not be
+// ticked if the sixth digit sent the form.
+func TestCodesWaitForAChoice(t *testing.T) {
+	doc := parse(t, render(t, newSet(t), "challenge_totp", ChallengeView{Remember: "30 days"}))
+	if digits, waits := attribute(doc.byID("code"), "data-digits"); waits {
+		t.Errorf("the form is sent after %s digits", digits)
+	}
+}
+
+func TestTicksAreKept(t *testing.T) {
+	set := newSet(t)
+	for _, test := range []struct {
+		page, id string
+		view     func(ticked bool) any
+	}{
+		{"sign_in", "shared", func(ticked bool) any { return SignInView{Shared: ticked} }},
+		{"challenge_totp", "remember", func(ticked bool) any { return ChallengeView{Remember: "30 days", Remembering: ticked} }},
+		{"challenge_backup_code", "remember", func(ticked bool) any { return ChallengeView{Remember: "30 days", Remembering: ticked} }},
+	} {
+		for _, ticked := range []bool{false, true} {
+			box := parse(t, render(t, set, test.page, test.view(ticked))).byID(test.id)
+			if _, checked := attribute(box, "checked"); checked != ticked {
+				t.Errorf("%s on %s: ticked %t, want %t", test.id, test.page, checked, ticked)
+			}
+		}
+	}
+	for _, page := range []string{"challenge_totp", "challenge_backup_code"} {
+		if parse(t, render(t, set, page, ChallengeView{Remembering: true})).byID("remember") != nil {
+			t.Errorf("%s offers what it wasn't told to", page)
 		}
 	}
 }

@@ -20,12 +20,12 @@ func fullViews() map[string]any {
 	problem := Message{Text: "That didn't work."}
 	onCode := Message{Field: "code", Text: "That code didn't work."}
 	return map[string]any{
-		"sign_in":  SignInView{Frame: frame, Host: "wiki.example.com", Request: "r1", Name: "alice", Error: problem, Current: "bob"},
+		"sign_in":  SignInView{Frame: frame, Host: "wiki.example.com", Request: "r1", Name: "alice", Shared: true, Error: problem, Current: "bob"},
 		"password": PasswordView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, StartOver: "/sign-in"},
 		"challenge_totp": ChallengeView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
-			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, StepUp: true, StartOver: "/sign-in"},
+			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"challenge_backup_code": ChallengeView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
-			Others: others, StepUp: true, StartOver: "/sign-in"},
+			Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"account": AccountView{Frame: frame, Flow: "f1", Step: Step{1, 3}, Name: "alice", DisplayName: "Alice Young", MinLength: 8,
 			Errors: []Message{problem, {Field: "name", Text: "That name is taken."}, {Field: "password", Text: "Too short."}}, First: true},
 		"enrol_totp": EnrolView{Frame: frame, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode, Ceremony: TOTPEnrolment{
@@ -33,10 +33,14 @@ func fullViews() map[string]any {
 		"enrol_backup_code": EnrolView{Frame: frame, Flow: "f1", Step: Step{3, 3}, Name: "alice", Error: Message{Field: "saved", Text: "Save them first."},
 			Ceremony: BackupCodes{Codes: []string{"k7mq-2v9x-tw4h", "p3nd-8zrc-j6yk"}}, Download: "/flow/file?id=x"},
 		"home": HomeView{Frame: frame, Name: "alice", DisplayName: "Alice Young", Email: "alice@example.com", Groups: []string{"admins"},
-			Apps: []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}}, Since: since, Until: since.Add(12 * time.Hour)},
-		"sign_out":   SignOutView{Frame: frame, Name: "alice", Action: "/.mfa/sign-out"},
-		"signed_out": SignedOutView{Frame: frame, SignIn: "/sign-in"},
-		"refused":    RefusedView{Frame: frame, Name: "alice", What: "git.example.com/admin", Switch: "/switch", Home: "/", Reference: "7F3K-92QD"},
+			Apps:     []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}},
+			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since.Add(720 * time.Hour)}}, Since: since, Until: since.Add(12 * time.Hour)},
+		"sign_out":    SignOutView{Frame: frame, Name: "alice", Action: "/.mfa/sign-out"},
+		"signed_out":  SignedOutView{Frame: frame, SignIn: "/sign-in"},
+		"signed_in":   SignedInView{Frame: frame, Host: "wiki.example.com"},
+		"send_again":  SendAgainView{Frame: frame, Host: "wiki.example.com", StepUp: true, SignIn: "/.mfa/sign-in"},
+		"leave_frame": LeaveFrameView{Frame: frame, Host: "wiki.example.com", StepUp: true, SignIn: "/.mfa/sign-in"},
+		"refused":     RefusedView{Frame: frame, Name: "alice", What: "git.example.com/admin", Switch: "/switch", Home: "/", Reference: "7F3K-92QD"},
 		"problem": ProblemView{Frame: frame, Status: 429, Title: "Too many attempts", Text: "Use your security key, or wait.", Action: "Try again",
 			ActionURL: "/", RetryAfter: 4 * time.Minute, Reference: "7F3K-92QD"},
 	}

@@ -21,14 +21,17 @@ var shared = []string{"layout.html", "partials.html", "icons.html"}
 // emptyViews holds an empty view of each page, for trying the page when it is
 // loaded. Those of factors are told by their names' beginning.
 var emptyViews = map[string]any{
-	"sign_in":    SignInView{},
-	"password":   PasswordView{},
-	"account":    AccountView{},
-	"home":       HomeView{},
-	"sign_out":   SignOutView{},
-	"signed_out": SignedOutView{},
-	"refused":    RefusedView{},
-	"problem":    ProblemView{},
+	"sign_in":     SignInView{},
+	"password":    PasswordView{},
+	"account":     AccountView{},
+	"home":        HomeView{},
+	"sign_out":    SignOutView{},
+	"signed_in":   SignedInView{},
+	"signed_out":  SignedOutView{},
+	"send_again":  SendAgainView{},
+	"leave_frame": LeaveFrameView{},
+	"refused":     RefusedView{},
+	"problem":     ProblemView{},
 }
 
 // emptyView returns an empty view of the page; nil: there is no such page.

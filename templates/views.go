@@ -42,6 +42,7 @@ type SignInView struct {
 	Host    string // the app to be opened; empty: the portal itself
 	Request string // the gate's signed request, passed on
 	Name    string // what was typed before
+	Shared  bool   // ticked before
 	Error   Message
 	// Current is who is signed in already, where somebody wants to switch.
 	Current string
@@ -64,6 +65,11 @@ type ChallengeView struct {
 	Ceremony any
 	Error    Message
 	Others   []Choice
+	// Remember says for how long the browser can skip this step if the person
+	// wants that ("30 days"); empty: it isn't offered.
+	Remember string
+	// Remembering says that they wanted it before.
+	Remembering bool
 	// StepUp says that the person is signed in and is asked for a fresh check.
 	StepUp bool
 	// StartOver leads to the sign-in form as somebody else.
@@ -146,6 +152,14 @@ type App struct {
 	URL  string
 }
 
+// Browser is one that skips the second step.
+type Browser struct {
+	ID    string // as its form posts it
+	Name  string // "Firefox on Windows"
+	Here  bool   // the one that asks
+	Until time.Time
+}
+
 // HomeView is the landing page of somebody who is signed in.
 type HomeView struct {
 	Frame
@@ -154,6 +168,7 @@ type HomeView struct {
 	Email       string
 	Groups      []string
 	Apps        []App
+	Browsers    []Browser
 	Since       time.Time
 	Until       time.Time
 }
@@ -179,6 +194,30 @@ type RefusedView struct {
 	Switch    string // URL to sign in as somebody else
 	Home      string // URL of the portal
 	Reference string
+}
+
+// SendAgainView tells somebody whose form came too late how to send it all the
+// same.
+type SendAgainView struct {
+	Frame
+	Host string
+	// StepUp says that the person is signed in and is asked for a fresh check.
+	StepUp bool
+	SignIn string // URL, opened in a new tab
+}
+
+// LeaveFrameView leads out of a frame to the sign-in.
+type LeaveFrameView struct {
+	Frame
+	Host   string
+	StepUp bool
+	SignIn string // URL, opened in the whole window
+}
+
+// SignedInView ends a sign-in that was begun in a new tab beside a form.
+type SignedInView struct {
+	Frame
+	Host string
 }
 
 // ProblemView is every other page that says what happened and what to do.

@@ -1,0 +1,115 @@
+package caddymodule
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const (
+	// markEvery is how far the mark of the store's position may be behind.
+	markEvery = 5 * time.Second
+	// sweepEvery is how often what has expired is cleared away, and the keys
+	// are read again.
+	sweepEvery = time.Minute
+	// pruneEvery is how often keys are looked for that nothing depends on.
+	pruneEvery = time.Hour
+)
+
+// How long what is over is still kept: for the audit, and for browsers that
+// come back seldom.
+const (
+	keepAttempts = 30 * 24 * time.Hour
+	keepSignOns  = 7 * 24 * time.Hour
+	keepBrowsers = 400 * 24 * time.Hour
+	keepEvents   = 400 * 24 * time.Hour
+)
+
+// keepUp does what has to be done from time to time, until the context ends.
+func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
+	marks, sweeps, prunes := time.NewTicker(markEvery), time.NewTicker(sweepEvery), time.NewTicker(pruneEvery)
+	defer marks.Stop()
+	defer sweeps.Stop()
+	defer prunes.Stop()
+	try := func(doing string, do func(context.Context) error) {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			logger.Warn(doing, zap.Error(err))
+		}
+	}
+	keepMark := s.markKeeper()
+	try("keeping the mark of the store's position", keepMark)
+	for {
+		select {
+		case <-ctx.Done():
+			// The last mark is of the end, which ctx must not keep from it.
+			ctx = context.WithoutCancel(ctx)
+			try("keeping the mark of the store's position", keepMark)
+			return
+		case <-marks.C:
+			try("keeping the mark of the store's position", keepMark)
+		case <-sweeps.C:
+			try("rereading the keys", s.keys.Refresh)
+			try("clearing away what has expired", s.sweep)
+		case <-prunes.C:
+			try("looking for keys that nothing depends on", s.pruneKeys)
+		}
+	}
+}
+
+// markKeeper returns what keeps the mark wherever the position has moved.
+func (s *service) markKeeper() func(context.Context) error {
+	marked := int64(-1)
+	return func(ctx context.Context) error {
+		position, err := s.store.Position(ctx)
+		if err != nil || position == marked {
+			return err
+		}
+		if err := s.mark.Keep(ctx, s.store.Incarnation(), position); err != nil {
+			return err
+		}
+		marked = position
+		return nil
+	}
+}
+
+// endedAtOnce is how many sign-ons one transaction ends.
+const endedAtOnce = 1000
+
+// sweep clears away what has expired. Sign-ons over their limit are marked as
+// ended, so that they stay so when the clock is set back.
+func (s *service) sweep(ctx context.Context) error {
+	now := time.Now()
+	for {
+		ended, err := s.store.EndExpiredSignOns(ctx, now, session.EndedExpired, endedAtOnce)
+		if err != nil {
+			return err
+		}
+		if ended < endedAtOnce {
+			break
+		}
+	}
+	return s.store.Sweep(ctx, now, store.SweepLimits{
+		KeepAttempts: authflow.Kept(), AttemptsBefore: now.Add(-keepAttempts),
+		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
+		EventsBefore: now.Add(-keepEvents),
+	})
+}
+
+// pruneKeys seals by the present key what older ones sealed, and deletes the
+// keys that nothing depends on any more.
+func (s *service) pruneKeys(ctx context.Context) error {
+	if !s.keys.HasRetired() {
+		return nil
+	}
+	used, err := s.engine.Reseal(ctx, s.keys)
+	if err != nil {
+		return err
+	}
+	return s.keys.Prune(ctx, keys.InUse(used))
+}
