@@ -5,6 +5,9 @@ BUILD  := .build
 STATE  := $(CURDIR)/.state
 BINARY := $(BUILD)/portcullis
 
+# How often `make bench` compares the whole server with and without the gate.
+ROUNDS ?= 3
+
 # All state of a run lies in one ignored folder of the checkout.
 RUN := XDG_DATA_HOME=$(STATE)/data XDG_CONFIG_HOME=$(STATE)/config
 
@@ -28,8 +31,10 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
+# The whole server is measured alone, after all else; see docs/performance.md.
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/test$$')
+	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test
 
 # Each fuzz target for a minute, one after the other.
 fuzz:

@@ -81,8 +81,8 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 type Response struct {
 	Factor assurance.Factor
 	Answer factors.Answer
-	// Remember asks that the browser stand in for the factor from now on. It
-	// counts where RememberFor allows it.
+	// Remember asks that the browser stand in for the factor from now on. The
+	// grant does so where RememberFor allows it.
 	Remember bool
 }
 
@@ -118,7 +118,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 		refusal := e.refusal(ctx, verdict, rows, user)
 		return e.failed(ctx, at, failures, refusal)
 	}
-	if given.Remember && e.RememberFor(f) > 0 {
+	if given.Remember {
 		f.Remember = kind
 	}
 	err = e.accept(ctx, f, kind, verdict, rows, at)

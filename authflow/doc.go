@@ -15,9 +15,9 @@
 //	                                    └──▶ grant: a sign-on
 //
 // After each answer the caller comes back to Next, which decides from the
-// stored flow and the user's credentials alone; steps never lead to one
-// another. What an answer consumes (a time step, a backup code) is written in
-// one transaction with the proof that it earns, and the sign-on is made in a
-// later one, so that a crash between the two spends the code and grants
-// nothing.
+// stored flow, the user's credentials and, where the person had it remembered,
+// their browser alone; steps never lead to one another. What an answer consumes
+// (a time step, a backup code) is written in one transaction with the proof
+// that it earns, and the sign-on is made in a later one, so that a crash
+// between the two spends the code and grants nothing.
 package authflow

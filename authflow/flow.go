@@ -58,8 +58,8 @@ type Flow struct {
 	// Browser is the hash of the known-browser token, the user's or not, that
 	// came with the password of a sign-in.
 	Browser string `json:"browser,omitempty"`
-	// Remember is the second factor, shown in this flow, that the browser is to
-	// stand in for from now on; empty: none.
+	// Remember is the second factor, shown in this flow, that the person wants
+	// the browser to stand in for from now on; empty: none.
 	Remember assurance.Factor `json:"remember,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`

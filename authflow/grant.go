@@ -145,7 +145,7 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 		return Flow{}, store.User{}, ErrWrongStep
 	}
 	if e.RememberFor(finished) <= 0 {
-		finished.Remember = "" // it was switched off meanwhile
+		finished.Remember = ""
 	}
 	return finished, user, nil
 }

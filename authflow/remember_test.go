@@ -319,6 +319,22 @@ func TestRememberedIsNotShown(t *testing.T) {
 			t.Errorf("the proofs are %+v", proofs)
 		}
 	})
+	t.Run("who shows another factor has shown it", func(t *testing.T) {
+		h := remembering(t)
+		ada := h.person("ada")
+		c := ada.remembered()
+		f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Client: c, Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: month}})
+		h.must(err)
+		h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, c))
+		granted, err := h.Grant(h.ctx, h.load(f), "", c)
+		h.must(err)
+		if proofs := granted.SignOn.Proofs; len(proofs) != 2 || proofs[1].Factor != assurance.BackupCode {
+			t.Errorf("the proofs are %+v", proofs)
+		}
+		if said := h.events(audit.SignInSucceeded)[0].Fields["browser"]; said != "known" {
+			t.Errorf("the event says that the browser is %s", said)
+		}
+	})
 	t.Run("a step-up asks for the factor, and the proof stays shown", func(t *testing.T) {
 		h := remembering(t)
 		ada := h.person("ada")

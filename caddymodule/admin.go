@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/keys"
@@ -244,8 +245,9 @@ func userOf(u store.User) userJSON {
 }
 
 func sessionOf(s store.SignOn, user string) sessionJSON {
-	kinds := make([]string, len(s.Proofs))
-	for i, p := range s.Proofs {
+	shown := assurance.Shown(s.Proofs)
+	kinds := make([]string, len(shown))
+	for i, p := range shown {
 		kinds[i] = string(p.Factor)
 	}
 	return sessionJSON{

@@ -178,9 +178,10 @@ func (v *visitor) showCode(p *scene.Person) {
 	v.t.Helper()
 	v.AwaitH1("Enter the code from your app")
 	code := p.Code()
+	scripted := v.Evaluate(`String(matchMedia("(scripting: none)").matches)`) == "false"
 	v.Through(func() {
 		v.Fill("one-time-code", code)
-		if v.Evaluate(`String(matchMedia("(scripting: none)").matches)`) == "true" {
+		if !scripted {
 			v.Press(harness.KeyEnter)
 		}
 	})

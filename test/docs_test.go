@@ -55,6 +55,7 @@ var optionTables = []struct {
 	caddyfile string
 }{
 	{"App", "### The global option mfa", "{\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},
+	{"SessionSettings", "### The block session", "{\n\tmfa {\n\t\tsession {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"TOTP", "### The block totp", "{\n\tmfa {\n\t\ttotp {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"SQLiteStore", "### The store sqlite", "{\n\tmfa {\n\t\tstore sqlite {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Gate", "### The directive mfa", "a.example {\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},

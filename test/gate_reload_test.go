@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +22,10 @@ import (
 )
 
 // gateReloads is how often the configuration is loaded under traffic.
-const gateReloads = 20
+const gateReloads = 100
 
+// gateReloadCaddyfile keeps no connections to the app: Caddy leaves them open
+// for a while past a reload, which would look like a leak.
 const gateReloadCaddyfile = `
 {
 	skip_install_trust
@@ -41,7 +45,12 @@ https://login.localhost:{{.Port "web"}} {
 https://app.localhost:{{.Port "web"}} {
 	tls internal
 	mfa
-	reverse_proxy {{.Vars.app}}
+	reverse_proxy {{.Vars.app}} {
+		stream_close_delay 10m
+		transport http {
+			keepalive off
+		}
+	}
 }
 `
 
@@ -53,27 +62,54 @@ https://gone.localhost:{{.Port "web"}} {
 }
 `
 
-// TestGateReloadUnderTraffic loads the configuration again and again while
-// people work: no request of somebody who is signed in fails, and none of
-// anybody else passes.
-func TestGateReloadUnderTraffic(t *testing.T) {
+// TestX07Reloads loads the configuration again and again while people work: no
+// request of somebody who is signed in fails, none of anybody else passes, and
+// whatever was under way goes on: streams, a sign-in, a count of failures.
+func TestX07Reloads(t *testing.T) {
+	t.Parallel()
 	revision := func(n int) string {
 		return strings.ReplaceAll(gateReloadCaddyfile, "REVISION", fmt.Sprint(n))
 	}
-	s := scene.Start(t, scene.Options{Caddyfile: revision(0), Scheme: "https"})
-	ada := s.Administrator("ada")
+	taken, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	s := scene.Start(t, scene.Options{Caddyfile: revision(0), Scheme: "https", Vars: map[string]string{"taken": port}})
+	ada, eve, victim := s.Administrator("ada"), s.Invited("eve"), s.Invited("victim")
 	address := s.At("app", "/work")
 	ada.Browser.Visit(address)
-	session := ada.Browser.Cookie(address, "__Host-mfa")
-	s.Canary(session)
-	s.App.Reset()
+	session := ada.Browser.Cookie(address, sessionCookie)
+	landed(t, victim.Browser.Visit(address), address)
+	revoked := victim.Browser.Cookie(address, sessionCookie)
+	s.Canary(session, revoked)
+	expectDone(t, s, "mfa", "session", "end", "--user", "victim")
+	s.Reload(revision(0))
+	before := goroutines(t, s)
 
+	half := s.Client()
+	step := eve.ShowPassword(half, half.Visit(s.At("app", "/eve")))
+	streams := reloadStreams(t, s, ada)
+	s.App.Reset()
 	traffic := startTraffic(t, s, address, session)
 	for n := range gateReloads {
-		before := traffic.passed.Load()
+		passed := traffic.passed.Load()
 		s.Reload(revision(n + 1))
-		harness.Eventually(t, time.Minute, "requests between two reloads", func() bool { return traffic.passed.Load() > before+10 })
+		harness.Eventually(t, time.Minute, "requests between two reloads", func() bool { return traffic.passed.Load() > passed+10 })
+		if n%20 == 0 && n/20 < freeGuesses-1 {
+			guessWrong(t, s, "victim")
+		}
 	}
+	expectOn(t, streams)
+	refusedReloads(t, s, revision(gateReloads+1), func() {
+		passed := traffic.passed.Load()
+		harness.Eventually(t, time.Minute, "requests after a refused reload", func() bool { return traffic.passed.Load() > passed+10 })
+		expectOn(t, streams)
+		if sessionsOf(t, s, "ada") != 1 {
+			t.Error("commands don't reach the configuration in force")
+		}
+	})
 	traffic.stop()
 	if traffic.passed.Load() == 0 || traffic.refused.Load() == 0 {
 		t.Errorf("%d requests passed and %d were refused: there was no traffic", traffic.passed.Load(), traffic.refused.Load())
@@ -84,6 +120,87 @@ func TestGateReloadUnderTraffic(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests passed, %d were refused", traffic.passed.Load(), traffic.refused.Load())
+
+	landed(t, eve.ShowCode(half, step, eve.Code()), s.At("app", "/eve"))
+	guessWrong(t, s, "victim")
+	right := guess{name: "victim", password: victim.Password}.asRequest(s)
+	if page := send(t, s.Client(), right); page.Status != http.StatusTooManyRequests {
+		t.Errorf("after %d failures the next attempt was answered %d", freeGuesses, page.Status)
+	}
+	s.App.Reset()
+	if status := askWith(s.Client(), address, revoked); status != http.StatusUnauthorized {
+		t.Errorf("a sign-on that had ended before was answered %d", status)
+	}
+	s.App.ExpectNone(t)
+
+	expectDone(t, s, "mfa", "session", "end", "--user", "ada")
+	for _, open := range streams {
+		harness.Eventually(t, 20*time.Second, "the end of "+open.what, open.Ended)
+	}
+	harness.Eventually(t, 20*time.Second, "the app to see the end", func() bool { return s.App.Streams() == 0 })
+	harness.Eventually(t, time.Minute, "goroutines to end", func() bool { return goroutines(t, s) < before+gateReloads/5 })
+	t.Logf("%d goroutines before and %d after", before, goroutines(t, s))
+}
+
+// reloadStreams opens a WebSocket and events over HTTP/1.1, and events over
+// HTTP/2.
+func reloadStreams(t *testing.T, s *scene.Scene, p *scene.Person) []stream {
+	t.Helper()
+	events := func(uri string) harness.Request {
+		return harness.Request{URL: s.At("app", uri), Mode: harness.Fetch, Header: http.Header{"Accept": {"text/event-stream"}}}
+	}
+	return []stream{
+		{Live: p.Browser.WebSocket(t, s.At("app", "/socket"), false), what: "a WebSocket", uri: "/socket", app: s.App},
+		{Live: p.Browser.HTTP1().Download(t, events("/events/1")), what: "events over HTTP/1.1", uri: "/events/1", app: s.App},
+		{Live: p.Browser.Tab().Download(t, events("/events/2")), what: "events over HTTP/2", uri: "/events/2", app: s.App},
+	}
+}
+
+// guessWrong fails to sign in, once.
+func guessWrong(t *testing.T, s *scene.Scene, name string) {
+	t.Helper()
+	wrong := guess{name: name, password: "not the password"}.asRequest(s)
+	if page := send(t, s.Client(), wrong); page.Status != http.StatusUnprocessableEntity {
+		t.Errorf("a wrong password was answered %d: %s", page.Status, page.Text())
+	}
+}
+
+// goroutines returns how many the server has.
+func goroutines(t *testing.T, s *scene.Scene) (total int) {
+	t.Helper()
+	profile, err := s.AdminGet("/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(profile, "goroutine profile: total %d", &total); err != nil {
+		t.Fatalf("reading a profile: %v", err)
+	}
+	return total
+}
+
+// refusedReloads hands over what has to be refused, each for another reason and
+// at another time, and looks each time whether all goes on.
+func refusedReloads(t *testing.T, s *scene.Scene, caddyfile string, goesOn func()) {
+	t.Helper()
+	inTheWay := filepath.Join(s.Dir(), "file")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	option := func(line string) string {
+		return strings.Replace(caddyfile, "admins group admins", "admins group admins\n\t\t"+line, 1)
+	}
+	for _, bad := range []struct{ what, caddyfile, says string }{
+		{"an unknown option", option("frobnicate yes"), "frobnicate"},
+		{"a portal that nobody serves", strings.Replace(caddyfile, "mfa_portal", "respond hello", 1), "mfa_portal"},
+		{"a store that can't be made", option("store sqlite {{.Dir}}/file/store.db"), "store"},
+		{"keys that are not there", option("keys {{.Dir}}/none/keys.json"), "key"},
+		{"a port that is taken", caddyfile + "\nhttp://:{{.Vars.taken}} {\n\trespond hello\n}\n", "address already in use"},
+	} {
+		if why := s.MustRefuseReload(bad.caddyfile); !strings.Contains(why, bad.says) {
+			t.Errorf("%s was refused for another reason: %s", bad.what, why)
+		}
+		goesOn()
+	}
 }
 
 // traffic is what several clients send without a pause.
@@ -107,8 +224,12 @@ func startTraffic(t *testing.T, s *scene.Scene, address, session string) *traffi
 	f := &traffic{cancel: cancel}
 	t.Cleanup(f.stop)
 	for i := range 5 {
+		transport := localTransport(s, i%2 == 0)
+		// Some ask over a new connection each time, which finds whatever the
+		// server is like at that moment.
+		transport.DisableKeepAlives = i%2 == 1
 		client := &http.Client{
-			Transport:     localTransport(s, i%2 == 0),
+			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 		anonymous := i >= 3
@@ -116,10 +237,11 @@ func startTraffic(t *testing.T, s *scene.Scene, address, session string) *traffi
 			for ctx.Err() == nil {
 				status, body, err := ask(client, address, session, anonymous)
 				switch {
-				case errors.Is(err, syscall.ECONNRESET):
+				case errors.Is(err, syscall.ECONNRESET), transport.DisableKeepAlives && errors.Is(err, io.EOF):
 					// At a reload Linux resets connections that wait at the
-					// old socket and that Caddy had no time to accept, with
-					// or without a gate. No handler saw the request.
+					// old socket and that Caddy had no time to accept, and
+					// Caddy hangs up on those of which it hadn't read yet,
+					// with or without a gate. No handler saw the request.
 				case err != nil:
 					t.Errorf("a request failed: %v", err)
 				case anonymous && status == http.StatusUnauthorized:

@@ -169,55 +169,68 @@ func testGateErrorRoutes(t *testing.T, g *gateSuite) {
 	}
 }
 
+// The forms of a refusal.
+const (
+	elsewhere = "the portal"
+	aPage     = "a page"
+	aProblem  = "a problem that programs read"
+)
+
 // testGateRefusals sends only those elsewhere who navigate, and tells all
-// others what is wrong in a form that programs read.
+// others what is wrong in the form that is of use to them.
 func testGateRefusals(t *testing.T, g *gateSuite) {
 	session := g.cookie(t, g.bob, "guard")
 	for _, test := range []struct {
-		name       string
-		method     string
-		header     []string
-		navigation bool
+		name      string
+		method    string
+		header    []string
+		anonymous string
+		refused   string
 	}{
-		{"a browser", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html"}, true},
-		{"a browser that asks with HEAD", "HEAD", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, true},
-		{"an old browser", "GET", []string{"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}, true},
-		{"an old browser in capitals", "GET", []string{"Accept: TEXT/HTML"}, true},
-		{"a frame", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, false},
-		{"a script", "GET", []string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Accept: text/html"}, false},
-		{"an image", "GET", []string{"Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, false},
-		{"a prefetch", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Purpose: prefetch;prerender"}, false},
-		{"a form", "POST", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html"}, false},
-		{"a program", "GET", []string{"Accept: */*"}, false},
-		{"a program that wants JSON", "GET", []string{"Accept: application/json"}, false},
-		{"a program that says nothing", "GET", nil, false},
+		{"a browser", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html"}, elsewhere, aPage},
+		{"a browser that asks with HEAD", "HEAD", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, elsewhere, aPage},
+		{"an old browser", "GET", []string{"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}, elsewhere, aPage},
+		{"an old browser in capitals", "GET", []string{"Accept: TEXT/HTML"}, elsewhere, aPage},
+		{"a frame", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, aPage, aProblem},
+		{"a script", "GET", []string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Accept: text/html"}, aProblem, aProblem},
+		{"an image", "GET", []string{"Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, aProblem, aProblem},
+		{"a prefetch", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Purpose: prefetch;prerender"}, aProblem, aProblem},
+		{"a form", "POST", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html"}, aPage, aPage},
+		{"a program", "GET", []string{"Accept: */*"}, aProblem, aProblem},
+		{"a program that wants JSON", "GET", []string{"Accept: application/json"}, aProblem, aProblem},
+		{"a program that says nothing", "GET", nil, aProblem, aProblem},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g.overBoth(t, func(t *testing.T, send func(rawRequest) harness.Response) {
 				request := rawRequest{method: test.method, host: "guard", path: "/admin/x", header: test.header}
-				response := send(request)
-				if test.navigation {
-					if response.Status != http.StatusFound || !strings.HasPrefix(response.Header.Get("Location"), g.At("login", "/sign-in?request=")) {
-						t.Errorf("anonymous: %d %q", response.Status, response.Header.Get("Location"))
-					}
-				} else {
-					expectProblem(t, response, http.StatusUnauthorized)
-				}
+				expectAnswer(t, send(request), http.StatusUnauthorized, test.anonymous)
 				request.header = append(slices.Clone(test.header), session)
-				response = send(request)
-				if test.navigation {
-					if response.Status != http.StatusForbidden || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
-						t.Errorf("signed in: %d %v", response.Status, response.Header)
-					}
-					if page := response.Body; test.method == "GET" && (!strings.Contains(page, "bob") || !strings.Contains(page, "/.mfa/switch")) {
-						t.Errorf("the page doesn't say who is refused: %s", page)
-					}
-				} else {
-					expectProblem(t, response, http.StatusForbidden)
+				response := send(request)
+				expectAnswer(t, response, http.StatusForbidden, test.refused)
+				if page := response.Body; test.refused == aPage && test.method == "GET" && (!strings.Contains(page, "bob") || !strings.Contains(page, "/.mfa/switch")) {
+					t.Errorf("the page doesn't say who is refused: %s", page)
 				}
 				g.unseen(t)
 			})
 		})
+	}
+}
+
+// expectAnswer wants a refusal in one of its forms.
+func expectAnswer(t *testing.T, response harness.Response, status int, form string) {
+	t.Helper()
+	location, kind := response.Header.Get("Location"), response.Header.Get("Content-Type")
+	switch form {
+	case elsewhere:
+		if response.Status != http.StatusFound || !strings.Contains(location, "/sign-in?request=") {
+			t.Errorf("answered %d %q", response.Status, location)
+		}
+	case aPage:
+		if response.Status != status || !strings.HasPrefix(kind, "text/html") || location != "" {
+			t.Errorf("answered %d %q %q", response.Status, kind, location)
+		}
+	default:
+		expectProblem(t, response, status)
 	}
 }
 

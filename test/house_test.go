@@ -28,7 +28,7 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"portal", "gate", "accounts", "authflow", "ticket", "session", "factors/backupcode", "factors/totp", "factors",
+		"portal", "gate", "accounts", "authflow", "ticket", "session", "assertion", "factors/backupcode", "factors/totp", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance",
 	}},
 
@@ -40,6 +40,7 @@ var arrows = []arrow{
 	{"ticket", []string{"session", "store", "assurance", "token"}},
 
 	{"session", []string{"store", "assurance", "token"}},
+	{"assertion", []string{"store", "assurance"}},
 	{"factors/backupcode", []string{"factors", "templates", "assurance"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors", []string{"assurance"}},

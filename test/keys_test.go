@@ -2,6 +2,7 @@ package test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,8 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/scene"
@@ -50,6 +55,20 @@ func stillSignedIn(t *testing.T, s *scene.Scene, browser *harness.Client) {
 	if page := browser.Get(s.At("login", "/")); page.Status != http.StatusOK {
 		t.Fatalf("not signed in at the portal any more: %d, to %s", page.Status, page.Location())
 	}
+}
+
+// later is a copy of a browser as it is a while after it came to an app: the
+// gate doesn't take a session that is gone for one that wasn't kept any more.
+func later(s *scene.Scene, browser *harness.Client) *harness.Client {
+	copied := browser.Clone()
+	for _, host := range []string{"app", "admin"} {
+		for _, cookie := range copied.Cookies(s.At(host, "/")) {
+			if strings.HasPrefix(cookie.Name, stateCookie) {
+				copied.SetCookie(s.At(host, "/"), http.Cookie{Name: cookie.Name, Path: "/", Secure: true, MaxAge: -1})
+			}
+		}
+	}
+	return copied
 }
 
 func TestSignedInAfterStopAndStart(t *testing.T) {
@@ -282,10 +301,10 @@ func TestS07StoreEmptiedBesideLiveKeys(t *testing.T) {
 		s.Admin.ExpectNone(t)
 	}
 	refuseAll()
-	asksToSignIn(t, ada.Browser.Clone().Visit(s.At("app", "/")))
+	asksToSignIn(t, later(s, ada.Browser).Visit(s.At("app", "/")))
 	again := s.Administrator("ada")
 	refuseAll()
-	browser := ada.Browser.Clone()
+	browser := later(s, ada.Browser)
 	landed(t, signInByBackupCode(again, browser, s.At("app", "/")), s.At("app", "/"))
 	if browser.Cookie(s.At("login", "/"), browserCookie) == known {
 		t.Error("a browser known to the former store is known to the new one")
@@ -304,4 +323,197 @@ func TestS07StoreEmptiedBesideLiveKeys(t *testing.T) {
 			t.Error("a store was made in the empty file")
 		}
 	})
+}
+
+// rotatingCaddyfile keeps the keys in a file, and has an app that is told by an
+// assertion who asks.
+var rotatingCaddyfile = strings.Replace(strings.Replace(gateReloadCaddyfile, "\t\tadmins", "\t\tkeys {{.Dir}}/keys.json\n\t\tadmins", 1),
+	"\tmfa\n\treverse_proxy {{.Vars.app}}", "\tmfa {\n\t\tassertion\n\t}\n\treverse_proxy {{.Vars.app}}", 1)
+
+// generations are the ids of each kind of key in a key file, oldest first.
+func generations(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	var kinds map[string]json.RawMessage
+	if err := json.Unmarshal(read(t, path), &kinds); err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[string][]string)
+	for kind, raw := range kinds {
+		var keys []struct{ ID string }
+		if json.Unmarshal(raw, &keys) != nil {
+			continue // the version, and the keyset whose ids stand elsewhere
+		}
+		for _, key := range keys {
+			ids[kind] = append(ids[kind], key.ID)
+		}
+	}
+	return ids
+}
+
+// agedBy has the newest generation of a key file be older than it is, as if
+// time had passed.
+func agedBy(t *testing.T, path string, by time.Duration) {
+	t.Helper()
+	created := regexp.MustCompile(`"created": "([^"]+)"`)
+	content := string(read(t, path))
+	var newest time.Time
+	for _, found := range created.FindAllStringSubmatch(content, -1) {
+		at, err := time.Parse(time.RFC3339, found[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at.After(newest) {
+			newest = at
+		}
+	}
+	stamp := func(at time.Time) string { return `"created": "` + at.UTC().Format(time.RFC3339) + `"` }
+	aged := strings.ReplaceAll(content, stamp(newest), stamp(newest.Add(-by)))
+	if aged == content {
+		t.Fatal("there is no generation to age")
+	}
+	write(t, path+".aged", []byte(aged))
+	if err := os.Rename(path+".aged", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keyOf is the id of the key that a cookie was made with.
+func keyOf(cookie string) string {
+	id, _, _ := strings.Cut(cookie, ".")
+	return id
+}
+
+// X09: the keys are rotated while people work, and nobody notices: neither at
+// once, when nothing is made with the new keys yet, nor when their time comes,
+// nor over a start.
+func TestX09RotationUnderLoad(t *testing.T) {
+	// Without the debug log, which slows the traffic down.
+	s := scene.Start(t, scene.Options{Caddyfile: rotatingCaddyfile, Scheme: "https", NoDebugLog: true})
+	path := filepath.Join(s.Dir(), "keys.json")
+	ada := s.Administrator("ada")
+	address := s.At("app", "/work")
+	landed(t, ada.Browser.Visit(address), address)
+	session := ada.Browser.Cookie(address, sessionCookie)
+	s.Canary(session)
+	first := generations(t, path)
+	kinds := []string{"cookie_keys", "sealing_keys", "peppers", "assertion_keys"}
+	expectGenerations := func(count int) (now map[string][]string) {
+		t.Helper()
+		now = generations(t, path)
+		for _, kind := range kinds {
+			if len(now[kind]) != count || now[kind][0] != first[kind][0] {
+				t.Errorf("the %s are %q, and were %q", kind, now[kind], first[kind])
+			}
+		}
+		return now
+	}
+	expectGenerations(1)
+	// madeWith signs somebody in and checks with which keys: of cookies, and of
+	// what the app is told.
+	madeWith := func(generation int) {
+		t.Helper()
+		now := generations(t, path)
+		browser := s.Client()
+		landed(t, signInByBackupCode(ada, browser, address), address)
+		for _, cookie := range []string{browser.Cookie(address, sessionCookie), browser.Cookie(s.At("login", "/"), portalCookie)} {
+			if keyOf(cookie) != now["cookie_keys"][generation] {
+				t.Errorf("a cookie is made with %s, of %q", keyOf(cookie), now["cookie_keys"])
+			}
+		}
+		told, err := base64.RawURLEncoding.DecodeString(strings.Split(lastAssertion(t, s), ".")[0])
+		if err != nil || !strings.Contains(string(told), `"`+now["assertion_keys"][generation]+`"`) {
+			t.Errorf("the app is told by %s, %v, of %q", told, err, now["assertion_keys"])
+		}
+		if page := s.Client().Get(s.At("login", "/.well-known/jwks.json")); !containsAll(page.Body, now["assertion_keys"]...) {
+			t.Errorf("the published keys are %s, not %q", page.Body, now["assertion_keys"])
+		}
+	}
+	madeWith(0)
+
+	traffic := startTraffic(t, s, address, session)
+	awaitTraffic := func() {
+		t.Helper()
+		before := traffic.passed.Load()
+		harness.Eventually(t, time.Minute, "requests", func() bool { return traffic.passed.Load() > before+20 })
+	}
+	awaitTraffic()
+	if out := expectDone(t, s, "mfa", "keys", "rotate"); !strings.Contains(out.Stdout, "In five minutes") {
+		t.Errorf("rotating: %q", out.Stdout)
+	}
+	awaitTraffic()
+	expectGenerations(2)
+	stored := read(t, path)
+	if out := s.CLI("mfa", "keys", "rotate"); out.Code == 0 || !strings.Contains(out.Stderr, "the keys were rotated a moment ago: this can be done again at 20") {
+		t.Errorf("rotating twice: %+v", out)
+	}
+	if string(read(t, path)) != string(stored) {
+		t.Error("a refused rotation changed the keys")
+	}
+	madeWith(0)
+	awaitTraffic()
+	traffic.stop()
+
+	for _, end := range []func(){s.Stop, s.Kill} {
+		end()
+		s.Restart()
+		expectGenerations(2)
+		madeWith(0)
+		landed(t, ada.Browser.Get(address), address)
+	}
+
+	traffic = startTraffic(t, s, address, session)
+	agedBy(t, path, 10*time.Minute)
+	s.Reload(rotatingCaddyfile)
+	awaitTraffic()
+	madeWith(1)
+	awaitTraffic()
+
+	// Of many who rotate at once, one does.
+	var done, refused atomic.Int64
+	inParallel(t, 8, 8, func(int) error {
+		_, err := s.AdminDo(http.MethodPost, "/mfa/keys/rotate", "{}")
+		switch {
+		case err == nil:
+			done.Add(1)
+		case strings.Contains(err.Error(), "409 Conflict"):
+			refused.Add(1)
+		default:
+			return err
+		}
+		return nil
+	})
+	if done.Load() != 1 || refused.Load() != 7 {
+		t.Errorf("of eight rotations at once %d were done, %d refused", done.Load(), refused.Load())
+	}
+	expectGenerations(3)
+	awaitTraffic()
+	traffic.stop()
+	madeWith(1)
+	s.Restart()
+	// What older keys sealed, peppered and signed is good still.
+	landed(t, ada.Browser.Get(address), address)
+	browser := s.Client()
+	landed(t, ada.SignIn(browser, address), address)
+	for _, seen := range s.App.Requests() {
+		if seen.Header.Get("X-Anonymous") != "" || seen.Header.Get("Remote-User") != "ada" {
+			t.Fatalf("the app saw a request of nobody: %v", seen.Header)
+		}
+	}
+}
+
+// lastAssertion is what the app was told last.
+func lastAssertion(t *testing.T, s *scene.Scene) string {
+	t.Helper()
+	requests := s.App.Requests()
+	for _, request := range slices.Backward(requests) {
+		if token := request.Header.Get(assertionHeader); token != "" {
+			return token
+		}
+	}
+	t.Fatalf("the app wasn't told by an assertion in %d requests", len(requests))
+	return ""
+}
+
+func containsAll(text string, parts ...string) bool {
+	return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(text, part) })
 }

@@ -255,7 +255,7 @@ func TestSessions(t *testing.T) {
 		if len(hops) > 4 {
 			t.Errorf("it took %d hops", len(hops))
 		}
-		if left := countStates(browser, s.At("app", "/")); left != 0 {
+		if left := countStates(browser, s.At("app", "/")); left > 1 { // one marks that the browser has landed, for a moment
 			t.Errorf("%d state cookies that say nothing were left", left)
 		}
 		for _, name := range []string{portalCookie, flowCookie, browserCookie} {

@@ -339,14 +339,30 @@ func (b *Browser) AwaitURL(what string, wanted func(*url.URL) bool) {
 }
 
 // Evaluate runs a JavaScript expression that yields text, in the page but
-// outside its Content Security Policy, scripts switched off or not.
+// outside its Content Security Policy, scripts switched off or not. Between two
+// pages it waits for the second.
 func (b *Browser) Evaluate(expression string) string {
 	b.t.Helper()
-	result, err := b.try(expression)
-	if err != nil {
-		b.t.Fatalf("evaluating %s: %v", expression, err)
-	}
+	var result string
+	Eventually(b.t, patience, "a page to evaluate "+expression+" in", func() bool {
+		var err error
+		if result, err = b.try(expression); err != nil && !betweenPages(err) {
+			b.t.Fatalf("evaluating %s: %v", expression, err)
+		}
+		return err == nil
+	})
 	return result
+}
+
+// betweenPages reports whether an evaluation failed only because the page made
+// way for the next one.
+func betweenPages(err error) bool {
+	for _, said := range []string{"Execution context was destroyed", "Cannot find context", "Cannot find default execution context", "navigated or closed"} {
+		if strings.Contains(err.Error(), said) {
+			return true
+		}
+	}
+	return false
 }
 
 // Cookies returns the cookies that the profile would send to the URL.

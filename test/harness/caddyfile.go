@@ -27,7 +27,11 @@ func (s *Server) caddyfile() string { return filepath.Join(s.folder, "Caddyfile"
 // write puts the Caddyfile where the binary finds it.
 func (s *Server) write(source string) {
 	s.t.Helper()
-	if err := os.WriteFile(s.caddyfile(), []byte(withDebugLog(s.filled(source))), 0o600); err != nil {
+	source = s.filled(source)
+	if !s.options.NoDebugLog {
+		source = withDebugLog(source)
+	}
+	if err := os.WriteFile(s.caddyfile(), []byte(source), 0o600); err != nil {
 		s.t.Fatalf("writing the Caddyfile: %v", err)
 	}
 }

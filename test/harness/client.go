@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -32,6 +33,8 @@ type Request struct {
 	Method string
 	URL    string
 	Body   string
+	// Upload is sent in place of Body, and its length isn't told beforehand.
+	Upload io.Reader
 	// Header adds to and overrides what a browser sends by itself. A present
 	// name without values is not sent at all.
 	Header http.Header
@@ -64,14 +67,28 @@ type Client struct {
 // Client returns a new browser with no cookies, which trusts the server's own
 // certificate authority. It speaks HTTP/2 where TLS offers it.
 func (s *Server) Client() *Client {
+	return &Client{t: s.t, transport: newTransport(s.t, s.RootCAs()), jar: newJar()}
+}
+
+func newTransport(t testing.TB, roots *x509.CertPool) *http.Transport {
 	transport := &http.Transport{
 		DialContext:       dialHere,
-		TLSClientConfig:   &tls.Config{RootCAs: s.RootCAs()},
+		TLSClientConfig:   &tls.Config{RootCAs: roots},
 		ForceAttemptHTTP2: true,
 		MaxIdleConns:      100,
 	}
-	s.t.Cleanup(transport.CloseIdleConnections)
-	return &Client{t: s.t, transport: transport, jar: newJar()}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// HTTP1 returns another tab of the same browser that speaks HTTP/1.1 alone, as
+// behind some companies' proxies, over connections of its own.
+func (c *Client) HTTP1() *Client {
+	transport := newTransport(c.t, c.transport.TLSClientConfig.RootCAs)
+	transport.ForceAttemptHTTP2 = false
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
+	return &Client{t: c.t, transport: transport, jar: c.jar}
 }
 
 // Tab returns another tab of the same browser, with the same cookies.

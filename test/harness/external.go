@@ -17,7 +17,10 @@ const EnvSkipMissing = "PORTCULLIS_SKIP_MISSING"
 
 // debianPackages names the packages of programs that are not called as their
 // package is.
-var debianPackages = map[string]string{"certutil": "libnss3-tools", "pk12util": "libnss3-tools", "zbarimg": "zbar-tools"}
+var debianPackages = map[string]string{
+	"certutil": "libnss3-tools", "pk12util": "libnss3-tools", "zbarimg": "zbar-tools",
+	"prlimit": "util-linux", "chattr": "e2fsprogs", "node": "nodejs",
+}
 
 // Need fails the test, naming the Debian package, where one of the programs
 // is not installed.

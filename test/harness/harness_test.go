@@ -294,6 +294,55 @@ func TestEventStream(t *testing.T) {
 	Eventually(t, patience, "the app to notice", func() bool { return app.Streams() == 0 })
 }
 
+// TestLiveExchanges opens one of each kind over each version of HTTP, and ends
+// it from either side.
+func TestLiveExchanges(t *testing.T) {
+	server, app := startProxy(t)
+	app.AnswerFunc(func(seen Recorded) Answer { return Answer{Body: "again ", Endless: seen.RequestURI != "/short"} })
+	at := func(path string) string { return server.URL("https", "app.example.test", "https", path) }
+	request := func(path string) Request { return Request{URL: at(path), Mode: Fetch} }
+	browser := server.Client()
+	for version, client := range map[string]*Client{"HTTP/1.1": browser.HTTP1(), "HTTP/2.0": browser} {
+		if page := client.Get(at("/short")); page.Proto != version {
+			t.Errorf("the client spoke %s, not %s", page.Proto, version)
+		}
+		for kind, open := range map[string]func(address string) *Live{
+			"download": func(address string) *Live { return client.Download(t, Request{URL: address, Mode: Fetch}) },
+			"upload":   func(address string) *Live { return client.Upload(t, Request{URL: address, Mode: Fetch}) },
+			"socket":   func(address string) *Live { return client.WebSocket(t, address, version == "HTTP/2.0") },
+		} {
+			app.Reset()
+			live := open(at("/" + kind))
+			moved := live.Moved()
+			Eventually(t, patience, "it to go on", func() bool { app.Publish("x"); return live.Moved() > moved && len(app.Requests()) > 0 })
+			if seen := app.ExpectOne(t); !seen.Ended.IsZero() || live.Ended() {
+				t.Errorf("the %s over %s ended by itself: %v", kind, version, seen.Ended)
+			}
+			live.Close()
+			Eventually(t, patience, "the app to see the end of the "+kind, func() bool { return !app.ExpectOne(t).Ended.IsZero() })
+			if live.Err() == nil {
+				t.Errorf("the %s over %s came whole", kind, version)
+			}
+		}
+	}
+	stalled, open := browser.Download(t, request("/stalled")), browser.Download(t, request("/open"))
+	stalled.SetPace(Stalled)
+	goesOn := func() {
+		moved := open.Moved()
+		Eventually(t, patience, "the other one to go on", func() bool { return open.Moved() > moved+100 })
+	}
+	goesOn()
+	moved := stalled.Moved()
+	goesOn()
+	if stalled.Moved() != moved {
+		t.Error("a client that was told to read nothing reads")
+	}
+	server.Kill()
+	Eventually(t, patience, "the client to see the end", open.Ended)
+	stalled.SetPace(Fast)
+	Eventually(t, patience, "the client to see the end when it looks", stalled.Ended)
+}
+
 func TestServerLivesThroughItsProcesses(t *testing.T) {
 	server, app := startProxy(t)
 	address := server.URL("http", "app.localhost", "http", "/")

@@ -76,6 +76,8 @@ type HTTP2Conn struct {
 	settings   map[http2.SettingID]uint32
 	settled    bool // the server's settings came
 	goAway     error
+	// unbounded says that a stream is open on which nothing may come for long.
+	unbounded bool
 }
 
 // HTTP2 connects, and returns once the server has sent its settings.
@@ -156,7 +158,17 @@ func (c *HTTP2Conn) Framer() *http2.Framer { return c.framer }
 // Close hangs up.
 func (c *HTTP2Conn) Close() { _ = c.connection.Close() }
 
-func (c *HTTP2Conn) extend() { _ = c.connection.SetDeadline(time.Now().Add(exchangeLimit)) }
+// Unbounded makes reading wait for as long as it takes, as HTTP1Conn does once
+// it has been upgraded.
+func (c *HTTP2Conn) Unbounded() { c.unbounded = true }
+
+func (c *HTTP2Conn) extend() {
+	deadline := time.Now().Add(exchangeLimit)
+	if c.unbounded {
+		deadline = time.Time{}
+	}
+	_ = c.connection.SetDeadline(deadline)
+}
 
 func (c *HTTP2Conn) writeFields(id uint32, fields []Field, ended bool) error {
 	c.extend()

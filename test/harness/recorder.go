@@ -31,6 +31,9 @@ type Recorded struct {
 	Body       string
 	// Complete says that the whole body came.
 	Complete bool
+	// Ended is when the app was done with it, or saw that nobody waits for an
+	// answer any more; zero while it is under way.
+	Ended time.Time
 }
 
 // Answer is what the app answers. A zero status is 200; without a body the
@@ -40,7 +43,12 @@ type Answer struct {
 	Header  http.Header
 	Trailer http.Header
 	Body    string
+	// Endless sends the body again and again, until the other end goes away.
+	Endless bool
 }
+
+// againAfter is how often an endless answer goes on.
+const againAfter = 10 * time.Millisecond
 
 // Recorder is the app behind the gate, and the oracle: what it has not seen
 // did not pass. It speaks HTTP/1.1 and HTTP/2 without TLS, echoes WebSocket
@@ -171,6 +179,7 @@ func (r *Recorder) Publish(event string) {
 // so that a request that never ends has been seen too.
 func (r *Recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	seen := r.record(request)
+	defer r.ended(seen)
 	switch {
 	case wantsWebSocket(request):
 		r.serveWebSocket(w, request)
@@ -195,6 +204,12 @@ func (r *Recorder) record(request *http.Request) *Recorded {
 	return seen
 }
 
+func (r *Recorder) ended(seen *Recorded) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen.Ended = time.Now()
+}
+
 func (r *Recorder) serveAnswer(w http.ResponseWriter, request *http.Request, seen *Recorded) {
 	body, err := io.ReadAll(io.LimitReader(request.Body, recordedBody))
 	r.mu.Lock()
@@ -209,6 +224,9 @@ func (r *Recorder) serveAnswer(w http.ResponseWriter, request *http.Request, see
 		answer = withGreeting(answer, complete)
 	}
 	answer.write(w)
+	if answer.Endless {
+		answer.goOn(request.Context(), w)
+	}
 }
 
 // withGreeting makes the page that the app shows by itself. Its empty icon
@@ -246,6 +264,24 @@ func (a Answer) write(w http.ResponseWriter) {
 		w.WriteHeader(a.Status)
 	}
 	_, _ = io.WriteString(w, a.Body) // the client may be gone
+}
+
+// goOn sends the body until somebody has had enough.
+func (a Answer) goOn(ctx context.Context, w http.ResponseWriter) {
+	flusher := http.NewResponseController(w)
+	ticker := time.NewTicker(againAfter)
+	defer ticker.Stop()
+	for {
+		_, err := io.WriteString(w, a.Body)
+		if errors.Join(err, flusher.Flush()) != nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // open counts a stream in until the returned function is called.

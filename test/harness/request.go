@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,7 +41,11 @@ func (r Request) from() *url.URL {
 
 // build composes what a browser would send.
 func (r Request) build(ctx context.Context, cookies *jar) (*http.Request, error) {
-	outgoing, err := http.NewRequestWithContext(ctx, r.method(), r.URL, strings.NewReader(r.Body))
+	var body io.Reader = strings.NewReader(r.Body)
+	if r.Upload != nil {
+		body = r.Upload
+	}
+	outgoing, err := http.NewRequestWithContext(ctx, r.method(), r.URL, body)
 	if err != nil {
 		return nil, fmt.Errorf("composing the request for %s: %w", r.URL, err)
 	}

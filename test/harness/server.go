@@ -32,6 +32,9 @@ type Options struct {
 	Env []string
 	// PanicsExpected lets the log hold panics, which otherwise fail the test.
 	PanicsExpected bool
+	// NoDebugLog leaves the debug log off, for measurements: writing it costs
+	// more than all else.
+	NoDebugLog bool
 }
 
 // Server is the binary under test with a state folder, ports and a log of its

@@ -8,6 +8,7 @@ package scene
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"strings"
 	"sync"
@@ -53,12 +54,16 @@ type Options struct {
 	// Caddyfile is in place of the usual one. {{.Vars.app}} and
 	// {{.Vars.admin}} are the addresses of the recorders.
 	Caddyfile string
+	// Vars are further values for the template.
+	Vars map[string]string
 	// Scheme is http unless set; with https the port is "web" all the same.
 	Scheme string
 	// Env is as in harness.Options.
 	Env []string
 	// PanicsExpected is as in harness.Options.
 	PanicsExpected bool
+	// NoDebugLog is as in harness.Options.
+	NoDebugLog bool
 	// TOTP is how codes are made where the Caddyfile says so.
 	TOTP harness.TOTPOptions
 }
@@ -83,9 +88,12 @@ func Start(t testing.TB, options Options) *Scene {
 		options.Scheme = "http"
 	}
 	s := &Scene{t: t, options: options, App: harness.NewRecorder(t), Admin: harness.NewRecorder(t)}
+	vars := map[string]string{"app": s.App.Addr(), "admin": s.Admin.Addr()}
+	maps.Copy(vars, options.Vars)
 	s.Server = harness.Start(t, harness.Options{
 		Caddyfile: options.Caddyfile, Env: options.Env, PanicsExpected: options.PanicsExpected,
-		Vars: map[string]string{"app": s.App.Addr(), "admin": s.Admin.Addr()},
+		NoDebugLog: options.NoDebugLog,
+		Vars:       vars,
 	})
 	return s
 }

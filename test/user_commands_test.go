@@ -1,0 +1,130 @@
+package test
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/test/scene"
+)
+
+// TestChangingAndDeletingUsers changes somebody who is signed in, and deletes
+// them.
+func TestChangingAndDeletingUsers(t *testing.T) {
+	type user struct {
+		Name, Email     string
+		DisplayName     string `json:"display_name"`
+		Groups, Factors []string
+		Sessions        []struct{ ID string }
+	}
+	type done struct {
+		User    *user
+		Warning string
+	}
+	s := scene.Start(t, scene.Options{})
+	ada, bob := s.Administrator("ada"), s.Invited("bob", "staff")
+
+	t.Run("what no flag names stays", func(t *testing.T) {
+		for _, c := range []struct {
+			flags []string
+			want  user
+		}{
+			{[]string{"--email", "Bob@Example.com"}, user{Name: "bob", DisplayName: "bob", Email: "bob@example.com", Groups: []string{"staff"}}},
+			{[]string{"--name", "Bob B", "--group", "ops", "--group", "dev"}, user{Name: "bob", DisplayName: "Bob B", Email: "bob@example.com", Groups: []string{"ops", "dev"}}},
+			{[]string{"--email", ""}, user{Name: "bob", DisplayName: "Bob B", Groups: []string{"ops", "dev"}}},
+			{[]string{"--no-groups"}, user{Name: "bob", DisplayName: "Bob B"}},
+			{[]string{"--name=", "--group=staff"}, user{Name: "bob", Groups: []string{"staff"}}},
+		} {
+			got := decoded[done](t, expectDone(t, s, append([]string{"mfa", "user", "set", "BOB", "--json"}, c.flags...)...))
+			if got.Warning != "" || got.User.Name != c.want.Name || got.User.DisplayName != c.want.DisplayName ||
+				got.User.Email != c.want.Email || !slices.Equal(got.User.Groups, c.want.Groups) {
+				t.Errorf("%q: %+v", c.flags, got.User)
+			}
+		}
+		if out := expectDone(t, s, "mfa", "user", "set", "bob", "--email", "b@example.com"); !regexp.MustCompile(`(?m)^E-mail: +b@example\.com$`).MatchString(out.Stdout) {
+			t.Errorf("for the eye: %q", out.Stdout)
+		}
+	})
+	t.Run("it is in force for who is signed in", func(t *testing.T) {
+		if page := bob.Browser.Visit(s.At("admin", "/")); page.Status != http.StatusForbidden {
+			t.Errorf("before: %d", page.Status)
+		}
+		expectDone(t, s, "mfa", "user", "set", "bob", "--group", "admins", "--rename", "Robert")
+		if page := bob.Browser.Visit(s.At("admin", "/")); page.Status != http.StatusOK || page.H1() != "Hello robert" {
+			t.Errorf("after: %d %s", page.Status, page.Text())
+		}
+		expectDone(t, s, "mfa", "user", "set", "robert", "--no-groups", "--rename", "bob")
+		if page := bob.Browser.Visit(s.At("admin", "/")); page.Status != http.StatusForbidden {
+			t.Errorf("taken out again: %d", page.Status)
+		}
+		expectIn(t, s, bob.Browser, "bob")
+	})
+	t.Run("mistakes are told in plain sentences", func(t *testing.T) {
+		for _, c := range []struct{ arguments, says string }{
+			{"user set nemo --no-groups", "no user has this name"},
+			{"user set bob", "at least one of the flags"},
+			{"user set bob --group a --no-groups", "none of the others can be"},
+			{"user set bob --rename ada", "the name or the e-mail address is taken"},
+			{"user set bob --rename a@b", "A user name can't contain @."},
+			{"user set bob --group a,b", "A group name can't contain a comma."},
+			{"user set bob --email nonsense", "That isn't an e-mail address."},
+			{"user set .. --no-groups", `".." can't be a name or an id`},
+			{"user delete nemo", "no user has this name"},
+			{"user delete", "accepts 1 arg(s), received 0"},
+			{"user forget-browser nemo 0123456789ab", "no user has this name"},
+			{"user forget-browser bob 0123456789ab", "no remembered browser of this user has this id"},
+			{"keys rotate now", "unknown command"},
+		} {
+			out := s.CLI(append([]string{"mfa"}, strings.Fields(c.arguments)...)...)
+			if out.Code == 0 || !strings.Contains(out.Stderr, c.says) {
+				t.Errorf("mfa %s: %+v", c.arguments, out)
+			}
+		}
+		expectIn(t, s, bob.Browser, "bob")
+	})
+	t.Run("new keys", func(t *testing.T) {
+		if out := expectDone(t, s, "mfa", "keys", "rotate"); !strings.HasPrefix(out.Stdout, "New keys are made.") {
+			t.Errorf("%q", out.Stdout)
+		}
+		if out := s.CLI("mfa", "keys", "rotate"); out.Code == 0 || strings.Contains(out.Stderr, "asking the running server") {
+			t.Errorf("again at once: %+v", out)
+		}
+		expectIn(t, s, bob.Browser, "bob")
+	})
+	t.Run("the last administrator", func(t *testing.T) {
+		const warning = "no active user is an administrator now"
+		for _, arguments := range [][]string{{"user", "set", "ada", "--no-groups"}, {"user", "disable", "ada"}} {
+			if got := decoded[done](t, expectDone(t, s, append([]string{"mfa", "--json"}, arguments...)...)); got.Warning != warning {
+				t.Errorf("%q: %+v", arguments, got)
+			}
+			if out := expectDone(t, s, append([]string{"mfa"}, arguments...)...); !strings.Contains(out.Stdout, "Warning: "+warning) {
+				t.Errorf("%q for the eye: %q", arguments, out.Stdout)
+			}
+		}
+		expectDone(t, s, "mfa", "user", "enable", "ada")
+		if got := decoded[done](t, expectDone(t, s, "mfa", "user", "set", "ada", "--group", "admins", "--json")); got.Warning != "" {
+			t.Errorf("put back: %+v", got)
+		}
+	})
+	t.Run("deleting says what it deleted", func(t *testing.T) {
+		got := decoded[done](t, expectDone(t, s, "mfa", "user", "delete", "Bob", "--json"))
+		if got.User == nil || got.User.Name != "bob" || len(got.User.Factors) != 3 || len(got.User.Sessions) != 1 || got.Warning != "" {
+			t.Errorf("%+v", got)
+		}
+		expectShut(t, s, bob.Browser)
+		browser := s.Client()
+		if page := bob.ShowPassword(browser, browser.Visit(s.At("app", "/"))); page.Status != http.StatusUnprocessableEntity {
+			t.Errorf("signing in again led to %d: %s", page.Status, page.Text())
+		}
+		other := s.Invited("bob") // the name is free, and it is somebody else
+		expectIn(t, s, other.Browser, "bob")
+		expectShut(t, s, bob.Browser)
+		if out := expectDone(t, s, "mfa", "user", "delete", "bob"); !strings.Contains(out.Stdout, "Deleted, with all sessions and everything that was set up:") || !strings.Contains(out.Stdout, "backup_code, password, totp") {
+			t.Errorf("for the eye: %q", out.Stdout)
+		}
+		expectDone(t, s, "mfa", "user", "delete", "ada")
+		expectShut(t, s, ada.Browser)
+	})
+}
