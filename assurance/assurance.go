@@ -141,6 +141,10 @@ const (
 	NeedFIDO                 // a security key or passkey, first or again
 )
 
+// skew is by how much the clocks of nodes may differ: a proof of later than
+// that is from before a clock was set back, and nobody knows how old it is.
+const skew = time.Minute
+
 // Missing returns what must be proven next for the requirement to be met at
 // the time now. It asks for one thing at a time and for nothing twice.
 func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor) bool) Need {
@@ -160,7 +164,8 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 	}
 	fresh := func(counts func(Proof) bool) bool {
 		return slices.ContainsFunc(proofs, func(p Proof) bool {
-			return (enabled == nil || enabled(p.Factor)) && !p.Remembered && counts(p) && now.Sub(p.At) <= r.MaxAge
+			age := now.Sub(p.At)
+			return (enabled == nil || enabled(p.Factor)) && !p.Remembered && counts(p) && age <= r.MaxAge && age >= -skew
 		})
 	}
 	switch r.Level {

@@ -35,6 +35,7 @@ const (
 var killCaddyfile = strings.Replace(strings.ReplaceAll(waysCaddyfile, "\tlog\n", ""), "\t\tcontact", "\t\ttotp {\n\t\t\tperiod 15s\n\t\t}\n\t\tcontact", 1)
 
 func TestX01X02Killed(t *testing.T) {
+	t.Parallel() // it mostly waits for the disk and for starts
 	s := scene.Start(t, scene.Options{Caddyfile: killCaddyfile, TOTP: harness.TOTPOptions{Period: 15 * time.Second}, NoDebugLog: true})
 	town := &town{s: s, outcomes: make(map[string]int)}
 	town.settle(t, s.Administrator("ada"))
