@@ -199,16 +199,16 @@ func (g *Gate) identify(r *request) (visit, error) {
 		return visit{}, errNobody
 	}
 	refusal := errNobody
-	r.connection.Passive = g.ignores(r.Request)
+	passive := g.ignores(r.Request)
 	for _, value := range r.cookies.Sessions {
 		s, err := g.Sessions.Read(value, r.host)
 		if err != nil {
 			continue // garbage, or another host's: as if it were not there
 		}
-		r.connection.SignOn = s.SignOn
+		r.connection = session.Connection{SignOn: s.SignOn, Passive: passive, MaxStaleness: g.MaxStaleness}
 		g.SignOns.Attach(&r.connection)
 		user, err := g.SignOns.Live(r.Context(), session.Lookup{
-			SignOn: s.SignOn, Passive: r.connection.Passive, MaxStaleness: g.MaxStaleness,
+			SignOn: s.SignOn, For: &r.connection, Passive: passive, MaxStaleness: g.MaxStaleness,
 		})
 		if err == nil {
 			return visit{session: s, user: user}, nil
@@ -319,7 +319,6 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.identity.assertion[0] = token
 		r.Header[AssertionHeader] = r.identity.assertion[:]
 	}
-	r.connection.MaxStaleness = g.MaxStaleness
 	r.guard.ResponseWriter = w
 	err := g.SignOns.Open(r.Context(), &r.connection, r.rule.Allows, &r.guard)
 	switch {

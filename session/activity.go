@@ -42,6 +42,23 @@ func (a *activity) last(id string) (time.Time, bool) {
 	return time.Unix(0, seen.at), ok
 }
 
+// within reports whether the sign-on is known to have been seen within the idle
+// limit, and then notes its use now, if used.
+func (a *activity) within(id string, now time.Time, idle time.Duration, used bool) bool {
+	s := &a.shards[maphash.String(a.seed, id)%shardCount]
+	at := now.UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen, ok := s.seen[id]
+	if !ok || at-seen.at > int64(idle) {
+		return false
+	}
+	if used && seen.at < at {
+		s.seen[id] = sighting{at, true}
+	}
+	return true
+}
+
 // note notes that the sign-on is used now.
 func (a *activity) note(id string, now time.Time) { a.raise(id, now, true) }
 

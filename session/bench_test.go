@@ -58,8 +58,8 @@ func newCrowd(t testing.TB, signOns int) crowd {
 	return c
 }
 
-func (c crowd) live(t testing.TB, ctx context.Context, i int) {
-	if _, err := c.Live(ctx, session.Lookup{SignOn: c.signOns[i], MaxStaleness: time.Minute}); err != nil {
+func (c crowd) live(t testing.TB, ctx context.Context, i int, conn *session.Connection) {
+	if _, err := c.Live(ctx, session.Lookup{SignOn: c.signOns[i], For: conn, MaxStaleness: time.Minute}); err != nil {
 		t.Error(err)
 	}
 }
@@ -74,7 +74,7 @@ func (c crowd) forget(i int) {
 func (c crowd) follow(t testing.TB, ctx context.Context, conn *session.Connection, i int) {
 	*conn = session.Connection{SignOn: c.signOns[i], MaxStaleness: time.Minute}
 	c.Attach(conn)
-	c.live(t, ctx, i)
+	c.live(t, ctx, i, conn)
 	if err := c.Open(ctx, conn, everybody, nothing{}); err != nil {
 		t.Error(err)
 	}
@@ -91,9 +91,9 @@ func (nothing) Interrupt() {}
 func TestHotPathAllocatesNothing(t *testing.T) {
 	c := newCrowd(t, 1)
 	conn := new(session.Connection)
-	c.live(t, t.Context(), 0)
+	c.live(t, t.Context(), 0, nil)
 	for name, path := range map[string]func(){
-		"a look-up": func() { c.live(t, t.Context(), 0) },
+		"a look-up": func() { c.live(t, t.Context(), 0, nil) },
 		"a request": func() { c.follow(t, t.Context(), conn, 0) },
 	} {
 		if n := testing.AllocsPerRun(1_000, path); n != 0 {
@@ -106,15 +106,15 @@ func BenchmarkLive(b *testing.B) {
 	const signOns = 10_000
 	c := newCrowd(b, signOns)
 	for i := range signOns {
-		c.live(b, b.Context(), i)
+		c.live(b, b.Context(), i, nil)
 	}
 	b.Run("hot", func(b *testing.B) {
-		inTurn(b, signOns, func(i int) { c.live(b, b.Context(), i) })
+		inTurn(b, signOns, func(i int) { c.live(b, b.Context(), i, nil) })
 	})
 	b.Run("cold", func(b *testing.B) {
 		inTurn(b, signOns, func(i int) {
 			c.forget(i)
-			c.live(b, b.Context(), i)
+			c.live(b, b.Context(), i, nil)
 		})
 	})
 }
@@ -123,7 +123,7 @@ func BenchmarkConnection(b *testing.B) {
 	const signOns = 10_000
 	c := newCrowd(b, signOns)
 	for i := range signOns {
-		c.live(b, b.Context(), i)
+		c.live(b, b.Context(), i, nil)
 	}
 	inTurn(b, signOns, func(i int) {
 		c.follow(b, b.Context(), new(session.Connection), i)

@@ -16,23 +16,22 @@ type Connection struct {
 	// MaxStaleness is how long it goes on while this process is cut off.
 	MaxStaleness time.Duration
 
+	// About the sign-on, as of the lookup: written before the connection is
+	// opened and only read afterwards.
+	user    string
+	expires int64 // nanoseconds since 1970
+	idle    time.Duration
+
+	shard uint8
 	// What follows is guarded by the shard's lock.
 	ended      bool
-	opening    // zero until it is opened
+	interrupt  Interrupter // nil until the connection is opened
+	admits     func(User) bool
 	next, prev *Connection
 }
 
 // Interrupter ends a request under way. It returns soon.
 type Interrupter interface{ Interrupt() }
-
-// opening is how an open connection is ended, and for what.
-type opening struct {
-	interrupt Interrupter
-	user      string
-	admits    func(User) bool
-	expires   time.Time
-	idle      time.Duration
-}
 
 // connections are those under way, by sign-on.
 type connections struct {
@@ -53,7 +52,8 @@ func newConnections() *connections {
 
 // attach begins to watch over a connection.
 func (c *connections) attach(conn *Connection) {
-	s := &c.shards[maphash.String(c.seed, conn.SignOn)%shardCount]
+	conn.shard = c.shardOf(conn.SignOn)
+	s := &c.shards[conn.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if conn.next = s.first[conn.SignOn]; conn.next != nil {
@@ -64,7 +64,7 @@ func (c *connections) attach(conn *Connection) {
 
 // detach ends watching over a connection.
 func (c *connections) detach(conn *Connection) {
-	s := &c.shards[maphash.String(c.seed, conn.SignOn)%shardCount]
+	s := &c.shards[conn.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -83,17 +83,21 @@ func (c *connections) detach(conn *Connection) {
 
 // open has a connection interrupted from now on when it is to end, and reports
 // false if it was to end already.
-func (c *connections) open(conn *Connection, o opening) bool {
-	s := &c.shards[maphash.String(c.seed, conn.SignOn)%shardCount]
+func (c *connections) open(conn *Connection, admits func(User) bool, interrupt Interrupter) bool {
+	s := &c.shards[conn.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	conn.opening = o
+	conn.admits, conn.interrupt = admits, interrupt
 	return !conn.ended
+}
+
+func (c *connections) shardOf(signOn string) uint8 {
+	return uint8(maphash.String(c.seed, signOn) % shardCount)
 }
 
 // end ends the connections of a sign-on.
 func (c *connections) end(signOn string) {
-	s := &c.shards[maphash.String(c.seed, signOn)%shardCount]
+	s := &c.shards[c.shardOf(signOn)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := s.first[signOn]; conn != nil; conn = conn.next {

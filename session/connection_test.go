@@ -42,7 +42,7 @@ func connect(t *testing.T, k *session.Keeper, signOn string, passive bool) *line
 	l.SignOn, l.Passive, l.MaxStaleness = signOn, passive, time.Minute
 	k.Attach(&l.Connection)
 	t.Cleanup(func() { k.Detach(&l.Connection) })
-	if _, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, Passive: passive, MaxStaleness: time.Minute}); err != nil {
+	if _, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, Passive: passive, MaxStaleness: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	must(t, k.Open(t.Context(), &l.Connection, engineers, l))
@@ -167,7 +167,8 @@ func TestS04NoEndGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
 			l.SignOn, l.MaxStaleness = "s", time.Minute
 			k.Attach(&l.Connection)
 			defer k.Detach(&l.Connection)
-			must(t, live(t, k, "s"))
+			_, err := k.Live(t.Context(), session.Lookup{SignOn: "s", For: &l.Connection, MaxStaleness: time.Minute})
+			must(t, err)
 			apply(t, h)
 			if err := k.Open(t.Context(), &l.Connection, engineers, l); !errors.Is(err, session.ErrEnded) {
 				t.Errorf("opened with %v", err)

@@ -128,6 +128,8 @@ func (k *Keeper) readProfile(ctx context.Context, id string) (*Profile, error) {
 // Lookup says which sign-on is asked about, and how.
 type Lookup struct {
 	SignOn string
+	// For is the attached connection that is to be opened; nil: none.
+	For *Connection
 	// Passive says that this doesn't count as activity.
 	Passive bool
 	// MaxStaleness is for how long answers from memory count while this
@@ -158,13 +160,16 @@ func (k *Keeper) live(ctx context.Context, l Lookup) (keptSignOn, error) {
 	if now.UnixNano() >= s.expires {
 		return keptSignOn{}, ErrEnded
 	}
-	if seen, known := k.activity.last(l.SignOn); !known || now.Sub(seen) > s.idle {
+	if !k.activity.within(l.SignOn, now, s.idle, !l.Passive) {
 		if err := k.askIdle(ctx, l.SignOn); err != nil {
 			return keptSignOn{}, err
 		}
+		if !l.Passive {
+			k.activity.note(l.SignOn, now)
+		}
 	}
-	if !l.Passive {
-		k.activity.note(l.SignOn, now)
+	if l.For != nil {
+		l.For.user, l.For.expires, l.For.idle = s.user, s.expires, s.idle
 	}
 	return s, nil
 }
@@ -255,19 +260,15 @@ func (k *Keeper) Detach(c *Connection) { k.connections.detach(c) }
 
 // Open has an attached connection interrupted from now on as soon as its
 // sign-on ends or its user isn't admitted any more. The sign-on must have been
-// found to be live since the connection was attached. ErrEnded says that one of
+// found to be live, by a Lookup for the connection. ErrEnded says that one of
 // the two has come to pass already.
 func (k *Keeper) Open(ctx context.Context, c *Connection, admits func(User) bool, interrupt Interrupter) error {
-	s, err := k.signOns.get(ctx, c.SignOn)
-	if err != nil {
-		return err
-	}
-	if !k.connections.open(c, opening{interrupt, s.user, admits, time.Unix(0, s.expires), s.idle}) {
+	if !k.connections.open(c, admits, interrupt) {
 		return ErrEnded
 	}
 	// Asked again now that a change would find the connection: one that came
 	// before found nothing to end.
-	p, err := k.profile(ctx, s.user)
+	p, err := k.profile(ctx, c.user)
 	if err != nil {
 		return err
 	}
@@ -284,7 +285,7 @@ func (k *Keeper) Watch() {
 	now := k.clock()
 	var idle []string
 	k.connections.each(func(c *Connection) bool {
-		if !now.Before(c.expires) || k.stale(now, c.MaxStaleness) {
+		if now.UnixNano() >= c.expires || k.stale(now, c.MaxStaleness) {
 			return true
 		}
 		if !c.Passive {

@@ -94,9 +94,10 @@ type busyServer struct {
 	minted map[string][]atomic.Pointer[string]
 }
 
-// startBusy starts a server in whose store there are so many sign-ons. Nobody
-// goes through pages for it: what they would have left is written.
-func startBusy(t testing.TB, signOns int) *busyServer {
+// startBusy starts a server, with more variables in its environment, in whose
+// store there are so many sign-ons. Nobody goes through pages for it: what they
+// would have left is written.
+func startBusy(t testing.TB, signOns int, environment ...string) *busyServer {
 	t.Helper()
 	s := &busyServer{
 		began: time.Now().Truncate(time.Second),
@@ -104,7 +105,7 @@ func startBusy(t testing.TB, signOns int) *busyServer {
 			siteFull: make([]atomic.Pointer[string], signOns), sitePlain: make([]atomic.Pointer[string], signOns),
 		},
 		Server: harness.Start(t, harness.Options{
-			NoDebugLog: true, Caddyfile: busyCaddyfile, Vars: map[string]string{"app": startApp(t)},
+			NoDebugLog: true, Caddyfile: busyCaddyfile, Vars: map[string]string{"app": startApp(t)}, Env: environment,
 		}),
 	}
 	s.Kill() // the harness would search a large store for secrets if it stopped it
