@@ -2,8 +2,10 @@
 // session cookie says, when it counts, and when a sign-on has ended.
 //
 // A sign-on is a record in the store; a session is one host's sealed cookie
-// that names it and copies its proofs as of minting. The package must not know
-// how anybody signs in, nor HTTP.
+// that names it and copies its proofs as of minting. Each process keeps the
+// sign-ons that are in use in memory, drops what the store's feed says has
+// changed, and ends the connections of those that have ended (Keeper). The
+// package must not know how anybody signs in, nor HTTP.
 package session
 
 import (
