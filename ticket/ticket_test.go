@@ -32,7 +32,7 @@ type office struct {
 	signOn session.SignOn
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t testing.TB) *office {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
 	must(t, err)
@@ -53,14 +53,14 @@ func (o *office) Now() time.Time { return *o.now.Load() }
 
 func (o *office) set(now time.Time) { o.now.Store(&now) }
 
-func (o *office) issue(t *testing.T) string {
+func (o *office) issue(t testing.TB) string {
 	t.Helper()
 	value, err := o.Issue(t.Context(), o.signOn, fromApp)
 	must(t, err)
 	return value
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
