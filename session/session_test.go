@@ -501,6 +501,38 @@ func TestS05RememberedCookieGrowsOld(t *testing.T) {
 	}
 }
 
+// rotatable is a codec whose keys are taken away.
+type rotatable struct {
+	session.Codec
+	gone bool
+}
+
+func (c *rotatable) Decode(value string) ([]byte, error) {
+	if c.gone {
+		return nil, errors.New("its key is gone")
+	}
+	return c.Codec.Decode(value)
+}
+
+// What an older generation of keys opened is not remembered past it.
+func TestX09RememberedCookieDiesWithItsKey(t *testing.T) {
+	h := newHouse(t)
+	codec, generation := &rotatable{Codec: h.keys.Codec("session")}, uint64(1)
+	cookies := session.NewCookies(codec, func() uint64 { return generation }, "life", h.Now)
+	value, err := cookies.Mint(h.signOn(t, "s"), "app.example.com", multi)
+	must(t, err)
+	for range 2 { // opened, and from memory
+		if _, err := cookies.Read(value, "app.example.com"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	codec.gone = true
+	generation++
+	if s, err := cookies.Read(value, "app.example.com"); !errors.Is(err, session.ErrInvalid) {
+		t.Errorf("it is read as %+v, %v", s, err)
+	}
+}
+
 func TestCookiesSayNothingReadable(t *testing.T) {
 	h := newHouse(t)
 	value, err := session.NewCookies(h.keys.Codec("session"), sameKeys, "life", h.Now).Mint(h.signOn(t, "sign-on-id"), "app.example.com", multi)
