@@ -52,6 +52,9 @@ type User struct {
 	Email       string // canonical, unique where not empty
 	Groups      []string
 	Status      UserStatus
+	// NewPassword says that the password has to be replaced at the next
+	// sign-in.
+	NewPassword bool
 	Created     time.Time
 	Version     int64
 }
@@ -75,7 +78,11 @@ type Credential struct {
 	State    CredentialState
 	Created  time.Time
 	LastUsed time.Time // zero: never
-	Version  int64
+	// LastUsedOn says when it was last used on which platform.
+	LastUsedOn map[string]time.Time
+	// HeldUntil is until when its proofs are held to multi; zero: they aren't.
+	HeldUntil time.Time
+	Version   int64
 }
 
 // SignOn is what a finished flow yields and all sessions refer to.
@@ -151,7 +158,8 @@ type Event struct {
 type EventFilter struct {
 	UserID string
 	Name   string
-	Limit  int // newest first; 0: 100
+	Before int64 // only events of lower ids
+	Limit  int   // newest first; 0: 100
 }
 
 // Users are the operations on users. Names and addresses come canonical.

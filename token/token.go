@@ -1,4 +1,5 @@
-// Package token makes bearer tokens and the hashes under which they are kept.
+// Package token makes bearer tokens, the hashes under which they are kept, and
+// codes that people copy by hand.
 //
 // Whoever holds a token may do what it stands for, so the token itself goes to
 // its bearer alone and only its hash is stored. The package must not know what
@@ -32,18 +33,13 @@ func Hash(token string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-const referenceAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
 // Reference returns a short id, such as 7F3K-92QD, that a person can read out
 // and an operator find in the log. It grants nothing. Where randomness fails
 // it is 0000-0000: no page fails for want of it.
 func Reference(random io.Reader) string {
-	raw := make([]byte, 8)
-	if _, err := io.ReadFull(random, raw); err != nil {
-		return "0000-0000"
+	code, err := NewCode(random, 8)
+	if err != nil {
+		code = "00000000"
 	}
-	for i, b := range raw {
-		raw[i] = referenceAlphabet[int(b)%len(referenceAlphabet)]
-	}
-	return string(raw[:4]) + "-" + string(raw[4:])
+	return Grouped(code)
 }

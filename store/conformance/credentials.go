@@ -34,6 +34,8 @@ func credentialsComeBack(t *testing.T, f fixture) {
 		"full": {
 			ID: "c1", UserID: "u1", Kind: assurance.FIDO, Name: awkward, Secret: anyBytes(),
 			State: store.CredentialSuspended, Created: noon, LastUsed: noon.Add(time.Microsecond),
+			LastUsedOn: map[string]time.Time{"linux": noon, awkward: noon.Add(time.Microsecond)},
+			HeldUntil:  noon.Add(time.Hour),
 		},
 		"bare": {ID: "c2", UserID: "u1", Kind: assurance.TOTP, State: store.CredentialActive},
 	}
@@ -93,7 +95,8 @@ func credentialsUpdate(t *testing.T, f fixture) {
 	old := f.addCredential(t, "u1", "c1")
 	changed := store.Credential{
 		ID: "c1", UserID: "u2", Kind: assurance.FIDO, Name: "phone", Secret: anyBytes(),
-		State: store.CredentialSuspended, Created: noon.AddDate(1, 0, 0), LastUsed: noon.Add(time.Hour), Version: 1,
+		State: store.CredentialSuspended, Created: noon.AddDate(1, 0, 0), LastUsed: noon.Add(time.Hour),
+		LastUsedOn: map[string]time.Time{"ios": noon.Add(time.Hour)}, HeldUntil: noon.Add(time.Minute), Version: 1,
 	}
 	must(t, f.UpdateCredential(f.ctx, changed))
 	wantError(t, f.UpdateCredential(f.ctx, old), store.ErrConflict)

@@ -45,6 +45,9 @@ func eventsNarrowed(t *testing.T, f fixture) {
 		{store.EventFilter{UserID: "u1", Name: "in"}, 2},
 		{store.EventFilter{UserID: "u1", Name: "in", Limit: 1}, 1},
 		{store.EventFilter{UserID: "u%"}, 0},
+		{store.EventFilter{Before: 5}, 4},
+		{store.EventFilter{UserID: "u1", Before: 5, Limit: 1}, 1},
+		{store.EventFilter{Before: 1}, 0},
 	}
 	for _, test := range tests {
 		wantEqual(t, "events", len(get(f.ListEvents(f.ctx, test.filter))(t)), test.want)

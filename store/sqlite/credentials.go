@@ -2,25 +2,41 @@ package sqlite
 
 import (
 	"context"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-const credentialColumns = `id, user_id, kind, name, secret, state, created, last_used, version`
+const credentialColumns = `id, user_id, kind, name, secret, state, created, last_used, last_used_on, held_until, version`
 
 func scanCredential(row scanner) (store.Credential, error) {
 	var c store.Credential
-	var created, lastUsed int64
-	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &c.Version)
-	c.Created, c.LastUsed = fromMicros(created), fromMicros(lastUsed)
+	var (
+		created, lastUsed, heldUntil int64
+		lastUsedOn                   []byte
+	)
+	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &heldUntil, &c.Version)
+	if err != nil {
+		return store.Credential{}, err
+	}
+	c.Created, c.LastUsed, c.HeldUntil = fromMicros(created), fromMicros(lastUsed), fromMicros(heldUntil)
+	c.LastUsedOn, err = decodeTimes(lastUsedOn)
 	return c, err
 }
 
 // CreateCredential implements store.Credentials.
 func (o operations) CreateCredential(ctx context.Context, c store.Credential) error {
-	_, err := o.change(ctx, "creating a credential", statement{
-		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)`,
-		[]any{c.ID, c.UserID, string(c.Kind), c.Name, notNull(c.Secret), string(c.State), micros(c.Created), micros(c.LastUsed)},
+	const doing = "creating a credential"
+	usedOn, err := encodeTimes(c.LastUsedOn)
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	_, err = o.change(ctx, doing, statement{
+		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		[]any{
+			c.ID, c.UserID, string(c.Kind), c.Name, notNull(c.Secret), string(c.State),
+			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.HeldUntil),
+		},
 	}, untold)
 	return err
 }
@@ -42,10 +58,17 @@ func (o operations) CredentialsOf(ctx context.Context, userID string) ([]store.C
 
 // UpdateCredential implements store.Credentials.
 func (o operations) UpdateCredential(ctx context.Context, c store.Credential) error {
-	return o.compareAndSet(ctx, "updating a credential", statement{
-		`UPDATE credentials SET name = ?, secret = ?, state = ?, last_used = ?, version = version + 1
-		 WHERE id = ? AND version = ?`,
-		[]any{c.Name, notNull(c.Secret), string(c.State), micros(c.LastUsed), c.ID, c.Version},
+	const doing = "updating a credential"
+	usedOn, err := encodeTimes(c.LastUsedOn)
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	return o.compareAndSet(ctx, doing, statement{
+		`UPDATE credentials SET name = ?, secret = ?, state = ?, last_used = ?, last_used_on = ?, held_until = ?,
+		 version = version + 1 WHERE id = ? AND version = ?`,
+		[]any{
+			c.Name, notNull(c.Secret), string(c.State), micros(c.LastUsed), usedOn, micros(c.HeldUntil), c.ID, c.Version,
+		},
 	}, credentialExists(c.ID), untold)
 }
 
@@ -58,4 +81,26 @@ func (o operations) DeleteCredential(ctx context.Context, id string, version int
 
 func credentialExists(id string) statement {
 	return statement{`SELECT 1 FROM credentials WHERE id = ?`, []any{id}}
+}
+
+// encodeTimes writes points in time by name.
+func encodeTimes(times map[string]time.Time) (string, error) {
+	written := make(map[string]int64, len(times))
+	for name, at := range times {
+		written[name] = micros(at)
+	}
+	return encode(written, len(written))
+}
+
+// decodeTimes reads what encodeTimes wrote.
+func decodeTimes(text []byte) (map[string]time.Time, error) {
+	written, err := decode[map[string]int64](text)
+	if err != nil || len(written) == 0 {
+		return nil, err
+	}
+	times := make(map[string]time.Time, len(written))
+	for name, at := range written {
+		times[name] = fromMicros(at)
+	}
+	return times, nil
 }

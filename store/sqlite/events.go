@@ -38,14 +38,15 @@ func (o operations) AppendEvent(ctx context.Context, e store.Event) error {
 // ListEvents implements store.Events.
 func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error) {
 	query := statement{sql: `SELECT id, at, name, user_id, fields FROM events WHERE true`}
-	narrow := func(condition, value string) {
-		if value != "" {
+	narrow := func(condition string, value any, given bool) {
+		if given {
 			query.sql += condition
 			query.args = append(query.args, value)
 		}
 	}
-	narrow(` AND user_id = ?`, f.UserID)
-	narrow(` AND name = ?`, f.Name)
+	narrow(` AND user_id = ?`, f.UserID, f.UserID != "")
+	narrow(` AND name = ?`, f.Name, f.Name != "")
+	narrow(` AND id < ?`, f.Before, f.Before > 0)
 	if f.Limit <= 0 {
 		f.Limit = defaultEvents
 	}

@@ -21,21 +21,24 @@ CREATE TABLE users (
     email        TEXT NOT NULL,
     groups       TEXT NOT NULL,
     status       TEXT NOT NULL,
+    new_password INTEGER NOT NULL,
     created      INTEGER NOT NULL,
     version      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX users_email ON users (email) WHERE email <> '';
 
 CREATE TABLE credentials (
-    id        TEXT PRIMARY KEY,
-    user_id   TEXT NOT NULL REFERENCES users (id),
-    kind      TEXT NOT NULL,
-    name      TEXT NOT NULL,
-    secret    BLOB NOT NULL,
-    state     TEXT NOT NULL,
-    created   INTEGER NOT NULL,
-    last_used INTEGER NOT NULL,
-    version   INTEGER NOT NULL
+    id           TEXT PRIMARY KEY,
+    user_id      TEXT NOT NULL REFERENCES users (id),
+    kind         TEXT NOT NULL,
+    name         TEXT NOT NULL,
+    secret       BLOB NOT NULL,
+    state        TEXT NOT NULL,
+    created      INTEGER NOT NULL,
+    last_used    INTEGER NOT NULL,
+    last_used_on TEXT NOT NULL,
+    held_until   INTEGER NOT NULL,
+    version      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX credentials_of ON credentials (user_id, created, id);
 
