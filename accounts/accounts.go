@@ -1,6 +1,7 @@
 // Package accounts is what administrators do to people: add, invite, change,
-// disable, enable, unlock and delete them, end their sign-ons, and forget the
-// browsers that skip the second factor for them. It must not know how an
+// disable, enable, unlock and delete them, help those who lost their factors,
+// end their sign-ons, and forget the browsers that skip the second factor for
+// them. It must not know how an
 // administrator was authenticated, nor HTTP.
 package accounts
 
@@ -46,9 +47,10 @@ type Store interface {
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
-// Links makes the links by which people set up.
+// Links makes the links and codes by which people set up.
 type Links interface {
 	NewInvitation(ctx context.Context, u store.User) (string, error)
+	NewAccessCode(ctx context.Context, u store.User) (string, error)
 }
 
 // Desk does what administrators ask for. It is safe for concurrent use.

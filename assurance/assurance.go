@@ -39,6 +39,9 @@ type Proof struct {
 	// HeldToMulti bars a FIDO proof from counting as phishing-resistant: set
 	// for a credential that was enrolled in place of a lost one.
 	HeldToMulti bool `json:"held,omitempty"`
+	// Credential is the id of the credential that it was shown with; empty
+	// where nobody needs to know.
+	Credential string `json:"credential,omitempty"`
 }
 
 // Level is how much was proven. Higher levels include lower ones, except that

@@ -31,6 +31,15 @@ const (
 	StepUpSucceeded   Name = "step_up.succeeded"
 	FactorAlert       Name = "factor.alert"
 	FactorEnrolled    Name = "factor.enrolled"
+	FactorRenamed     Name = "factor.renamed"
+	FactorRemoved     Name = "factor.removed"
+	FactorLost        Name = "factor.lost"
+	FactorsReset      Name = "factors.reset"
+	PasswordChanged   Name = "password.changed"
+	AccessCodeCreated Name = "access_code.created"
+	AccessCodeUsed    Name = "access_code.used"
+	ActivityDisowned  Name = "activity.disowned"
+	AppOpened         Name = "app.opened"
 	ClockDrifting     Name = "totp.clock_drifting"
 	BrowserRemembered Name = "browser.remembered"
 	BrowserForgotten  Name = "browser.forgotten"
@@ -80,6 +89,15 @@ var catalogue = map[Name][]Field{
 	StepUpSucceeded:   {User, Factors, Address, UserAgent, SignOn},
 	FactorAlert:       {User, Factor, Failures, Address},
 	FactorEnrolled:    {User, Factor, Address, UserAgent},
+	FactorRenamed:     {User, Factor, Address, UserAgent},
+	FactorRemoved:     {User, Factor, Address, UserAgent},
+	FactorLost:        {User, Factor, Address, UserAgent},
+	FactorsReset:      {User, Factors, By},
+	PasswordChanged:   {User, Address, UserAgent},
+	AccessCodeCreated: {User, By},
+	AccessCodeUsed:    {User, Address, UserAgent},
+	ActivityDisowned:  {User, Address, UserAgent},
+	AppOpened:         {User, App, SignOn, Address},
 	ClockDrifting:     {User, Drift},
 	BrowserRemembered: {User, Factor, Address, UserAgent},
 	BrowserForgotten:  {User, Factor, Address, UserAgent, By},

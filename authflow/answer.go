@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
@@ -22,16 +25,42 @@ func (e *Engine) Step(ctx context.Context, f Flow, prefer assurance.Factor) (Ste
 	if err != nil {
 		return Step{}, err
 	}
-	return e.next(ctx, f, kindsOf(credentials), prefer)
+	_, step, err := e.next(ctx, e.Store, f, credentials, prefer)
+	return step, err
 }
 
-// next is Next for a flow in which the browser may stand in for something.
-func (e *Engine) next(ctx context.Context, f Flow, have map[assurance.Factor]bool, prefer assurance.Factor) (Step, error) {
-	f, err := e.recalled(ctx, e.Store, f, have)
-	if err != nil {
-		return Step{}, err
+// stepReader is what the next step is decided from, alone or in a transaction.
+type stepReader interface {
+	browserReader
+	UserByID(ctx context.Context, id string) (store.User, error)
+}
+
+// next is Next for somebody with these active credentials. It returns the flow
+// with the proofs that count: without those of credentials that can't be used
+// any more, and with what the browser stands in for.
+func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.Credential, prefer assurance.Factor) (Flow, Step, error) {
+	who := e.personOf(active, f)
+	if f.UserID != "" {
+		user, err := r.UserByID(ctx, f.UserID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return f, Step{}, fmt.Errorf("reading the user of a flow: %w", err)
+		}
+		who.NewPassword = user.NewPassword
 	}
-	return Next(f, have, e.Factors, prefer, e.Clock()), nil
+	f.Proofs = standing(f.Proofs, active)
+	f, err := e.recalled(ctx, r, f, who)
+	if err != nil {
+		return f, Step{}, err
+	}
+	return f, Next(f, who, e.Factors, prefer, e.Clock()), nil
+}
+
+// standing returns the proofs that were not shown with a credential which can't
+// be used any more.
+func standing(proofs []assurance.Proof, active []store.Credential) []assurance.Proof {
+	return slices.DeleteFunc(slices.Clone(proofs), func(p assurance.Proof) bool {
+		return p.Credential != "" && !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == p.Credential })
+	})
 }
 
 // Challenge begins the ceremony of a second factor and returns its page.
@@ -62,7 +91,7 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	step, err := e.next(ctx, f, kindsOf(all), kind)
+	_, step, err := e.next(ctx, e.Store, f, all, kind)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -73,6 +102,7 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	all = slices.DeleteFunc(all, func(c store.Credential) bool { return slices.Contains(f.Lost, c.ID) })
 	credentials, rows, err := e.ofKind(all, kind)
 	return factor, credentials, rows, err
 }
@@ -87,7 +117,8 @@ type Response struct {
 }
 
 // Answer checks the response to a second factor's challenge. A right one is
-// consumed and noted in the flow in one transaction. *Refused, *Slowed and
+// consumed and noted in the flow in one transaction, in which what the flow says
+// is lost is suspended, too. *Refused, *Slowed and
 // ErrWrongStep are definite; every other error means that it could not be
 // told.
 func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) error {
@@ -121,7 +152,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 	if given.Remember {
 		f.Remember = kind
 	}
-	err = e.accept(ctx, f, kind, verdict, rows, at)
+	err = e.accept(ctx, f, accepted{kind, verdict, rows[verdict.CredentialID], at})
 	if errors.Is(err, store.ErrConflict) {
 		// Somebody else was faster with the same code or in the same flow.
 		return e.failed(ctx, at, failures, &Refused{Reason: factors.Used})
@@ -149,37 +180,54 @@ func (e *Engine) takeChallenge(ctx context.Context, f *Flow, kind assurance.Fact
 	return state, nil
 }
 
+// accepted is a right answer to a challenge.
+type accepted struct {
+	kind    assurance.Factor
+	verdict factors.Verdict
+	row     store.Credential // as it was read
+	at      attempt
+}
+
 // accept consumes what was shown, adds the proof and forgets the failures.
-func (e *Engine) accept(ctx context.Context, f Flow, kind assurance.Factor, v factors.Verdict, rows map[string]store.Credential, at attempt) error {
-	credential, ok := rows[v.CredentialID]
-	if !ok {
-		return fmt.Errorf("a %s answer was accepted for no credential of the user", kind)
+func (e *Engine) accept(ctx context.Context, f Flow, a accepted) error {
+	if a.row.ID == "" {
+		return fmt.Errorf("a %s answer was accepted for no credential of the user", a.kind)
 	}
-	credential.LastUsed = e.Clock()
-	if err := e.reseal(&credential, v.Secret); err != nil {
+	now := e.Clock()
+	consumed := a.row
+	consumed.LastUsed = now
+	if f.Platform != "" {
+		consumed.LastUsedOn = maps.Clone(consumed.LastUsedOn)
+		if consumed.LastUsedOn == nil {
+			consumed.LastUsedOn = make(map[string]time.Time)
+		}
+		consumed.LastUsedOn[f.Platform] = now
+	}
+	if err := e.reseal(&consumed, a.verdict.Secret); err != nil {
 		return err
 	}
-	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: kind, At: e.Clock(), UserVerified: v.UserVerified})
-	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
-		current, err := e.stillAsRead(ctx, tx, rows[v.CredentialID])
-		if err != nil {
-			return err
+	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
+		Factor: a.kind, At: now, UserVerified: a.verdict.UserVerified,
+		HeldToMulti: now.Before(a.row.HeldUntil), Credential: a.row.ID,
+	})
+	return e.change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
+		if consumed.Version, err = e.stillAsRead(ctx, tx, a.row); err != nil {
+			return nil, err
 		}
-		consumed := credential
-		consumed.Version = current
 		if err := tx.UpdateCredential(ctx, consumed); err != nil {
-			return err
+			return nil, err
 		}
 		changed := f
-		if err := e.save(ctx, tx, &changed); err != nil {
-			return err
+		if len(f.Lost) > 0 {
+			if events, err = e.suspend(ctx, tx, &changed, a.at.client); err != nil {
+				return nil, err
+			}
 		}
-		return tx.DeleteAttempts(ctx, at.scope, at.key)
+		if err := e.save(ctx, tx, &changed); err != nil {
+			return nil, err
+		}
+		return events, tx.DeleteAttempts(ctx, a.at.scope, a.at.key)
 	})
-	if err != nil {
-		return fmt.Errorf("accepting a %s answer: %w", kind, err)
-	}
-	return nil
 }
 
 // refusal turns a verdict into what may be told. Where the factor must

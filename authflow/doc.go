@@ -6,13 +6,16 @@
 // invitation, or a sign-on that doesn't suffice. So a stranger who has nothing
 // makes no flow, and no row in the store.
 //
-//	name + password ──▶ sign-in ─┐
-//	a sign-on ────────▶ step-up ─┼─▶ Next ──▶ password ──┐
-//	invitation ───────▶ set-up ──┘    ▲ │ ──▶ challenge ─┤
-//	                                  │ │ ──▶ account ───┤
-//	                                  │ │ ──▶ enrol ─────┤
-//	                                  └─┼────────────────┘
-//	                                    └──▶ grant: a sign-on
+//	name + password ──▶ sign-in ───┐
+//	a sign-on ────────▶ step-up ───┼─▶ Next ──▶ password ─────┐
+//	invitation ───────▶ set-up ────┤    ▲ │ ──▶ challenge ────┤
+//	a sign-on ────────▶ enrolment ─┘    │ │ ──▶ access code ──┤
+//	                                    │ │ ──▶ new password ─┤
+//	                                    │ │ ──▶ account ──────┤
+//	                                    │ │ ──▶ enrol ────────┤
+//	                                    └─┼───────────────────┘
+//	                                      ├──▶ grant: a sign-on
+//	                                      └──▶ done: an enrolment
 //
 // After each answer the caller comes back to Next, which decides from the
 // stored flow, the user's credentials and, where the person had it remembered,
@@ -20,4 +23,8 @@
 // (a time step, a backup code) is written in one transaction with the proof
 // that it earns, and the sign-on is made in a later one, so that a crash
 // between the two spends the code and grants nothing.
+//
+// Beside flows stands what somebody who is signed in changes about their own
+// account (change.go). Whatever could let another person in asks for a fresh
+// check, and is checked once more in the transaction that changes it.
 package authflow

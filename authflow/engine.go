@@ -23,6 +23,8 @@ type Store interface {
 	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
 	UpdateRecord(ctx context.Context, r store.Record, now time.Time) error
 	CountUsers(ctx context.Context, states ...store.UserStatus) (int, error)
+	ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error)
+	signOnLister
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
@@ -59,7 +61,8 @@ type Sealer interface {
 	Open(sealed, associated []byte) ([]byte, error)
 }
 
-// Settings are what an Engine is made of. All fields but Remember are needed.
+// Settings are what an Engine is made of. Remember, Hold and Offered may
+// be zero, all other fields are needed.
 type Settings struct {
 	Store     Store
 	Factors   factors.Set
@@ -76,6 +79,13 @@ type Settings struct {
 	Remember time.Duration
 	// AdminGroups are what the first administrator is put into.
 	AdminGroups []string
+	// Hold is for how long proofs of a credential that was enrolled in place of
+	// a lost one are held to multi; 0: they aren't.
+	Hold time.Duration
+	// Offered reports whether a second factor is asked for on a platform; nil:
+	// each is, on all. Browsers can claim any platform: it is for people's
+	// convenience and protects nothing.
+	Offered func(kind assurance.Factor, platform string) bool
 }
 
 // Engine runs flows. It is safe for concurrent use; all state is in the store.
@@ -90,6 +100,9 @@ type Client struct {
 	UserAgent string
 	// Browser is the token of the known-browser cookie, or empty.
 	Browser string
+	// Platform is what the browser runs on: windows, macos, linux, android, ios
+	// or empty.
+	Platform string
 }
 
 // Refused says that an answer was looked at and is wrong.
@@ -177,14 +190,6 @@ func (e *Engine) newCredential(userID string, kind assurance.Factor, name string
 		return store.Credential{}, fmt.Errorf("sealing a %s credential: %w", kind, err)
 	}
 	return c, nil
-}
-
-func kindsOf(credentials []store.Credential) map[assurance.Factor]bool {
-	have := make(map[assurance.Factor]bool)
-	for _, c := range credentials {
-		have[c.Kind] = true
-	}
-	return have
 }
 
 // The kinds of browser in audit events.

@@ -1,13 +1,16 @@
 package authflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -39,7 +42,7 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (
 
 // enrolling returns the factor that a flow is about to enrol, or ErrWrongStep.
 func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (factors.Factor, error) {
-	step, err := e.Step(ctx, f, "")
+	step, err := e.Step(ctx, f, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +52,21 @@ func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (
 	return e.Factors.Get(kind)
 }
 
+// EnrolmentAnswer is what somebody gives to show that a new credential works.
+type EnrolmentAnswer struct {
+	Factor assurance.Factor
+	// Name is what they call it; empty: what the factor does.
+	Name   string
+	Answer factors.Answer
+}
+
 // AnswerEnrolment checks whether a new credential works and, if so, keeps it.
 // In a set-up the first one makes the account: user, password and factor come
 // into being together, and the link is spent, or nothing happens at all.
-func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, kind assurance.Factor, answer factors.Answer, c Client) error {
+// *Refused, *Invalid with the field "name", ErrTooMany and ErrWrongStep are
+// definite.
+func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
+	kind := given.Factor
 	factor, err := e.enrolling(ctx, f, kind)
 	if err != nil {
 		return err
@@ -65,13 +79,19 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, kind assurance.Fac
 	if err != nil {
 		return fmt.Errorf("opening a %s enrolment: %w", kind, err)
 	}
-	enrolment, err := factor.CheckEnrolment(ctx, f.subject(), state, answer)
+	if given.Name != "" {
+		if given.Name, err = credentialName(given.Name); err != nil {
+			return &Invalid{map[string]error{"name": err}}
+		}
+	}
+	enrolment, err := factor.CheckEnrolment(ctx, f.subject(), state, given.Answer)
 	if err != nil {
 		return fmt.Errorf("checking a %s enrolment: %w", kind, err)
 	}
 	if !enrolment.Accepted {
 		return &Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
 	}
+	enrolment.Name = cmp.Or(given.Name, enrolment.Name)
 	f.Enrolments = with(f.Enrolments, kind, nil)
 	if f.Kind == SetUp && len(f.Proofs) == 0 {
 		return e.activate(ctx, f, kind, enrolment, c)
@@ -85,30 +105,67 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 	if err != nil {
 		return err
 	}
-	event := e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c)
-	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
-		if factor.OnePerUser() {
-			if err := deleteKind(ctx, tx, f.UserID, factor.Kind()); err != nil {
-				return err
-			}
+	err = e.change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
+		changed, kept := f, credential
+		if err := e.admit(ctx, tx, &changed, &kept); err != nil {
+			return nil, err
 		}
-		if err := tx.CreateCredential(ctx, credential); err != nil {
-			return err
+		if err := makeRoom(ctx, tx, factor, f.UserID); err != nil {
+			return nil, err
 		}
-		changed := f
-		if err := e.save(ctx, tx, &changed); err != nil {
-			return err
+		if err := tx.CreateCredential(ctx, kept); err != nil {
+			return nil, err
 		}
-		return tx.AppendEvent(ctx, event)
+		return []store.Event{e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c)}, e.save(ctx, tx, &changed)
 	})
-	if errors.Is(err, store.ErrConflict) {
-		return ErrWrongStep
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, session.ErrEnded) {
+		return fmt.Errorf("%w: %w", ErrWrongStep, err)
 	}
-	if err != nil {
-		return fmt.Errorf("keeping a new %s credential: %w", factor.Kind(), err)
+	return err
+}
+
+// admit says in the flow that the enrolment has happened, and in the credential
+// what it is worth. What stands in for something lost proves itself by being
+// enrolled, so that whoever had nothing left is in; until its hold is over, it
+// counts for less.
+func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential) error {
+	shown := f.Proofs
+	switch {
+	case f.Kind == Enrol:
+		current, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
+		if err != nil {
+			return err
+		}
+		shown, f.Done = current.Proofs, true
+	case f.Kind == SignIn && isDaily(credential.Kind):
+		f.Replacing = ""
+		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
+			Factor: credential.Kind, At: e.Clock(), HeldToMulti: e.Hold > 0, Credential: credential.ID,
+		})
+	default:
+		return nil
 	}
-	e.Audit.Written(event)
+	if e.Hold > 0 && (f.Kind == SignIn || !slices.ContainsFunc(shown, isDailyProof)) {
+		credential.HeldUntil = e.Clock().Add(e.Hold)
+	}
 	return nil
+}
+
+// isDailyProof reports whether a second factor was shown that isn't there for
+// need alone.
+func isDailyProof(p assurance.Proof) bool { return isDaily(p.Factor) && !p.Remembered }
+
+// makeRoom deletes what a new credential takes the place of, or returns
+// ErrTooMany.
+func makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) error {
+	if factor.Most() == 1 {
+		return deleteKind(ctx, tx, userID, factor.Kind())
+	}
+	all, err := tx.CredentialsOf(ctx, userID)
+	if err == nil && !hasRoom(factor, active(all)) {
+		return ErrTooMany
+	}
+	return err
 }
 
 func (e *Engine) enrolled(userID, name string, kind assurance.Factor, c Client) store.Event {

@@ -34,9 +34,10 @@ const (
 	SignIn Kind = "sign_in"
 	StepUp Kind = "step_up"
 	SetUp  Kind = "set_up"
+	Enrol  Kind = "enrol"
 )
 
-// Flow is one sign-in, step-up or set-up in progress.
+// Flow is one sign-in, step-up, set-up or enrolment in progress.
 type Flow struct {
 	ID   string `json:"-"` // in the person's form; the store knows its hash
 	Kind Kind   `json:"kind"`
@@ -46,9 +47,13 @@ type Flow struct {
 	// Ask is what the flow has to reach.
 	Ask assurance.Requirement `json:"ask"`
 	// Request is the gate's signed request, which the caller understands.
-	Request string            `json:"request,omitempty"`
-	Proofs  []assurance.Proof `json:"proofs,omitempty"`
-	// SignOn is the sign-on that a step-up raises.
+	Request string `json:"request,omitempty"`
+	// Return is where at the caller's own to go afterwards; empty: to where
+	// Request says.
+	Return string            `json:"return,omitempty"`
+	Proofs []assurance.Proof `json:"proofs,omitempty"`
+	// SignOn is the sign-on that a step-up raises, or under which somebody adds
+	// a credential.
 	SignOn string `json:"sign_on,omitempty"`
 	// PasswordMark marks the password as it was proven: a change in
 	// the middle of the flow voids the proof.
@@ -61,6 +66,17 @@ type Flow struct {
 	// Remember is the second factor, shown in this flow, that the person wants
 	// the browser to stand in for from now on; empty: none.
 	Remember assurance.Factor `json:"remember,omitempty"`
+	// Platform is what the browser runs on; see Client.
+	Platform string `json:"platform,omitempty"`
+	// Lost are the ids of the credentials that the person says they can't use
+	// any more. Nothing comes of it until a second factor is shown that isn't
+	// among them.
+	Lost []string `json:"lost,omitempty"`
+	// Replacing is the kind of what was lost, while its replacement is missing.
+	Replacing assurance.Factor `json:"replacing,omitempty"`
+	// Enrol is what an enrolment adds, and Done says that it has.
+	Enrol assurance.Factor `json:"enrol,omitempty"`
+	Done  bool             `json:"done,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`
 	// Account is what a set-up has chosen so far.
@@ -72,6 +88,7 @@ type Flow struct {
 	Started    time.Time                   `json:"started"`
 
 	version int64
+	expires time.Time
 }
 
 // account is the first step of a set-up, held back until the second factor is
@@ -121,6 +138,7 @@ func (e *Engine) begin(ctx context.Context, f Flow) (Flow, error) {
 	if err != nil {
 		return Flow{}, err
 	}
+	f.expires = record.Expires
 	if err := e.Store.PutRecord(ctx, record); err != nil {
 		return Flow{}, fmt.Errorf("keeping a new flow: %w", err)
 	}
@@ -132,9 +150,10 @@ func (e *Engine) Load(ctx context.Context, id string) (Flow, error) {
 	return e.load(ctx, e.Store, id)
 }
 
-// Abandon forgets what a person has under way: flows, and links to set up by.
+// Abandon forgets what a person has under way: flows, links to set up by, and
+// access codes.
 func Abandon(ctx context.Context, tx store.Records, userID string) error {
-	for _, namespace := range []string{flowNamespace, linkNamespace} {
+	for _, namespace := range []string{flowNamespace, linkNamespace, accessNamespace} {
 		if err := tx.DeleteRecordsOf(ctx, namespace, userID); err != nil {
 			return fmt.Errorf("abandoning what a user has under way: %w", err)
 		}
@@ -158,7 +177,7 @@ func (e *Engine) load(ctx context.Context, r recordReader, id string) (Flow, err
 	if err := json.Unmarshal(record.Value, &f); err != nil {
 		return Flow{}, fmt.Errorf("reading a flow: %w", err)
 	}
-	f.ID, f.version = id, record.Version
+	f.ID, f.version, f.expires = id, record.Version, record.Expires
 	return f, nil
 }
 
@@ -177,5 +196,6 @@ func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
 		return fmt.Errorf("keeping a flow: %w", err)
 	}
 	f.version++
+	f.expires = record.Expires
 	return nil
 }

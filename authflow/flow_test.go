@@ -79,7 +79,7 @@ func TestF01AlikeInWork(t *testing.T) {
 		h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
 		had := h.signOns(factorless.id)
 		f := factorless.shown(from("192.0.2.1"))
-		if step, err := h.Step(h.ctx, f, ""); err != nil || step.Kind != authflow.StepNoFactor {
+		if step, err := h.Step(h.ctx, f, ""); err != nil || step.Kind != authflow.StepAccessCode {
 			t.Errorf("the step is %+v, %v", step, err)
 		}
 		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.signOns(factorless.id) != had {
@@ -262,7 +262,7 @@ func TestKnownBrowsersTakeTwoFactors(t *testing.T) {
 		if granted.Browser != "" {
 			t.Fatal("a password alone made a browser known")
 		}
-		step, err := h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: ada.id, Name: "ada"}, assurance.Requirement{Level: assurance.Multi}, "")
+		step, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: ada.id, Name: "ada"}, Ask: assurance.Requirement{Level: assurance.Multi}})
 		h.must(err)
 		err = ada.answer(step, ada.wrongCode(), authflow.Client{Browser: granted.Browser})
 		if i < 5 && !isRefused(err, factors.Wrong) || i == 5 && asSlowed(err) == nil {
@@ -549,7 +549,7 @@ func (h *house) finishFirstFactor(f authflow.Flow, p *person) error {
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
 	h.must(err)
 	p.secret = keyOn(made)
-	return h.AnswerEnrolment(h.ctx, h.load(f), assurance.TOTP, factors.Answer{"code": p.code()}, authflow.Client{})
+	return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, authflow.Client{})
 }
 
 // TestTransactionsMayRunAgain has a store that runs each transaction several
@@ -582,7 +582,7 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 
 	h.pass(10 * time.Minute)
 	ask := assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}
-	f, err = h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: ada.id, Name: "ada"}, ask, "")
+	f, err = h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: ada.id, Name: "ada"}, Ask: ask})
 	h.must(err)
 	h.must(ada.answer(f, ada.code(), authflow.Client{}))
 	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{})

@@ -137,11 +137,11 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 	if !stands {
 		return Flow{}, store.User{}, ErrFlowGone
 	}
-	have := kindsOf(credentials)
-	if finished, err = e.recalled(ctx, tx, finished, have); err != nil {
+	finished, step, err := e.next(ctx, tx, finished, credentials, "")
+	if err != nil {
 		return Flow{}, store.User{}, err
 	}
-	if Next(finished, have, e.Factors, "", e.Clock()).Kind != StepGrant {
+	if step.Kind != StepGrant {
 		return Flow{}, store.User{}, ErrWrongStep
 	}
 	if e.RememberFor(finished) <= 0 {

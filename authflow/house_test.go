@@ -126,11 +126,11 @@ func (h *house) setUp(f authflow.Flow, name string) *person {
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
 	h.must(err)
 	p.secret = keyOn(made)
-	h.must(h.AnswerEnrolment(h.ctx, h.load(f), assurance.TOTP, factors.Answer{"code": p.code()}, authflow.Client{}))
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, authflow.Client{}))
 	made, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode)
 	h.must(err)
 	p.codes = made.Page.(templates.BackupCodes).Codes
-	h.must(h.AnswerEnrolment(h.ctx, h.load(f), assurance.BackupCode, factors.Answer{"saved": "yes"}, authflow.Client{}))
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, authflow.Client{}))
 	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
 	h.must(err)
 	p.id, p.browserToken = granted.SignOn.UserID, granted.Browser

@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -13,47 +14,142 @@ type StepKind string
 
 // The steps.
 const (
-	StepAccount   StepKind = "account"   // choose name and password
-	StepPassword  StepKind = "password"  // the password, first or again
-	StepChallenge StepKind = "challenge" // a second factor that is set up
-	StepEnrol     StepKind = "enrol"     // a factor that is to be set up
-	StepNoFactor  StepKind = "no_factor" // nothing that is set up would do
-	StepGrant     StepKind = "grant"     // all is shown
+	StepAccount     StepKind = "account"      // choose name and password
+	StepPassword    StepKind = "password"     // the password, first or again
+	StepChallenge   StepKind = "challenge"    // a second factor that is set up
+	StepAccessCode  StepKind = "access_code"  // a code from an administrator
+	StepEnrol       StepKind = "enrol"        // a factor that is to be set up
+	StepNewPassword StepKind = "new_password" // another password is to be chosen
+	StepNoFactor    StepKind = "no_factor"    // nothing that is set up would do
+	StepGrant       StepKind = "grant"        // all is shown
+	StepDone        StepKind = "done"         // an enrolment has finished
 )
+
+// AccessCode stands, where a person chooses among second factors, for the code
+// that an administrator gave them. It is no factor: it serves to enrol one.
+const AccessCode assurance.Factor = "access_code"
 
 // Step is what comes next in a flow.
 type Step struct {
 	Kind   StepKind
-	Factor assurance.Factor   // of a challenge or enrolment
-	Others []assurance.Factor // other second factors that would do
+	Factor assurance.Factor // of a challenge or enrolment
+	// Others are what would do instead: of a challenge other second factors,
+	// and AccessCode where one may be given; of an enrolment other kinds.
+	Others []assurance.Factor
 	// Number and Of count the steps of a set-up.
 	Number, Of int
 }
 
-// Next decides what comes next: a pure function of the flow, the kinds of
-// factor that the user has set up, and the factors that are configured.
-// prefer names the second factor that the person chose, if any.
-func Next(f Flow, have map[assurance.Factor]bool, set factors.Set, prefer assurance.Factor, now time.Time) Step {
-	if f.Kind == SetUp {
-		return nextOfSetUp(f, have, set)
+// Person is what the next step depends on of the user.
+type Person struct {
+	// Have are the kinds of factor that are set up.
+	Have map[assurance.Factor]bool
+	// Usable are the kinds of second factor that can be asked for, in the order
+	// in which they are offered.
+	Usable []assurance.Factor
+	// Resistant says that they have a FIDO credential that counts as
+	// phishing-resistant.
+	Resistant bool
+	// NewPassword says that the password has to be replaced.
+	NewPassword bool
+}
+
+// Next decides what comes next: a pure function of the flow, the person, and
+// the factors that are configured. prefer names the factor that the person
+// chose, if any.
+func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.Time) Step {
+	switch f.Kind {
+	case SetUp:
+		return nextOfSetUp(f, who, set)
+	case Enrol:
+		if f.Done {
+			return Step{Kind: StepDone}
+		}
+		return Step{Kind: StepEnrol, Factor: f.Enrol}
 	}
-	switch f.Ask.Missing(f.Proofs, now, set.Enabled) {
+	if len(f.Lost) > 0 {
+		return nextOfLoss(f, who, prefer)
+	}
+	if f.Replacing != "" {
+		return replacement(f.Replacing, set, prefer)
+	}
+	switch f.ask(who).Missing(f.Proofs, now, set.Enabled) {
 	case assurance.NeedPassword:
 		return Step{Kind: StepPassword}
 	case assurance.NeedSecond:
-		return challenge(usable(have, set, func(k assurance.Factor) bool { return k.IsSecond() }), prefer)
+		return challenge(f, who, prefer)
 	case assurance.NeedFIDO:
-		return challenge(usable(have, set, func(k assurance.Factor) bool { return k == assurance.FIDO }), prefer)
+		if !who.Resistant {
+			return Step{Kind: StepNoFactor}
+		}
+		return Step{Kind: StepChallenge, Factor: assurance.FIDO}
 	}
-	// Whoever broke off the set-up before the backup codes were saved is asked
-	// again at the next sign-in that shows two factors.
-	if f.Kind == SignIn && assurance.Of(assurance.Shown(f.Proofs), set.Enabled) >= assurance.Multi && lacksBackupCodes(have, set) {
+	if f.Kind == SignIn && assurance.Of(assurance.Shown(f.Proofs), set.Enabled) >= assurance.Multi {
+		return mending(who, set, prefer)
+	}
+	return Step{Kind: StepGrant}
+}
+
+// ask is what a flow has to reach. Whoever has to choose another password shows
+// two factors first, whatever an app asks for.
+func (f Flow) ask(who Person) assurance.Requirement {
+	ask := f.Ask
+	if who.NewPassword {
+		ask.Level = max(ask.Level, assurance.Multi)
+	}
+	return ask
+}
+
+// mending is what a full sign-in still asks for: a new password where one is
+// due, and what somebody broke off before it was set up.
+func mending(who Person, set factors.Set, prefer assurance.Factor) Step {
+	first := firstSecondFactor(set)
+	switch {
+	case who.NewPassword:
+		return Step{Kind: StepNewPassword}
+	case first != "" && !slices.ContainsFunc(set, func(f factors.Factor) bool { return isDaily(f.Kind()) && who.Have[f.Kind()] }):
+		return replacement(first, set, prefer)
+	case lacksBackupCodes(who, set):
 		return Step{Kind: StepEnrol, Factor: assurance.BackupCode}
 	}
 	return Step{Kind: StepGrant}
 }
 
-func nextOfSetUp(f Flow, have map[assurance.Factor]bool, set factors.Set) Step {
+// nextOfLoss asks for the password in this flow, and then for a second factor
+// that isn't lost, or an administrator's code.
+func nextOfLoss(f Flow, who Person, prefer assurance.Factor) Step {
+	if f.PasswordMark == "" {
+		return Step{Kind: StepPassword}
+	}
+	if prefer == AccessCode || len(who.Usable) == 0 {
+		return Step{Kind: StepAccessCode, Others: who.Usable}
+	}
+	step := chosen(who.Usable, prefer)
+	step.Others = append(step.Others, AccessCode)
+	return step
+}
+
+// replacement has a second factor set up in the place of a lost one.
+func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor) Step {
+	var kinds []assurance.Factor
+	for _, f := range set {
+		if isDaily(f.Kind()) {
+			kinds = append(kinds, f.Kind())
+		}
+	}
+	if !slices.Contains(kinds, prefer) {
+		prefer = lost
+	}
+	step := chosen(kinds, prefer)
+	step.Kind = StepEnrol
+	return step
+}
+
+// isDaily reports whether a second factor is meant to be used day by day:
+// backup codes stand beside one and are never the only one.
+func isDaily(kind assurance.Factor) bool { return kind.IsSecond() && kind != assurance.BackupCode }
+
+func nextOfSetUp(f Flow, who Person, set factors.Set) Step {
 	of := 2
 	if set.Enabled(assurance.BackupCode) {
 		of = 3
@@ -67,47 +163,49 @@ func nextOfSetUp(f Flow, have map[assurance.Factor]bool, set factors.Set) Step {
 			return Step{Kind: StepNoFactor}
 		}
 		return Step{Kind: StepEnrol, Factor: first, Number: 2, Of: of}
-	case lacksBackupCodes(have, set):
+	case lacksBackupCodes(who, set):
 		return Step{Kind: StepEnrol, Factor: assurance.BackupCode, Number: 3, Of: of}
 	}
 	return Step{Kind: StepGrant}
 }
 
-// firstSecondFactor returns the recommended second factor; backup codes stand
-// beside one and are never the only one.
+// firstSecondFactor returns the recommended second factor, or none.
 func firstSecondFactor(set factors.Set) assurance.Factor {
 	for _, f := range set {
-		if f.Kind() != assurance.BackupCode {
+		if isDaily(f.Kind()) {
 			return f.Kind()
 		}
 	}
 	return ""
 }
 
-func lacksBackupCodes(have map[assurance.Factor]bool, set factors.Set) bool {
-	return set.Enabled(assurance.BackupCode) && !have[assurance.BackupCode]
+func lacksBackupCodes(who Person, set factors.Set) bool {
+	return set.Enabled(assurance.BackupCode) && !who.Have[assurance.BackupCode]
 }
 
-// usable returns the configured factors that the user has and that suit, in
-// the order of recommendation.
-func usable(have map[assurance.Factor]bool, set factors.Set, suits func(assurance.Factor) bool) []assurance.Factor {
-	var kinds []assurance.Factor
-	for _, f := range set {
-		if have[f.Kind()] && suits(f.Kind()) {
-			kinds = append(kinds, f.Kind())
-		}
+// challenge asks for one of the second factors that somebody can use. Whoever
+// signs in and has none set up can be helped by an administrator's code.
+func challenge(f Flow, who Person, prefer assurance.Factor) Step {
+	switch {
+	case len(who.Usable) > 0:
+		return chosen(who.Usable, prefer)
+	case f.Kind == SignIn && f.PasswordMark != "" && !slices.ContainsFunc(have(who), assurance.Factor.IsSecond):
+		return Step{Kind: StepAccessCode}
 	}
-	return kinds
+	return Step{Kind: StepNoFactor}
 }
 
-func challenge(kinds []assurance.Factor, prefer assurance.Factor) Step {
+// have lists the kinds that somebody has set up.
+func have(who Person) []assurance.Factor { return slices.Collect(maps.Keys(who.Have)) }
+
+// chosen asks for the preferred one of some kinds, else for the first.
+func chosen(kinds []assurance.Factor, prefer assurance.Factor) Step {
 	if len(kinds) == 0 {
 		return Step{Kind: StepNoFactor}
 	}
-	chosen := kinds[0]
-	if slices.Contains(kinds, prefer) {
-		chosen = prefer
+	if !slices.Contains(kinds, prefer) {
+		prefer = kinds[0]
 	}
-	others := slices.DeleteFunc(kinds, func(k assurance.Factor) bool { return k == chosen })
-	return Step{Kind: StepChallenge, Factor: chosen, Others: others}
+	others := slices.DeleteFunc(slices.Clone(kinds), func(k assurance.Factor) bool { return k == prefer })
+	return Step{Kind: StepChallenge, Factor: prefer, Others: others}
 }

@@ -25,6 +25,21 @@ func setOf(kinds ...assurance.Factor) factors.Set {
 	return set
 }
 
+// personWith is somebody who has set up these kinds.
+func personWith(have []assurance.Factor, set factors.Set) Person {
+	who := Person{Have: make(map[assurance.Factor]bool)}
+	for _, k := range have {
+		who.Have[k] = true
+		who.Resistant = who.Resistant || k == assurance.FIDO
+	}
+	for _, f := range set {
+		if f.Kind().IsSecond() && who.Have[f.Kind()] {
+			who.Usable = append(who.Usable, f.Kind())
+		}
+	}
+	return who
+}
+
 func TestNext(t *testing.T) {
 	const (
 		password = assurance.Password
@@ -71,6 +86,24 @@ func TestNext(t *testing.T) {
 		{"sign-in, a security key asked for and none there", Flow{Kind: SignIn, Ask: hardened, Proofs: shown(0, password, totp)}, all, setOf(fido, totp, backup), totp, Step{Kind: StepNoFactor}},
 		{"sign-in, a security key asked for", Flow{Kind: SignIn, Ask: hardened, Proofs: shown(0, password)}, kinds{password, totp, backup, fido}, setOf(fido, totp, backup), totp, Step{Kind: StepChallenge, Factor: fido}},
 
+		{"sign-in, factorless, after the password", Flow{Kind: SignIn, Ask: multi, PasswordMark: "m", Proofs: shown(0, password)}, kinds{password}, usual, "", Step{Kind: StepAccessCode}},
+		{"sign-in, an access code where there is a factor", Flow{Kind: SignIn, Ask: multi, PasswordMark: "m", Proofs: shown(0, password)}, all, usual, AccessCode, Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
+		{"sign-in, backup codes alone are left", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, backup)}, kinds{password, backup}, usual, "", Step{Kind: StepEnrol, Factor: totp}},
+		{"sign-in, backup codes alone are left, and another kind is wanted", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, backup)}, kinds{password, backup}, setOf(totp, fido, backup), fido, Step{Kind: StepEnrol, Factor: fido, Others: kinds{totp}}},
+		{"sign-in, backup codes alone are configured", Flow{Kind: SignIn, Ask: multi, Proofs: shown(0, password, backup)}, kinds{password, backup}, setOf(backup), "", Step{Kind: StepGrant}},
+
+		{"loss, the password comes first", Flow{Kind: SignIn, Ask: multi, Lost: []string{"c"}}, kinds{password, backup}, usual, "", Step{Kind: StepPassword}},
+		{"loss, a proof of another flow doesn't count", Flow{Kind: SignIn, Ask: multi, Lost: []string{"c"}, Proofs: shown(0, password, totp)}, kinds{password, backup}, usual, "", Step{Kind: StepPassword}},
+		{"loss, what is left is asked for", Flow{Kind: SignIn, Ask: multi, Lost: []string{"c"}, PasswordMark: "m", Proofs: shown(0, password)}, kinds{password, backup}, usual, "", Step{Kind: StepChallenge, Factor: backup, Others: kinds{AccessCode}}},
+		{"loss, an access code preferred", Flow{Kind: SignIn, Ask: multi, Lost: []string{"c"}, PasswordMark: "m", Proofs: shown(0, password)}, kinds{password, backup}, usual, AccessCode, Step{Kind: StepAccessCode, Others: kinds{backup}}},
+		{"loss, nothing is left", Flow{Kind: SignIn, Ask: multi, Lost: []string{"c"}, PasswordMark: "m", Proofs: shown(0, password)}, kinds{password}, usual, "", Step{Kind: StepAccessCode}},
+		{"replacement, by an access code", Flow{Kind: SignIn, Ask: multi, Replacing: totp, PasswordMark: "m", Proofs: shown(0, password)}, kinds{password}, usual, "", Step{Kind: StepEnrol, Factor: totp}},
+		{"replacement, by another kind", Flow{Kind: SignIn, Ask: multi, Replacing: totp, PasswordMark: "m", Proofs: shown(0, password, backup)}, kinds{password, backup}, setOf(fido, totp, backup), fido, Step{Kind: StepEnrol, Factor: fido, Others: kinds{totp}}},
+		{"replacement, before all else", Flow{Kind: SignIn, Ask: single, Replacing: totp, PasswordMark: "m", Proofs: shown(0, password)}, kinds{password}, usual, "", Step{Kind: StepEnrol, Factor: totp}},
+
+		{"enrolment", Flow{Kind: Enrol, Enrol: totp}, all, usual, backup, Step{Kind: StepEnrol, Factor: totp}},
+		{"enrolment, done", Flow{Kind: Enrol, Enrol: totp, Done: true}, all, usual, "", Step{Kind: StepDone}},
+
 		{"step-up, from a password", Flow{Kind: StepUp, Ask: multi, Proofs: shown(time.Hour, password)}, all, usual, "", Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
 		{"step-up, second factor too old", Flow{Kind: StepUp, Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}, Proofs: shown(time.Hour, password, totp)}, all, usual, "", Step{Kind: StepChallenge, Factor: totp, Others: kinds{backup}}},
 		{"step-up, second factor fresh, password old", Flow{Kind: StepUp, Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}, Proofs: append(shown(time.Hour, password), shown(0, totp)...)}, all, usual, "", Step{Kind: StepGrant}},
@@ -87,15 +120,31 @@ func TestNext(t *testing.T) {
 		{"set-up, done without backup codes", Flow{Kind: SetUp, Ask: multi, Account: new(account), Proofs: shown(0, password, totp)}, kinds{password, totp}, setOf(totp), "", Step{Kind: StepGrant}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			have := make(map[assurance.Factor]bool)
-			for _, k := range c.have {
-				have[k] = true
-			}
-			got := Next(c.flow, have, c.set, c.prefer, noon)
+			got := Next(c.flow, personWith(c.have, c.set), c.set, c.prefer, noon)
 			if got.Kind != c.want.Kind || got.Factor != c.want.Factor || !slices.Equal(got.Others, c.want.Others) ||
 				got.Number != c.want.Number || got.Of != c.want.Of {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+func TestNextAsksForANewPassword(t *testing.T) {
+	set := setOf(assurance.TOTP, assurance.BackupCode)
+	who := personWith([]assurance.Factor{assurance.Password, assurance.TOTP}, set)
+	who.NewPassword = true
+	password := assurance.Proof{Factor: assurance.Password, At: noon}
+	for what, c := range map[string]struct {
+		ask   assurance.Level
+		shown []assurance.Proof
+		want  StepKind
+	}{
+		"two factors come first, whatever is asked": {assurance.Single, []assurance.Proof{password}, StepChallenge},
+		"after two factors":                         {assurance.Multi, []assurance.Proof{password, {Factor: assurance.TOTP, At: noon}}, StepNewPassword},
+	} {
+		f := Flow{Kind: SignIn, Ask: assurance.Requirement{Level: c.ask}, PasswordMark: "m", Proofs: c.shown}
+		if got := Next(f, who, set, "", noon); got.Kind != c.want {
+			t.Errorf("%s: %+v", what, got)
+		}
 	}
 }

@@ -34,8 +34,8 @@ func (e *Engine) RememberFor(f Flow) time.Duration {
 // recalled returns a flow with what the browser stands in for, if its person
 // had it remembered. The proof is never kept in the flow: each step reads anew,
 // so whoever forgets a browser is heard in the middle of a flow too.
-func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, have map[assurance.Factor]bool) (Flow, error) {
-	if f.Browser == "" || e.RememberFor(f) <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
+func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, who Person) (Flow, error) {
+	if f.Browser == "" || who.NewPassword || e.RememberFor(f) <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
 		return f, nil
 	}
 	b, err := r.BrowserByToken(ctx, f.UserID, f.Browser)
@@ -45,7 +45,7 @@ func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, have map
 	if err != nil {
 		return Flow{}, fmt.Errorf("looking for a remembered browser: %w", err)
 	}
-	if now := e.Clock(); standsIn(b, have, e.Factors, now) {
+	if now := e.Clock(); standsIn(b, who, e.Factors, now) {
 		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: b.RememberedFor, At: now, Remembered: true})
 	}
 	return f, nil
@@ -57,9 +57,12 @@ type browserReader interface {
 
 // standsIn reports whether a browser counts in place of the factor that it is
 // remembered for: in time, and while the user could show that factor instead.
-func standsIn(b store.Browser, have map[assurance.Factor]bool, set factors.Set, now time.Time) bool {
-	return now.Before(b.Remembered) && set.Enabled(b.RememberedFor) && have[b.RememberedFor]
+func standsIn(b store.Browser, who Person, set factors.Set, now time.Time) bool {
+	return IsRemembered(b, now) && set.Enabled(b.RememberedFor) && who.Have[b.RememberedFor]
 }
+
+// IsRemembered reports whether a browser is remembered still, at the time now.
+func IsRemembered(b store.Browser, now time.Time) bool { return now.Before(b.Remembered) }
 
 // keepBrowser makes the browser a known one of the user, or a remembered one
 // where the flow asks for that. It returns the token that the browser is to
@@ -118,7 +121,7 @@ func (e *Engine) Remembered(ctx context.Context, userID string) ([]store.Browser
 		return nil, fmt.Errorf("reading a user's browsers: %w", err)
 	}
 	now := e.Clock()
-	return slices.DeleteFunc(all, func(b store.Browser) bool { return !now.Before(b.Remembered) }), nil
+	return slices.DeleteFunc(all, func(b store.Browser) bool { return !IsRemembered(b, now) }), nil
 }
 
 // Forget has a browser of the user stand in for nothing any more. It stays

@@ -228,7 +228,7 @@ func TestRememberingTakesASecondFactor(t *testing.T) {
 		{"in a step-up", func(h *house, p *person) authflow.Flow {
 			granted, err := h.Grant(h.ctx, signIn(authflow.Login{Ask: single})(h, p), "", authflow.Client{})
 			h.must(err)
-			f, err := h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: p.id, Name: p.name}, multi, "")
+			f, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: p.id, Name: p.name}, Ask: multi})
 			h.must(err)
 			return f
 		}, ticked, false, 0},
@@ -296,7 +296,7 @@ func TestRememberedIsNotShown(t *testing.T) {
 		lost.Browser = "" // between the password and the end
 		granted, err := h.Grant(h.ctx, ada.shown(c), "", lost)
 		h.must(err)
-		f, err := h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: ada.id, Name: "ada"}, single, "")
+		f, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: ada.id, Name: "ada"}, Ask: single})
 		h.must(err)
 		raised, err := h.Grant(h.ctx, f, granted.SignOn.ID, lost)
 		h.must(err)
@@ -344,7 +344,7 @@ func TestRememberedIsNotShown(t *testing.T) {
 		fresh := assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}
 		user := store.User{ID: ada.id, Name: "ada"}
 		begin := func() authflow.Flow {
-			f, err := h.BeginStepUp(h.ctx, granted.SignOn, user, fresh, "")
+			f, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: user, Ask: fresh})
 			h.must(err)
 			if step := h.stepOf(f); step != authflow.StepChallenge {
 				t.Errorf("the step is %s", step)
@@ -468,7 +468,7 @@ func TestSharedComputer(t *testing.T) {
 				session.WentIdle(s, h.clock()) || !session.WentIdle(s, s.LastSeen.Add(test.want+session.Granularity+time.Second)) {
 				t.Errorf("granted %+v, want an idle limit of %v", granted, test.want)
 			}
-			f, err := h.BeginStepUp(h.ctx, granted.SignOn, store.User{ID: ada.id, Name: "ada"}, assurance.Requirement{Level: assurance.Multi, MaxAge: time.Second}, "")
+			f, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: ada.id, Name: "ada"}, Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Second}})
 			h.must(err)
 			h.must(ada.answer(f, ada.code(), c))
 			raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, c)

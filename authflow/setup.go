@@ -177,7 +177,7 @@ func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice
 		if err != nil {
 			invalid["name"] = err
 		} else if _, err := e.Store.UserByName(ctx, name); err == nil {
-			invalid["name"] = taken{}
+			invalid["name"] = phrase{"set_up.name_taken", "Somebody has this name already. Choose another one."}
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return account{}, nil, fmt.Errorf("looking for a user: %w", err)
 		}
@@ -196,14 +196,6 @@ func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice
 	}
 	return chosen, invalid, nil
 }
-
-// taken says that a name can't be chosen because somebody has it.
-type taken struct{}
-
-func (taken) Error() string { return "the name is taken" }
-
-// Text tells people.
-func (taken) Text() string { return "Somebody has this name already. Choose another one." }
 
 // activate makes the account: see AnswerEnrolment.
 func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, enrolment factors.Enrolment, c Client) error {
@@ -227,7 +219,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	}
 	now := e.Clock()
 	f.Name = f.Account.Name
-	f.Proofs = []assurance.Proof{{Factor: assurance.Password, At: now}, {Factor: kind, At: now}}
+	f.Proofs = []assurance.Proof{{Factor: assurance.Password, At: now}, {Factor: kind, At: now, Credential: second.ID}}
 	f.PasswordMark = passwordMark(hash)
 	events := []store.Event{
 		e.Audit.Event(audit.UserSetUp, f.UserID, audit.Fields{

@@ -39,6 +39,7 @@ func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
 	}
 	f := Flow{
 		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request, Shared: in.Shared,
+		Platform:     in.Client.Platform,
 		Proofs:       []assurance.Proof{{Factor: assurance.Password, At: e.Clock()}},
 		PasswordMark: mark,
 	}
@@ -68,11 +69,21 @@ func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c 
 	return e.save(ctx, e.Store, &f)
 }
 
+// Raise says to what a live sign-on is to be raised, and where to go then.
+type Raise struct {
+	SignOn store.SignOn
+	User   store.User
+	Ask    assurance.Requirement
+	// Request and Return are as in Flow.
+	Request, Return string
+	Client          Client
+}
+
 // BeginStepUp begins a flow that raises a live sign-on to what is asked.
-func (e *Engine) BeginStepUp(ctx context.Context, s store.SignOn, u store.User, ask assurance.Requirement, request string) (Flow, error) {
+func (e *Engine) BeginStepUp(ctx context.Context, r Raise) (Flow, error) {
 	return e.begin(ctx, Flow{
-		Kind: StepUp, UserID: u.ID, Name: u.Name, Ask: ask, Request: request,
-		Proofs: s.Proofs, SignOn: s.ID, Shared: s.Shared,
+		Kind: StepUp, UserID: r.User.ID, Name: r.User.Name, Ask: r.Ask, Request: r.Request, Return: r.Return,
+		Proofs: r.SignOn.Proofs, SignOn: r.SignOn.ID, Shared: r.SignOn.Shared, Platform: r.Client.Platform,
 	})
 }
 

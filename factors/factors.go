@@ -111,8 +111,22 @@ type Factor interface {
 	ResumeEnrolment(ctx context.Context, who Subject, state []byte) (Ceremony, error)
 	// CheckEnrolment decides whether the new credential works.
 	CheckEnrolment(ctx context.Context, who Subject, state []byte, answer Answer) (Enrolment, error)
-	// OnePerUser says that a new credential replaces the old one.
-	OnePerUser() bool
+	// Most is how many credentials of the kind somebody may have. Where it is
+	// 1, a new one takes the place of the old.
+	Most() int
+}
+
+// Describer is a Factor that has more to tell the owner of a credential than
+// its name and its times.
+type Describer interface {
+	// Details returns what there is to tell, never anything secret.
+	Details(c Credential) (any, error)
+}
+
+// Codes are the Details of a set of codes.
+type Codes struct {
+	Left, Total int
+	Used        []time.Time // when codes of it were used, oldest first
 }
 
 // Set is the factors that are configured, in the order of recommendation.

@@ -21,6 +21,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // credentialName is what a new set of codes is called.
@@ -43,7 +44,10 @@ type Factor struct {
 	random io.Reader
 }
 
-var _ factors.Factor = (*Factor)(nil)
+var (
+	_ factors.Factor    = (*Factor)(nil)
+	_ factors.Describer = (*Factor)(nil)
+)
 
 // New returns the factor; brand stands at the head of the file that people
 // keep. The codes hold 60 bits of randomness, so the hasher may cost less than
@@ -55,8 +59,8 @@ func New(brand string, hasher Hasher, clock func() time.Time, random io.Reader) 
 // Kind returns assurance.BackupCode.
 func (f *Factor) Kind() assurance.Factor { return assurance.BackupCode }
 
-// OnePerUser returns true: new codes replace the old ones.
-func (f *Factor) OnePerUser() bool { return true }
+// Most returns 1: new codes replace the old ones.
+func (f *Factor) Most() int { return 1 }
 
 // Begin has nothing to remember and nothing to show.
 func (f *Factor) Begin(context.Context, factors.Subject, []factors.Credential) (factors.Ceremony, error) {
@@ -97,7 +101,7 @@ func (f *Factor) judge(ctx context.Context, set codeSet, typed string) (reason f
 	code, ok := canonical(typed)
 	if !ok {
 		// Not what was typed: its length is anybody's choice.
-		return factors.Malformed, 0, f.burn(ctx, strings.Repeat(alphabet[:1], codeLetters))
+		return factors.Malformed, 0, f.burn(ctx, strings.Repeat("0", codeLetters))
 	}
 	index = set.find(code)
 	if index < 0 {
@@ -148,7 +152,7 @@ func (f *Factor) ceremony(who factors.Subject, begun enrolment) (factors.Ceremon
 	}
 	shown := make([]string, len(begun.Codes))
 	for i, code := range begun.Codes {
-		shown[i] = inGroups(code)
+		shown[i] = token.Grouped(code)
 	}
 	return factors.Ceremony{
 		State: state, Page: templates.BackupCodes{Codes: shown},
@@ -181,19 +185,22 @@ func (f *Factor) CheckEnrolment(ctx context.Context, _ factors.Subject, state []
 	return factors.Enrolment{Accepted: true, Secret: secret, Name: credentialName}, nil
 }
 
-// Left returns how many codes of a credential's secret are not spent.
-func Left(secret []byte) (int, error) {
-	set, err := parseSet(secret)
+// Details returns the factors.Codes of a credential.
+func (f *Factor) Details(c factors.Credential) (any, error) {
+	set, err := parseSet(c.Secret)
 	if err != nil {
-		return 0, err
+		return nil, fmt.Errorf("reading credential %s: %w", c.ID, err)
 	}
-	left := 0
+	codes := factors.Codes{Total: len(set.Codes)}
 	for _, code := range set.Codes {
 		if code.Used.IsZero() {
-			left++
+			codes.Left++
+		} else {
+			codes.Used = append(codes.Used, code.Used)
 		}
 	}
-	return left, nil
+	slices.SortFunc(codes.Used, time.Time.Compare)
+	return codes, nil
 }
 
 // text is the content of the file in which a person keeps the codes, as they

@@ -132,8 +132,9 @@ func checkIssuer(issuer string) error {
 // Kind returns assurance.TOTP.
 func (f *Factor) Kind() assurance.Factor { return assurance.TOTP }
 
-// OnePerUser returns false: several phones may be enrolled.
-func (f *Factor) OnePerUser() bool { return false }
+// Most returns 5: several phones may be enrolled, but each one more gives a
+// guess another chance.
+func (f *Factor) Most() int { return 5 }
 
 // Begin says what codes to ask for: nothing needs to be remembered.
 func (f *Factor) Begin(_ context.Context, _ factors.Subject, credentials []factors.Credential) (factors.Ceremony, error) {

@@ -1,0 +1,111 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// AccessCode returns a code by which somebody who can show no second factor
+// sets one up, beside their password; authflow.ErrNotActive where they can't
+// sign in.
+func (d *Desk) AccessCode(ctx context.Context, name string) (string, error) {
+	user, err := d.find(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	return d.links.NewAccessCode(ctx, user)
+}
+
+// Reset is what a reset of somebody's factors comes to.
+type Reset struct {
+	Factors []assurance.Factor // kinds that were deleted, sorted
+	Ended   int                // sign-ons
+}
+
+// ResetFactors deletes all second factors of a user, ends all their sign-ons,
+// forgets their browsers and their failed attempts, and voids what they have
+// under way. With password, the password goes too: they have to set up anew, by
+// an invitation, as if they never had.
+func (d *Desk) ResetFactors(ctx context.Context, name string, password bool) (Reset, error) {
+	var done Reset
+	err := d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+		done = Reset{}
+		if user.Status == store.UserInvited {
+			return store.Event{}, ErrNotSetUp
+		}
+		var err error
+		if done.Factors, err = deleteFactors(ctx, tx, user.ID, password); err != nil {
+			return store.Event{}, err
+		}
+		ended, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedByReset)
+		if err != nil {
+			return store.Event{}, err
+		}
+		done.Ended = len(ended)
+		if err := forgetAllOf(ctx, tx, user.ID); err != nil {
+			return store.Event{}, err
+		}
+		if password {
+			user.NewPassword = false
+			if user.Status == store.UserActive {
+				user.Status = store.UserInvited
+			}
+			if err := tx.UpdateUser(ctx, user); err != nil {
+				return store.Event{}, err
+			}
+		}
+		return d.event(audit.FactorsReset, user, audit.Fields{audit.Factors: joined(done.Factors)}), nil
+	})
+	return done, err
+}
+
+// ErrNotSetUp says that a user has nothing to reset.
+var ErrNotSetUp = errors.New("the user has not set up yet: run `caddy mfa user invite` for a new link")
+
+// deleteFactors deletes a user's credentials and returns the kinds.
+func deleteFactors(ctx context.Context, tx store.Tx, userID string, password bool) ([]assurance.Factor, error) {
+	credentials, err := tx.CredentialsOf(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	var kinds []assurance.Factor
+	for _, c := range credentials {
+		if c.Kind == assurance.Password && !password {
+			continue
+		}
+		if err := tx.DeleteCredential(ctx, c.ID, c.Version); err != nil {
+			return nil, err
+		}
+		kinds = append(kinds, c.Kind)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds), nil
+}
+
+// forgetAllOf forgets by what a user could come in again: browsers, failed
+// attempts and what is under way.
+func forgetAllOf(ctx context.Context, tx store.Tx, userID string) error {
+	if err := tx.DeleteBrowsersOf(ctx, userID); err != nil {
+		return err
+	}
+	if err := tx.DeleteAttempts(ctx, authflow.ScopeUser, userID+"/"); err != nil {
+		return err
+	}
+	return authflow.Abandon(ctx, tx, userID)
+}
+
+func joined(kinds []assurance.Factor) string {
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
+	}
+	return strings.Join(names, ",")
+}

@@ -1,0 +1,191 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Getting back in without what was lost (NIST SP 800-63B-4 §4.2): the password
+// and another second factor, a backup code or an administrator's code have the
+// lost credential suspended at once, and its replacement enrolled.
+
+// Losable returns the second factors of the person in a flow, of which they can
+// say that they lost them.
+func (e *Engine) Losable(ctx context.Context, f Flow) ([]Held, error) {
+	if f.Kind != SignIn && f.Kind != StepUp {
+		return nil, ErrWrongStep
+	}
+	credentials, err := e.activeCredentials(ctx, f.UserID)
+	if err != nil {
+		return nil, err
+	}
+	var held []Held
+	for _, c := range credentials {
+		if c.Kind.IsSecond() {
+			held = append(held, Held{ID: c.ID, Kind: c.Kind, Name: c.Name, Created: c.Created, LastUsed: c.LastUsed})
+		}
+	}
+	return held, nil
+}
+
+// Lose notes which credentials the person in a flow says they lost. Nothing
+// happens to those before something else is shown. What was shown in another
+// flow doesn't count for this: a step-up becomes a sign-in that asks for the
+// password too. ErrNoCredential where one of them isn't theirs.
+func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
+	losable, err := e.Losable(ctx, f)
+	if err != nil {
+		return err
+	}
+	if f.Replacing != "" || len(ids) == 0 {
+		return ErrWrongStep
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(losable, func(h Held) bool { return h.ID == id }) {
+			return ErrNoCredential
+		}
+	}
+	if f.Kind == StepUp {
+		f.Kind, f.SignOn, f.Proofs, f.PasswordMark = SignIn, "", nil, ""
+	}
+	f.Lost = slices.Compact(slices.Sorted(slices.Values(ids)))
+	f.Ask = assurance.Requirement{Level: assurance.Multi}
+	f.Browser, f.Remember = "", ""
+	return e.save(ctx, e.Store, &f)
+}
+
+// suspend takes out of use what a flow says is lost, ends all sign-ons of the
+// user, and has the flow go on with the replacement.
+func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([]store.Event, error) {
+	user := store.User{ID: f.UserID, Name: f.Name}
+	all, err := tx.CredentialsOf(ctx, f.UserID)
+	if err != nil {
+		return nil, err
+	}
+	var events []store.Event
+	for _, credential := range all {
+		if !slices.Contains(f.Lost, credential.ID) || credential.State != store.CredentialActive {
+			continue
+		}
+		credential.State = store.CredentialSuspended
+		if err := tx.UpdateCredential(ctx, credential); err != nil {
+			return nil, err
+		}
+		events = append(events, e.own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(credential.Kind)}))
+		if f.Replacing == "" || f.Replacing == assurance.BackupCode {
+			f.Replacing = credential.Kind
+		}
+	}
+	if f.Replacing == assurance.BackupCode {
+		f.Replacing = "" // new ones are asked for anyhow
+	}
+	f.Lost = nil
+	ended, err := e.endAll(ctx, tx, user, session.EndedFactorLost, c)
+	return append(events, ended...), err
+}
+
+const (
+	// AccessCodeLifetime is how long an access code counts.
+	AccessCodeLifetime = time.Hour
+
+	accessNamespace = "access_code"
+	// accessCodeLength is the length of an access code: 80 bits.
+	accessCodeLength = 16
+)
+
+// accessCodeKey is where a user's access code is kept.
+func accessCodeKey(userID, code string) string { return token.Hash(userID + "\x00" + code) }
+
+// NewAccessCode returns a code by which a user who can show no second factor
+// enrols a new one, beside the password; any code made before is void.
+// ErrNotActive where the user can't sign in.
+func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error) {
+	code, err := token.NewCode(e.Random, accessCodeLength)
+	if err != nil {
+		return "", err
+	}
+	err = e.change(ctx, "keeping a new access code", func(tx store.Tx) ([]store.Event, error) {
+		user, err := tx.UserByID(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		if user.Status != store.UserActive {
+			return nil, ErrNotActive
+		}
+		if err := tx.DeleteRecordsOf(ctx, accessNamespace, user.ID); err != nil {
+			return nil, err
+		}
+		event := e.Audit.Event(audit.AccessCodeCreated, user.ID, audit.Fields{audit.User: user.Name, audit.By: "administrator"})
+		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
+			Namespace: accessNamespace, Key: accessCodeKey(user.ID, code), Owner: user.ID,
+			Expires: e.Clock().Add(AccessCodeLifetime),
+		})
+	})
+	return token.Grouped(code), err
+}
+
+// ErrNotActive says that a user has not set up yet, or is disabled.
+var ErrNotActive = errors.New("the user has not set up yet, or is disabled")
+
+// AnswerAccessCode takes the code that an administrator gave: it stands in for
+// a second factor, once, to enrol one and for nothing else. *Refused, *Slowed
+// and ErrWrongStep are definite.
+func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c Client) error {
+	step, err := e.Step(ctx, f, AccessCode)
+	if err != nil {
+		return err
+	}
+	if step.Kind != StepAccessCode {
+		return ErrWrongStep
+	}
+	browser, err := e.knownBrowser(ctx, f.UserID, c)
+	if err != nil {
+		return err
+	}
+	at := attemptOf(store.User{ID: f.UserID, Name: f.Name}, AccessCode, browser, c)
+	failures, err := e.reserve(ctx, at)
+	if err != nil {
+		return err
+	}
+	code, ok := token.ReadCode(typed, accessCodeLength)
+	if !ok {
+		return e.failed(ctx, at, failures, &Refused{Reason: factors.Malformed})
+	}
+	err = e.change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
+		if _, err := tx.TakeRecord(ctx, accessNamespace, accessCodeKey(f.UserID, code), e.Clock()); err != nil {
+			return nil, err
+		}
+		changed := f
+		events, err := e.suspend(ctx, tx, &changed, c)
+		if err != nil {
+			return nil, err
+		}
+		if changed.Replacing == "" {
+			changed.Replacing = firstSecondFactor(e.Factors)
+		}
+		if err := e.save(ctx, tx, &changed); err != nil {
+			return nil, err
+		}
+		used := e.own(audit.AccessCodeUsed, at.user, c, nil)
+		return append([]store.Event{used}, events...), tx.DeleteAttempts(ctx, at.scope, at.key)
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return e.failed(ctx, at, failures, &Refused{Reason: factors.Wrong})
+	case errors.Is(err, store.ErrConflict):
+		return fmt.Errorf("%w: %w", ErrWrongStep, err)
+	case err != nil:
+		return errors.Join(err, e.refund(ctx, at))
+	}
+	return nil
+}

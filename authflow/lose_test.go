@@ -1,0 +1,316 @@
+package authflow_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const hold = 24 * time.Hour
+
+// holding is a house in which replacements count for less at first.
+func holding(t *testing.T) *house {
+	h := newHouse(t)
+	h.Hold = hold
+	return h
+}
+
+// lost is a flow after the password, in which all authenticators are lost.
+func (p *person) lost() authflow.Flow {
+	p.h.t.Helper()
+	f := p.shown(authflow.Client{})
+	p.h.must(p.h.Lose(p.h.ctx, f, []string{p.named("Authenticator app").ID}))
+	return p.h.load(f)
+}
+
+func (p *person) backup(f authflow.Flow, n int) error {
+	return p.h.Answer(p.h.ctx, p.h.load(f), authflow.Response{
+		Factor: assurance.BackupCode, Answer: factors.Answer{"code": p.codes[n]},
+	}, authflow.Client{})
+}
+
+// replace enrols an authenticator in a flow, and returns the person with it.
+func (p *person) replace(f authflow.Flow) *person {
+	p.h.t.Helper()
+	made, err := p.h.Enrolment(p.h.ctx, p.h.load(f), assurance.TOTP)
+	p.h.must(err)
+	with := *p
+	with.secret = keyOn(made)
+	p.h.must(p.h.AnswerEnrolment(p.h.ctx, p.h.load(f), authflow.EnrolmentAnswer{
+		Factor: assurance.TOTP, Name: "New phone", Answer: factors.Answer{"code": with.code()},
+	}, authflow.Client{}))
+	return &with
+}
+
+func TestLostPhone(t *testing.T) {
+	h := holding(t)
+	ada := h.person("ada")
+	elsewhere := ada.in()
+	old := ada.named("Authenticator app").ID
+	f := ada.lost()
+	if !h.lives(elsewhere) || ada.named("Authenticator app").Suspended {
+		t.Fatal("F07: saying so alone, after the password, changed something")
+	}
+	if err := ada.answer(f, ada.code(), authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("a code of what is lost: %v", err)
+	}
+	h.must(ada.backup(f, 0))
+	if h.lives(elsewhere) || !ada.named("Authenticator app").Suspended {
+		t.Error("the lost one isn't suspended at once, or sign-ons live on")
+	}
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("F04: a sign-on before the replacement: %v", err)
+	}
+	renewed := ada.replace(f)
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	if assurance.Of(granted.SignOn.Proofs, nil) != assurance.Multi {
+		t.Errorf("proofs: %+v", granted.SignOn.Proofs)
+	}
+	if until := ada.named("New phone").HeldUntil; !until.Equal(h.clock().Add(hold)) {
+		t.Errorf("the replacement is held until %s", until)
+	}
+	h.pass(time.Minute)
+	if err := ada.answer(ada.shown(authflow.Client{}), ada.code(), authflow.Client{}); !isRefused(err, factors.Wrong) {
+		t.Errorf("a code of the lost phone: %v", err)
+	}
+	f = renewed.shown(authflow.Client{})
+	h.must(renewed.answer(f, renewed.code(), authflow.Client{}))
+	if proofs := h.load(f).Proofs; len(proofs) != 2 || !proofs[1].HeldToMulti {
+		t.Errorf("proofs with the replacement, on the first day: %+v", proofs)
+	}
+	h.pass(hold)
+	f = renewed.shown(authflow.Client{})
+	h.must(renewed.answer(f, renewed.code(), authflow.Client{}))
+	if proofs := h.load(f).Proofs; len(proofs) != 2 || proofs[1].HeldToMulti {
+		t.Errorf("proofs with the replacement, later: %+v", proofs)
+	}
+	if events := h.events(audit.FactorLost); len(events) != 1 || events[0].Fields["factor"] != "totp" {
+		t.Errorf("events: %+v", events)
+	}
+	again, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	h.pass(time.Minute)
+	_, err = h.Remove(h.ctx, again.SignOn, ada.user(), old, authflow.Client{})
+	h.must(err)
+}
+
+func TestBrokenOffReplacementIsAskedForAgain(t *testing.T) {
+	h := holding(t)
+	ada := h.person("ada")
+	h.must(ada.backup(ada.lost(), 0))
+	f := ada.shown(authflow.Client{})
+	h.must(ada.backup(f, 1))
+	if step := h.stepOf(h.load(f)); step != authflow.StepEnrol {
+		t.Fatalf("the next sign-in, by a backup code, leads to %s", step)
+	}
+	ada.replace(f)
+	_, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	if ada.named("New phone").HeldUntil.IsZero() {
+		t.Error("a replacement that was broken off before isn't held")
+	}
+}
+
+func TestLostEverything(t *testing.T) {
+	h := holding(t)
+	ada := h.person("ada")
+	elsewhere := ada.in()
+	f := ada.shown(authflow.Client{})
+	h.must(h.Lose(h.ctx, f, []string{ada.named("Authenticator app").ID, ada.named("Backup codes").ID}))
+	f = h.load(f)
+	if step := h.stepOf(f); step != authflow.StepAccessCode {
+		t.Fatalf("with nothing left, the step is %s", step)
+	}
+	code, err := h.NewAccessCode(h.ctx, ada.user())
+	h.must(err)
+	for _, wrong := range []string{"", "0000-0000-0000-0000", code + "0", ada.codes[0]} {
+		refused := new(authflow.Refused)
+		if err := h.AnswerAccessCode(h.ctx, f, wrong, authflow.Client{}); !errors.As(err, &refused) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+	if !h.lives(elsewhere) {
+		t.Error("wrong codes ended a sign-on")
+	}
+	h.must(h.AnswerAccessCode(h.ctx, f, code, authflow.Client{}))
+	if h.lives(elsewhere) {
+		t.Error("sign-ons live on")
+	}
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("the access code alone: %v", err)
+	}
+	renewed := ada.replace(f)
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("without new backup codes: %v", err)
+	}
+	_, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode)
+	h.must(err)
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	if !h.lives(granted.SignOn) {
+		t.Error("not in")
+	}
+	again := renewed.shown(authflow.Client{})
+	if err := h.AnswerAccessCode(h.ctx, again, code, authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("the access code by somebody who has a second factor: %v", err)
+	}
+}
+
+func TestAccessCodes(t *testing.T) {
+	h := newHouse(t)
+	ada, bob := h.person("ada"), h.person("bob")
+	nothingLeft := func() authflow.Flow {
+		f := ada.shown(authflow.Client{})
+		h.must(h.Lose(h.ctx, f, []string{ada.named("Authenticator app").ID, ada.named("Backup codes").ID}))
+		return h.load(f)
+	}
+	fresh := func(p *person) string {
+		code, err := h.NewAccessCode(h.ctx, p.user())
+		h.must(err)
+		return code
+	}
+	f := nothingLeft()
+	for what, code := range map[string]string{
+		"another user's":        fresh(bob),
+		"one that was replaced": func() string { old := fresh(ada); fresh(ada); return old }(),
+		"one over its time": func() string {
+			old := fresh(ada)
+			h.pass(authflow.AccessCodeLifetime)
+			f = nothingLeft()
+			return old
+		}(),
+	} {
+		if err := h.AnswerAccessCode(h.ctx, f, code, authflow.Client{}); !isRefused(err, factors.Wrong) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	t.Run("at once, one is taken", func(t *testing.T) {
+		code := fresh(ada)
+		var flows []authflow.Flow
+		for range 4 { // fewer than would be slowed
+			flows = append(flows, nothingLeft())
+		}
+		h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		taken := 0
+		for _, f := range flows {
+			all.Go(func() {
+				if h.AnswerAccessCode(h.ctx, f, code, authflow.Client{}) == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					taken++
+				}
+			})
+		}
+		all.Wait()
+		if taken != 1 {
+			t.Errorf("taken %d times", taken)
+		}
+	})
+	t.Run("for whoever can sign in alone", func(t *testing.T) {
+		invited := h.add("eve", store.UserInvited)
+		if _, err := h.NewAccessCode(h.ctx, invited); !errors.Is(err, authflow.ErrNotActive) {
+			t.Errorf("for somebody invited: %v", err)
+		}
+	})
+}
+
+func TestGuessesAtAccessCodesAreLimited(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	f := ada.shown(authflow.Client{})
+	h.must(h.Lose(h.ctx, f, []string{ada.named("Authenticator app").ID, ada.named("Backup codes").ID}))
+	code, err := h.NewAccessCode(h.ctx, ada.user())
+	h.must(err)
+	for range 5 {
+		if err := h.AnswerAccessCode(h.ctx, h.load(f), "0000-0000-0000-0000", authflow.Client{}); !isRefused(err, factors.Wrong) {
+			t.Fatal(err)
+		}
+	}
+	if err := h.AnswerAccessCode(h.ctx, h.load(f), code, authflow.Client{}); asSlowed(err) == nil {
+		t.Errorf("F02: the right code after five wrong ones: %v", err)
+	}
+}
+
+func TestLosingAsksForThePasswordInTheSameFlow(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	s := ada.in()
+	f, err := h.BeginStepUp(h.ctx, authflow.Raise{
+		SignOn: s, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Second}, Return: "/account",
+	})
+	h.must(err)
+	h.must(h.Lose(h.ctx, f, []string{ada.named("Authenticator app").ID}))
+	f = h.load(f)
+	if step := h.stepOf(f); step != authflow.StepPassword || len(f.Proofs) > 0 {
+		t.Fatalf("who holds a laptop that is signed in is asked for %s, and has shown %+v", step, f.Proofs)
+	}
+	if err := ada.backup(f, 0); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("a backup code before the password: %v", err)
+	}
+	h.must(h.AnswerPassword(h.ctx, f, ada.password, authflow.Client{}))
+	h.must(ada.backup(h.load(f), 0))
+	ada.replace(h.load(f))
+	granted, err := h.Grant(h.ctx, h.load(f), s.ID, authflow.Client{})
+	h.must(err)
+	if granted.SignOn.ID == s.ID || h.lives(s) {
+		t.Error("S01: the sign-on of before goes on")
+	}
+}
+
+func TestWhatCanBeLost(t *testing.T) {
+	h := newHouse(t)
+	ada, bob := h.person("ada"), h.person("bob")
+	f := ada.shown(authflow.Client{})
+	for what, ids := range map[string][]string{
+		"another's":    {bob.named("Authenticator app").ID},
+		"the password": {h.credential(ada.id, assurance.Password).ID},
+		"nothing":      nil,
+	} {
+		if err := h.Lose(h.ctx, f, ids); err == nil {
+			t.Errorf("W03: %s", what)
+		}
+	}
+	h.must(ada.backup(ada.lost(), 0))
+	if err := h.Lose(h.ctx, ada.shown(authflow.Client{}), []string{ada.named("Authenticator app").ID}); !errors.Is(err, authflow.ErrNoCredential) {
+		t.Errorf("what is suspended already: %v", err)
+	}
+}
+
+func TestProofsOfALostCredentialDontLeadIn(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	thief := ada.complete() // on the way in with phone and password
+	h.pass(time.Minute)
+	h.must(ada.backup(ada.lost(), 0))
+	if step := h.stepOf(h.load(thief)); step != authflow.StepChallenge {
+		t.Errorf("F06: with a phone that was reported lost, a sign-in goes on to %s", step)
+	}
+	if _, err := h.Grant(h.ctx, h.load(thief), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("F06: a sign-in finished with a phone that was reported lost: %v", err)
+	}
+}
+
+func TestOneOfTwoAuthenticatorsIsLost(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	second := ada.addTOTP(ada.in(), "Second")
+	f := ada.lost()
+	if err := ada.answer(f, ada.code(), authflow.Client{}); !isRefused(err, factors.Wrong) {
+		t.Errorf("a code of the one that is lost: %v", err)
+	}
+	h.must(second.answer(f, second.code(), authflow.Client{}))
+	if !ada.named("Authenticator app").Suspended || ada.named("Second").Suspended {
+		t.Error("not the lost one alone is suspended")
+	}
+}

@@ -1,0 +1,70 @@
+package authflow
+
+import (
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// personOf returns what the next step of a flow depends on, of somebody with
+// these active credentials. What the flow says is lost doesn't count.
+func (e *Engine) personOf(active []store.Credential, f Flow) Person {
+	who := Person{Have: make(map[assurance.Factor]bool)}
+	now := e.Clock()
+	for _, c := range active {
+		if slices.Contains(f.Lost, c.ID) {
+			continue
+		}
+		who.Have[c.Kind] = true
+		if c.Kind == assurance.FIDO && !now.Before(c.HeldUntil) && e.Factors.Enabled(c.Kind) {
+			who.Resistant = true
+		}
+	}
+	for _, factor := range e.Factors {
+		kind := factor.Kind()
+		if kind.IsSecond() && who.Have[kind] && (e.Offered == nil || e.Offered(kind, f.Platform)) {
+			who.Usable = append(who.Usable, kind)
+		}
+	}
+	e.order(who.Usable, active, f.Platform)
+	return who
+}
+
+// order puts kinds in the order in which they are offered: the one last used on
+// this kind of browser, then the one last used at all, then as recommended;
+// backup codes come last, since they are for need.
+func (e *Engine) order(kinds []assurance.Factor, active []store.Credential, platform string) {
+	last := func(kind assurance.Factor) (here, anywhere time.Time) {
+		for _, c := range active {
+			if c.Kind != kind {
+				continue
+			}
+			here = later(here, c.LastUsedOn[platform])
+			anywhere = later(anywhere, c.LastUsed)
+		}
+		return here, anywhere
+	}
+	slices.SortStableFunc(kinds, func(a, b assurance.Factor) int {
+		if isDaily(a) != isDaily(b) {
+			if isDaily(a) {
+				return -1
+			}
+			return 1
+		}
+		hereA, anywhereA := last(a)
+		hereB, anywhereB := last(b)
+		if byHere := hereB.Compare(hereA); byHere != 0 {
+			return byHere
+		}
+		return anywhereB.Compare(anywhereA)
+	})
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
