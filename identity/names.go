@@ -28,8 +28,10 @@ const (
 type NameError struct {
 	// What was refused: "user name", "e-mail address", "display name" or
 	// "group name".
-	What string
-	text string
+	What   string
+	text   string
+	key    string
+	values map[string]any
 }
 
 // Error implements error.
@@ -39,29 +41,39 @@ func (e *NameError) Error() string { return e.What + " refused: " + e.text }
 // the name.
 func (e *NameError) Text() string { return e.text }
 
-// subject is a kind of name, as it stands in sentences.
-type subject struct{ article, what string }
+// Phrase names the text of the catalogues that says what Text does, with its
+// values.
+func (e *NameError) Phrase() (key string, values map[string]any) { return e.key, e.values }
+
+// subject is a kind of name, as it stands in sentences, and what the keys of
+// its texts begin with.
+type subject struct{ article, what, keys string }
 
 var (
-	userName     = subject{"A", "user name"}
-	emailAddress = subject{"An", "e-mail address"}
-	displayName  = subject{"A", "display name"}
-	groupName    = subject{"A", "group name"}
+	userName     = subject{"A", "user name", "user_name."}
+	emailAddress = subject{"An", "e-mail address", "email_address."}
+	displayName  = subject{"A", "display name", "display_name."}
+	groupName    = subject{"A", "group name", "group_name."}
 )
 
-func (s subject) refuse(text string) *NameError { return &NameError{What: s.what, text: text} }
+// refuse gives the reason as the rest of a key and as a text.
+func (s subject) refuse(reason, text string) *NameError {
+	return &NameError{What: s.what, text: text, key: s.keys + reason}
+}
 
 func (s subject) missing() *NameError {
-	return s.refuse("Enter " + strings.ToLower(s.article) + " " + s.what + ".")
+	return s.refuse("missing", "Enter "+strings.ToLower(s.article)+" "+s.what+".")
 }
 
 // cant completes the sentence "A user name can't …".
-func (s subject) cant(what string) *NameError {
-	return s.refuse(s.article + " " + s.what + " can't " + what + ".")
+func (s subject) cant(reason, what string) *NameError {
+	return s.refuse(reason, s.article+" "+s.what+" can't "+what+".")
 }
 
 func (s subject) tooLong(limit int) *NameError {
-	return s.cant(fmt.Sprintf("have more than %d characters", limit))
+	refused := s.cant("too_long", fmt.Sprintf("have more than %d characters", limit))
+	refused.values = map[string]any{"Limit": limit}
+	return refused
 }
 
 // CanonicalName returns the one form under which a sign-in name is stored and
@@ -93,11 +105,11 @@ func CanonicalName(s string) (string, error) {
 	case utf8.RuneCountInString(canonical) > maxNameLength:
 		return "", userName.tooLong(maxNameLength)
 	case strings.Contains(canonical, "@"):
-		return "", userName.cant("contain @")
+		return "", userName.cant("at_sign", "contain @")
 	case strings.Contains(canonical, ","):
-		return "", userName.cant("contain a comma")
+		return "", userName.cant("comma", "contain a comma")
 	case strings.Trim(canonical, ".") != canonical:
-		return "", userName.cant("begin or end with a dot")
+		return "", userName.cant("dot", "begin or end with a dot")
 	}
 	return canonical, nil
 }
@@ -137,7 +149,7 @@ func CanonicalEmail(s string) (string, error) {
 	}
 	canonical := local + "@" + domain
 	if len(local) > maxLocalPartBytes || len(canonical) > maxEmailBytes {
-		return "", emailAddress.refuse("That e-mail address is too long.")
+		return "", emailAddress.refuse("too_big", "That e-mail address is too long.")
 	}
 	return canonical, nil
 }
@@ -177,9 +189,9 @@ func CheckGroup(s string) (string, error) {
 	case utf8.RuneCountInString(name) > maxGroupLength:
 		return "", groupName.tooLong(maxGroupLength)
 	case strings.Contains(name, ","):
-		return "", groupName.cant("contain a comma")
+		return "", groupName.cant("comma", "contain a comma")
 	case strings.TrimSpace(name) != name:
-		return "", groupName.cant("begin or end with a space")
+		return "", groupName.cant("space", "begin or end with a space")
 	}
 	return name, nil
 }
@@ -189,11 +201,11 @@ func CheckGroup(s string) (string, error) {
 func (s subject) checkText(text string) error {
 	switch {
 	case len(text) > maxInputBytes:
-		return s.refuse("That " + s.what + " is too long.")
+		return s.refuse("too_big", "That "+s.what+" is too long.")
 	case !utf8.ValidString(text):
-		return s.refuse("That " + s.what + " has characters that can't be read.")
+		return s.refuse("unreadable", "That "+s.what+" has characters that can't be read.")
 	case strings.ContainsFunc(text, isInvisible):
-		return s.cant("contain control characters or invisible ones")
+		return s.cant("invisible", "contain control characters or invisible ones")
 	}
 	return nil
 }
@@ -223,16 +235,16 @@ func (s subject) caseMapped(text string) (string, error) {
 		return "", s.malformed()
 	}
 	if !isOfOneScript(canonical) {
-		return "", s.cant("mix letters of different alphabets")
+		return "", s.cant("mixed", "mix letters of different alphabets")
 	}
 	return canonical, nil
 }
 
 func (s subject) malformed() *NameError {
 	if s == emailAddress {
-		return s.refuse("That isn't an e-mail address. Write it like name@example.com.")
+		return s.refuse("malformed", "That isn't an e-mail address. Write it like name@example.com.")
 	}
-	return s.cant("contain spaces or unusual characters. Use letters, digits, and signs such as - or _")
+	return s.cant("malformed", "contain spaces or unusual characters. Use letters, digits, and signs such as - or _")
 }
 
 // isLocalPart reports whether s, already case-mapped, is a dot-atom.

@@ -83,6 +83,29 @@ func (e *PasswordError) Text() string {
 	return "That password can't be used. Choose another."
 }
 
+// Phrase names the text of the catalogues that says what Text does, with its
+// values.
+func (e *PasswordError) Phrase() (key string, values map[string]any) {
+	switch e.Reason {
+	case TooShort:
+		if e.Length == 0 {
+			return "password_rules.missing", map[string]any{"Count": e.Limit}
+		}
+		return "password_rules.too_short", map[string]any{"Count": e.Length, "Limit": e.Limit}
+	case TooLong:
+		return "password_rules.too_long", map[string]any{"Count": e.Limit}
+	case Malformed:
+		return "password_rules.malformed", nil
+	case Common:
+		return "password_rules.common", nil
+	case OwnName:
+		return "password_rules.own_name", nil
+	case BrandName:
+		return "password_rules.brand", nil
+	}
+	return "password_rules.refused", nil
+}
+
 func characters(count int) string {
 	if count == 1 {
 		return "1 character"

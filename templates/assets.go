@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -16,6 +16,7 @@ import (
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",
+	".png": "image/png",
 	".svg": "image/svg+xml",
 }
 
@@ -25,25 +26,23 @@ type assets struct {
 	files  map[string][]byte
 }
 
-func loadAssets(files fs.FS) (assets, error) {
-	names, err := fs.Glob(files, "assets/*")
-	if err != nil {
-		return assets{}, fmt.Errorf("listing the assets: %w", err)
-	}
-	slices.Sort(names)
-	loaded := assets{files: make(map[string][]byte, len(names))}
-	whole := sha256.New()
-	for _, name := range names {
+func loadAssets(from sources, b brand) (assets, error) {
+	loaded := assets{files: maps.Clone(b.files)}
+	for _, name := range from.glob("assets/*") {
 		if contentTypes[path.Ext(name)] == "" {
-			return assets{}, fmt.Errorf("loading %s: only .css, .js and .svg files are served", name)
+			return assets{}, fmt.Errorf("loading %s: only .css, .js, .png and .svg files are served", name)
 		}
-		content, err := fs.ReadFile(files, name)
+		content, err := from.read(name)
 		if err != nil {
-			return assets{}, fmt.Errorf("loading %s: %w", name, err)
+			return assets{}, fmt.Errorf("loading %s: %w", from.place(name), err)
 		}
+		loaded.files[path.Base(name)] = content
+	}
+	whole := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(loaded.files)) {
+		content := loaded.files[name]
 		// The length keeps apart what one file ends with and the next begins with.
 		fmt.Fprintf(whole, "%s %d\n%s", name, len(content), content)
-		loaded.files[path.Base(name)] = content
 	}
 	loaded.digest = hex.EncodeToString(whole.Sum(nil)[:12])
 	return loaded, nil
@@ -74,6 +73,10 @@ func (s *Set) ServeAsset(w http.ResponseWriter, r *http.Request, name string) {
 	header := w.Header()
 	header.Set("Content-Type", contentTypes[path.Ext(name)])
 	header.Set("X-Content-Type-Options", "nosniff")
+	if path.Ext(name) == ".svg" {
+		// Opened by itself it is a document, and nothing in it is to run.
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox")
+	}
 	header.Set("Cache-Control", "public, max-age=31536000, immutable")
 	header.Set("ETag", `"`+s.assets.digest+`"`)
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))

@@ -9,13 +9,65 @@ import (
 	"time"
 )
 
-// functions is what the files can call besides html/template's own.
-var functions = template.FuncMap{
-	"authenticatorLink": authenticatorLink,
-	"contactLink":       contactLink,
-	"seconds":           seconds,
-	"timestamp":         timestamp,
-	"waiting":           waiting,
+// functionsOf returns what the files can call besides html/template's own, in
+// one language.
+func functionsOf(c *catalogue, b brand) template.FuncMap {
+	return template.FuncMap{
+		"authenticatorLink": authenticatorLink,
+		"contact":           c.contact,
+		"brandLogo":         func() string { return b.logo },
+		"brandStyle":        func() string { return b.style },
+		"language":          func() string { return c.tag },
+		"plural":            c.plural,
+		"rich":              c.richPairs,
+		"seconds":           seconds,
+		"t":                 c.textPairs,
+		"timestamp":         timestamp,
+		"waiting":           c.waiting,
+	}
+}
+
+// textPairs is text with the values as pairs of name and value.
+func (c *catalogue) textPairs(key string, pairs ...any) (string, error) {
+	values, err := valuesOf(pairs)
+	if err != nil {
+		return "", fmt.Errorf("the text %q: %w", key, err)
+	}
+	return c.text(key, values)
+}
+
+// richPairs is rich with the values as pairs of name and value.
+func (c *catalogue) richPairs(key string, pairs ...any) (template.HTML, error) {
+	values, err := valuesOf(pairs)
+	if err != nil {
+		return "", fmt.Errorf("the text %q: %w", key, err)
+	}
+	return c.rich(key, values)
+}
+
+// plural is textPairs of a text that is about a number of things.
+func (c *catalogue) plural(key string, count int, pairs ...any) (string, error) {
+	values, err := valuesOf(pairs)
+	if err != nil {
+		return "", fmt.Errorf("the text %q: %w", key, err)
+	}
+	values["Count"] = count
+	return c.text(key, values)
+}
+
+func valuesOf(pairs []any) (map[string]any, error) {
+	if len(pairs)%2 != 0 {
+		return nil, fmt.Errorf("a value without a name, or a name without a value")
+	}
+	values := make(map[string]any, len(pairs)/2+1)
+	for i := 0; i < len(pairs); i += 2 {
+		name, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("the name of a value is a %T", pairs[i])
+		}
+		values[name] = pairs[i+1]
+	}
+	return values, nil
 }
 
 // authenticatorLink lets an otpauth URI of our own making be a link, which
@@ -25,6 +77,19 @@ func authenticatorLink(uri string) (template.URL, error) {
 		return "", fmt.Errorf("an authenticator's link must begin with otpauth://")
 	}
 	return template.URL(uri), nil
+}
+
+// contact returns whom to ask, for use in a sentence: as a link where it leads
+// somewhere, and without a contact somebody who exists everywhere.
+func (c *catalogue) contact(contact string) (template.HTML, error) {
+	name := template.HTMLEscapeString(contact)
+	if contact == "" {
+		return c.rich("contact.nobody", nil)
+	}
+	if link := contactLink(contact); link != "" {
+		return template.HTML(`<a href="` + template.HTMLEscapeString(link) + `">` + name + `</a>`), nil
+	}
+	return template.HTML("<strong>" + name + "</strong>"), nil
 }
 
 // contactLink returns where a contact leads to: a URL as it is, an e-mail
@@ -52,25 +117,19 @@ func timestamp(t time.Time) string {
 
 // waiting puts a duration into words, rounded up: seconds below a minute, then
 // minutes, then hours and minutes.
-func waiting(d time.Duration) string {
+func (c *catalogue) waiting(d time.Duration) (string, error) {
 	whole := seconds(d)
 	if whole < 60 {
-		return counted(max(whole, 0), "second")
+		return c.plural("time.seconds", max(whole, 0))
 	}
 	minutes := (whole + 59) / 60
 	if minutes < 60 {
-		return counted(minutes, "minute")
+		return c.plural("time.minutes", minutes)
 	}
-	words := counted(minutes/60, "hour")
-	if rest := minutes % 60; rest > 0 {
-		words += " " + counted(rest, "minute")
+	hours, err := c.plural("time.hours", minutes/60)
+	if err != nil || minutes%60 == 0 {
+		return hours, err
 	}
-	return words
-}
-
-func counted(n int, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return fmt.Sprintf("%d %ss", n, unit)
+	rest, err := c.plural("time.minutes", minutes%60)
+	return hours + " " + rest, err
 }

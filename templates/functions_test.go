@@ -52,9 +52,10 @@ func TestWaiting(t *testing.T) {
 		2*time.Hour + 1*time.Minute:    "2 hours 1 minute",
 		3*time.Hour - time.Millisecond: "3 hours",
 	}
+	english := newSet(t).catalogues[0]
 	for wait, want := range tests {
-		if got := waiting(wait); got != want {
-			t.Errorf("waiting(%v) = %q, want %q", wait, got, want)
+		if got, err := english.waiting(wait); err != nil || got != want {
+			t.Errorf("waiting(%v) = %q, %v, want %q", wait, got, err, want)
 		}
 	}
 }

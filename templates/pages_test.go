@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -15,15 +16,18 @@ import (
 	"golang.org/x/net/html"
 )
 
-// eachPage runs the test on every page, with all fields filled and with none.
+// eachPage runs the test on every page in every language, with all fields
+// filled and with none.
 func eachPage(t *testing.T, test func(t *testing.T, page, rendered string)) {
 	t.Helper()
 	set := newSet(t)
 	for kind, views := range map[string]map[string]any{"full": fullViews(), "minimal": minimalViews(t)} {
 		for page, view := range views {
-			t.Run(page+"/"+kind, func(t *testing.T) {
-				test(t, page, render(t, set, page, view))
-			})
+			for _, language := range set.Languages() {
+				t.Run(page+"/"+kind+"/"+language.Tag, func(t *testing.T) {
+					test(t, page, render(t, set, page, inLanguageOf(view, language.Tag)))
+				})
+			}
 		}
 	}
 }
@@ -42,7 +46,7 @@ func TestEachPageIsThere(t *testing.T) {
 			t.Errorf("the tests hold no view of %q", page)
 		}
 	}
-	for page := range set.pages {
+	for page := range set.pages[English] {
 		if _, sampled := fullViews()[page]; !sampled {
 			t.Errorf("the tests hold no view of %q", page)
 		}
@@ -60,15 +64,15 @@ func TestEachPageIsWellFormed(t *testing.T) {
 		if strings.Contains(rendered, "ZgotmplZ") {
 			t.Error("html/template refused a value of ours")
 		}
-		doc := parse(t, rendered)
+		doc := parsed(t, rendered)
 		if headings := doc.all("h1"); len(headings) != 1 || text(headings[0]) == "" {
 			t.Errorf("the page has %d h1, want one with text", len(headings))
 		}
 		if titles := doc.all("title"); len(titles) == 0 || text(titles[0]) == "" {
 			t.Error("the page has no title")
 		}
-		if language, _ := attribute(doc.all("html")[0], "lang"); language != "en" {
-			t.Errorf("the language is %q, want en", language)
+		if language, _ := attribute(doc.all("html")[0], "lang"); language != path.Base(t.Name()) {
+			t.Errorf("the language is %q", language)
 		}
 		metas := make(map[string]string)
 		for _, meta := range doc.all("meta") {
@@ -83,7 +87,7 @@ func TestEachPageIsWellFormed(t *testing.T) {
 
 func TestNothingIsInline(t *testing.T) {
 	eachPage(t, func(t *testing.T, page, rendered string) {
-		doc := parse(t, rendered)
+		doc := parsed(t, rendered)
 		if len(doc.all("style"))+len(doc.all("base"))+len(doc.all("iframe")) > 0 {
 			t.Error("the page has an element that its policy forbids")
 		}
@@ -106,7 +110,7 @@ func TestNothingIsInline(t *testing.T) {
 
 func TestReferencesLeadSomewhere(t *testing.T) {
 	eachPage(t, func(t *testing.T, page, rendered string) {
-		doc := parse(t, rendered)
+		doc := parsed(t, rendered)
 		seen := make(map[string]bool)
 		for _, element := range doc.all("") {
 			if id, given := attribute(element, "id"); given && seen[id] {
@@ -133,7 +137,7 @@ func TestReferencesLeadSomewhere(t *testing.T) {
 
 func TestInputsAreLabelled(t *testing.T) {
 	eachPage(t, func(t *testing.T, page, rendered string) {
-		doc := parse(t, rendered)
+		doc := parsed(t, rendered)
 		labelled := make(map[string]bool)
 		for _, label := range doc.all("label") {
 			id, _ := attribute(label, "for")
@@ -156,7 +160,7 @@ func TestInputsAreLabelled(t *testing.T) {
 
 func TestIconsStandBesideWords(t *testing.T) {
 	eachPage(t, func(t *testing.T, page, rendered string) {
-		doc := parse(t, rendered)
+		doc := parsed(t, rendered)
 		for _, use := range doc.all("use") {
 			icon := use.Parent
 			if hidden, _ := attribute(icon, "aria-hidden"); hidden != "true" {
@@ -170,11 +174,11 @@ func TestIconsStandBesideWords(t *testing.T) {
 }
 
 // forbiddenWords are those that pages.md keeps from people.
-var forbiddenWords = regexp.MustCompile(`(?i)\b(factor|credential|ceremony|assertion|token|session|invalid)s?\b|!`)
+var forbiddenWords = regexp.MustCompile(`(?i)\b(factor|credential|ceremony|assertion|token|session|invalid)s?\b|\b(faktor|sitzung)(en)?\b|ungültig|!`)
 
 func TestWordsForPeople(t *testing.T) {
 	eachPage(t, func(t *testing.T, page, rendered string) {
-		doc := parse(t, rendered)
+		doc := parsed(t, rendered)
 		for _, part := range []*html.Node{doc.all("title")[0], doc.all("body")[0]} {
 			if word := forbiddenWords.FindString(text(part)); word != "" {
 				t.Errorf("the page says %q", word)
@@ -184,51 +188,75 @@ func TestWordsForPeople(t *testing.T) {
 }
 
 func TestWhatFormsPost(t *testing.T) {
-	want := map[string]struct {
-		action string
-		fields []string
-	}{
-		"sign_in":               {"/sign-in", []string{"name", "password", "request", "shared=yes"}},
-		"password":              {"/flow/password", []string{"flow", "password"}},
-		"challenge_totp":        {"/flow/challenge", []string{"code", "factor=totp", "flow", "remember=yes"}},
-		"challenge_backup_code": {"/flow/challenge", []string{"code", "factor=backup_code", "flow", "remember=yes"}},
-		"account":               {"/flow/account", []string{"display_name", "flow", "name", "password"}},
-		"enrol_totp":            {"/flow/enrol", []string{"code", "factor=totp", "flow"}},
-		"enrol_backup_code":     {"/flow/enrol", []string{"factor=backup_code", "flow", "saved=yes"}},
-		"home":                  {"/browsers/forget", []string{"id"}},
-		"sign_out":              {"/.mfa/sign-out", nil},
+	const moreTime, language = "/flow/more-time flow", "/language language=de to"
+	want := map[string][]string{
+		"sign_in":               {"/sign-in name password request shared=yes", language},
+		"password":              {"/flow/password flow password", moreTime, language},
+		"challenge_totp":        {"/flow/challenge code factor=totp flow remember=yes", moreTime, language},
+		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow remember=yes", moreTime, language},
+		"account":               {"/flow/account display_name flow name password", moreTime, language},
+		"enrol_totp":            {"/flow/enrol code factor=totp flow name", moreTime, language},
+		"enrol_backup_code":     {"/flow/enrol factor=backup_code flow saved=yes", moreTime, language},
+		"account_kind":          {"/account/totp/add", language},
+		"account_codes":         {"/account/totp/add", language},
+		"account_add":           {"/account/totp/add", language},
+		"account_rename":        {"/account/totp/rename id name", language},
+		"account_remove":        {"/account/totp/remove id", language},
+		"account_password":      {"/account/password current password", language},
+		"account_sign_ons":      {"/account/sign-ons/end id", "/account/sign-ons/end-others", "/browsers/forget id", language},
+		"account_disown":        {"/account/not-me", language},
+		"lost":                  {"/flow/lost factor=totp flow lose lose", moreTime, language},
+		"access_code":           {"/flow/access-code code flow", moreTime, language},
+		"new_password":          {"/flow/new-password flow password", moreTime, language},
+		"sign_out":              {"/.mfa/sign-out", language},
 	}
 	set := newSet(t)
-	for page, view := range fullViews() {
+	for page, forms := range want {
 		t.Run(page, func(t *testing.T) {
-			doc := parse(t, render(t, set, page, view))
-			if _, hasForm := want[page]; !hasForm {
-				if len(doc.all("form")) > 0 {
-					t.Error("the page has a form, want none")
-				}
-				return
-			}
-			form := doc.all("form")[0]
-			action, _ := attribute(form, "action")
-			method, _ := attribute(form, "method")
-			if action != want[page].action || method != "post" {
-				t.Errorf("the form goes by %s to %s, want post to %s", method, action, want[page].action)
-			}
-			if fields := posted(doc); !slices.Equal(fields, want[page].fields) {
-				t.Errorf("the form posts %v, want %v", fields, want[page].fields)
+			if got := formsOf(t, parsed(t, render(t, set, page, fullViews()[page]))); !slices.Equal(got, forms) {
+				t.Errorf("the forms are %q, want %q", got, forms)
 			}
 		})
 	}
+	for page, view := range minimalViews(t) {
+		for _, form := range formsOf(t, parsed(t, render(t, set, page, view))) {
+			if strings.HasPrefix(form, "/language") || strings.HasPrefix(form, "/flow/more-time") {
+				t.Errorf("%s has the form %q though nothing leads anywhere", page, form)
+			}
+		}
+	}
+	for page, view := range fullViews() {
+		if got := formsOf(t, parsed(t, render(t, set, page, view))); want[page] == nil && !slices.Equal(got, []string{language}) {
+			t.Errorf("%s has the forms %q", page, got)
+		}
+	}
 }
 
-// posted returns the names of what is sent, with the value where it is fixed.
-func posted(doc document) []string {
+// formsOf returns where each form is posted to, and what is.
+func formsOf(t *testing.T, doc document) (forms []string) {
+	t.Helper()
+	for _, form := range doc.all("form") {
+		action, _ := attribute(form, "action")
+		if method, _ := attribute(form, "method"); method != "post" {
+			t.Errorf("the form of %s goes by %q", action, method)
+		}
+		forms = append(forms, strings.Join(append([]string{action}, posted(form)...), " "))
+	}
+	return forms
+}
+
+// posted returns the names of what a form sends, with the value where it is
+// fixed.
+func posted(form *html.Node) []string {
 	var fields []string
-	for _, input := range doc.all("input") {
+	for input := range form.Descendants() {
+		if input.Data != "input" && input.Data != "button" {
+			continue
+		}
 		name, sent := attribute(input, "name")
 		value, _ := attribute(input, "value")
 		switch name {
-		case "factor", "saved", "shared", "remember":
+		case "factor", "saved", "shared", "remember", "language":
 			name += "=" + value
 		}
 		if sent {
@@ -240,8 +268,8 @@ func posted(doc document) []string {
 }
 
 func TestFixedNameIsNotPosted(t *testing.T) {
-	doc := parse(t, render(t, newSet(t), "account", AccountView{Name: "alice", NameFixed: true}))
-	if fields := posted(doc); !slices.Equal(fields, []string{"display_name", "flow", "password"}) {
+	doc := parsed(t, render(t, newSet(t), "account", AccountView{Name: "alice", NameFixed: true}))
+	if fields := posted(doc.all("form")[0]); !slices.Equal(fields, []string{"display_name", "flow", "password"}) {
 		t.Errorf("the form posts %v", fields)
 	}
 	name := doc.byID("name")
@@ -264,7 +292,7 @@ func TestAutocomplete(t *testing.T) {
 	}
 	set := newSet(t)
 	for page, inputs := range want {
-		doc := parse(t, render(t, set, page, fullViews()[page]))
+		doc := parsed(t, render(t, set, page, fullViews()[page]))
 		for id, value := range inputs {
 			if got, _ := attribute(doc.byID(id), "autocomplete"); got != value {
 				t.Errorf("%s: autocomplete of %s is %q, want %q", page, id, got, value)
@@ -307,7 +335,7 @@ func TestErrorsStandWithTheirInput(t *testing.T) {
 	set := newSet(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			doc := parse(t, render(t, set, test.page, test.view))
+			doc := parsed(t, render(t, set, test.page, test.view))
 			if title := text(doc.all("title")[0]); !strings.HasPrefix(title, "Error: ") {
 				t.Errorf("the title is %q, want it to begin with the error", title)
 			}
@@ -350,31 +378,33 @@ func TestWithoutErrorNothingIsMarked(t *testing.T) {
 }
 
 func TestTitleIsActionThenBrand(t *testing.T) {
-	doc := parse(t, render(t, newSet(t), "sign_in", SignInView{Frame: frame}))
+	doc := parsed(t, render(t, newSet(t), "sign_in", SignInView{Frame: frame}))
 	if title := text(doc.all("title")[0]); title != "Sign in · Example Corp" {
 		t.Errorf("the title is %q", title)
 	}
 }
 
 // hostile is what somebody may have put into a name, a host or a path.
-const hostile = `x<script>alert(1)</script>"onmouseover="alert(2)" '{{.}} {env.X} %s <!-- ]]> </title></textarea>`
+const hostile = `x**y**<script>alert(1)</script>"onmouseover="alert(2)" '{{.}} {env.X} %s <!-- ]]> </title></textarea>`
 
 // TestMarkupIsShownAsText (W02) fills every string with markup and compares
 // the skeleton of the page with that of the same page filled with plain words.
 func TestMarkupIsShownAsText(t *testing.T) {
 	set := newSet(t)
 	for page, view := range fullViews() {
-		t.Run(page, func(t *testing.T) {
-			plain := parse(t, render(t, set, page, filled(view, "plain")))
-			attacked := render(t, set, page, filled(view, hostile))
-			doc := parse(t, attacked)
-			if got, want := skeleton(doc), skeleton(plain); !slices.Equal(got, want) {
-				t.Errorf("markup changed the page:\n got %v\nwant %v", got, want)
-			}
-			if shown := strings.Join(strings.Fields(hostile), " "); !strings.Contains(text(doc.all("body")[0]), shown) {
-				t.Error("the markup isn't shown as it was written")
-			}
-		})
+		for _, language := range set.Languages() {
+			t.Run(page+"/"+language.Tag, func(t *testing.T) {
+				plain := parsed(t, render(t, set, page, inLanguageOf(filled(view, "plain"), language.Tag)))
+				attacked := render(t, set, page, inLanguageOf(filled(view, hostile), language.Tag))
+				doc := parsed(t, attacked)
+				if got, want := skeleton(doc), skeleton(plain); !slices.Equal(got, want) {
+					t.Errorf("markup changed the page:\n got %v\nwant %v", got, want)
+				}
+				if shown := strings.Join(strings.Fields(hostile), " "); !strings.Contains(text(doc.all("body")[0]), shown) {
+					t.Error("the markup isn't shown as it was written")
+				}
+			})
+		}
 	}
 }
 
@@ -432,7 +462,7 @@ func TestScriptURLsAreRefused(t *testing.T) {
 	set := newSet(t)
 	for _, url := range []string{"javascript:alert(1)", "data:text/html,x", "vbscript:x", " javascript:alert(1)"} {
 		for page, view := range fullViews() {
-			for _, element := range parse(t, render(t, set, page, filled(view, url))).all("") {
+			for _, element := range parsed(t, render(t, set, page, filled(view, url))).all("") {
 				for _, name := range []string{"href", "src", "action"} {
 					if value, _ := attribute(element, name); strings.Contains(value, "script:") || strings.HasPrefix(value, "data:") {
 						t.Errorf("%s: <%s %s=%q>", page, element.Data, name, value)
@@ -447,13 +477,8 @@ func TestPagesReferToAssetsThatExist(t *testing.T) {
 	set := newSet(t)
 	used := make(map[string]bool)
 	for page, view := range fullViews() {
-		for _, element := range parse(t, render(t, set, page, view)).all("") {
-			for _, name := range []string{"href", "src"} {
-				value, _ := attribute(element, name)
-				if asset, ours := strings.CutPrefix(value, frame.Assets+"/"); ours {
-					used[asset] = true
-				}
-			}
+		for _, asset := range assetsOf(parsed(t, render(t, set, page, view)), set) {
+			used[asset] = true
 		}
 	}
 	for asset := range used {
@@ -473,9 +498,108 @@ func TestPagesReferToAssetsThatExist(t *testing.T) {
 	}
 }
 
+// imported finds the scripts that a script loads.
+var imported = regexp.MustCompile(`from "\./([a-z]+\.js)"`)
+
+// assetsOf returns the files that a browser loads with a page.
+func assetsOf(doc document, set *Set) []string {
+	var names []string
+	for _, element := range doc.all("") {
+		for _, name := range []string{"href", "src"} {
+			value, _ := attribute(element, name)
+			asset, ours := strings.CutPrefix(value, frame.Assets+"/")
+			if !ours {
+				continue
+			}
+			names = append(names, asset)
+			for _, match := range imported.FindAllSubmatch(set.assets.files[asset], -1) {
+				names = append(names, string(match[1]))
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// TestOtherWays holds the ways to go on to the model: a backup code is no choice
+// but a way out, and where one choice is left there is no menu.
+func TestOtherWays(t *testing.T) {
+	key := Choice{Kind: "fido", Text: "Use your security key", URL: "/flow?use=fido"}
+	codes := Choice{Kind: "backup_code", Text: "Use a backup code", URL: "/flow?use=backup_code"}
+	const lost = "/flow/lost"
+	tests := []struct {
+		name   string
+		others []Choice
+		lost   string
+		menu   []string // what it leads to
+		below  []string
+	}{
+		{"nothing else", nil, "", nil, nil},
+		{"a backup code alone", []Choice{codes}, "", nil, []string{codes.URL}},
+		{"lost", nil, lost, nil, []string{lost}},
+		{"a key and a backup code", []Choice{codes, key}, lost, []string{key.URL}, []string{codes.URL, lost}},
+	}
+	set := newSet(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			doc := parsed(t, render(t, set, "challenge_totp", ChallengeView{Others: test.others, Lost: test.lost}))
+			var menu, below []string
+			for _, link := range doc.all("a") {
+				href, _ := attribute(link, "href")
+				if list := link.Parent.Parent; list.Parent.Data == "section" {
+					menu = append(menu, href)
+				} else {
+					below = append(below, href)
+				}
+			}
+			if !slices.Equal(menu, test.menu) || !slices.Equal(below, test.below) {
+				t.Errorf("the menu leads to %q, and below it is %q", menu, below)
+			}
+			if hasHeading := len(doc.all("h2")) > 0; hasHeading != (test.menu != nil) {
+				t.Errorf("there is a heading: %v", hasHeading)
+			}
+		})
+	}
+}
+
+// TestMoreTime wants a polite region for what the script says, in the page's
+// words, and a button that works without it.
+func TestMoreTime(t *testing.T) {
+	set := newSet(t)
+	for page, view := range fullViews() {
+		if !reflect.ValueOf(view).FieldByName("MoreTime").IsValid() {
+			continue
+		}
+		doc := parsed(t, render(t, set, page, inLanguageOf(view, "de")))
+		form := doc.all("form")[len(doc.all("form"))-2] // before the languages
+		if seconds, _ := attribute(form, "data-more-time"); seconds != "900" {
+			t.Errorf("%s: the last form of the card ends in %q seconds", page, seconds)
+		}
+		for name, want := range map[string]string{
+			"data-left": "Auf dieser Seite haben Sie noch {time}.", "data-given": "Sie haben jetzt mehr Zeit.",
+		} {
+			if got, _ := attribute(form, name); got != want {
+				t.Errorf("%s: %s is %q, want %q", page, name, got, want)
+			}
+		}
+		if !slices.ContainsFunc(doc.all("p"), func(p *html.Node) bool {
+			role, _ := attribute(p, "role")
+			return role == "status" && p.Parent == form
+		}) {
+			t.Errorf("%s: nothing would be read out", page)
+		}
+		if text(form) != "Mehr Zeit" {
+			t.Errorf("%s: the button says %q", page, text(form))
+		}
+		if !slices.Contains(assetsOf(doc, set), "moretime.js") {
+			t.Errorf("%s doesn't load the script", page)
+		}
+	}
+}
+
 func TestEnrolTOTP(t *testing.T) {
 	set := newSet(t)
-	doc := parse(t, render(t, set, "enrol_totp", fullViews()["enrol_totp"]))
+	doc := parsed(t, render(t, set, "enrol_totp", fullViews()["enrol_totp"]))
 	summary := doc.all("summary")
 	if len(summary) != 1 || text(summary[0]) != "View QR code" {
 		t.Fatal("there is no disclosure that says View QR code")
@@ -511,7 +635,7 @@ func TestDigitsFollowTheCeremony(t *testing.T) {
 		{"enrol_totp", EnrolView{Ceremony: &TOTPEnrolment{Digits: 8}}, "8"},
 	}
 	for _, test := range tests {
-		code := parse(t, render(t, set, test.page, test.view)).byID("code")
+		code := parsed(t, render(t, set, test.page, test.view)).byID("code")
 		if got, _ := attribute(code, "data-digits"); got != test.want {
 			t.Errorf("%s waits for %s digits, want %s", test.page, got, test.want)
 		}
@@ -521,7 +645,7 @@ func TestDigitsFollowTheCeremony(t *testing.T) {
 // TestCodesWaitForAChoice has a checkbox below the code: it could not be
 // ticked if the sixth digit sent the form.
 func TestCodesWaitForAChoice(t *testing.T) {
-	doc := parse(t, render(t, newSet(t), "challenge_totp", ChallengeView{Remember: "30 days"}))
+	doc := parsed(t, render(t, newSet(t), "challenge_totp", ChallengeView{Remember: "30 days"}))
 	if digits, waits := attribute(doc.byID("code"), "data-digits"); waits {
 		t.Errorf("the form is sent after %s digits", digits)
 	}
@@ -538,14 +662,14 @@ func TestTicksAreKept(t *testing.T) {
 		{"challenge_backup_code", "remember", func(ticked bool) any { return ChallengeView{Remember: "30 days", Remembering: ticked} }},
 	} {
 		for _, ticked := range []bool{false, true} {
-			box := parse(t, render(t, set, test.page, test.view(ticked))).byID(test.id)
+			box := parsed(t, render(t, set, test.page, test.view(ticked))).byID(test.id)
 			if _, checked := attribute(box, "checked"); checked != ticked {
 				t.Errorf("%s on %s: ticked %t, want %t", test.id, test.page, checked, ticked)
 			}
 		}
 	}
 	for _, page := range []string{"challenge_totp", "challenge_backup_code"} {
-		if parse(t, render(t, set, page, ChallengeView{Remembering: true})).byID("remember") != nil {
+		if parsed(t, render(t, set, page, ChallengeView{Remembering: true})).byID("remember") != nil {
 			t.Errorf("%s offers what it wasn't told to", page)
 		}
 	}
@@ -553,7 +677,7 @@ func TestTicksAreKept(t *testing.T) {
 
 func TestWaitingIsSaidWithoutScripts(t *testing.T) {
 	rendered := render(t, newSet(t), "problem", ProblemView{RetryAfter: 3*time.Minute + time.Second, Action: "Try again", ActionURL: "/"})
-	doc := parse(t, rendered)
+	doc := parsed(t, rendered)
 	if said := text(doc.byID("countdown")); said != "Try again in 4 minutes." {
 		t.Errorf("the page says %q", said)
 	}

@@ -2,7 +2,9 @@ package templates
 
 import (
 	"bytes"
+	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,30 +13,34 @@ import (
 
 const qrSample = `<svg viewBox="0 0 1 1"><path d="M0 0h1v1h-1z"/></svg>`
 
-var frame = Frame{Brand: "Example Corp", Contact: "Help desk", Assets: "/assets/abc"}
+var frame = Frame{
+	Brand: "Example Corp", Contact: "Help desk", Assets: "/assets/abc", Language: English,
+	Languages: []Language{{"en", "English"}, {"de", "Deutsch"}}, Here: "/sign-in",
+}
+
+var moreTime = MoreTime{Seconds: 900, Flow: "f1"}
 
 // fullViews returns a view of every page with every field filled.
 func fullViews() map[string]any {
 	since := time.Date(2025, 6, 19, 11, 52, 45, 0, time.UTC)
-	others := []Choice{{Kind: "fido", Text: "Use your security key", URL: "/flow/other"}}
+	others := []Choice{{Kind: "fido", Text: "Use your security key", URL: "/flow/other"}, {Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
 	problem := Message{Text: "That didn't work."}
 	onCode := Message{Field: "code", Text: "That code didn't work."}
-	return map[string]any{
+	return withAccount(map[string]any{
 		"sign_in":  SignInView{Frame: frame, Host: "wiki.example.com", Request: "r1", Name: "alice", Shared: true, Error: problem, Current: "bob"},
-		"password": PasswordView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, StartOver: "/sign-in"},
-		"challenge_totp": ChallengeView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
+		"password": PasswordView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, StartOver: "/sign-in"},
+		"challenge_totp": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
-		"challenge_backup_code": ChallengeView{Frame: frame, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
+		"challenge_backup_code": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
-		"account": AccountView{Frame: frame, Flow: "f1", Step: Step{1, 3}, Name: "alice", DisplayName: "Alice Young", MinLength: 8,
+		"account": AccountView{Frame: frame, MoreTime: moreTime, Flow: "f1", Step: Step{1, 3}, Name: "alice", DisplayName: "Alice Young", MinLength: 8,
 			Errors: []Message{problem, {Field: "name", Text: "That name is taken."}, {Field: "password", Text: "Too short."}}, First: true},
-		"enrol_totp": EnrolView{Frame: frame, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode, Ceremony: TOTPEnrolment{
+		"enrol_totp": EnrolView{Frame: frame, Called: "Work phone", Help: "/help/totp", Cancel: "/account/totp", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode, Ceremony: TOTPEnrolment{
 			QR: qrSample, Key: "JBSW Y3DP", URI: "otpauth://totp/Example:alice?secret=JBSWY3DP", Issuer: "Example", Account: "alice", Digits: 6, Period: 30}},
-		"enrol_backup_code": EnrolView{Frame: frame, Flow: "f1", Step: Step{3, 3}, Name: "alice", Error: Message{Field: "saved", Text: "Save them first."},
+		"enrol_backup_code": EnrolView{Frame: frame, MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{3, 3}, Name: "alice", Error: Message{Field: "saved", Text: "Save them first."},
 			Ceremony: BackupCodes{Codes: []string{"k7mq-2v9x-tw4h", "p3nd-8zrc-j6yk"}}, Download: "/flow/file?id=x"},
-		"home": HomeView{Frame: frame, Name: "alice", DisplayName: "Alice Young", Email: "alice@example.com", Groups: []string{"admins"},
-			Apps:     []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}},
-			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since.Add(720 * time.Hour)}}, Since: since, Until: since.Add(12 * time.Hour)},
+		"home": HomeView{Frame: frame, Name: "alice", DisplayName: "Alice Young",
+			Apps: []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}}, Since: since, Until: since.Add(12 * time.Hour)},
 		"sign_out":    SignOutView{Frame: frame, Name: "alice", Action: "/.mfa/sign-out"},
 		"signed_out":  SignedOutView{Frame: frame, SignIn: "/sign-in"},
 		"signed_in":   SignedInView{Frame: frame, Host: "wiki.example.com"},
@@ -43,7 +49,7 @@ func fullViews() map[string]any {
 		"refused":     RefusedView{Frame: frame, Name: "alice", What: "git.example.com/admin", Switch: "/switch", Home: "/", Reference: "7F3K-92QD"},
 		"problem": ProblemView{Frame: frame, Status: 429, Title: "Too many attempts", Text: "Use your security key, or wait.", Action: "Try again",
 			ActionURL: "/", RetryAfter: 4 * time.Minute, Reference: "7F3K-92QD"},
-	}
+	})
 }
 
 // minimalViews returns the empty view of every page.
@@ -57,9 +63,20 @@ func minimalViews(t *testing.T) map[string]any {
 	return views
 }
 
+// inLanguageOf returns a copy of the view for that language.
+func inLanguageOf(view any, tag string) any {
+	value := reflect.New(reflect.TypeOf(view)).Elem()
+	value.Set(reflect.ValueOf(view))
+	value.FieldByName("Language").SetString(tag)
+	return value.Interface()
+}
+
+// embeddedSet is loaded once for all tests: nothing in it changes.
+var embeddedSet = sync.OnceValues(func() (*Set, error) { return New(Options{}) })
+
 func newSet(t *testing.T) *Set {
 	t.Helper()
-	set, err := New()
+	set, err := embeddedSet()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +97,7 @@ type document struct {
 	elements []*html.Node
 }
 
-func parse(t *testing.T, page string) document {
+func parsed(t *testing.T, page string) document {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {

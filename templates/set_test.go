@@ -36,12 +36,12 @@ func file(content string) *fstest.MapFile {
 }
 
 func TestLoadNamesTheFileThatIsWrong(t *testing.T) {
-	const title = `{{define "title"}}T{{end}}`
+	const title = `{{/* contract: 1 */}}{{define "title"}}T{{end}}`
 	tests := []struct {
 		name, file string
 		content    *fstest.MapFile
 	}{
-		{"syntax of a page", "pages/home.html", file(`{{define "title"}}{{if}}`)},
+		{"syntax of a page", "pages/home.html", file(`{{/* contract: 1 */}}{{define "title"}}{{if}}`)},
 		{"no main", "pages/home.html", file(title)},
 		{"a field that the view lacks", "pages/home.html", file(title + `{{define "main"}}{{.Nickname}}{{end}}`)},
 		{"a function that doesn't exist", "pages/home.html", file(title + `{{define "main"}}{{nickname}}{{end}}`)},
@@ -49,12 +49,12 @@ func TestLoadNamesTheFileThatIsWrong(t *testing.T) {
 		{"a page without a view", "pages/dashboard.html", file(title + `{{define "main"}}{{end}}`)},
 		{"a missing page", "pages/sign_in.html", nil},
 		{"a missing layout", "layout.html", nil},
-		{"syntax of the partials", "partials.html", file(`{{define}}`)},
+		{"syntax of the partials", "partials.html", file(`{{/* contract: 1 */}}{{define}}`)},
 		{"an asset of an unknown kind", "assets/setup.exe", file("MZ")},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := load(changed(t, map[string]*fstest.MapFile{test.file: test.content}))
+			_, err := load(changed(t, map[string]*fstest.MapFile{test.file: test.content}), Options{})
 			if err == nil {
 				t.Fatal("it was loaded")
 			}
@@ -66,8 +66,8 @@ func TestLoadNamesTheFileThatIsWrong(t *testing.T) {
 }
 
 func TestFactorBringsItsPages(t *testing.T) {
-	page := file(`{{define "title"}}T{{end}}{{define "main"}}<h1>{{.Name}}</h1>{{end}}`)
-	set, err := load(changed(t, map[string]*fstest.MapFile{"pages/challenge_push.html": page, "pages/enrol_push.html": page}))
+	page := file(`{{/* contract: 1 */}}{{define "title"}}T{{end}}{{define "main"}}<h1>{{.Name}}</h1>{{end}}`)
+	set, err := load(changed(t, map[string]*fstest.MapFile{"pages/challenge_push.html": page, "pages/enrol_push.html": page}), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,24 @@ type Frame struct {
 	// Assets is the path under which the style sheet and scripts are served,
 	// without a slash at the end.
 	Assets string
+	// Language is the tag of the language that the page is in; empty, or one
+	// that there isn't: English.
+	Language string
+	// Languages are those that can be chosen; none: the chooser isn't shown.
+	Languages []Language
+	// Here is the path to come back to when another language is chosen; empty:
+	// the chooser isn't shown.
+	Here string
+}
+
+// language makes a view of what embeds a Frame.
+func (f Frame) language() string { return f.Language }
+
+// MoreTime offers to put off the end of a flow; without a flow nothing is
+// offered.
+type MoreTime struct {
+	Seconds int    // until the flow ends
+	Flow    string // id
 }
 
 // Message is one thing that a person has to be told beside a form.
@@ -59,12 +77,16 @@ type Choice struct {
 // factor's kind; Ceremony is what the factor hands to it.
 type ChallengeView struct {
 	Frame
+	MoreTime MoreTime
 	Flow     string
 	Host     string
 	Name     string // who is signing in
 	Ceremony any
 	Error    Message
 	Others   []Choice
+	// Lost leads on for somebody who can't use this factor; empty: it isn't
+	// offered.
+	Lost string
 	// Remember says for how long the browser can skip this step if the person
 	// wants that ("30 days"); empty: it isn't offered.
 	Remember string
@@ -76,9 +98,23 @@ type ChallengeView struct {
 	StartOver string
 }
 
+// backupCode is the kind that is a way out, not a choice.
+const backupCode = "backup_code"
+
+// Choices are the other factors to choose from: those that are like this one.
+func (v ChallengeView) Choices() []Choice {
+	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return c.Kind == backupCode })
+}
+
+// BackupCode holds the link to the backup codes, if they are among the others.
+func (v ChallengeView) BackupCode() []Choice {
+	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return c.Kind != backupCode })
+}
+
 // AccountView is the first step of a set-up: name and password.
 type AccountView struct {
 	Frame
+	MoreTime    MoreTime
 	Flow        string
 	Step        Step
 	Name        string
@@ -127,11 +163,18 @@ func accountField(name string) string {
 // EnrolView adds a factor. Its template is "enrol_" and the factor's kind.
 type EnrolView struct {
 	Frame
+	MoreTime MoreTime
 	Flow     string
 	Step     Step
 	Name     string
 	Ceremony any
 	Error    Message
+	Others   []Choice // what could be set up instead
+	// Called is what the new one is called, to be changed as the person likes;
+	// empty: they aren't asked.
+	Called string
+	Help   string // URL; empty: there is no help
+	Cancel string // URL; empty: nobody leaves here
 	// Download is where a file to keep is to be had; empty: there is none.
 	Download string
 }
@@ -139,6 +182,7 @@ type EnrolView struct {
 // PasswordView asks a person who is signed in for the password alone.
 type PasswordView struct {
 	Frame
+	MoreTime  MoreTime
 	Flow      string
 	Host      string
 	Name      string
@@ -165,10 +209,7 @@ type HomeView struct {
 	Frame
 	Name        string
 	DisplayName string
-	Email       string
-	Groups      []string
 	Apps        []App
-	Browsers    []Browser
 	Since       time.Time
 	Until       time.Time
 }

@@ -17,12 +17,13 @@ function textOf(element, compact) {
 	return compact ? element.textContent.replace(/\s/g, "") : element.textContent.trim();
 }
 
+// copy returns whether it worked.
 async function copy(text) {
 	try {
 		await navigator.clipboard.writeText(text);
-		return "Copied";
+		return true;
 	} catch {
-		return "Couldn't copy";
+		return false;
 	}
 }
 
@@ -33,7 +34,8 @@ function wireCopy(button) {
 
 	button.addEventListener("click", async () => {
 		const source = document.getElementById(button.dataset.copy);
-		label.textContent = await copy(textOf(source, "copyCompact" in button.dataset));
+		const copied = await copy(textOf(source, "copyCompact" in button.dataset));
+		label.textContent = copied ? button.dataset.copied : button.dataset.failed;
 		status.textContent = label.textContent;
 		clearTimeout(timer);
 		timer = setTimeout(() => {

@@ -4,10 +4,11 @@
 for (const button of document.querySelectorAll("button[data-reveal]")) {
 	const input = document.getElementById(button.dataset.reveal);
 	const label = button.querySelector("[data-reveal-label]");
+	const words = label.textContent;
 
 	const show = (visible) => {
 		input.type = visible ? "text" : "password";
-		label.textContent = visible ? "Hide" : "Show";
+		label.textContent = visible ? button.dataset.hide : words;
 	};
 	button.addEventListener("click", () => show(input.type === "password"));
 	// Browsers remember what was typed into text inputs, and so must not see one.

@@ -20,10 +20,20 @@ function show(score, text) {
 	}
 }
 
+// What the form holds, but for the password that there was before: it is for
+// nobody to judge.
+function asked() {
+	const data = new FormData(input.form);
+	for (const other of input.form.querySelectorAll("input[autocomplete=current-password]")) {
+		data.delete(other.name);
+	}
+	return new URLSearchParams(data);
+}
+
 async function ask(signal) {
 	const response = await fetch(input.dataset.strength, {
 		method: "POST",
-		body: new URLSearchParams(new FormData(input.form)),
+		body: asked(),
 		headers: { Accept: "application/json" },
 		signal,
 	});

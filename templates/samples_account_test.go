@@ -1,0 +1,54 @@
+package templates
+
+import (
+	"maps"
+	"time"
+)
+
+// accountViews returns a view of every page of an account with every field
+// filled.
+func accountViews() map[string]any {
+	since := time.Date(2025, 6, 19, 11, 52, 45, 0, time.UTC)
+	kind := KindTexts{Kind: "totp", URL: "/account/totp", Title: "Authenticator apps", About: "An app shows a code.",
+		Add: "Add an authenticator app", AddAbout: "Have your phone at hand.", None: "You have none yet.", Help: "/help/totp"}
+	happening := Happening{At: since, Text: "Signed in", Where: "Firefox on Linux · 192.0.2.1"}
+	others := []Choice{{Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
+	return map[string]any{
+		"account_overview": OverviewView{Frame: frame, Done: "Your password is changed.", Name: "alice", DisplayName: "Alice Young",
+			Email: "alice@example.com", Groups: []string{"admins"}, Since: since, Before: &happening, Recent: []Happening{happening},
+			Advice: []Advice{{Text: "You have one way in.", Action: "Add another", URL: "/account/totp"}, {Text: "Few codes.", Action: "Make new ones",
+				URL: "/account/backup-codes", Urgent: true}, {Text: "All is well.", Good: true}},
+			Ways: []Way{{Kind: "totp", Name: "Authenticator apps", State: "1 set up", Daily: true, LastUsed: since, URL: "/account/totp"}}},
+		"account_kind": KindView{Frame: frame, Done: "Added.", Kind: kind, CanAdd: true, Items: []Item{
+			{ID: "c1", Name: "Work phone", Added: since, LastUsed: since, HeldUntil: since}, {ID: "c2", Name: "Old phone", Added: since, Suspended: true}}},
+		"account_codes": KindView{Frame: frame, Done: "Your new codes work now.", Kind: kind, CanAdd: true,
+			Codes: &CodesLeft{Left: "3 of 10 codes are left.", Few: true, Made: since, Used: []time.Time{since}}},
+		"account_add":    AddView{Frame: frame, Kind: kind},
+		"account_rename": RenameView{Frame: frame, Kind: kind, ID: "c1", Name: "Work phone", Typed: "Phone", Error: Message{Field: "name", Text: "Too long."}},
+		"account_remove": RemoveView{Frame: frame, Kind: kind, ID: "c1", Name: "Work phone", Suspended: true, Remaining: []string{"Tablet"}},
+		"account_password": ChangePasswordView{Frame: frame, Name: "alice", MinLength: 8, StrengthAt: "/account/password/strength",
+			Error: Message{Field: "current", Text: "That password doesn't match."}},
+		"account_sign_ons": SignOnsView{Frame: frame, Done: "Signed out there.", Others: true, SignOns: []OwnSignOn{
+			{ID: "s1", Here: true, Browser: "Firefox on Linux", Address: "192.0.2.1", Started: since, Seen: since, Until: since, Apps: []string{"wiki.example.com"}},
+			{ID: "s2", Browser: "Safari on iOS", Address: "192.0.2.2", Started: since, Seen: since, Until: since}},
+			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since}}},
+		"account_activity": ActivityView{Frame: frame, Events: []Happening{happening}, Older: "/account/activity?before=7", Later: true},
+		"account_disown":   DisownView{Frame: frame, Name: "alice"},
+		"lost": LostView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", StartOver: "/sign-in", Kind: "totp",
+			Title: "You can't use your authenticator app", Others: others, Items: []Losable{{ID: "c1", Name: "Work phone", Added: since, Ticked: true},
+				{ID: "c2", Name: "Tablet", Added: since}}, Back: "/flow?id=f1", Error: Message{Field: "lose", Text: "Tick one."}},
+		"access_code": AccessCodeView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", StartOver: "/sign-in",
+			Others: others, Error: Message{Field: "code", Text: "That code didn't work."}},
+		"new_password": NewPasswordView{Frame: frame, MoreTime: moreTime, Flow: "f1", Name: "alice", StartOver: "/sign-in", MinLength: 8,
+			StrengthAt: "/flow/password-strength", Error: Message{Field: "password", Text: "Too short."}},
+		"help_totp":        HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
+		"help_backup_code": HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
+		"help_password":    HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
+	}
+}
+
+// withAccount returns views together with those of the account.
+func withAccount(views map[string]any) map[string]any {
+	maps.Copy(views, accountViews())
+	return views
+}

@@ -1,0 +1,213 @@
+package templates
+
+import "time"
+
+// OverviewView is the first page of somebody's account.
+type OverviewView struct {
+	Frame
+	Done        string // what was done just before; empty: nothing
+	Name        string
+	DisplayName string
+	Email       string
+	Groups      []string
+	Advice      []Advice
+	Ways        []Way
+	Since       time.Time  // when this browser's sign-on began
+	Before      *Happening // the sign-in before that; nil: it isn't known
+	Recent      []Happening
+}
+
+// Advice is one thing worth doing about an account, or a word that all is well.
+type Advice struct {
+	Text   string
+	Action string // label of the link; empty: there is nothing to do
+	URL    string
+	Urgent bool
+	Good   bool
+}
+
+// Way is one kind of proof, as somebody has it.
+type Way struct {
+	Kind     string // factor kind
+	Name     string // "Authenticator apps"
+	State    string // "2 set up"
+	Daily    bool   // it is told when it was last used
+	LastUsed time.Time
+	URL      string
+}
+
+// Happening is one event in plain words.
+type Happening struct {
+	At    time.Time
+	Text  string
+	Where string // browser, address; may be empty
+}
+
+// KindTexts is what pages say of one kind of proof, in the reader's language.
+type KindTexts struct {
+	Kind     string // factor kind
+	URL      string // of the page that lists what somebody has of it
+	Title    string // "Authenticator apps"
+	About    string
+	Add      string // label of the button that adds one
+	AddAbout string // what adding one needs
+	None     string // said where there is none
+	Help     string // URL; empty: there is no help
+}
+
+// Item is one credential as its owner sees it.
+type Item struct {
+	ID        string
+	Name      string
+	Added     time.Time
+	LastUsed  time.Time // zero: never
+	Suspended bool      // reported lost
+	HeldUntil time.Time // in place of a lost one, and worth less till then; zero: no
+}
+
+// KindView lists what somebody has of one kind of proof.
+type KindView struct {
+	Frame
+	Done   string
+	Kind   KindTexts
+	Items  []Item
+	CanAdd bool
+	Codes  *CodesLeft // of backup codes; nil: there are none
+}
+
+// CodesLeft says what is left of a set of backup codes.
+type CodesLeft struct {
+	Left string // "7 of 10 are left"
+	Few  bool
+	Made time.Time
+	Used []time.Time
+}
+
+// AddView is shown before one more of a kind is set up.
+type AddView struct {
+	Frame
+	Kind KindTexts
+}
+
+// RenameView gives a credential another name.
+type RenameView struct {
+	Frame
+	Kind  KindTexts
+	ID    string
+	Name  string // as it is
+	Typed string
+	Error Message
+}
+
+// RemoveView says what removing a credential leaves and ends.
+type RemoveView struct {
+	Frame
+	Kind      KindTexts
+	ID        string
+	Name      string
+	Suspended bool
+	Last      bool     // it can't be removed: nothing would be left
+	Remaining []string // what is left beside the password
+}
+
+// ChangePasswordView changes the password of somebody who is signed in.
+type ChangePasswordView struct {
+	Frame
+	Name       string
+	MinLength  int
+	StrengthAt string  // path that judges what is typed
+	Error      Message // about "current", "password" or the whole form
+}
+
+// OwnSignOn is one place where somebody is signed in.
+type OwnSignOn struct {
+	ID      string // as its form posts it
+	Here    bool   // the one that asks
+	Browser string // "Firefox on Windows"
+	Address string
+	Started time.Time
+	Seen    time.Time
+	Until   time.Time
+	Apps    []string // hosts
+}
+
+// SignOnsView lists where somebody is signed in.
+type SignOnsView struct {
+	Frame
+	Done     string
+	SignOns  []OwnSignOn
+	Others   bool // there are others than the one that asks
+	Browsers []Browser
+}
+
+// ActivityView lists what happened in somebody's account, newest first.
+type ActivityView struct {
+	Frame
+	Events []Happening
+	Older  string // URL; empty: there are none
+	Later  bool   // there are newer ones than these
+}
+
+// DisownView asks before everything is ended.
+type DisownView struct {
+	Frame
+	Name string
+}
+
+// LostView tells somebody how to go on without what a flow asks for.
+type LostView struct {
+	Frame
+	Flow      string
+	MoreTime  MoreTime
+	Host      string
+	Name      string // who is signing in
+	StartOver string
+	Kind      string // factor kind that was asked for
+	Title     string // "You can't use your authenticator app"
+	Others    []Choice
+	Items     []Losable
+	Back      string // URL of the step
+	Error     Message
+}
+
+// Losable is one credential that somebody may have lost.
+type Losable struct {
+	ID     string
+	Name   string
+	Added  time.Time
+	Ticked bool
+}
+
+// AccessCodeView asks for the code that an administrator gave.
+type AccessCodeView struct {
+	Frame
+	Flow      string
+	MoreTime  MoreTime
+	Host      string
+	Name      string
+	StartOver string
+	Others    []Choice
+	Error     Message
+}
+
+// NewPasswordView asks for a new password in the middle of a sign-in.
+type NewPasswordView struct {
+	Frame
+	Flow      string
+	MoreTime  MoreTime
+	Name      string
+	StartOver string
+	MinLength int
+	// StrengthAt is the path that judges what is typed.
+	StrengthAt string
+	Error      Message
+}
+
+// HelpView explains one kind of proof. Its template is "help_" and the factor's
+// kind.
+type HelpView struct {
+	Frame
+	Period    int // seconds that a code of an authenticator app lasts
+	MinLength int // of passwords
+	Account   string
+}
