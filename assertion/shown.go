@@ -61,18 +61,21 @@ type shown struct {
 // whatWasShown sums proofs up. What a remembered browser stood in for raises
 // the level, but was not shown.
 func whatWasShown(proofs []assurance.Proof, enabled func(assurance.Factor) bool) shown {
-	var room [8]assurance.Proof // one for each factor: nothing is allocated
-	really := room[:0]
 	s := shown{level: assurance.Of(proofs, enabled)}
+	reached, remembered := s.level, false // reached by what was shown
 	for _, p := range proofs {
-		if p.Remembered || enabled != nil && !enabled(p.Factor) {
-			continue
+		switch {
+		case p.Remembered:
+			remembered = true
+		case enabled == nil || enabled(p.Factor):
+			s.methods |= methodsOf(p.Factor)
+			s.at = max(s.at, p.At.Unix())
 		}
-		really = append(really, p)
-		s.methods |= methodsOf(p.Factor)
-		s.at = max(s.at, p.At.Unix())
 	}
-	if assurance.Of(really, nil) >= assurance.Multi {
+	if remembered {
+		reached = assurance.Of(assurance.Shown(proofs), enabled)
+	}
+	if reached >= assurance.Multi {
 		s.methods |= several
 	}
 	return s

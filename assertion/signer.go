@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/maypok86/otter/v2"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -164,14 +163,21 @@ func (s *Signer) sign(subject Subject, id identity, key *ecdsa.PrivateKey, now t
 		return signed{}, fmt.Errorf("preparing to sign an assertion: %w", err)
 	}
 	user := subject.User
-	made.token, err = jwt.Signed(signer).Claims(claims{
+	payload, err := json.Marshal(claims{
 		Issuer: s.Issuer, Audience: id.audience, Subject: user.ID,
 		Issued: made.issued.Unix(), Expires: made.expires.Unix(),
 		Username: user.Name, Name: user.DisplayName, Email: user.Email, Groups: append([]string{}, user.Groups...),
 		Methods: id.shown.methods.names(), Level: id.shown.level.String(), AuthTime: id.shown.at,
-	}).Serialize()
+	})
+	if err != nil {
+		return signed{}, fmt.Errorf("writing an assertion: %w", err)
+	}
+	signature, err := signer.Sign(payload)
 	if err != nil {
 		return signed{}, fmt.Errorf("signing an assertion: %w", err)
+	}
+	if made.token, err = signature.CompactSerialize(); err != nil {
+		return signed{}, fmt.Errorf("writing a signed assertion: %w", err)
 	}
 	return made, nil
 }

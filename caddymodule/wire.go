@@ -132,7 +132,7 @@ func introduce(r *http.Request, v *gate.Visitor) {
 		case "groups":
 			return v.User.GroupList, true
 		case "assurance":
-			return v.Level.String(), true
+			return v.Level().String(), true
 		}
 		return nil, false
 	})

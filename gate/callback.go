@@ -50,7 +50,7 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *request) {
 	case route == "sign-out" && r.Method == http.MethodPost:
 		g.signOut(w, r)
 	default:
-		g.problem(w, r, http.StatusNotFound, "There is nothing here", "Check the address, or go back.")
+		g.problem(w, r, http.StatusNotFound, "gate.nothing_here.")
 	}
 }
 
@@ -179,7 +179,7 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 		g.startOver(w, r, asked, "no_state")
 		return
 	}
-	signOn, _, err := g.Tickets.Redeem(r.Context(), query.Get("ticket"), asked)
+	signOn, user, err := g.Tickets.Redeem(r.Context(), query.Get("ticket"), asked)
 	if errors.Is(err, ticket.ErrSpent) {
 		http.SetCookie(w, cookie(name, "", -1))
 		g.startOver(w, r, asked, "spent")
@@ -189,6 +189,9 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 		g.unable(w, r, "redeeming a ticket", err)
 		return
 	}
+	g.Audit.Record(r.Context(), audit.AppOpened, user.ID, audit.Fields{
+		audit.User: user.Name, audit.App: r.origin, audit.SignOn: audit.ShortID(signOn.ID), audit.Address: g.Address(r.Request),
+	})
 	g.admit(w, r, signOn, asked)
 }
 
@@ -239,7 +242,7 @@ func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
 // the same (back button, a second click) goes on; anybody else is sent around
 // once more, and then told what is wrong.
 func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request, reason string) {
-	v, err := g.whoIs(r)
+	v, err := g.identify(r)
 	if err == nil && asked.Ask.Missing(v.session.Proofs, g.Clock(), g.Enabled) == assurance.Nothing {
 		g.redirect(w, r, asked.Return)
 		return
@@ -260,13 +263,13 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 
 // whoami tells scripts of the app, and people who debug, who is signed in.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
-	v, err := g.whoIs(r)
+	v, err := g.identify(r)
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
 		require := g.Rules[len(g.Rules)-1].Require
 		path := signInPath(require, "")
 		g.problemWith(w, r, http.StatusUnauthorized, problem{
-			Type: typeSignIn, Title: "Sign in first", Text: "You are not signed in to " + r.host + ".",
-			Action: "Sign in", ActionURL: path, Required: require, SignIn: r.origin + path,
+			Type: typeSignIn, Key: "gate.sign_in.", Values: map[string]any{"Host": r.host},
+			ActionURL: path, Required: require, SignIn: r.origin + path,
 		})
 		return
 	}
@@ -297,7 +300,7 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 
 // askSignOut shows one button: a GET ends nothing.
 func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
-	v, err := g.whoIs(r)
+	v, err := g.identify(r)
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
 		g.signedOut(w, r)
 		return
@@ -307,7 +310,7 @@ func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
 		return
 	}
 	g.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{
-		Frame: g.frame(), Name: v.user.Name, Action: Prefix + "sign-out",
+		Frame: g.frame(r), Name: v.user.Name, Action: Prefix + "sign-out",
 	})
 }
 
@@ -317,10 +320,10 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 		g.Audit.Note(audit.CrossOrigin, "", audit.Fields{
 			audit.App: r.origin, audit.Address: g.Address(r.Request),
 		})
-		g.problem(w, r, http.StatusForbidden, "This form came from another page", "Go back and try again.")
+		g.problem(w, r, http.StatusForbidden, "gate.other_page.")
 		return
 	}
-	v, err := g.whoIs(r)
+	v, err := g.identify(r)
 	if err == nil {
 		err = g.SignOns.End(r.Context(), v.session.SignOn, session.EndedSignOut)
 	} else if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
@@ -351,5 +354,5 @@ func (g *Gate) signedOut(w http.ResponseWriter, r *request) {
 			http.SetCookie(w, cookie(name, "", -1))
 		}
 	}
-	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(), SignIn: "/"})
+	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(r), SignIn: "/"})
 }

@@ -57,8 +57,7 @@ func (g *Gate) refuseForged(w http.ResponseWriter, r *request) {
 		audit.App: r.origin, audit.Address: g.Address(r.Request),
 	})
 	g.problemWith(w, r, http.StatusForbidden, problem{
-		Title: "This came from another site", Text: "Nothing was changed. Open " + r.host + " itself and start from there.",
-		Action: "First page", ActionURL: "/",
+		Key: "gate.other_site.", Values: map[string]any{"Host": r.host}, ActionURL: "/",
 	})
 }
 

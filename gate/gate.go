@@ -39,9 +39,8 @@ type Sessions interface {
 type SignOns interface {
 	Live(ctx context.Context, l session.Lookup) (*session.Profile, error)
 	End(ctx context.Context, id, reason string) error
-	Attach(c *session.Connection)
 	Open(ctx context.Context, c *session.Connection, admits func(session.User) bool, interrupt session.Interrupter) error
-	Detach(c *session.Connection)
+	Close(c *session.Connection)
 }
 
 // Assertions signs statements of who somebody is, for one app.
@@ -63,6 +62,8 @@ type Tickets interface {
 // Pages renders the few pages that a gate shows at the app's own host.
 type Pages interface {
 	Render(w io.Writer, page string, view any) error
+	Text(language, key string, values map[string]any) string
+	Match(preferred ...string) (language string)
 	AssetPath() string
 	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
 }
@@ -119,9 +120,14 @@ func New(s Settings) *Gate { return &Gate{s} }
 
 // Visitor is who was let through.
 type Visitor struct {
-	User  *session.Profile
-	Level assurance.Level
+	User *session.Profile
+
+	proofs  []assurance.Proof
+	enabled func(assurance.Factor) bool
 }
+
+// Level is how much they have proved.
+func (v *Visitor) Level() assurance.Level { return assurance.Of(v.proofs, v.enabled) }
 
 // Next serves what lies behind the gate. visitor is nil on an open path.
 type Next func(w http.ResponseWriter, r *http.Request, visitor *Visitor) error

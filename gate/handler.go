@@ -61,7 +61,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	req.cookies.Take(r.Header)
 
 	if r.ProtoAtLeast(1, 0) && isEarlyData(r) {
-		g.problem(w, req, http.StatusTooEarly, "Try that again", "Your browser sent this before the connection was safe.")
+		g.problem(w, req, http.StatusTooEarly, "gate.too_early.")
 		return nil
 	}
 	if err := g.place(req); err != nil {
@@ -192,8 +192,7 @@ type visit struct {
 }
 
 // identify asks the session cookies who this is. errNobody is a definite no;
-// any other error means that it could not be told. Where somebody is found, the
-// request's connection is attached to the sign-on, and the caller detaches it.
+// any other error means that it could not be told.
 func (g *Gate) identify(r *request) (visit, error) {
 	if len(r.cookies.Sessions) == 0 {
 		return visit{}, errNobody
@@ -206,14 +205,12 @@ func (g *Gate) identify(r *request) (visit, error) {
 			continue // garbage, or another host's: as if it were not there
 		}
 		r.connection = session.Connection{SignOn: s.SignOn, Passive: passive, MaxStaleness: g.MaxStaleness}
-		g.SignOns.Attach(&r.connection)
 		user, err := g.SignOns.Live(r.Context(), session.Lookup{
-			SignOn: s.SignOn, For: &r.connection, Passive: passive, MaxStaleness: g.MaxStaleness,
+			Session: s, For: &r.connection, Passive: passive, MaxStaleness: g.MaxStaleness,
 		})
 		if err == nil {
 			return visit{session: s, user: user}, nil
 		}
-		g.SignOns.Detach(&r.connection)
 		if !errors.Is(err, session.ErrEnded) {
 			return visit{}, err
 		}
@@ -231,15 +228,6 @@ func (g *Gate) identify(r *request) (visit, error) {
 func isNew(s *session.Session, now time.Time) bool {
 	age := now.Sub(s.Minted)
 	return age < settling && age > -clocksApart
-}
-
-// whoIs is identify for a request that is answered at once.
-func (g *Gate) whoIs(r *request) (visit, error) {
-	v, err := g.identify(r)
-	if err == nil {
-		g.SignOns.Detach(&r.connection)
-	}
-	return v, err
 }
 
 // ignores reports whether a request doesn't count as activity. One of which
@@ -271,7 +259,6 @@ func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 		g.nobody(w, r, err)
 		return nil
 	}
-	defer g.SignOns.Detach(&r.connection)
 	if g.isForged(r) {
 		g.refuseForged(w, r)
 		return nil
@@ -329,6 +316,7 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		g.unable(w, r, "looking up a sign-on", err)
 		return nil
 	}
+	defer g.SignOns.Close(&r.connection)
 	if r.ProtoMajor > 2 {
 		// There the server doesn't cancel what has been interrupted.
 		ctx, cancel := context.WithCancel(r.Context())
@@ -336,7 +324,7 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.guard.onCut(cancel)
 		r.Request = r.WithContext(ctx)
 	}
-	r.visitor = Visitor{User: v.user, Level: assurance.Of(v.session.Proofs, g.Enabled)}
+	r.visitor = Visitor{User: v.user, proofs: v.session.Proofs, enabled: g.Enabled}
 	return g.pass(w, r, next, &r.visitor)
 }
 
@@ -346,9 +334,7 @@ func (g *Gate) unable(w http.ResponseWriter, r *request, doing string, err error
 	g.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("host", r.host))
 	w.Header().Set("Retry-After", "5")
 	g.problemWith(w, r, http.StatusServiceUnavailable, problem{
-		Title: "We can't check who you are just now",
-		Text:  "Something is wrong on our side. Nothing was changed. Try again in a moment.",
-		Retry: 5 * time.Second, Reference: reference,
+		Key: "gate.unable.", Retry: 5 * time.Second, Reference: reference,
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -49,17 +50,20 @@ type testGate struct {
 	endErr   error
 
 	lookedUp, ended, redeemed []string
-	attached                  int              // connections
+	opened                    int              // connections
 	asked                     []ticket.Request // signed, in their order
 	stale                     bool             // the requests that were signed are over their age
 	audited                   *observer.ObservedLogs
 }
 
+// testPages are parsed once for all tests, since nobody changes them.
+var testPages = sync.OnceValues(func() (*templates.Set, error) { return templates.New(templates.Options{}) })
+
 // newTestGate returns a gate with the rules, or with one that asks for two
 // factors, and a session "good" of alice's.
 func newTestGate(t *testing.T, rules ...Rule) *testGate {
 	t.Helper()
-	pages, err := templates.New()
+	pages, err := testPages()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,25 +130,26 @@ func (f fakeSessions) Mint(signOn session.SignOn, host string, asked assurance.R
 type fakeSignOns struct{ *testGate }
 
 func (f fakeSignOns) Live(_ context.Context, l session.Lookup) (*session.Profile, error) {
-	f.lookedUp = append(f.lookedUp, l.SignOn)
+	f.lookedUp = append(f.lookedUp, l.Session.SignOn)
 	if f.live != nil {
-		if err := f.live(l.SignOn); err != nil {
+		if err := f.live(l.Session.SignOn); err != nil {
 			return nil, err
 		}
 	}
 	return &session.Profile{User: session.User{ID: "1", Name: "alice", Groups: []string{"staff"}}, GroupList: "staff"}, nil
 }
 
-func (f fakeSignOns) Attach(*session.Connection) { f.attached++ }
-
-func (f fakeSignOns) Detach(*session.Connection) { f.attached-- }
-
 func (f fakeSignOns) Open(_ context.Context, c *session.Connection, _ func(session.User) bool, _ session.Interrupter) error {
-	if f.open == nil {
-		return nil
+	if f.open != nil {
+		if err := f.open(c.SignOn); err != nil {
+			return err
+		}
 	}
-	return f.open(c.SignOn)
+	f.opened++
+	return nil
 }
+
+func (f fakeSignOns) Close(*session.Connection) { f.opened-- }
 
 func (f fakeSignOns) End(_ context.Context, id, _ string) error {
 	f.ended = append(f.ended, id)
@@ -225,6 +230,31 @@ func (g *testGate) serve(r *http.Request, cookies ...string) outcome {
 		return nil
 	})
 	return o
+}
+
+// TestConnectionsAreClosed has each request watched over for as long as it is
+// under way, however it ends.
+func TestConnectionsAreClosed(t *testing.T) {
+	for name, end := range map[string]func(){"answered": func() {}, "a panic": func() { panic("on purpose") }} {
+		t.Run(name, func(t *testing.T) {
+			g := newTestGate(t)
+			r := navigate("/x")
+			r.Header.Set("Cookie", cookieGood)
+			func() {
+				defer func() { _ = recover() }()
+				_ = g.ServeHTTP(recorder(), r, func(http.ResponseWriter, *http.Request, *Visitor) error {
+					if g.opened != 1 {
+						t.Errorf("%d connections are open", g.opened)
+					}
+					end()
+					return nil
+				})
+			}()
+			if g.opened != 0 {
+				t.Errorf("%d connections are open afterwards", g.opened)
+			}
+		})
+	}
 }
 
 // navigate makes a request of somebody who navigates.
@@ -539,7 +569,7 @@ func TestPassing(t *testing.T) {
 	r.Header.Set("Remote-Email", "mallory@example.com")
 	o := g.serve(r, cookieGood, "theme=dark")
 	o.expectPassed(t)
-	if o.visitor == nil || o.visitor.User.Name != "alice" || o.visitor.Level != assurance.Multi {
+	if o.visitor == nil || o.visitor.User.Name != "alice" || o.visitor.Level() != assurance.Multi {
 		t.Errorf("it passed as %+v", o.visitor)
 	}
 	for name, want := range map[string]string{"Remote-User": "alice", "Remote-Groups": "staff", "Remote-Email": "", "Cookie": "theme=dark"} {

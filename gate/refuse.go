@@ -23,10 +23,11 @@ import (
 // problem is a refusal, as a page for people and as JSON (RFC 9457) for all
 // other clients.
 type problem struct {
-	Type      string // empty: about:blank
-	Title     string
-	Text      string
-	Action    string
+	Type string // empty: about:blank
+	// Key begins the keys of its texts: "title", "text", and with an ActionURL
+	// "action".
+	Key       string
+	Values    map[string]any // of the text
 	ActionURL string
 	Retry     time.Duration
 	Reference string
@@ -52,16 +53,14 @@ func (g *Gate) signIn(w http.ResponseWriter, r *request) {
 		return
 	}
 	g.demand(w, r, problem{
-		Type: typeSignIn, Title: "Sign in first", Text: "You are not signed in to " + r.host + ".",
-		Required: r.rule.Require,
+		Type: typeSignIn, Key: "gate.sign_in.", Values: map[string]any{"Host": r.host}, Required: r.rule.Require,
 	})
 }
 
 // stepUp answers somebody of whom a rule asks more than was shown.
 func (g *Gate) stepUp(w http.ResponseWriter, r *request) {
 	g.demand(w, r, problem{
-		Type: typeStepUp, Title: "A fresh check is needed", Text: "This part needs a fresh check that it's you.",
-		Required: r.rule.Require,
+		Type: typeStepUp, Key: "gate.step_up.", Required: r.rule.Require,
 	})
 }
 
@@ -94,7 +93,7 @@ func (g *Gate) keepForm(w http.ResponseWriter, r *request, p problem) {
 		return
 	}
 	g.page(w, r, http.StatusUnauthorized, "send_again", templates.SendAgainView{
-		Frame: g.frame(), Host: r.host, StepUp: p.Type == typeStepUp,
+		Frame: g.frame(r), Host: r.host, StepUp: p.Type == typeStepUp,
 		SignIn: signInPath(p.Required, signedInPath),
 	})
 }
@@ -107,7 +106,7 @@ func (g *Gate) leaveFrame(w http.ResponseWriter, r *request, p problem) {
 		to = r.URL.RequestURI()
 	}
 	g.page(w, r, http.StatusUnauthorized, "leave_frame", templates.LeaveFrameView{
-		Frame: g.frame(), Host: r.host, StepUp: p.Type == typeStepUp,
+		Frame: g.frame(r), Host: r.host, StepUp: p.Type == typeStepUp,
 		SignIn: signInPath(p.Required, to),
 	})
 }
@@ -175,28 +174,30 @@ func (g *Gate) signInURL(signed string) string {
 	return g.Portal.String() + "/sign-in?request=" + url.QueryEscape(signed)
 }
 
-// refuse answers somebody who is signed in and may not pass.
+// refuse answers somebody who is signed in and may not pass. In a frame the page
+// offers nothing to click, so that pages of any site may show it inside them.
 func (g *Gate) refuse(w http.ResponseWriter, r *request, v visit) {
-	if !kindOf(r.Request).seen() {
+	what := r.host + r.URL.Path
+	switch {
+	case kindOf(r.Request) == background:
 		g.problemWith(w, r, http.StatusForbidden, problem{
-			Title: "Not for you", Text: v.user.Name + " can't open " + r.host + r.URL.Path + ".",
+			Key: "gate.not_for_you.", Values: map[string]any{"Name": v.user.Name, "What": what},
 		})
-		return
+	case isFrame(r.Header):
+		g.page(w, r, http.StatusForbidden, "refused", templates.RefusedView{Frame: g.frame(r), What: what})
+	default:
+		g.page(w, r, http.StatusForbidden, "refused", templates.RefusedView{
+			Frame: g.frame(r), Name: v.user.Name, What: what,
+			Switch: Prefix + "switch?" + url.Values{"to": {r.again()}}.Encode(),
+			Home:   g.Portal.String() + "/",
+		})
 	}
-	g.page(w, r, http.StatusForbidden, "refused", templates.RefusedView{
-		Frame: g.frame(), Name: v.user.Name, What: r.host + r.URL.Path,
-		Switch: Prefix + "switch?" + url.Values{"to": {r.again()}}.Encode(),
-		Home:   g.Portal.String() + "/",
-	})
 }
 
 // stuck answers where another redirect would only lead back here.
 func (g *Gate) stuck(w http.ResponseWriter, r *request) {
 	g.problemWith(w, r, http.StatusForbidden, problem{
-		Title: "We can't keep you signed in here",
-		Text: "You signed in, but " + r.host + " didn't take it. Most often the browser isn't keeping our cookies: " +
-			"allow cookies for this site, then try again.",
-		Action: "Try again", ActionURL: r.again(), Reference: g.reference(),
+		Key: "gate.stuck.", Values: map[string]any{"Host": r.host}, ActionURL: r.again(), Reference: g.reference(),
 	})
 }
 
@@ -213,34 +214,41 @@ func (g *Gate) badRequest(w http.ResponseWriter, r *request, err error) {
 	if check := g.Logger.Check(zap.DebugLevel, "refusing a malformed request"); check != nil {
 		check.Write(zap.Error(err))
 	}
-	g.problemWith(w, r, http.StatusBadRequest, problem{
-		Title:  "This address can't be opened",
-		Text:   "The link or address has a form that isn't allowed here. Check it, or start from the app's first page.",
-		Action: "First page", ActionURL: "/",
-	})
+	g.problemWith(w, r, http.StatusBadRequest, problem{Key: "gate.bad_address.", ActionURL: "/"})
 }
 
 // problem answers with a plain refusal.
-func (g *Gate) problem(w http.ResponseWriter, r *request, status int, title, text string) {
-	g.problemWith(w, r, status, problem{Title: title, Text: text})
+func (g *Gate) problem(w http.ResponseWriter, r *request, status int, key string) {
+	g.problemWith(w, r, status, problem{Key: key})
 }
 
 func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p problem) {
 	if kindOf(r.Request).seen() {
-		g.page(w, r, status, "problem", templates.ProblemView{
-			Frame: g.frame(), Status: status, Title: p.Title, Text: p.Text,
-			Action: p.Action, ActionURL: p.ActionURL, RetryAfter: p.Retry, Reference: p.Reference,
-		})
+		g.problemPage(w, r, status, p)
 		return
 	}
 	body, err := json.Marshal(problemDetails{
-		Type: cmp.Or(p.Type, "about:blank"), Title: p.Title, Status: status, Detail: p.Text,
+		Type: cmp.Or(p.Type, "about:blank"), Title: g.Pages.Text(templates.English, p.Key+"title", nil),
+		Status: status, Detail: g.Pages.Text(templates.English, p.Key+"text", p.Values),
 		Required: required(p.Required), SignIn: p.SignIn, Reference: p.Reference,
 	})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
 	g.write(w, r, status, "application/problem+json", body)
+}
+
+func (g *Gate) problemPage(w http.ResponseWriter, r *request, status int, p problem) {
+	frame := g.frame(r)
+	view := templates.ProblemView{
+		Frame: frame, Status: status, RetryAfter: p.Retry, Reference: p.Reference, ActionURL: p.ActionURL,
+		Title: g.Pages.Text(frame.Language, p.Key+"title", nil),
+		Text:  g.Pages.Text(frame.Language, p.Key+"text", p.Values),
+	}
+	if p.ActionURL != "" {
+		view.Action = g.Pages.Text(frame.Language, p.Key+"action", nil)
+	}
+	g.page(w, r, status, "problem", view)
 }
 
 // problemDetails is a problem as RFC 9457 §3 has it, with what scripts need to
@@ -273,15 +281,19 @@ func maxAge(r assurance.Requirement) int64 {
 	return int64((r.MaxAge + time.Second - 1) / time.Second)
 }
 
-func (g *Gate) frame() templates.Frame {
-	return templates.Frame{Brand: g.Brand, Contact: g.Contact, Assets: Prefix + g.Pages.AssetPath()}
+// frame is what every page shows around its card. An app's host doesn't know
+// which language somebody chose at the portal, so the browser's decides.
+func (g *Gate) frame(r *request) templates.Frame {
+	return templates.Frame{
+		Brand: g.Brand, Contact: g.Contact, Assets: Prefix + g.Pages.AssetPath(),
+		Language: g.Pages.Match(r.Header.Values("Accept-Language")...),
+	}
 }
 
-// framable are the pages that a frame of any site may show. They hold links to
-// our own sign-in and a button that sends the person's own form again, and no
-// more about anybody than that they aren't signed in: nothing that a click
-// could be stolen for.
-var framable = map[string]bool{"send_again": true, "leave_frame": true}
+// framable are the pages that a frame of any site may show. What they say there
+// names nobody, and they hold links to our own sign-in and a button that sends
+// the person's own form again: nothing that a click could be stolen for.
+var framable = map[string]bool{"send_again": true, "leave_frame": true, "refused": true}
 
 func (g *Gate) page(w http.ResponseWriter, r *request, status int, name string, view any) {
 	var body bytes.Buffer
@@ -325,5 +337,7 @@ func send(w http.ResponseWriter, r *request, status int, contentType string, bod
 // ErrorPage answers a request that Caddy or a handler refused before the gate
 // had passed it, in place of the operator's error route.
 func (g *Gate) ErrorPage(w http.ResponseWriter, r *http.Request, status int) {
-	g.problem(w, &request{Request: r}, status, http.StatusText(status), "The server could not open this.")
+	g.problemWith(w, &request{Request: r}, status, problem{
+		Key: "gate.unopened.", Values: map[string]any{"Status": http.StatusText(status)},
+	})
 }

@@ -227,11 +227,62 @@ func TestRefusedForm(t *testing.T) {
 	}
 }
 
+// TestRefusedFrame shows a person in a frame that a part of the page isn't for
+// them, with their name for no other site to see and nothing to click.
+func TestRefusedFrame(t *testing.T) {
+	rule := restOf()
+	rule.Allows = nobody
+	for name, r := range map[string]*http.Request{
+		"a frame":           withHeader(navigate("/panel"), "", asFrame),
+		"a form in a frame": withHeader(navigate("/panel"), "POST", asFrame+"\nSec-Fetch-Site: same-origin\nContent-Type: text/plain"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newTestGate(t, rule).serve(r, cookieGood)
+			o.expectStopped(t, http.StatusForbidden)
+			page := o.Body.String()
+			if o.Header().Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(page, "app.example.com/panel") {
+				t.Errorf("it says %v %s", o.Header(), page)
+			}
+			if strings.Contains(page, "alice") || strings.Contains(page, `<a class="button`) || strings.Contains(page, "/.mfa/switch") {
+				t.Errorf("it names the person, or there is something to click: %s", page)
+			}
+			if o.Header().Get("X-Frame-Options") != "" || !strings.Contains(o.Header().Get("Content-Security-Policy"), "frame-ancestors *;") {
+				t.Errorf("no frame may show it: %v", o.Header())
+			}
+		})
+	}
+	o := newTestGate(t, rule).serve(withHeader(navigate("/panel"), "", asNavigation), cookieGood)
+	if o.Header().Get("X-Frame-Options") != "DENY" || !strings.Contains(o.Body.String(), "alice") {
+		t.Errorf("in the whole window: %v %s", o.Header(), o.Body)
+	}
+}
+
 // TestMaxAge tells of no limit only where there is none.
 func TestMaxAge(t *testing.T) {
 	for age, want := range map[time.Duration]int64{0: 0, time.Millisecond: 1, time.Second: 1, 1500 * time.Millisecond: 2, time.Hour: 3600} {
 		if got := maxAge(assurance.Requirement{MaxAge: age}); got != want {
 			t.Errorf("%s is told as %d s", age, got)
 		}
+	}
+}
+
+// TestLanguages has pages speak the browser's language, and scripts get
+// English, on which what reads it may depend.
+func TestLanguages(t *testing.T) {
+	problem := withHeader(navigate("/.mfa/nowhere"), "", asNavigation+"\nAccept-Language: de-AT,de;q=0.9,en;q=0.5")
+	page := newTestGate(t).serve(problem, cookieGood).Body.String()
+	if !strings.Contains(page, `<html lang="de">`) || !strings.Contains(page, "Hier ist nichts") {
+		t.Errorf("the page says %s", page)
+	}
+	rule := restOf()
+	rule.Allows = nobody
+	refused := withHeader(navigate("/x"), "", asNavigation+"\nAccept-Language: de")
+	page = newTestGate(t, rule).serve(refused, cookieGood).Body.String()
+	if !strings.Contains(page, "<strong>app.example.com/x</strong> nicht öffnen") || strings.Contains(page, `action="/language"`) {
+		t.Errorf("the page says %s", page)
+	}
+	script := withHeader(navigate("/x"), "", asScript+"\nAccept-Language: de")
+	if body := newTestGate(t).serve(script).Body.String(); !strings.Contains(body, `"title":"Sign in first"`) {
+		t.Errorf("a script is told %s", body)
 	}
 }

@@ -37,10 +37,7 @@ func (g *Gate) goSignIn(w http.ResponseWriter, r *request) {
 	require := g.requirementIn(query)
 	if kindOf(r.Request) != navigation {
 		// A script that fetches this instead of going there is told again.
-		g.demand(w, r, problem{
-			Type: typeSignIn, Title: "Sign in first", Text: "A window has to go to the sign-in; it can't be fetched.",
-			Required: require,
-		})
+		g.demand(w, r, problem{Type: typeSignIn, Key: "gate.fetched.", Required: require})
 		return
 	}
 	if g.lostSession(r) {
@@ -94,13 +91,13 @@ func (r *request) referrer() string {
 
 // signedIn tells somebody who signed in beside a form to go back to it.
 func (g *Gate) signedIn(w http.ResponseWriter, r *request) {
-	_, err := g.whoIs(r)
+	_, err := g.identify(r)
 	if err != nil {
 		r.rule = &g.Rules[len(g.Rules)-1]
 		g.nobody(w, r, err)
 		return
 	}
-	g.page(w, r, http.StatusOK, "signed_in", templates.SignedInView{Frame: g.frame(), Host: r.host})
+	g.page(w, r, http.StatusOK, "signed_in", templates.SignedInView{Frame: g.frame(r), Host: r.host})
 }
 
 // lostSession reports whether a browser that came from the portal a moment ago

@@ -2,7 +2,9 @@ package session
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/store"
@@ -12,67 +14,82 @@ import (
 // apart from the rows kept in memory, so that making room there loses nothing.
 type activity struct {
 	seed   maphash.Seed
-	shards [shardCount]struct {
-		mu   sync.Mutex
-		seen map[string]sighting
-	}
+	shards [shardCount]activityShard
 }
 
-// sighting is a time, in nanoseconds since 1970, and whether the store has yet
-// to be told of it.
-type sighting struct {
-	at      int64
-	pending bool
+type activityShard struct {
+	mu   sync.Mutex
+	seen map[string]*sighting
 }
+
+// sighting is when a sign-on was last seen. Who holds on to one needs no lock to
+// raise it, and finds out by that whether it has been forgotten.
+type sighting struct {
+	at   atomic.Int64 // nanoseconds since 1970, or forgotten
+	told int64        // what the store knows; guarded by the shard's lock
+}
+
+// forgotten is when a sighting was that activity holds no more. Nobody raises it.
+const forgotten = math.MaxInt64
 
 func newActivity() *activity {
 	a := &activity{seed: maphash.MakeSeed()}
 	for i := range a.shards {
-		a.shards[i].seen = make(map[string]sighting)
+		a.shards[i].seen = make(map[string]*sighting)
 	}
 	return a
 }
 
-// last returns when the sign-on was last seen, if that is known here.
-func (a *activity) last(id string) (time.Time, bool) {
-	s := &a.shards[maphash.String(a.seed, id)%shardCount]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	seen, ok := s.seen[id]
-	return time.Unix(0, seen.at), ok
+// within reports whether the sign-on was seen here within the idle limit, as far
+// as that isn't forgotten.
+func (s *sighting) within(now time.Time, idle time.Duration) bool {
+	at := s.at.Load()
+	return at != forgotten && now.UnixNano()-at <= int64(idle)
 }
 
-// within reports whether the sign-on is known to have been seen within the idle
-// limit, and then notes its use now, if used.
-func (a *activity) within(id string, now time.Time, idle time.Duration, used bool) bool {
-	s := &a.shards[maphash.String(a.seed, id)%shardCount]
-	at := now.UnixNano()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	seen, ok := s.seen[id]
-	if !ok || at-seen.at > int64(idle) {
-		return false
+// raise notes that the sign-on was seen, and reports false if the sighting is
+// forgotten.
+func (s *sighting) raise(seen int64) bool {
+	for {
+		at := s.at.Load()
+		switch {
+		case at == forgotten:
+			return false
+		case at >= seen, s.at.CompareAndSwap(at, seen):
+			return true
+		}
 	}
-	if used && seen.at < at {
-		s.seen[id] = sighting{at, true}
+}
+
+// last returns when the sign-on was last seen, if that is known here.
+func (a *activity) last(id string) (time.Time, bool) {
+	shard := a.shardOf(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	s, ok := shard.seen[id]
+	if !ok {
+		return time.Time{}, false
 	}
-	return true
+	return time.Unix(0, s.at.Load()), true
 }
 
 // note notes that the sign-on is used now.
-func (a *activity) note(id string, now time.Time) { a.raise(id, now, true) }
+func (a *activity) note(id string, now time.Time) {
+	shard := a.shardOf(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	shard.sighting(id).raise(now.UnixNano())
+}
 
-// learn notes what the store said.
-func (a *activity) learn(id string, seen time.Time) { a.raise(id, seen, false) }
-
-func (a *activity) raise(id string, seen time.Time, pending bool) {
-	s := &a.shards[maphash.String(a.seed, id)%shardCount]
-	at := seen.UnixNano()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, ok := s.seen[id]; !ok || known.at < at {
-		s.seen[id] = sighting{at, pending || known.pending}
-	}
+// learn notes what the store said, and returns what there is to raise.
+func (a *activity) learn(id string, seen time.Time) *sighting {
+	shard := a.shardOf(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	s := shard.sighting(id)
+	s.raise(seen.UnixNano())
+	s.told = max(s.told, seen.UnixNano())
+	return s
 }
 
 // takePending returns what the store has yet to be told, and forgets what it
@@ -80,18 +97,23 @@ func (a *activity) raise(id string, seen time.Time, pending bool) {
 func (a *activity) takePending(since time.Time) []store.Activity {
 	var pending []store.Activity
 	for i := range a.shards {
-		s := &a.shards[i]
-		s.mu.Lock()
-		for id, seen := range s.seen {
-			switch {
-			case seen.pending:
-				pending = append(pending, store.Activity{SignOn: id, Seen: time.Unix(0, seen.at)})
-				s.seen[id] = sighting{at: seen.at}
-			case seen.at < since.UnixNano():
-				delete(s.seen, id)
-			}
+		pending = a.shards[i].takePending(since.UnixNano(), pending)
+	}
+	return pending
+}
+
+func (shard *activityShard) takePending(since int64, pending []store.Activity) []store.Activity {
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	for id, s := range shard.seen {
+		at := s.at.Load()
+		switch {
+		case at > s.told:
+			pending = append(pending, store.Activity{SignOn: id, Seen: time.Unix(0, at)})
+			s.told = at
+		case at < since && s.at.CompareAndSwap(at, forgotten):
+			delete(shard.seen, id)
 		}
-		s.mu.Unlock()
 	}
 	return pending
 }
@@ -99,10 +121,27 @@ func (a *activity) takePending(since time.Time) []store.Activity {
 // putBack has the store told again what it could not be told.
 func (a *activity) putBack(untold []store.Activity) {
 	for _, seen := range untold {
-		s := &a.shards[maphash.String(a.seed, seen.SignOn)%shardCount]
-		s.mu.Lock()
-		known := s.seen[seen.SignOn]
-		s.seen[seen.SignOn] = sighting{max(known.at, seen.Seen.UnixNano()), true}
-		s.mu.Unlock()
+		shard := a.shardOf(seen.SignOn)
+		shard.mu.Lock()
+		s := shard.sighting(seen.SignOn)
+		s.raise(seen.Seen.UnixNano())
+		s.told = 0
+		shard.mu.Unlock()
 	}
+}
+
+func (a *activity) shardOf(id string) *activityShard {
+	return &a.shards[maphash.String(a.seed, id)%shardCount]
+}
+
+// sighting returns that of a sign-on, under the shard's lock. None that is in
+// the map has been forgotten.
+func (shard *activityShard) sighting(id string) *sighting {
+	s, ok := shard.seen[id]
+	if !ok {
+		s = new(sighting)
+		s.at.Store(math.MinInt64)
+		shard.seen[id] = s
+	}
+	return s
 }

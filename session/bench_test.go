@@ -19,7 +19,35 @@ import (
 // crowd is a keeper over a real store, and people who are signed in.
 type crowd struct {
 	*session.Keeper
-	signOns []string // ids
+	signOns  []string // ids
+	sessions []*session.Session
+}
+
+// legible is a codec that hides nothing.
+type legible struct{}
+
+func (legible) Encode(value []byte) (string, error) { return string(value), nil }
+
+func (legible) Decode(value string) ([]byte, error) { return []byte(value), nil }
+
+// sessionsOf returns a session of each sign-on, as it is read from a cookie.
+func sessionsOf(t testing.TB, signOns ...string) []*session.Session {
+	t.Helper()
+	const host = "app.example.com"
+	cookies := session.NewCookies(legible{}, sameKeys, "life", time.Now)
+	var sessions []*session.Session
+	for _, id := range signOns {
+		value, err := cookies.Mint(session.SignOn{ID: id, UserID: "alice", Expires: time.Now().Add(48 * time.Hour)}, host, multi)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := cookies.Read(value, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions
 }
 
 func newCrowd(t testing.TB, signOns int) crowd {
@@ -55,11 +83,12 @@ func newCrowd(t testing.TB, signOns int) crowd {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.sessions = sessionsOf(t, c.signOns...)
 	return c
 }
 
 func (c crowd) live(t testing.TB, ctx context.Context, i int, conn *session.Connection) {
-	if _, err := c.Live(ctx, session.Lookup{SignOn: c.signOns[i], For: conn, MaxStaleness: time.Minute}); err != nil {
+	if _, err := c.Live(ctx, session.Lookup{Session: c.sessions[i], For: conn, MaxStaleness: time.Minute}); err != nil {
 		t.Error(err)
 	}
 }
@@ -69,16 +98,14 @@ func (c crowd) forget(i int) {
 	c.Changed([]store.Change{{Kind: store.SignOnChanged, ID: c.signOns[i]}})
 }
 
-// follow goes the way of a request that passes: from before its sign-on is
-// looked up until it has been answered.
+// follow goes the way of a request that passes, until it has been answered.
 func (c crowd) follow(t testing.TB, ctx context.Context, conn *session.Connection, i int) {
 	*conn = session.Connection{SignOn: c.signOns[i], MaxStaleness: time.Minute}
-	c.Attach(conn)
 	c.live(t, ctx, i, conn)
 	if err := c.Open(ctx, conn, everybody, nothing{}); err != nil {
 		t.Error(err)
 	}
-	c.Detach(conn)
+	c.Close(conn)
 }
 
 func everybody(session.User) bool { return true }

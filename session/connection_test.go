@@ -40,12 +40,11 @@ func connect(t *testing.T, k *session.Keeper, signOn string, passive bool) *line
 	t.Helper()
 	l := &line{cut: make(chan struct{})}
 	l.SignOn, l.Passive, l.MaxStaleness = signOn, passive, time.Minute
-	k.Attach(&l.Connection)
-	t.Cleanup(func() { k.Detach(&l.Connection) })
 	if _, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, Passive: passive, MaxStaleness: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	must(t, k.Open(t.Context(), &l.Connection, engineers, l))
+	t.Cleanup(func() { k.Close(&l.Connection) })
 	return l
 }
 
@@ -122,7 +121,7 @@ func TestS04ConnectionsEndWithTheirSignOn(t *testing.T) {
 			k := h.keeper(t, h.store)
 			lines := []*line{connect(t, k, "s", false), connect(t, k, "s", true), connect(t, k, "s", false)}
 			gone := connect(t, k, "s", false)
-			k.Detach(&gone.Connection)
+			k.Close(&gone.Connection)
 			test.apply(t, h)
 			if test.cut {
 				for _, l := range lines {
@@ -165,8 +164,6 @@ func TestS04NoEndGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
 			k := h.keeper(t, h.store)
 			l := &line{cut: make(chan struct{})}
 			l.SignOn, l.MaxStaleness = "s", time.Minute
-			k.Attach(&l.Connection)
-			defer k.Detach(&l.Connection)
 			_, err := k.Live(t.Context(), session.Lookup{SignOn: "s", For: &l.Connection, MaxStaleness: time.Minute})
 			must(t, err)
 			apply(t, h)

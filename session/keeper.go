@@ -50,7 +50,7 @@ type Keeper struct {
 	clock       func() time.Time
 	warn        Warn
 	signOns     *rows[keptSignOn]
-	profiles    *rows[*Profile]
+	profiles    *rows[Profile]
 	activity    *activity
 	connections *connections
 
@@ -69,12 +69,14 @@ type keptSignOn struct {
 	expires  int64
 	lastSeen int64 // as of the reading
 	idle     time.Duration
+	seen     *sighting
 }
 
 // Warn logs what went wrong without anybody being told.
 type Warn func(message string, fields ...zap.Field)
 
-// NewKeeper returns a Keeper that has yet to follow the store; see Run.
+// NewKeeper returns a Keeper that is to follow the store's feed. Until it does,
+// it answers ErrCutOff.
 func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	k := &Keeper{store: s, clock: clock, warn: warn, activity: newActivity(), connections: newConnections()}
 	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
@@ -83,18 +85,16 @@ func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	return k
 }
 
-// Run follows the store's feed, writes activity down once a Granularity and
-// when the context ends, and holds connections against the clock. It returns
-// when the context has ended and all is written.
+// Run writes activity down once a Granularity and when the context ends, and
+// holds connections against the clock. It returns when the context has ended
+// and all is written.
 func (k *Keeper) Run(ctx context.Context) {
-	stop := k.store.Follow(k)
 	watch, flush := time.NewTicker(watchEvery), time.NewTicker(Granularity)
 	defer watch.Stop()
 	defer flush.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			stop()
 			k.Flush(context.WithoutCancel(ctx))
 			return
 		case <-watch.C:
@@ -110,25 +110,30 @@ func (k *Keeper) readSignOn(ctx context.Context, id string) (keptSignOn, error) 
 	if err != nil {
 		return keptSignOn{}, err
 	}
-	k.activity.learn(id, s.LastSeen)
-	return keptSignOn{user: s.UserID, expires: s.Expires.UnixNano(), lastSeen: s.LastSeen.UnixNano(), idle: s.Idle}, nil
+	return keptSignOn{
+		user: s.UserID, expires: s.Expires.UnixNano(), lastSeen: s.LastSeen.UnixNano(), idle: s.Idle,
+		seen: k.activity.learn(id, s.LastSeen),
+	}, nil
 }
 
-func (k *Keeper) readProfile(ctx context.Context, id string) (*Profile, error) {
+func (k *Keeper) readProfile(ctx context.Context, id string) (Profile, error) {
 	u, err := k.store.UserByID(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, ErrEnded
+		return Profile{}, ErrEnded
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the user of a sign-on: %w", err)
+		return Profile{}, fmt.Errorf("reading the user of a sign-on: %w", err)
 	}
-	return &Profile{User: u, GroupList: joinGroups(u.Groups)}, nil
+	return Profile{User: u, GroupList: joinGroups(u.Groups)}, nil
 }
 
 // Lookup says which sign-on is asked about, and how.
 type Lookup struct {
-	SignOn string
-	// For is the attached connection that is to be opened; nil: none.
+	// Session names the sign-on, and remembers where the Keeper found it, so
+	// that it needn't be searched for again; nil: SignOn names it.
+	Session *Session
+	SignOn  string // id
+	// For is the connection that is to be opened; nil: none.
 	For *Connection
 	// Passive says that this doesn't count as activity.
 	Passive bool
@@ -141,35 +146,46 @@ type Lookup struct {
 // activity. ErrEnded is a definite no; any other error means that it could not
 // be told, and nobody may be let in on it.
 func (k *Keeper) Live(ctx context.Context, l Lookup) (*Profile, error) {
-	s, err := k.live(ctx, l)
+	var last *found
+	if l.Session != nil {
+		l.SignOn, last = l.Session.SignOn, l.Session.found
+	}
+	if last == nil {
+		last = new(found) // nobody remembers
+	}
+	s, err := k.live(ctx, l, last)
 	if err != nil {
 		return nil, err
 	}
-	return k.profile(ctx, s.user)
-}
-
-func (k *Keeper) live(ctx context.Context, l Lookup) (keptSignOn, error) {
-	now := k.clock()
-	if k.stale(now, l.MaxStaleness) {
-		return keptSignOn{}, ErrCutOff
-	}
-	s, err := k.signOns.get(ctx, l.SignOn)
+	p, err := active(k.profiles.get(ctx, s.value.user, &last.profile))
 	if err != nil {
-		return keptSignOn{}, err
-	}
-	if now.UnixNano() >= s.expires {
-		return keptSignOn{}, ErrEnded
-	}
-	if !k.activity.within(l.SignOn, now, s.idle, !l.Passive) {
-		if err := k.askIdle(ctx, l.SignOn); err != nil {
-			return keptSignOn{}, err
-		}
-		if !l.Passive {
-			k.activity.note(l.SignOn, now)
-		}
+		return nil, err
 	}
 	if l.For != nil {
-		l.For.user, l.For.expires, l.For.idle = s.user, s.expires, s.idle
+		l.For.signOn, l.For.profile = s, p
+	}
+	return &p.value, nil
+}
+
+func (k *Keeper) live(ctx context.Context, l Lookup, last *found) (*row[keptSignOn], error) {
+	now := k.clock()
+	if k.stale(now, l.MaxStaleness) {
+		return nil, ErrCutOff
+	}
+	s, err := k.signOns.get(ctx, l.SignOn, &last.signOn)
+	if err != nil {
+		return nil, err
+	}
+	if now.UnixNano() >= s.value.expires {
+		return nil, ErrEnded
+	}
+	if !s.value.seen.within(now, s.value.idle) {
+		if err := k.askIdle(ctx, l.SignOn); err != nil {
+			return nil, err
+		}
+	}
+	if !l.Passive && !s.value.seen.raise(now.UnixNano()) {
+		k.activity.note(l.SignOn, now)
 	}
 	return s, nil
 }
@@ -177,20 +193,33 @@ func (k *Keeper) live(ctx context.Context, l Lookup) (keptSignOn, error) {
 // askIdle asks the store whether a sign-on that was not used here lately was
 // used elsewhere, and ends it if not.
 func (k *Keeper) askIdle(ctx context.Context, id string) error {
-	for range maxRetries {
+	return k.endIfIdle(ctx, id, func() (time.Time, time.Duration, error) {
 		s, err := k.signOns.again(ctx, id)
+		if err != nil {
+			return time.Time{}, 0, err
+		}
+		return time.Unix(0, s.value.lastSeen), s.value.idle, nil
+	})
+}
+
+// endIfIdle ends a sign-on that neither this process nor the store has seen for
+// longer than its idle limit. read reads the two from the store, once more
+// whenever the sign-on changed since.
+func (k *Keeper) endIfIdle(ctx context.Context, id string, read func() (lastSeen time.Time, idle time.Duration, err error)) error {
+	for range maxRetries {
+		lastSeen, idle, err := read()
 		if err != nil {
 			return err
 		}
-		seen := time.Unix(0, s.lastSeen)
+		seen := lastSeen
 		if here, known := k.activity.last(id); known && here.After(seen) {
 			seen = here
 		}
 		now := k.clock()
-		if now.Sub(seen) <= s.idle+Granularity {
+		if now.Sub(seen) <= idle+Granularity {
 			return nil
 		}
-		err = k.store.EndUnseenSignOn(ctx, id, time.Unix(0, s.lastSeen), now, EndedIdle)
+		err = k.store.EndUnseenSignOn(ctx, id, lastSeen, now, EndedIdle)
 		if err == nil || errors.Is(err, store.ErrNotFound) {
 			return ErrEnded
 		}
@@ -201,29 +230,31 @@ func (k *Keeper) askIdle(ctx context.Context, id string) error {
 	return errors.New("a sign-on changed each time it was looked at")
 }
 
-func (k *Keeper) profile(ctx context.Context, user string) (*Profile, error) {
-	p, err := k.profiles.get(ctx, user)
-	if err != nil {
-		return nil, err
-	}
-	if p.Status != store.UserActive {
+// active passes on a user who may sign in.
+func active(p *row[Profile], err error) (*row[Profile], error) {
+	if err == nil && p.value.Status != store.UserActive {
 		return nil, ErrEnded
 	}
-	return p, nil
+	return p, err
 }
 
 // LivePortal is Live for the portal's cookie, by the store itself: its secret
 // must be the one that the sign-on names.
 func (k *Keeper) LivePortal(ctx context.Context, p PortalSession) (SignOn, User, error) {
-	if err := k.askIdle(ctx, p.SignOn); err != nil {
-		return SignOn{}, User{}, err
-	}
-	s, u, err := Check(ctx, k.store, p.SignOn, k.clock())
+	var s SignOn
+	err := k.endIfIdle(ctx, p.SignOn, func() (lastSeen time.Time, idle time.Duration, err error) {
+		s, err = readLive(ctx, k.store, p.SignOn, k.clock())
+		return s.LastSeen, s.Idle, err
+	})
 	if err != nil {
 		return SignOn{}, User{}, err
 	}
 	if subtle.ConstantTimeCompare([]byte(token.Hash(p.Secret)), []byte(s.PortalSession)) != 1 {
 		return SignOn{}, User{}, ErrEnded
+	}
+	u, err := readActive(ctx, k.store, s.UserID)
+	if err != nil {
+		return SignOn{}, User{}, err
 	}
 	k.activity.note(s.ID, k.clock())
 	return s, u, nil
@@ -251,32 +282,46 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 }
 
-// Attach watches over a connection from before its sign-on is looked up until
-// it is detached, so that no end goes unnoticed in between.
-func (k *Keeper) Attach(c *Connection) { k.connections.attach(c) }
-
-// Detach ends watching over a connection.
-func (k *Keeper) Detach(c *Connection) { k.connections.detach(c) }
-
-// Open has an attached connection interrupted from now on as soon as its
-// sign-on ends or its user isn't admitted any more. The sign-on must have been
-// found to be live, by a Lookup for the connection. ErrEnded says that one of
-// the two has come to pass already.
+// Open has a connection interrupted from now on as soon as its sign-on ends or
+// its user isn't admitted any more, until it is closed. Both must have been
+// found to count, by a Lookup for the connection, and the user to be admitted.
+// ErrEnded says that this has changed already; with any error, there is nothing
+// to close.
 func (k *Keeper) Open(ctx context.Context, c *Connection, admits func(User) bool, interrupt Interrupter) error {
-	if !k.connections.open(c, admits, interrupt) {
-		return ErrEnded
-	}
+	c.admits, c.interrupt = admits, interrupt
+	k.connections.attach(c)
 	// Asked again now that a change would find the connection: one that came
 	// before found nothing to end.
-	p, err := k.profile(ctx, c.user)
+	err := k.recheck(ctx, c)
+	if err != nil {
+		k.connections.detach(c)
+	}
+	return err
+}
+
+// recheck asks whether what the lookup for a connection found has changed, and
+// if so, whether it goes on all the same.
+func (k *Keeper) recheck(ctx context.Context, c *Connection) error {
+	if !k.signOns.counts(c.signOn) {
+		if _, err := k.signOns.find(ctx, c.SignOn); err != nil {
+			return err
+		}
+	}
+	if k.profiles.counts(c.profile) {
+		return nil
+	}
+	p, err := active(k.profiles.find(ctx, c.signOn.value.user))
 	if err != nil {
 		return err
 	}
-	if !admits(p.User) {
+	if !c.admits(p.value.User) {
 		return ErrEnded
 	}
 	return nil
 }
+
+// Close ends watching over an open connection.
+func (k *Keeper) Close(c *Connection) { k.connections.detach(c) }
 
 // Watch ends the connections whose sign-on is over its absolute or idle limit,
 // and those that went on for too long while this process is cut off. All
@@ -285,12 +330,12 @@ func (k *Keeper) Watch() {
 	now := k.clock()
 	var idle []string
 	k.connections.each(func(c *Connection) bool {
-		if now.UnixNano() >= c.expires || k.stale(now, c.MaxStaleness) {
+		if now.UnixNano() >= c.signOn.value.expires || k.stale(now, c.MaxStaleness) {
 			return true
 		}
 		if !c.Passive {
 			k.activity.note(c.SignOn, now)
-		} else if seen, known := k.activity.last(c.SignOn); !known || now.Sub(seen) > c.idle {
+		} else if seen, known := k.activity.last(c.SignOn); !known || now.Sub(seen) > c.signOn.value.idle {
 			idle = append(idle, c.SignOn)
 		}
 		return false
@@ -344,9 +389,9 @@ func (k *Keeper) Changed(changes []store.Change) {
 func (k *Keeper) checkUser(id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
-	p, err := k.profile(ctx, id)
+	p, err := active(k.profiles.find(ctx, id))
 	k.connections.each(func(c *Connection) bool {
-		return c.user == id && (err != nil || !c.admits(p.User))
+		return c.signOn.value.user == id && (err != nil || !c.admits(p.value.User))
 	})
 }
 
@@ -371,13 +416,13 @@ func (k *Keeper) checkAll() {
 	users := make(map[string]bool)
 	k.connections.each(func(c *Connection) bool {
 		signOns = append(signOns, c.SignOn)
-		users[c.user] = true
+		users[c.signOn.value.user] = true
 		return false
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
 	for _, id := range signOns {
-		if _, err := k.signOns.get(ctx, id); err != nil {
+		if _, err := k.signOns.find(ctx, id); err != nil {
 			k.connections.end(id)
 		}
 	}

@@ -41,22 +41,30 @@ type rows[V any] struct {
 	read func(ctx context.Context, id string) (V, error)
 	// keeps reports whether what is read at this moment may be kept.
 	keeps func() bool
-	kept  *otter.Cache[string, keptRow[V]]
+	kept  *otter.Cache[string, *row[V]]
 	// gone are rows of which a read said, by an error that is final, that they
 	// will never be there again.
 	gone  *otter.Cache[string, error]
 	final func(error) bool
 
 	slots  chan struct{}
-	epoch  atomic.Uint64 // of dropAll
+	epoch  atomic.Pointer[epoch]
 	seed   maphash.Seed
 	shards [shardCount]shard[V]
 }
 
-type keptRow[V any] struct {
+// row is a row of the store, as it was read. Whoever holds on to one asks
+// whether it counts before each use.
+type row[V any] struct {
 	value V
-	epoch uint64
+	epoch *epoch // nil: what was read serves once and isn't kept
+	// dropped says that it isn't kept any more, be it to make room.
+	dropped atomic.Bool
 }
+
+// epoch is the time between two calls of dropAll. Each is another one, also
+// among all rows of a process.
+type epoch struct{ _ byte }
 
 // shard is the reads under way for a part of the ids.
 type shard[V any] struct {
@@ -67,41 +75,64 @@ type shard[V any] struct {
 
 // reading is one read of the store, for all who wait for it.
 type reading[V any] struct {
-	done  chan struct{}
-	value V
-	err   error
+	done chan struct{}
+	row  *row[V]
+	err  error
 }
 
 func newRows[V any](size int, read func(context.Context, string) (V, error), keeps func() bool, final func(error) bool) *rows[V] {
 	r := &rows[V]{
 		read: read, keeps: keeps, final: final,
-		kept:  otter.Must(&otter.Options[string, keptRow[V]]{MaximumSize: size}),
+		kept: otter.Must(&otter.Options[string, *row[V]]{
+			MaximumSize: size,
+			// Before the entry is gone, so that no drop misses one who holds on
+			// to its row.
+			OnAtomicDeletion: func(e otter.DeletionEvent[string, *row[V]]) { e.Value.dropped.Store(true) },
+		}),
 		gone:  otter.Must(&otter.Options[string, error]{MaximumSize: maxGone}),
 		slots: make(chan struct{}, maxReads),
 		seed:  maphash.MakeSeed(),
 	}
+	r.epoch.Store(new(epoch))
 	for i := range r.shards {
 		r.shards[i].reading = make(map[string]*reading[V])
 	}
 	return r
 }
 
-// get returns the row, from memory or read.
-func (r *rows[V]) get(ctx context.Context, id string) (V, error) {
-	if row, ok := r.kept.GetIfPresent(id); ok && row.epoch == r.epoch.Load() {
-		return row.value, nil
+// counts reports whether a row that was got before would be got now.
+func (r *rows[V]) counts(known *row[V]) bool {
+	return known.epoch == r.epoch.Load() && !known.dropped.Load()
+}
+
+// get is find for one who remembers where they found the row last.
+func (r *rows[V]) get(ctx context.Context, id string, last *atomic.Pointer[row[V]]) (*row[V], error) {
+	if known := last.Load(); known != nil && r.counts(known) {
+		return known, nil
+	}
+	known, err := r.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	last.Store(known)
+	return known, nil
+}
+
+// find returns the row, from memory or read.
+func (r *rows[V]) find(ctx context.Context, id string) (*row[V], error) {
+	if known, ok := r.kept.GetIfPresent(id); ok && r.counts(known) {
+		return known, nil
 	}
 	if err, ok := r.gone.GetIfPresent(id); ok {
-		var none V
-		return none, err
+		return nil, err
 	}
 	return r.join(id).wait(ctx)
 }
 
 // again reads the row anew, for what is in no feed.
-func (r *rows[V]) again(ctx context.Context, id string) (V, error) {
+func (r *rows[V]) again(ctx context.Context, id string) (*row[V], error) {
 	r.kept.Invalidate(id)
-	return r.get(ctx, id)
+	return r.find(ctx, id)
 }
 
 // drop forgets a row before it returns.
@@ -116,7 +147,7 @@ func (r *rows[V]) drop(id string) {
 
 // dropAll forgets all rows before it returns.
 func (r *rows[V]) dropAll() {
-	r.epoch.Add(1)
+	r.epoch.Store(new(epoch))
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
@@ -146,13 +177,12 @@ func (r *rows[V]) join(id string) *reading[V] {
 	return begun
 }
 
-func (f *reading[V]) wait(ctx context.Context) (V, error) {
+func (f *reading[V]) wait(ctx context.Context) (*row[V], error) {
 	select {
 	case <-f.done:
-		return f.value, f.err
+		return f.row, f.err
 	case <-ctx.Done():
-		var none V
-		return none, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -177,10 +207,10 @@ func (r *rows[V]) fill(s *shard[V], id string, into *reading[V]) {
 	defer cancel()
 	for range maxRereads {
 		s.mu.Lock()
-		drops, epoch := s.drops, r.epoch.Load()
+		drops, during := s.drops, r.epoch.Load()
 		s.mu.Unlock()
-		into.value, into.err = r.readSafely(ctx, id)
-		if r.keep(s, id, into, drops, epoch) {
+		into.row, into.err = r.readSafely(ctx, id)
+		if r.keep(s, id, into, drops, during) {
 			return
 		}
 	}
@@ -188,7 +218,7 @@ func (r *rows[V]) fill(s *shard[V], id string, into *reading[V]) {
 
 // keep keeps what was read and reports true, unless something was dropped since
 // the read began.
-func (r *rows[V]) keep(s *shard[V], id string, read *reading[V], drops, epoch uint64) bool {
+func (r *rows[V]) keep(s *shard[V], id string, read *reading[V], drops uint64, during *epoch) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.drops != drops {
@@ -196,7 +226,8 @@ func (r *rows[V]) keep(s *shard[V], id string, read *reading[V], drops, epoch ui
 	}
 	switch {
 	case read.err == nil && r.keeps():
-		r.kept.Set(id, keptRow[V]{read.value, epoch})
+		read.row.epoch = during
+		r.kept.Set(id, read.row)
 	case read.err != nil && r.final(read.err):
 		r.gone.Set(id, read.err)
 	}
@@ -205,11 +236,15 @@ func (r *rows[V]) keep(s *shard[V], id string, read *reading[V], drops, epoch ui
 
 // readSafely turns a panic into an error: it would otherwise end the process,
 // since nobody above this goroutine could recover it.
-func (r *rows[V]) readSafely(ctx context.Context, id string) (value V, err error) {
+func (r *rows[V]) readSafely(ctx context.Context, id string) (known *row[V], err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic while reading the store: %v", cause)
 		}
 	}()
-	return r.read(ctx, id)
+	value, err := r.read(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &row[V]{value: value}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -34,15 +35,25 @@ type Codec interface {
 
 // Session is what the session cookie of one host says.
 type Session struct {
-	SignOn string            `json:"s"`
-	User   string            `json:"u"` // id
-	Host   string            `json:"h"` // the only host where it counts
-	Proofs []assurance.Proof `json:"p"` // as of minting
-	Minted time.Time         `json:"m"`
+	SignOn string
+	User   string            // id
+	Host   string            // the only host where it counts
+	Proofs []assurance.Proof // as of minting
+	Minted time.Time
 	// Asked is what the rule asked for that the session was minted to meet.
-	Asked       assurance.Requirement `json:"a"`
-	Expires     time.Time             `json:"e"` // the sign-on's absolute limit
-	Incarnation string                `json:"i"` // of the store
+	Asked       assurance.Requirement
+	Expires     time.Time // the sign-on's absolute limit
+	Incarnation string    // of the store
+
+	// found is what a Keeper found last; nil: that isn't remembered.
+	found *found
+}
+
+// found is where a sign-on and its user were found in memory. They may be there
+// no more: whoever looks here asks whether they still count.
+type found struct {
+	signOn  atomic.Pointer[row[keptSignOn]]
+	profile atomic.Pointer[row[Profile]]
 }
 
 // Cookies mints and reads session cookies.
@@ -54,34 +65,37 @@ type Cookies struct {
 	// opened are the cookies that were opened lately, by their whole value:
 	// what one says never changes, so opening it once is enough. Whether it
 	// still counts is decided each time.
-	opened *otter.Cache[string, openedCookie]
+	opened *otter.Cache[string, *openedCookie]
 }
 
 // openedCookie is what a cookie says, and the generation of keys it was opened
-// with.
+// with. All of it is one allocation.
 type openedCookie struct {
-	*Session
+	Session
+	found      found
 	generation uint64
 }
 
-// maxOpened bounds how many opened cookies are remembered, at about 1 KB each.
-const maxOpened = 50_000
+// maxOpened bounds how many opened cookies are remembered, at about 900 bytes
+// each.
+const maxOpened = 75_000
 
 // NewCookies returns a mint for the store of the given incarnation. generation
 // changes whenever the codec's keys do: what other keys opened is forgotten.
 func NewCookies(codec Codec, generation func() uint64, incarnation string, clock func() time.Time) *Cookies {
 	return &Cookies{
 		codec: codec, generation: generation, incarnation: incarnation, clock: clock,
-		opened: otter.Must(&otter.Options[string, openedCookie]{MaximumSize: maxOpened}),
+		opened: otter.Must(&otter.Options[string, *openedCookie]{MaximumSize: maxOpened}),
 	}
 }
 
 // Mint returns the value of a new cookie for host, meant to meet what was asked.
 func (c *Cookies) Mint(signOn SignOn, host string, asked assurance.Requirement) (string, error) {
-	raw, err := json.Marshal(Session{
+	s := Session{
 		SignOn: signOn.ID, User: signOn.UserID, Host: host, Proofs: signOn.Proofs,
 		Minted: c.clock(), Asked: asked, Expires: signOn.Expires, Incarnation: c.incarnation,
-	})
+	}
+	raw, err := s.encode()
 	if err != nil {
 		return "", fmt.Errorf("writing a session: %w", err)
 	}
@@ -118,18 +132,19 @@ func (c *Cookies) open(value string) (*Session, error) {
 	// with older ones.
 	generation := c.generation()
 	if s, ok := c.opened.GetIfPresent(value); ok && s.generation == generation {
-		return s.Session, nil
+		return &s.Session, nil
 	}
 	raw, err := c.codec.Decode(value)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	s := new(Session)
-	if err := json.Unmarshal(raw, s); err != nil {
+	s := &openedCookie{generation: generation}
+	if err := s.decode(raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	c.opened.Set(strings.Clone(value), openedCookie{s, generation})
-	return s, nil
+	s.Session.found = &s.found
+	c.opened.Set(strings.Clone(value), s)
+	return &s.Session, nil
 }
 
 // PortalSession is what the portal's own cookie says. Secret must match the
@@ -174,6 +189,5 @@ type Store interface {
 	UserByID(ctx context.Context, id string) (User, error)
 	TouchSignOns(ctx context.Context, seen []store.Activity) error
 	EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error
-	Follow(f store.Follower) (stop func())
 	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
 }

@@ -98,11 +98,11 @@ func (h *house) row(t *testing.T, id string) session.SignOn {
 	return s
 }
 
-// keeper returns one that follows the store.
+// keeper returns one that asks s, a way to the house's store, and follows that.
 func (h *house) keeper(t *testing.T, s session.Store) *session.Keeper {
 	t.Helper()
 	k := session.NewKeeper(s, h.Now, zap.NewNop().Warn)
-	t.Cleanup(s.Follow(k))
+	t.Cleanup(h.store.Follow(k))
 	return k
 }
 
@@ -287,6 +287,29 @@ func TestActivityThatCouldNotBeWrittenIsTriedAgain(t *testing.T) {
 	}
 }
 
+// What has long been written down is forgotten, and the session that comes back
+// then counts as activity as before.
+func TestActivityAfterAPause(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	keeper := h.keeper(t, h.store)
+	l := session.Lookup{Session: sessionsOf(t, "s")[0], MaxStaleness: time.Minute}
+	for _, at := range []time.Duration{0, time.Minute, 10 * time.Minute, 50 * time.Minute, 100 * time.Minute, 155 * time.Minute} {
+		h.set(morning.Add(at))
+		if _, err := keeper.Live(t.Context(), l); err != nil {
+			t.Fatalf("after %s: %v", at, err)
+		}
+		seen := h.Now()
+		for range 5 {
+			keeper.Flush(t.Context())
+			h.set(h.Now().Add(session.Granularity))
+		}
+		if row := h.row(t, "s"); !row.LastSeen.Equal(seen) {
+			t.Errorf("after %s: last seen at %s", at, row.LastSeen)
+		}
+	}
+}
+
 // A batch that comes late revives nothing, and work at another node counts.
 func TestS05IdleTimeOverSeveralNodes(t *testing.T) {
 	h := newHouse(t)
@@ -435,6 +458,64 @@ func TestS01OnlyTheNewestPortalSessionCounts(t *testing.T) {
 	}
 	if _, _, err := keeper.LivePortal(t.Context(), session.PortalSession{SignOn: "s", Secret: "newer"}); err != nil {
 		t.Errorf("the newest portal session: %v", err)
+	}
+}
+
+// counted counts the reads of a store.
+type counted struct {
+	session.Store
+	signOns, users int
+}
+
+func (s *counted) SignOnByID(ctx context.Context, id string) (store.SignOn, error) {
+	s.signOns++
+	return s.Store.SignOnByID(ctx, id)
+}
+
+func (s *counted) UserByID(ctx context.Context, id string) (store.User, error) {
+	s.users++
+	return s.Store.UserByID(ctx, id)
+}
+
+// A request to the portal reads each row once.
+func TestPortalReadsOnce(t *testing.T) {
+	h := newHouse(t)
+	h.signOn(t, "s")
+	reads := &counted{Store: h.store}
+	if _, _, err := h.keeper(t, reads).LivePortal(t.Context(), session.PortalSession{SignOn: "s", Secret: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if reads.signOns != 1 || reads.users != 1 {
+		t.Errorf("%d reads of the sign-on and %d of the user", reads.signOns, reads.users)
+	}
+}
+
+// The idle limit holds at the portal too, from when this process or the store
+// last saw the sign-on.
+func TestS05IdleAtThePortal(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		at    time.Duration // after it was last used, in an app
+		lives bool
+	}{
+		{"used within the limit, which isn't written down", time.Hour + time.Minute, true},
+		{"idle", time.Hour + time.Minute + time.Second, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHouse(t)
+			h.signOn(t, "s")
+			keeper := h.keeper(t, h.store)
+			h.set(morning.Add(50 * time.Minute))
+			must(t, live(t, keeper, "s"))
+			h.set(h.Now().Add(test.at))
+			_, _, err := keeper.LivePortal(t.Context(), session.PortalSession{SignOn: "s", Secret: "secret"})
+			if (err == nil) != test.lives || err != nil && !errors.Is(err, session.ErrEnded) {
+				t.Fatalf("got %v", err)
+			}
+			if row := h.row(t, "s"); row.Ended.IsZero() != test.lives || !test.lives && row.EndReason != session.EndedIdle {
+				t.Errorf("ended %s, %q", row.Ended, row.EndReason)
+			}
+		})
 	}
 }
 

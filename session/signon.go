@@ -39,6 +39,13 @@ const (
 	EndedDisabled = "user_disabled"
 	EndedByAdmin  = "ended_by_administrator"
 	EndedSwitched = "another_sign_in"
+	EndedByOwner  = "ended_by_owner"
+	EndedDisowned = "activity_disowned"
+	EndedByReset  = "factors_reset"
+
+	EndedPasswordChanged = "password_changed"
+	EndedFactorRemoved   = "factor_removed"
+	EndedFactorLost      = "factor_lost"
 )
 
 // Reader is what Check needs of the store, alone or inside a transaction.
@@ -67,15 +74,9 @@ func Check(ctx context.Context, r Reader, id string, now time.Time) (SignOn, Use
 	if WentIdle(s, now) {
 		return SignOn{}, User{}, ErrEnded
 	}
-	u, err := r.UserByID(ctx, s.UserID)
-	if errors.Is(err, store.ErrNotFound) {
-		return SignOn{}, User{}, ErrEnded
-	}
+	u, err := readActive(ctx, r, s.UserID)
 	if err != nil {
-		return SignOn{}, User{}, fmt.Errorf("reading the user of a sign-on: %w", err)
-	}
-	if u.Status != store.UserActive {
-		return SignOn{}, User{}, ErrEnded
+		return SignOn{}, User{}, err
 	}
 	return s, u, nil
 }
@@ -95,6 +96,20 @@ func readLive(ctx context.Context, r Reader, id string, now time.Time) (SignOn, 
 		return SignOn{}, ErrEnded
 	}
 	return s, nil
+}
+
+// readActive reads a user who may sign in.
+func readActive(ctx context.Context, r Reader, id string) (User, error) {
+	u, err := r.UserByID(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return User{}, ErrEnded
+	case err != nil:
+		return User{}, fmt.Errorf("reading the user of a sign-on: %w", err)
+	case u.Status != store.UserActive:
+		return User{}, ErrEnded
+	}
+	return u, nil
 }
 
 // joinGroups joins groups by commas. A group that could not be told from two,
