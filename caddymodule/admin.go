@@ -51,6 +51,8 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"PATCH /mfa/users/{name}":                     setUser,
 		"DELETE /mfa/users/{name}":                    deleteUser,
 		"POST /mfa/users/{name}/invite":               inviteUser,
+		"POST /mfa/users/{name}/access-code":          accessCode,
+		"POST /mfa/users/{name}/reset-factors":        resetFactors,
 		"POST /mfa/users/{name}/disable":              disableUser,
 		"POST /mfa/users/{name}/enable":               onUser((*accounts.Desk).Enable),
 		"POST /mfa/users/{name}/unlock":               onUser((*accounts.Desk).Unlock),
@@ -168,7 +170,7 @@ func failure(err error) (int, any) {
 		status, text = api.HTTPStatus, api.Err.Error()
 	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn), errors.Is(err, accounts.ErrNoBrowser):
 		status = http.StatusNotFound
-	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, store.ErrConflict), errors.As(err, &soon):
+	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, authflow.ErrNotActive), errors.Is(err, accounts.ErrNotSetUp), errors.Is(err, store.ErrConflict), errors.As(err, &soon):
 		status = http.StatusConflict
 	case errors.As(err, &speaks):
 		status, text = http.StatusUnprocessableEntity, speaks.Text()
@@ -212,6 +214,20 @@ type (
 	linkJSON struct {
 		Link    string    `json:"link"`
 		Expires time.Time `json:"expires"`
+	}
+	codeJSON struct {
+		Code    string    `json:"code"`
+		Expires time.Time `json:"expires"`
+	}
+	// resetJSON asks for a reset; resetDoneJSON is what it comes to.
+	resetJSON struct {
+		Password bool `json:"password"`
+	}
+	resetDoneJSON struct {
+		Factors []string  `json:"factors"`
+		Ended   int       `json:"ended"`
+		Code    *codeJSON `json:"access_code,omitempty"`
+		Link    *linkJSON `json:"invitation,omitempty"`
 	}
 	newUserJSON struct {
 		Name        string   `json:"name"`
@@ -384,6 +400,51 @@ func inviteUser(ctx context.Context, app *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return app.linkOf("invitation", token), nil
+}
+
+func accessCode(ctx context.Context, app *App, r *http.Request) (any, error) {
+	code, err := app.desk().AccessCode(ctx, r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	return codeOf(code), nil
+}
+
+func codeOf(code string) *codeJSON {
+	return &codeJSON{Code: code, Expires: time.Now().Add(authflow.AccessCodeLifetime).UTC().Truncate(time.Second)}
+}
+
+// resetFactors resets somebody's factors, and gives what they need to set up
+// new ones; a disabled user gets nothing before they are enabled.
+func resetFactors(ctx context.Context, app *App, r *http.Request) (any, error) {
+	var in resetJSON
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	name := r.PathValue("name")
+	done, err := app.desk().ResetFactors(ctx, name, in.Password)
+	if err != nil {
+		return nil, err
+	}
+	answer := resetDoneJSON{Factors: []string{}, Ended: done.Ended}
+	for _, kind := range done.Factors {
+		answer.Factors = append(answer.Factors, string(kind))
+	}
+	if in.Password {
+		token, err := app.desk().Invite(ctx, name)
+		if errors.Is(err, authflow.ErrSetUp) {
+			return answer, nil
+		}
+		link := app.linkOf("invitation", token)
+		answer.Link = &link
+		return answer, err
+	}
+	code, err := app.desk().AccessCode(ctx, name)
+	if errors.Is(err, authflow.ErrNotActive) {
+		return answer, nil
+	}
+	answer.Code = codeOf(code)
+	return answer, err
 }
 
 // onUser is an operation that changes a user and returns nothing else.

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
+	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 func init() {
@@ -51,6 +55,20 @@ type App struct {
 	// URL. Default: none, and pages say nothing of it.
 	Contact string `json:"contact,omitempty"`
 
+	// Logo is an SVG or PNG file, of at most 64 KiB, that is shown above every
+	// page in place of the brand. Default: none.
+	Logo string `json:"logo,omitempty"`
+
+	// Accent is the colour of buttons and links, as #rrggbb. It is darkened or
+	// lightened as far as it takes to be readable, in light and dark. Default:
+	// a blue.
+	Accent string `json:"accent,omitempty"`
+
+	// Templates is a directory whose files take the place of the built-in
+	// pages, texts, styles and scripts of the same relative path; see `caddy mfa
+	// templates export`. Default: none.
+	Templates string `json:"templates,omitempty"`
+
 	// Session says how long people stay signed in. Default: 12 hours, one hour
 	// of which may be idle, and the second factor is asked for each time.
 	Session *SessionSettings `json:"session,omitempty"`
@@ -73,8 +91,14 @@ type App struct {
 	// seconds, which every such app can do.
 	TOTP *TOTP `json:"totp,omitempty"`
 
-	// BackupCodes says whether people are given backup codes. Default: true.
-	BackupCodes *bool `json:"backup_codes,omitempty"`
+	// BackupCodes sets up the codes that people keep for when all else is lost.
+	// Default: everybody is given ten.
+	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
+
+	// ReplacementHold is for how long a credential that was set up in place of
+	// a lost one counts for no more than multi, even if it is a security key;
+	// at most 30d, and 0 for not at all. Default: 24h.
+	ReplacementHold *caddy.Duration `json:"replacement_hold,omitempty"`
 
 	ctx    caddy.Context
 	logger *zap.Logger
@@ -83,6 +107,7 @@ type App struct {
 	portal *url.URL // scheme and host only
 	admins audience
 	store  StoreModule
+	pages  *templates.Set
 
 	gates  []*Gate // of this configuration, in the order of their Provision
 	layout layout  // since Start
@@ -112,6 +137,50 @@ type TOTP struct {
 	// Issuer is the name under which apps list the account. It takes no colon,
 	// which separates issuer and account. Default: the app's name.
 	Issuer string `json:"issuer,omitempty"`
+
+	Platforms
+}
+
+// BackupCodes sets up the codes that people keep for when all else is lost.
+type BackupCodes struct {
+	// Off says that nobody is given backup codes, and none counts. Default:
+	// false.
+	Off bool `json:"off,omitempty"`
+
+	Platforms
+}
+
+// Platforms says where a second factor is asked for. Browsers can claim any
+// platform, so this is for convenience and protects nothing.
+type Platforms struct {
+	// OnlyOn names the platforms where the factor is asked for: windows, macos,
+	// linux, android, ios. Default: all, and browsers that don't say.
+	OnlyOn []string `json:"only_on,omitempty"`
+	// NotOn names platforms where the factor isn't asked for. Default: none.
+	NotOn []string `json:"not_on,omitempty"`
+}
+
+// platforms are the names that may stand in Platforms.
+var platforms = []string{"windows", "macos", "linux", "android", "ios"}
+
+func (p Platforms) check() error {
+	if len(p.OnlyOn) > 0 && len(p.NotOn) > 0 {
+		return errors.New("only_on and not_on can't stand together: write one of them")
+	}
+	for _, name := range slices.Concat(p.OnlyOn, p.NotOn) {
+		if !slices.Contains(platforms, name) {
+			return fmt.Errorf("unknown platform %q: there are %s", name, strings.Join(platforms, ", "))
+		}
+	}
+	return nil
+}
+
+// include reports whether the factor is asked for on a platform.
+func (p Platforms) include(platform string) bool {
+	if len(p.OnlyOn) > 0 {
+		return slices.Contains(p.OnlyOn, platform)
+	}
+	return !slices.Contains(p.NotOn, platform)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -128,7 +197,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.ready = make(chan struct{})
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolveKeys, a.resolveSession, a.resolveFactors, a.loadStore,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.loadStore,
 	} {
 		if err := resolve(); err != nil {
 			return err
@@ -200,6 +269,42 @@ func (a *App) resolveTexts() (err error) {
 	return err
 }
 
+// maxLogo bounds a logo, in bytes.
+const maxLogo = 64 << 10
+
+// resolvePages reads what the operator has instead of our pages, so that
+// `caddy validate` says what is wrong with it.
+func (a *App) resolvePages() (err error) {
+	var options templates.Options
+	if options.Overrides, err = expand("templates", a.Templates); err != nil {
+		return err
+	}
+	if options.Accent, err = expand("accent", a.Accent); err != nil {
+		return err
+	}
+	logo, err := expand("logo", a.Logo)
+	if err != nil {
+		return err
+	}
+	if logo != "" {
+		if options.Logo, err = readLogo(logo); err != nil {
+			return fmt.Errorf("logo: %w", err)
+		}
+	}
+	a.pages, err = templates.New(options)
+	return err
+}
+
+func readLogo(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	// One byte more than may be tells that there is more.
+	return io.ReadAll(io.LimitReader(file, maxLogo+1))
+}
+
 func (a *App) resolveKeys() error {
 	path, err := expand("keys", a.Keys)
 	if err != nil || path == "" {
@@ -234,9 +339,21 @@ func (a *App) resolveFactors() error {
 	if err := a.TOTP.complete(a.Name); err != nil {
 		return fmt.Errorf("totp: %w", err)
 	}
+	if err := a.TOTP.Platforms.check(); err != nil {
+		return fmt.Errorf("totp: %w", err)
+	}
 	if a.BackupCodes == nil {
-		on := true
-		a.BackupCodes = &on
+		a.BackupCodes = new(BackupCodes)
+	}
+	if err := a.BackupCodes.check(); err != nil {
+		return fmt.Errorf("backup_codes: %w", err)
+	}
+	if a.ReplacementHold == nil {
+		day := caddy.Duration(24 * time.Hour)
+		a.ReplacementHold = &day
+	}
+	if hold := time.Duration(*a.ReplacementHold); hold < 0 || hold > 30*24*time.Hour {
+		return fmt.Errorf("replacement_hold %s: write a time of up to 30d, or off", hold)
 	}
 	return nil
 }
@@ -313,10 +430,21 @@ func (a *App) loadStoreModule() (any, error) {
 // enabled returns the factors that people can use.
 func (a *App) enabled() []assurance.Factor {
 	factors := []assurance.Factor{assurance.Password, assurance.TOTP}
-	if *a.BackupCodes {
+	if !a.BackupCodes.Off {
 		factors = append(factors, assurance.BackupCode)
 	}
 	return factors
+}
+
+// offered reports whether a second factor is asked for on a platform.
+func (a *App) offered(kind assurance.Factor, platform string) bool {
+	switch kind {
+	case assurance.TOTP:
+		return a.TOTP.include(platform)
+	case assurance.BackupCode:
+		return a.BackupCodes.include(platform)
+	}
+	return true
 }
 
 // highest returns the highest level that the enabled factors can reach.

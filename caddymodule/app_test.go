@@ -27,7 +27,7 @@ func TestAppDefaults(t *testing.T) {
 		if app.Portal != "https://login.example.com" || app.portal.String() != app.Portal {
 			t.Errorf("portal: %s, %s", app.Portal, app.portal)
 		}
-		if app.Name != "Portcullis" || app.Contact != "" || app.Keys != "" || !*app.BackupCodes {
+		if app.Name != "Portcullis" || app.Contact != "" || app.Keys != "" || app.BackupCodes.Off {
 			t.Errorf("app: %+v", app)
 		}
 		if want := (SessionSettings{Lifetime: caddy.Duration(12 * time.Hour), Idle: caddy.Duration(time.Hour)}); *app.Session != want {
@@ -36,8 +36,12 @@ func TestAppDefaults(t *testing.T) {
 		if app.MaxStaleness != caddy.Duration(time.Minute) || app.BehindTLSProxy {
 			t.Errorf("max_staleness %v, behind_tls_proxy %t", app.MaxStaleness, app.BehindTLSProxy)
 		}
-		if want := (TOTP{"sha1", 6, caddy.Duration(30 * time.Second), "Portcullis"}); *app.TOTP != want {
+		want := TOTP{Algorithm: "sha1", Digits: 6, Period: caddy.Duration(30 * time.Second), Issuer: "Portcullis"}
+		if !reflect.DeepEqual(*app.TOTP, want) {
 			t.Errorf("totp: %+v", *app.TOTP)
+		}
+		if time.Duration(*app.ReplacementHold) != 24*time.Hour || app.Logo != "" || app.Accent != "" || app.Templates != "" {
+			t.Errorf("app: %+v", app)
 		}
 		if app.admins.includes("alice", []string{"admins"}) {
 			t.Error("somebody is an administrator by default")
@@ -78,6 +82,32 @@ func TestAppExpandsPlaceholders(t *testing.T) {
 		}
 		if !app.admins.includes("bob", []string{"admins"}) || !app.admins.includes("alice", nil) || app.admins.includes("bob", []string{"Admins"}) {
 			t.Errorf("admins: %+v", app.admins)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPlatforms(t *testing.T) {
+	const settings = `{"portal": "https://a.example", "totp": {"not_on": ["android", "ios"]}, "backup_codes": {"only_on": ["linux"]}}`
+	err := withApp(t, settings, func(app *App) error {
+		for _, tt := range []struct {
+			kind     assurance.Factor
+			platform string
+			want     bool
+		}{
+			{assurance.TOTP, "windows", true},
+			{assurance.TOTP, "", true},
+			{assurance.TOTP, "ios", false},
+			{assurance.BackupCode, "linux", true},
+			{assurance.BackupCode, "windows", false},
+			{assurance.BackupCode, "", false},
+		} {
+			if got := app.offered(tt.kind, tt.platform); got != tt.want {
+				t.Errorf("%s on %q: %t", tt.kind, tt.platform, got)
+			}
 		}
 		return nil
 	})
@@ -134,6 +164,14 @@ func TestAppRefuses(t *testing.T) {
 		{`{"portal": "https://a.example", "totp": {"period": "1s"}}`, "period 1s"},
 		{`{"portal": "https://a.example", "totp": {"period": "30500ms"}}`, "period 30.5s"},
 		{`{"portal": "https://a.example", "totp": {"period": "3m"}}`, "period 3m0s"},
+		{`{"portal": "https://a.example", "totp": {"only_on": ["linux"], "not_on": ["ios"]}}`, "totp: only_on and not_on can't stand together"},
+		{`{"portal": "https://a.example", "totp": {"only_on": ["Linux"]}}`, `totp: unknown platform "Linux": there are windows, macos`},
+		{`{"portal": "https://a.example", "backup_codes": {"not_on": ["plan9"]}}`, `backup_codes: unknown platform "plan9"`},
+		{`{"portal": "https://a.example", "replacement_hold": "31d"}`, "replacement_hold 744h0m0s: write a time of up to 30d, or off"},
+		{`{"portal": "https://a.example", "replacement_hold": -1}`, "replacement_hold -1ns"},
+		{`{"portal": "https://a.example", "logo": "/nowhere/logo.svg"}`, "logo: open /nowhere/logo.svg"},
+		{`{"portal": "https://a.example", "accent": "blue"}`, "accent"},
+		{`{"portal": "https://a.example", "templates": "/nowhere/templates"}`, "/nowhere/templates"},
 		{`{"portal": "https://a.example", "session": {"idle": "13h"}}`, "session: idle 13h0m0s: it can't be longer than the lifetime, which is 12h0m0s"},
 		{`{"portal": "https://a.example", "session": {"lifetime": "1h", "idle": "3601s"}}`, "session: idle 1h0m1s: it can't be longer"},
 		{`{"portal": "https://a.example", "session": {"idle": "59s"}}`, "session: idle 59s: activity is written down once a minute: write 1m or more"},
@@ -227,12 +265,12 @@ http://app.localhost:0 {
 }
 
 func TestOptionsAreOptional(t *testing.T) {
-	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
+	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
 		typ := reflect.TypeOf(module)
 		for i := range typ.NumField() {
 			field := typ.Field(i)
 			tag := field.Tag.Get("json")
-			if field.IsExported() && (!strings.HasSuffix(tag, ",omitempty") || tag != strings.ToLower(tag)) {
+			if field.IsExported() && !field.Anonymous && (!strings.HasSuffix(tag, ",omitempty") || tag != strings.ToLower(tag)) {
 				t.Errorf("%s.%s has the JSON tag %q", typ.Name(), field.Name, tag)
 			}
 		}

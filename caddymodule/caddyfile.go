@@ -33,6 +33,9 @@ func init() {
 //		keys         FILE
 //		name         TEXT
 //		contact      TEXT
+//		logo         FILE
+//		accent       COLOUR
+//		templates    DIRECTORY
 //		session {
 //			lifetime DURATION
 //			idle     DURATION
@@ -45,8 +48,13 @@ func init() {
 //			digits    6|8
 //			period    DURATION
 //			issuer    TEXT
+//			only_on|not_on PLATFORM…
 //		}
 //		backup_codes on|off
+//		backup_codes {
+//			only_on|not_on PLATFORM…
+//		}
+//		replacement_hold DURATION|off
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
@@ -79,6 +87,12 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &a.Name)
 	case "contact":
 		return oneArgument(d, &a.Contact)
+	case "logo":
+		return oneArgument(d, &a.Logo)
+	case "accent":
+		return a.unmarshalAccent(d)
+	case "templates":
+		return oneArgument(d, &a.Templates)
 	case "session":
 		return a.unmarshalSession(d)
 	case "max_staleness":
@@ -89,8 +103,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalTOTP(d)
 	case "backup_codes":
 		return a.unmarshalBackupCodes(d)
+	case "replacement_hold":
+		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, session, max_staleness, behind_tls_proxy, totp and backup_codes", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, backup_codes and replacement_hold", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
@@ -171,21 +187,91 @@ func (t *TOTP) unmarshalOption(d *caddyfile.Dispenser) error {
 		return duration(d, &t.Period)
 	case "issuer":
 		return oneArgument(d, &t.Issuer)
+	case "only_on", "not_on":
+		return t.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of totp: there are algorithm, digits, period and issuer", d.Val())
+	return d.Errf("unknown option %q of totp: there are algorithm, digits, period, issuer, only_on and not_on", d.Val())
+}
+
+// unmarshalPlatforms reads only_on or not_on.
+func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
+	option, names := d.Val(), &p.OnlyOn
+	if option == "not_on" {
+		names = &p.NotOn
+	}
+	if *names != nil {
+		return d.Errf("%s is given twice", option)
+	}
+	if *names = d.RemainingArgs(); len(*names) == 0 {
+		return d.Errf("%s names no platform: there are %s", option, strings.Join(platforms, ", "))
+	}
+	if err := p.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
-	var written string
-	if err := oneArgument(d, &written); err != nil {
-		return err
+	if a.BackupCodes != nil {
+		return d.Err("backup_codes is given twice")
 	}
-	if written != "on" && written != "off" {
-		return d.Errf("backup_codes %q: write on or off", written)
+	a.BackupCodes = new(BackupCodes)
+	written := d.RemainingArgs()
+	block := false
+	for nesting := d.Nesting(); d.NextBlock(nesting); block = true {
+		switch d.Val() {
+		case "only_on", "not_on":
+			if err := a.BackupCodes.unmarshalPlatforms(d); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unknown option %q of backup_codes: there are only_on and not_on", d.Val())
+		}
 	}
-	on := written == "on"
-	a.BackupCodes = &on
+	switch {
+	case block && len(written) > 0:
+		return d.Errf("backup_codes takes a value or a block, and %q stands before one", written[0])
+	case block:
+	case len(written) != 1 || written[0] != "on" && written[0] != "off":
+		return d.Errf("backup_codes %s: write on or off", strings.Join(written, " "))
+	case written[0] == "off":
+		a.BackupCodes.Off = true
+	}
 	return nil
+}
+
+// unmarshalAccent reads a colour. A # at the beginning of a word begins a
+// comment in a Caddyfile, so it may be left out.
+func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
+	if a.Accent != "" {
+		return d.Err("accent is given twice")
+	}
+	if !d.NextArg() {
+		return d.Err("accent needs a colour: write accent 1c5dbf, since a # begins a comment")
+	}
+	a.Accent = d.Val()
+	if isPlain(a.Accent) && !strings.HasPrefix(a.Accent, "#") {
+		a.Accent = "#" + a.Accent
+	}
+	if d.NextArg() {
+		return d.Err("accent takes one value")
+	}
+	return nil
+}
+
+// unmarshalReplacementHold reads a duration, or off for none.
+func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
+	if a.ReplacementHold != nil {
+		return d.Err("replacement_hold is given twice")
+	}
+	a.ReplacementHold = new(caddy.Duration)
+	if d.CountRemainingArgs() == 1 && d.NextArg() {
+		if d.Val() == "off" {
+			return nil
+		}
+		d.Prev()
+	}
+	return duration(d, a.ReplacementHold)
 }
 
 // parseGate reads the directive of a site:

@@ -14,6 +14,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 func init() {
@@ -28,7 +30,7 @@ config file says. With --json, each command prints what the API answered.`,
 			flags.StringP("config", "c", "", "Configuration file (to find the admin address in, if --address is not given)")
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
-			cmd.AddCommand(setupLinkCommand(), userCommand(), sessionCommand(), keysCommand())
+			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), keysCommand(), templatesCommand())
 		},
 	})
 }
@@ -145,6 +147,17 @@ func tellLink(w io.Writer, l linkJSON) error {
 	return err
 }
 
+func accessCodeCommand() *cobra.Command {
+	return command("access-code NAME", "Prints a code by which a user who lost everything sets up a new second factor", cobra.ExactArgs(1),
+		onUserCall("access-code"), as(tellCode))
+}
+
+func tellCode(w io.Writer, c codeJSON) error {
+	_, err := fmt.Fprintf(w, "%s\n\nIt works once, until %s, beside the user's password, and only to set up a new second factor.\n"+
+		"Make sure that you speak to the right person before you hand it over.\n", c.Code, stamp(c.Expires))
+	return err
+}
+
 func userCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Adds, lists and changes users"}
 	cmd.AddCommand(
@@ -166,6 +179,7 @@ func userCommand() *cobra.Command {
 			onUserCall("enable"), tellDone("Enabled.")),
 		command("unlock NAME", "Forgets a user's failed attempts", cobra.ExactArgs(1),
 			onUserCall("unlock"), tellDone("Unlocked.")),
+		resetFactorsCommand(),
 		command("forget-browser NAME ID", "Has a remembered browser of a user asked for the second factor again", cobra.ExactArgs(2),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"users", args[0], "browsers", args[1], "forget"}}
@@ -245,6 +259,33 @@ func (u *newUserJSON) changes(given func(flag string) bool, noGroups bool) chang
 		c.Groups = new([]string{})
 	}
 	return c
+}
+
+func resetFactorsCommand() *cobra.Command {
+	var in resetJSON
+	cmd := command("reset-factors NAME", "Removes all second factors of a user, ends their sessions, and prints an access code", cobra.ExactArgs(1),
+		func(_ *cobra.Command, args []string) call {
+			return call{method: http.MethodPost, path: []string{"users", args[0], "reset-factors"}, body: in}
+		},
+		as(tellReset))
+	cmd.Flags().BoolVar(&in.Password, "password", false, "Remove the password too, and print an invitation link")
+	return cmd
+}
+
+func tellReset(w io.Writer, done resetDoneJSON) error {
+	removed := "nothing"
+	if len(done.Factors) > 0 {
+		removed = strings.Join(done.Factors, ", ")
+	}
+	_, err := fmt.Fprintf(w, "Removed: %s. Sessions ended: %d.\n\n", removed, done.Ended)
+	switch {
+	case done.Link != nil:
+		return errors.Join(err, tellLink(w, *done.Link))
+	case done.Code != nil:
+		return errors.Join(err, tellCode(w, *done.Code))
+	}
+	_, disabledErr := fmt.Fprintln(w, "The user is disabled. Once enabled again, they need `caddy mfa access-code`, or an invitation where the password was removed.")
+	return errors.Join(err, disabledErr)
 }
 
 func tellSet(w io.Writer, done doneJSON) error {
@@ -361,6 +402,22 @@ func keysCommand() *cobra.Command {
 			return call{method: http.MethodPost, path: []string{"keys", "rotate"}}
 		},
 		tellDone("New keys are made. In five minutes, when every node has read them, they come into use.")))
+	return cmd
+}
+
+func templatesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "templates", Short: "Looks after the pages"}
+	cmd.AddCommand(&cobra.Command{
+		Use: "export DIRECTORY", Short: "Writes the built-in pages, texts, styles and scripts, to be changed and named by `templates`",
+		Args: cobra.ExactArgs(1), SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := templates.Export(args[0]); err != nil {
+				return fmt.Errorf("writing the templates: %w", err)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Written. Keep the files that you change, delete the others, and name the directory in the Caddyfile: mfa { templates %s }\n", args[0])
+			return err
+		},
+	})
 	return cmd
 }
 

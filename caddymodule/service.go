@@ -60,7 +60,12 @@ func (a *App) openNode(ctx context.Context) (*node, error) {
 	n := &node{Store: opened, keeper: session.NewKeeper(opened, time.Now, warn)}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
-	n.running.Go(func() { n.keeper.Run(running) })
+	// Before anybody asks: until then nobody could be told anything.
+	stop := opened.Follow(n.keeper)
+	n.running.Go(func() {
+		defer stop()
+		n.keeper.Run(running)
+	})
 	return n, nil
 }
 
@@ -170,9 +175,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	if s.keys, err = a.openKeys(ctx, s.store); err != nil {
 		return fmt.Errorf("opening the keys: %w", err)
 	}
-	if s.pages, err = templates.New(); err != nil {
-		return fmt.Errorf("reading the templates: %w", err)
-	}
+	s.pages = a.pages
 	passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: s.keys})
 	if err != nil {
 		return fmt.Errorf("setting up password hashing: %w", err)
@@ -187,6 +190,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 		Lifetime: time.Duration(a.Session.Lifetime), Idle: time.Duration(a.Session.Idle),
 		Remember: time.Duration(a.Session.Remember), AdminGroups: a.admins.groupNames(),
+		Hold: time.Duration(*a.ReplacementHold), Offered: a.offered,
 	})
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{
@@ -198,7 +202,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
 	s.desk = accounts.NewDesk(s.store, s.engine, s.audit, time.Now, rand.Reader)
 	s.portal = portal.New(portal.Settings{
-		Flows: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
+		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
 		AssertionKeys: s.assertions.JWKS, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
@@ -238,7 +242,7 @@ func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
 		return nil, fmt.Errorf("setting up codes from authenticator apps: %w", err)
 	}
 	set := factors.Set{codes}
-	if !*a.BackupCodes {
+	if a.BackupCodes.Off {
 		return set, nil
 	}
 	cheaper, err := passwords.With(identity.CodeParams())

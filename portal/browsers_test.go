@@ -37,6 +37,10 @@ type flows struct {
 	forgotten  []string
 	remember   time.Duration
 	newBrowser string
+
+	lost                    []string
+	accessCode, newPassword string
+	enrolled                authflow.EnrolmentAnswer
 }
 
 func (f *flows) SignIn(_ context.Context, in authflow.Login) (authflow.Flow, error) {
@@ -58,6 +62,51 @@ func (f *flows) Step(context.Context, authflow.Flow, assurance.Factor) (authflow
 func (f *flows) Challenge(context.Context, authflow.Flow, assurance.Factor) (factors.Ceremony, error) {
 	return factors.Ceremony{}, nil
 }
+
+func (f *flows) OpenLink(_ context.Context, token string) (authflow.Flow, error) {
+	if token != "good" {
+		return authflow.Flow{}, authflow.ErrLinkGone
+	}
+	f.flow = authflow.Flow{ID: "set-up", Kind: authflow.SetUp}
+	return f.flow, nil
+}
+
+func (f *flows) Losable(context.Context, authflow.Flow) ([]authflow.Held, error) {
+	return []authflow.Held{
+		{ID: "c1", Kind: assurance.TOTP, Name: "Work phone", Created: noon},
+		{ID: "b1", Kind: assurance.BackupCode, Name: "Backup codes", Created: noon},
+	}, nil
+}
+
+func (f *flows) Lose(_ context.Context, _ authflow.Flow, ids []string) error {
+	f.lost = ids
+	return f.refusal
+}
+
+func (f *flows) AnswerAccessCode(_ context.Context, _ authflow.Flow, code string, _ authflow.Client) error {
+	f.accessCode = code
+	return f.refusal
+}
+
+func (f *flows) ChooseNewPassword(_ context.Context, _ authflow.Flow, password string, _ authflow.Client) error {
+	f.newPassword = password
+	return f.refusal
+}
+
+func (f *flows) Enrolment(context.Context, authflow.Flow, assurance.Factor) (factors.Ceremony, error) {
+	return factors.Ceremony{Page: templates.TOTPEnrolment{Key: "JBSW"}}, nil
+}
+
+func (f *flows) AnswerEnrolment(_ context.Context, _ authflow.Flow, given authflow.EnrolmentAnswer, _ authflow.Client) error {
+	f.enrolled = given
+	return f.refusal
+}
+
+func (f *flows) Extend(context.Context, authflow.Flow) (time.Duration, error) {
+	return 14 * time.Minute, f.refusal
+}
+
+func (f *flows) Left(authflow.Flow) time.Duration { return 15 * time.Minute }
 
 func (f *flows) RememberFor(authflow.Flow) time.Duration { return f.remember }
 
@@ -108,6 +157,18 @@ func (plain) Encode(value []byte) (string, error) {
 }
 func (plain) Decode(value string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(value) }
 
+// rules wants eight bytes of a password.
+type rules struct{}
+
+func (rules) Check(password string, _ ...string) error {
+	if len(password) < 8 {
+		return errors.New("too short")
+	}
+	return nil
+}
+func (rules) Strength(string, ...string) (int, string) { return 3, "" }
+func (rules) Shortest() int                            { return 8 }
+
 type nowhere struct{}
 
 func (nowhere) AppendEvent(context.Context, store.Event) error { return nil }
@@ -115,26 +176,27 @@ func (nowhere) AppendEvent(context.Context, store.Event) error { return nil }
 // hall is a portal with one browser before it.
 type hall struct {
 	*portal.Portal
-	t       *testing.T
-	flows   *flows
-	signOns *signOns
-	cookies map[string]*http.Cookie
+	t        *testing.T
+	flows    *flows
+	accounts *accounts
+	signOns  *signOns
+	cookies  map[string]*http.Cookie
 }
 
 func newHall(t *testing.T) *hall {
 	t.Helper()
-	pages, err := templates.New()
+	pages, err := templates.New(templates.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return noon }
-	h := &hall{t: t, flows: &flows{}, cookies: make(map[string]*http.Cookie), signOns: &signOns{
+	h := &hall{t: t, flows: &flows{}, accounts: &accounts{}, cookies: make(map[string]*http.Cookie), signOns: &signOns{
 		proofs: []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon, Remembered: true}},
 	}}
 	h.Portal = portal.New(portal.Settings{
-		Flows: h.flows, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
+		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
 		Apps:    func(*http.Request, session.User) []templates.App { return nil },
-		Enabled: func(assurance.Factor) bool { return true }, CodePeriod: 30 * time.Second,
+		Enabled: func(assurance.Factor) bool { return true }, CodePeriod: 30 * time.Second, PasswordRules: rules{},
 		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.NewNop(), nowhere{}, clock),
 		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
 		Address: func(*http.Request) string { return "192.0.2.1" },
@@ -281,11 +343,11 @@ func TestForgetBrowser(t *testing.T) {
 	}
 	t.Run("one's own", func(t *testing.T) {
 		h := visit(t)
-		page := h.page(h.send(http.MethodGet, "/", nil))
-		if !strings.Contains(page, "<strong>Firefox on Linux</strong> · this browser") || !strings.Contains(page, `value="b1"`) {
+		page := h.page(h.send(http.MethodGet, "/account/sign-ons", nil))
+		if !strings.Contains(page, "<strong>Firefox on Linux</strong> · This browser") || !strings.Contains(page, `value="b1"`) {
 			t.Errorf("it isn't listed: %s", page)
 		}
-		if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/" || len(h.flows.forgotten) != 1 {
+		if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/account/sign-ons" || len(h.flows.forgotten) != 1 {
 			t.Errorf("forgetting: %d, %v", r.StatusCode, h.flows.forgotten)
 		}
 	})
@@ -303,16 +365,16 @@ func TestForgetBrowser(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		change func(h *hall)
-		status int
+		to     string
 	}{
-		{"nobody is signed in", func(h *hall) { clear(h.cookies) }, http.StatusSeeOther},
-		{"S06 with a password alone", func(h *hall) { h.signOns.proofs = h.signOns.proofs[:1] }, http.StatusSeeOther},
-		{"the sign-on has ended", func(h *hall) { h.signOns.err = session.ErrEnded }, http.StatusSeeOther},
+		{"nobody is signed in", func(h *hall) { clear(h.cookies) }, "/sign-in?to=%2Faccount%2Fsign-ons"},
+		{"S06 with a password alone", func(h *hall) { h.signOns.proofs = h.signOns.proofs[:1] }, "/flow?id=check"},
+		{"the sign-on has ended", func(h *hall) { h.signOns.err = session.ErrEnded }, "/sign-in?to=%2Faccount%2Fsign-ons"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := visit(t)
 			c.change(h)
-			if r := forget(h, mine); r.StatusCode != c.status || r.Header.Get("Location") != "/sign-in" || len(h.flows.forgotten) > 0 {
+			if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != c.to || len(h.flows.forgotten) > 0 {
 				t.Errorf("%d to %q, forgotten %v", r.StatusCode, r.Header.Get("Location"), h.flows.forgotten)
 			}
 		})

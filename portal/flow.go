@@ -36,43 +36,59 @@ func (p *Portal) dispatch(w http.ResponseWriter, r *http.Request) {
 
 // show renders the step that a flow is at, or finishes the flow.
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, status int, prefer assurance.Factor, message templates.Message) {
-	step, err := p.Flows.Step(r.Context(), f, prefer)
-	if err != nil {
-		p.fault(w, r, "deciding on the next step", err)
+	at, ok := p.stageOf(w, r, f, prefer)
+	if !ok {
 		return
 	}
-	to, err := p.destinationOf(f.Request)
-	if err != nil {
-		p.badDestination(w, r)
-		return
-	}
-	at := stage{flow: f, step: step, to: to, status: status, message: message}
-	asks := step.Kind == authflow.StepPassword || step.Kind == authflow.StepChallenge
+	at.status, at.message = status, message
+	asks := at.step.Kind == authflow.StepPassword || at.step.Kind == authflow.StepChallenge
 	if asks && p.overtaken(w, r, at) {
 		return
 	}
-	switch step.Kind {
+	switch at.step.Kind {
 	case authflow.StepGrant:
 		p.grant(w, r, at)
+	case authflow.StepDone:
+		p.complete(w, r, at)
 	case authflow.StepAccount:
 		p.accountPage(w, r, at, authflow.Choice{}, nil)
 	case authflow.StepPassword:
-		p.page(w, r, status, "password", templates.PasswordView{
-			Frame: p.frame(), Flow: f.ID, Host: to.host(), Name: f.Name, Error: message, StartOver: startOver(to),
-		}, to.formOrigins()...)
+		p.passwordPage(w, r, at)
 	case authflow.StepChallenge:
 		p.challengePage(w, r, at)
+	case authflow.StepAccessCode:
+		p.accessCodePage(w, r, at)
 	case authflow.StepEnrol:
 		p.enrolPage(w, r, at)
+	case authflow.StepNewPassword:
+		p.newPasswordPage(w, r, at)
 	default:
 		p.noFactor(w, r)
 	}
 }
 
+// stageOf returns where a flow is; it answers itself, and returns false, where
+// that can't be told.
+func (p *Portal) stageOf(w http.ResponseWriter, r *http.Request, f authflow.Flow, prefer assurance.Factor) (stage, bool) {
+	step, err := p.Flows.Step(r.Context(), f, prefer)
+	if err != nil {
+		p.fault(w, r, "deciding on the next step", err)
+		return stage{}, false
+	}
+	to, err := p.destinationOf(f.Request)
+	if err != nil {
+		p.badDestination(w, r)
+		return stage{}, false
+	}
+	to.own = accountPage(f.Return)
+	return stage{flow: f, step: step, to: to, status: http.StatusOK}, true
+}
+
 // overtaken goes on where another tab has signed the same person in meanwhile,
 // and reports whether it answered.
 func (p *Portal) overtaken(w http.ResponseWriter, r *http.Request, at stage) bool {
-	if at.flow.Kind != authflow.SignIn {
+	// Who replaces what they lost goes on with that, signed in or not.
+	if at.flow.Kind != authflow.SignIn || len(at.flow.Lost) > 0 {
 		return false
 	}
 	signOn, user, err := p.signedOn(r)
@@ -105,6 +121,9 @@ func startOver(to destination) string {
 	if to.signed != "" {
 		query.Set("request", to.signed)
 	}
+	if to.own != "" {
+		query.Set("to", to.own)
+	}
 	return "/sign-in?" + query.Encode()
 }
 
@@ -123,58 +142,67 @@ func (p *Portal) ceremony(ctx context.Context, f authflow.Flow, kind assurance.F
 	return begin(ctx, f, kind)
 }
 
+func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) {
+	p.page(w, r, at.status, "password", templates.PasswordView{
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
+		Error: at.message, StartOver: startOver(at.to),
+	}, at.to.formOrigins()...)
+}
+
 func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage) {
 	ceremony, err := p.ceremony(r.Context(), at.flow, at.step.Factor, p.Flows.Challenge)
 	if err != nil {
 		p.flowFailed(w, r, at.flow, err)
 		return
 	}
+	t := p.words(r)
 	view := templates.ChallengeView{
-		Frame: p.frame(), Flow: at.flow.ID, Host: at.to.host(), Name: at.flow.Name, Ceremony: ceremony.Page,
-		Error: at.message, StepUp: at.flow.Kind == authflow.StepUp, StartOver: startOver(at.to),
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
+		Ceremony: ceremony.Page, Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
+		Others: choices(t, at.flow, at.step.Others), Lost: lostURL(at), StartOver: startOver(at.to),
 	}
 	if lifetime := p.Flows.RememberFor(at.flow); lifetime > 0 {
-		view.Remember, view.Remembering = lasting(lifetime), isTicked(r, "remember")
-	}
-	for _, kind := range at.step.Others {
-		view.Others = append(view.Others, templates.Choice{
-			Kind: string(kind), Text: otherWay(kind),
-			URL: "/flow?" + url.Values{"id": {at.flow.ID}, "use": {string(kind)}}.Encode(),
-		})
+		view.Remember, view.Remembering = lasting(t, lifetime), isTicked(r, "remember")
 	}
 	p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
 }
 
 func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request) {
+	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusForbidden, Title: "You have no way in that would do here",
-		Text:   "This needs a second step that isn't set up for you. Ask " + p.contactOr("the people who run this site") + " for help.",
-		Action: "Sign in as someone else", ActionURL: "/sign-in?switch",
+		Status: http.StatusForbidden, Title: t.say("portal.no_way.title"),
+		Text:   t.say("portal.no_way.text", "Contact", p.contactOr(t.say("portal.no_way.contact"))),
+		Action: t.say("portal.switch"), ActionURL: "/sign-in?switch",
 	})
 }
 
 // answerPassword takes the password of somebody who is signed in.
 func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) {
-	p.answer(w, r, "", "password", func(f authflow.Flow) error {
+	p.answer(w, r, attempt{field: "password", wrong: "portal.wrong.password_alone", take: func(f authflow.Flow) error {
 		return p.Flows.AnswerPassword(r.Context(), f, r.PostFormValue("password"), p.client(r))
-	})
+	}})
 }
 
 // answerChallenge takes the answer to a second factor's challenge.
 func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) {
 	kind := assurance.Factor(r.PostFormValue("factor"))
-	p.answer(w, r, kind, "code", func(f authflow.Flow) error {
+	p.answer(w, r, attempt{kind: kind, field: "code", take: func(f authflow.Flow) error {
 		given := authflow.Response{Factor: kind, Answer: answerOf(r), Remember: isTicked(r, "remember")}
 		return p.Flows.Answer(r.Context(), f, given, p.client(r))
-	})
+	}})
 }
 
 // answerEnrolment takes the answer that proves a new credential.
 func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) {
 	kind := assurance.Factor(r.PostFormValue("factor"))
-	p.answer(w, r, kind, "code", func(f authflow.Flow) error {
-		return p.Flows.AnswerEnrolment(r.Context(), f, kind, answerOf(r), p.client(r))
-	})
+	a := attempt{kind: kind, field: "code", take: func(f authflow.Flow) error {
+		given := authflow.EnrolmentAnswer{Factor: kind, Name: p.nameOf(r, kind), Answer: answerOf(r)}
+		return p.Flows.AnswerEnrolment(r.Context(), f, given, p.client(r))
+	}}
+	if kind == assurance.BackupCode {
+		a.field, a.wrong = "saved", "portal.wrong.not_saved"
+	}
+	p.answer(w, r, a)
 }
 
 // isTicked reports whether a checkbox of the posted form is ticked.
@@ -185,7 +213,7 @@ func answerOf(r *http.Request) factors.Answer {
 	answer := make(factors.Answer, len(r.PostForm))
 	for field := range r.PostForm {
 		switch field {
-		case "flow", "factor", "remember":
+		case "flow", "factor", "remember", "name":
 		default:
 			answer[field] = r.PostForm.Get(field)
 		}
@@ -193,29 +221,37 @@ func answerOf(r *http.Request) factors.Answer {
 	return answer
 }
 
+// attempt is one answer to a step of a flow.
+type attempt struct {
+	kind  assurance.Factor // of the proof; empty: none of a factor's
+	field string           // the input in which the answer was typed
+	wrong string           // key of what is said of a wrong one; empty: as the kind has it
+	take  func(authflow.Flow) error
+}
+
 // answer runs one answer of a flow and returns to the dispatcher.
-func (p *Portal) answer(w http.ResponseWriter, r *http.Request, kind assurance.Factor, field string, take func(authflow.Flow) error) {
+func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) {
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
 	if err != nil {
 		p.flowFailed(w, r, f, err)
 		return
 	}
-	err = take(f)
-	switch refused, slowed := new(authflow.Refused), new(authflow.Slowed); {
+	err = a.take(f)
+	t, refused, slowed, invalid := p.words(r), new(authflow.Refused), new(authflow.Slowed), new(authflow.Invalid)
+	switch {
 	case err == nil:
 		p.redirect(w, flowURL(f.ID))
 	case errors.As(err, &refused):
-		text := wrongAnswer(kind, refused, p.CodePeriod)
-		switch {
-		case kind == "":
-			text = "That password doesn't match. Try again."
-		case kind == assurance.BackupCode && r.URL.Path == "/flow/enrol":
-			field, text = "saved", "Save the codes first, then tick the box."
+		text := wrongAnswer(t, a.kind, refused, p.CodePeriod)
+		if a.wrong != "" {
+			text = t.say(a.wrong)
 		}
-		p.showAgain(w, r, f, http.StatusUnprocessableEntity, kind, templates.Message{Field: field, Text: text})
+		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, templates.Message{Field: a.field, Text: text})
+	case errors.As(err, &invalid):
+		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, t.firstOf(invalid))
 	case errors.As(err, &slowed):
 		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
-		p.showAgain(w, r, f, http.StatusTooManyRequests, kind, tooMany(slowed))
+		p.showAgain(w, r, f, http.StatusTooManyRequests, a.kind, tooMany(t, slowed))
 	default:
 		p.flowFailed(w, r, f, err)
 	}
@@ -241,16 +277,21 @@ func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.F
 			p.redirect(w, "/") // the back button, after all was done
 			return
 		}
-		text := "Nothing is lost: open the app again, or sign in from here."
+		t := p.words(r)
+		text := t.say("portal.flow_gone.text")
 		if _, err := r.Cookie(flowCookie); err != nil {
-			text += " If this comes right after your password, your browser isn't keeping our cookies: allow them for this site."
+			text += " " + t.say("portal.flow_gone.cookies")
 		}
 		p.problem(w, r, templates.ProblemView{
-			Status: http.StatusGone, Title: "That took too long, or is finished", Text: text,
-			Action: "Sign in", ActionURL: "/sign-in",
+			Status: http.StatusGone, Title: t.say("portal.flow_gone.title"), Text: text,
+			Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
 		})
 	case errors.Is(err, authflow.ErrWrongStep), errors.Is(err, store.ErrConflict):
 		p.wrongStep(w, r, f)
+	case errors.Is(err, authflow.ErrNoCredential):
+		p.notFound(w, r)
+	case errors.Is(err, authflow.ErrTooMany):
+		p.tooManyOfKind(w, r)
 	default:
 		p.fault(w, r, "going on with a flow", err)
 	}
@@ -274,7 +315,7 @@ func (p *Portal) wrongStep(w http.ResponseWriter, r *http.Request, f authflow.Fl
 		return
 	}
 	p.show(w, r, current, http.StatusConflict, "", templates.Message{
-		Text: "Something else comes first. Go on from here.",
+		Text: p.words(r).say("portal.wrong.step"),
 	})
 }
 
@@ -293,17 +334,43 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
 		p.flowFailed(w, r, at.flow, err)
 		return
 	}
-	value, err := p.PortalCookies.Mint(session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret})
-	if err == nil {
+	if err = p.keep(w, granted); err == nil {
 		err = p.releaseFlow(w, r, at.flow.ID)
 	}
 	if err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
+	if at.to.own != "" {
+		p.redirect(w, at.to.own)
+		return
+	}
+	p.leave(w, r, granted.SignOn, at.to)
+}
+
+// keep has the browser keep what was granted.
+func (p *Portal) keep(w http.ResponseWriter, granted authflow.Granted) error {
+	value, err := p.PortalCookies.Mint(session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret})
+	if err != nil {
+		return err
+	}
 	setCookie(w, portalCookie, value, kept(granted.SignOn.Expires.Sub(p.Clock()), granted.SignOn.Shared))
 	if granted.Browser != "" {
 		setCookie(w, browserCookie, granted.Browser, browserLifetime)
 	}
-	p.leave(w, r, granted.SignOn, at.to)
+	return nil
+}
+
+// complete ends a flow that added something to the account of somebody who is
+// signed in already.
+func (p *Portal) complete(w http.ResponseWriter, r *http.Request, at stage) {
+	if err := p.releaseFlow(w, r, at.flow.ID); err != nil {
+		p.fault(w, r, "setting the portal's cookies", err)
+		return
+	}
+	next, what := at.to.own, "added"
+	if next == kindPath(assurance.BackupCode) {
+		what = "new_codes"
+	}
+	p.finished(w, what, next)
 }

@@ -1,7 +1,8 @@
-// Package portal is the web face of signing in: routes, forms, and what people
-// read. It runs the flows of package authflow and hands finished ones over to
-// the gates by tickets. It must not know Caddy, SQL, or how a factor works:
-// each factor's page is the factor's own template.
+// Package portal is the web face of signing in and of people's own accounts:
+// routes, forms, and what people read. It runs the flows of package authflow
+// and hands finished ones over to the gates by tickets. It must not know Caddy,
+// SQL, or how a factor works: each factor's pages are the factor's own
+// templates and texts.
 package portal
 
 import (
@@ -23,11 +24,12 @@ import (
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
 
-// Flows runs sign-ins, step-ups and set-ups, and knows the browsers in which
-// they skip the second step; package authflow offers it.
+// Flows runs sign-ins, step-ups, set-ups and replacements of what was lost, and
+// knows the browsers in which people skip the second step; package authflow
+// offers it.
 type Flows interface {
 	SignIn(ctx context.Context, in authflow.Login) (authflow.Flow, error)
-	BeginStepUp(ctx context.Context, s store.SignOn, u store.User, ask assurance.Requirement, request string) (authflow.Flow, error)
+	BeginStepUp(ctx context.Context, raise authflow.Raise) (authflow.Flow, error)
 	OpenLink(ctx context.Context, token string) (authflow.Flow, error)
 	Load(ctx context.Context, id string) (authflow.Flow, error)
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
@@ -38,7 +40,13 @@ type Flows interface {
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error
 	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
-	AnswerEnrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, answer factors.Answer, c authflow.Client) error
+	AnswerEnrolment(ctx context.Context, f authflow.Flow, given authflow.EnrolmentAnswer, c authflow.Client) error
+	Losable(ctx context.Context, f authflow.Flow) ([]authflow.Held, error)
+	Lose(ctx context.Context, f authflow.Flow, ids []string) error
+	AnswerAccessCode(ctx context.Context, f authflow.Flow, code string, c authflow.Client) error
+	ChooseNewPassword(ctx context.Context, f authflow.Flow, password string, c authflow.Client) error
+	Extend(ctx context.Context, f authflow.Flow) (time.Duration, error)
+	Left(f authflow.Flow) time.Duration
 	Grant(ctx context.Context, f authflow.Flow, previous string, c authflow.Client) (authflow.Granted, error)
 	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
 	Forget(ctx context.Context, u store.User, id string, c authflow.Client) error
@@ -60,9 +68,18 @@ type Requests interface {
 	Read(value string) (r ticket.Request, fresh bool, err error)
 }
 
-// Pages renders pages and serves their style sheet and scripts.
+// Pages renders pages, speaks to people, and serves style sheet and scripts.
 type Pages interface {
 	Render(w io.Writer, page string, view any) error
+	// Has reports whether there is a page of that name.
+	Has(page string) bool
+	// Text returns the text of a key in a language; a value "Count" chooses
+	// the plural form.
+	Text(language, key string, values map[string]any) string
+	Languages() []templates.Language
+	// Match picks a language out of tags and Accept-Language headers, most
+	// preferred first.
+	Match(preferred ...string) string
 	AssetPath() string
 	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
 }
@@ -70,6 +87,7 @@ type Pages interface {
 // Settings are what a Portal is made of. All fields are needed.
 type Settings struct {
 	Flows         Flows
+	Accounts      Accounts
 	SignOns       SignOns
 	Tickets       Tickets
 	Requests      Requests
@@ -119,7 +137,7 @@ func New(s Settings) *Portal {
 	p := &Portal{Settings: s}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.home)
-	mux.HandleFunc("POST /browsers/forget", p.forgetBrowser)
+	p.routeAccount(mux)
 	mux.HandleFunc("GET /sign-in", p.showSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("GET /setup", p.openLink)
@@ -131,6 +149,13 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST /flow/password-strength", p.passwordStrength)
 	mux.HandleFunc("POST /flow/enrol", p.answerEnrolment)
 	mux.HandleFunc("GET /flow/file", p.download)
+	mux.HandleFunc("GET /flow/lost", p.showLost)
+	mux.HandleFunc("POST /flow/lost", p.lose)
+	mux.HandleFunc("POST /flow/access-code", p.answerAccessCode)
+	mux.HandleFunc("POST /flow/new-password", p.chooseNewPassword)
+	mux.HandleFunc("POST /flow/more-time", p.extend)
+	mux.HandleFunc("POST /language", p.chooseLanguage)
+	mux.HandleFunc("GET /help/{kind}", p.help)
 	mux.HandleFunc("GET /.well-known/jwks.json", p.assertionKeys)
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
@@ -143,6 +168,28 @@ func New(s Settings) *Portal {
 	return p
 }
 
+// routeAccount routes what people do with their own account.
+func (p *Portal) routeAccount(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+accountPath, p.overview)
+	mux.HandleFunc("GET "+passwordPath, p.showPassword)
+	mux.HandleFunc("POST "+passwordPath, p.changePassword)
+	mux.HandleFunc("POST "+strengthPath, p.ownPasswordStrength)
+	mux.HandleFunc("GET "+signOnsPath, p.showSignOns)
+	mux.HandleFunc("POST "+signOnsPath+"/end", p.endSignOn)
+	mux.HandleFunc("POST "+signOnsPath+"/end-others", p.endOthers)
+	mux.HandleFunc("POST /browsers/forget", p.forgetBrowser)
+	mux.HandleFunc("GET "+activityPath, p.showActivity)
+	mux.HandleFunc("GET "+disownPath, p.askDisown)
+	mux.HandleFunc("POST "+disownPath, p.disown)
+	mux.HandleFunc("GET /account/{kind}", p.showKind)
+	mux.HandleFunc("GET /account/{kind}/add", p.showAdd)
+	mux.HandleFunc("POST /account/{kind}/add", p.add)
+	mux.HandleFunc("GET /account/{kind}/rename", p.showRename)
+	mux.HandleFunc("POST /account/{kind}/rename", p.rename)
+	mux.HandleFunc("GET /account/{kind}/remove", p.showRemove)
+	mux.HandleFunc("POST /account/{kind}/remove", p.remove)
+}
+
 // ServeHTTP answers every request to the portal's host.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.routes.ServeHTTP(w, r) }
 
@@ -150,13 +197,20 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.routes.Se
 func IsLink(path string) bool { return path == "/setup" || path == "/invitation" }
 
 // frame is what every page shows around its card.
-func (p *Portal) frame() templates.Frame {
-	return templates.Frame{Brand: p.Brand, Contact: p.Contact, Assets: "/" + p.Pages.AssetPath()}
+func (p *Portal) frame(r *http.Request) templates.Frame {
+	frame := templates.Frame{
+		Brand: p.Brand, Contact: p.Contact, Assets: "/" + p.Pages.AssetPath(),
+		Language: p.words(r).language, Languages: p.Pages.Languages(),
+	}
+	if !IsLink(r.URL.Path) { // the link would be lost
+		frame.Here = p.comeBack(r)
+	}
+	return frame
 }
 
 // client describes the browser that a request came from.
 func (p *Portal) client(r *http.Request) authflow.Client {
-	c := authflow.Client{Address: p.Address(r), UserAgent: r.UserAgent()}
+	c := authflow.Client{Address: p.Address(r), UserAgent: r.UserAgent(), Platform: platformOf(r)}
 	if cookie, err := r.Cookie(browserCookie); err == nil && len(cookie.Value) < 128 {
 		c.Browser = cookie.Value
 	}

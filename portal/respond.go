@@ -57,9 +57,9 @@ func (p *Portal) bounded(next http.Handler) http.Handler {
 			if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 				status = http.StatusRequestEntityTooLarge
 			}
+			t := p.words(r)
 			p.problem(w, r, templates.ProblemView{
-				Status: status, Title: "That form couldn't be read",
-				Text: "It was too long or damaged on the way. Go back and try again.",
+				Status: status, Title: t.say("portal.unreadable.title"), Text: t.say("portal.unreadable.text"),
 			})
 			return
 		}
@@ -78,22 +78,24 @@ func (p *Portal) forged(w http.ResponseWriter, r *http.Request) {
 	p.Audit.Note(audit.CrossOrigin, "", audit.Fields{
 		audit.App: p.Origin.String(), audit.Address: p.Address(r),
 	})
+	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusForbidden, Title: "This form came from another page",
-		Text: "Go back and try again.", Action: "Sign in", ActionURL: "/sign-in",
+		Status: http.StatusForbidden, Title: t.say("portal.forged.title"), Text: t.say("portal.forged.text"),
+		Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
 	})
 }
 
 func (p *Portal) notFound(w http.ResponseWriter, r *http.Request) {
+	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusNotFound, Title: "There is nothing here",
-		Text: "Check the address, or start from the first page.", Action: "First page", ActionURL: "/",
+		Status: http.StatusNotFound, Title: t.say("portal.not_found.title"), Text: t.say("portal.not_found.text"),
+		Action: t.say("portal.first_page"), ActionURL: "/",
 	})
 }
 
 // problem answers with a page that says what happened and what to do.
 func (p *Portal) problem(w http.ResponseWriter, r *http.Request, view templates.ProblemView) {
-	view.Frame = p.frame()
+	view.Frame = p.frame(r)
 	if view.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(view.RetryAfter))
 	}
@@ -105,28 +107,15 @@ func (p *Portal) problem(w http.ResponseWriter, r *http.Request, view templates.
 func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err error) {
 	reference := token.Reference(p.Random)
 	p.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("path", r.URL.Path))
+	t := p.words(r)
 	view := templates.ProblemView{
-		Status: http.StatusServiceUnavailable, Title: "Something went wrong on our side",
-		Text: "Nothing was changed. Try again in a moment.", Reference: reference,
-		Action: "Try again", ActionURL: retryURL(r), RetryAfter: 5 * time.Second,
+		Status: http.StatusServiceUnavailable, Title: t.say("portal.fault.title"), Text: t.say("portal.fault.text"),
+		Reference: reference, Action: t.say("portal.try_again"), ActionURL: p.comeBack(r), RetryAfter: 5 * time.Second,
 	}
 	if errors.Is(err, authflow.ErrBusy) {
-		view.Title = "Many people are signing in right now"
-		view.Text = "Nothing was lost. Try again in a moment."
+		view.Title, view.Text = t.say("portal.busy.title"), t.say("portal.busy.text")
 	}
 	p.problem(w, r, view)
-}
-
-// retryURL is where a person can go after a fault without sending a form
-// again.
-func retryURL(r *http.Request) string {
-	if r.Method == http.MethodGet && !IsLink(r.URL.Path) {
-		return r.URL.RequestURI()
-	}
-	if id := r.PostFormValue("flow"); id != "" {
-		return flowURL(id)
-	}
-	return "/sign-in"
 }
 
 // page writes a rendered page. A form on it may lead to the given origins.
@@ -134,7 +123,7 @@ func (p *Portal) page(w http.ResponseWriter, r *http.Request, status int, name s
 	var body bytes.Buffer
 	if err := p.Pages.Render(&body, name, view); err != nil {
 		p.Logger.Error("rendering a page", zap.String("page", name), zap.Error(err))
-		http.Error(w, "Something went wrong on our side. Nothing was changed.", http.StatusInternalServerError)
+		http.Error(w, p.words(r).say("portal.fault.text"), http.StatusInternalServerError)
 		return
 	}
 	p.write(w, r, status, "text/html; charset=utf-8", body.Bytes(), formOrigins...)

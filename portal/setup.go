@@ -1,14 +1,18 @@
 package portal
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -20,14 +24,33 @@ func (p *Portal) openLink(w http.ResponseWriter, r *http.Request) {
 		p.flowFailed(w, r, f, err)
 		return
 	}
-	p.enter(w, r, f)
+	_, user, err := p.signedOn(r)
+	switch {
+	case errors.Is(err, session.ErrEnded):
+		p.enter(w, r, f)
+	case err != nil:
+		p.fault(w, r, "looking up a sign-on", err)
+	default:
+		p.foreignLink(w, r, user)
+	}
+}
+
+// foreignLink answers somebody who is signed in and opens a link by which
+// somebody else is to set up.
+func (p *Portal) foreignLink(w http.ResponseWriter, r *http.Request, user session.User) {
+	t := p.words(r)
+	p.problem(w, r, templates.ProblemView{
+		Status: http.StatusConflict, Title: t.say("portal.foreign_link.title", "Name", user.Name),
+		Text: t.say("portal.foreign_link.text"), Action: t.say("portal.foreign_link.action"), ActionURL: "/sign-out",
+	})
 }
 
 func (p *Portal) linkGone(w http.ResponseWriter, r *http.Request) {
+	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusGone, Title: "This link was used or has expired",
-		Text:   "If you have set up already, sign in. Else ask " + p.contactOr("whoever sent it to you") + " for a new link.",
-		Action: "Sign in", ActionURL: "/sign-in",
+		Status: http.StatusGone, Title: t.say("portal.link_gone.title"),
+		Text:   t.say("portal.link_gone.text", "Contact", p.contactOr(t.say("portal.link_gone.contact"))),
+		Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
 	})
 }
 
@@ -39,7 +62,7 @@ func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, t
 		return
 	}
 	view := templates.AccountView{
-		Frame: p.frame(), Flow: at.flow.ID, Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
 		Name: typed.Name, DisplayName: typed.DisplayName, MinLength: p.PasswordRules.Shortest(), First: user.ID == "",
 	}
 	if user.ID != "" {
@@ -50,7 +73,7 @@ func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, t
 	}
 	for _, field := range []string{"name", "display_name", "password"} {
 		if err := invalid[field]; err != nil {
-			view.Errors = append(view.Errors, templates.Message{Field: field, Text: textOf(err)})
+			view.Errors = append(view.Errors, templates.Message{Field: field, Text: p.words(r).phrase(err)})
 		}
 	}
 	p.page(w, r, at.status, "account", view)
@@ -85,35 +108,6 @@ func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
 	p.redirect(w, flowURL(f.ID))
 }
 
-// passwordStrength judges a password while it is typed. Only somebody with a
-// set-up under way can ask, so a stranger can't keep the server busy with it.
-func (p *Portal) passwordStrength(w http.ResponseWriter, r *http.Request) {
-	f, err := p.flowOf(r, r.PostFormValue("flow"))
-	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
-	}
-	password := r.PostFormValue("password")
-	own := []string{f.Name, r.PostFormValue("name"), r.PostFormValue("display_name")}
-	var answer struct {
-		Score  int    `json:"score"`
-		Text   string `json:"text"`
-		OK     bool   `json:"ok"`
-		Reason string `json:"reason,omitempty"`
-	}
-	answer.Score, answer.Text = p.PasswordRules.Strength(password, own...)
-	err = p.PasswordRules.Check(password, own...)
-	if answer.OK = err == nil; err != nil {
-		answer.Reason = textOf(err)
-	}
-	body, err := json.Marshal(answer)
-	if err != nil {
-		p.fault(w, r, "writing a password's strength", err)
-		return
-	}
-	p.write(w, r, http.StatusOK, "application/json", body)
-}
-
 // enrolPage sets a factor up.
 func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) {
 	ceremony, err := p.ceremony(r.Context(), at.flow, at.step.Factor, p.Flows.Enrolment)
@@ -121,14 +115,52 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) {
 		p.flowFailed(w, r, at.flow, err)
 		return
 	}
+	t, kind := p.words(r), at.step.Factor
 	view := templates.EnrolView{
-		Frame: p.frame(), Flow: at.flow.ID, Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
-		Name: at.flow.Name, Ceremony: ceremony.Page, Error: at.message,
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
+		Name: at.flow.Name, Ceremony: ceremony.Page, Error: at.message, Others: choices(t, at.flow, at.step.Others), Help: p.helpURL(kind),
+	}
+	if at.flow.Kind == authflow.Enrol {
+		view.Cancel = ownPath(at.flow.Return)
+	}
+	if at.flow.Kind != authflow.SetUp && kind != assurance.BackupCode {
+		if view.Called, err = p.suggestedName(r, at); err != nil {
+			p.fault(w, r, "suggesting a name", err)
+			return
+		}
 	}
 	if ceremony.File != nil {
-		view.Download = "/flow/file?" + url.Values{"id": {at.flow.ID}, "factor": {string(at.step.Factor)}}.Encode()
+		view.Download = "/flow/file?" + url.Values{"id": {at.flow.ID}, "factor": {string(kind)}}.Encode()
 	}
-	p.page(w, r, at.status, "enrol_"+string(at.step.Factor), view, at.to.formOrigins()...)
+	p.page(w, r, at.status, "enrol_"+string(kind), view, at.to.formOrigins()...)
+}
+
+// suggestedName is what a new one of a kind is called unless its owner changes
+// that: what was typed before, or the kind's own name, counted where there are
+// others.
+func (p *Portal) suggestedName(r *http.Request, at stage) (string, error) {
+	if typed := r.PostFormValue("name"); typed != "" {
+		return typed, nil
+	}
+	held, err := p.Accounts.Holdings(r.Context(), at.flow.UserID)
+	if err != nil {
+		return "", err
+	}
+	name := p.words(r).kind(at.step.Factor, "name")
+	taken := func(name string) bool {
+		return slices.ContainsFunc(held, func(h authflow.Held) bool { return h.Name == name })
+	}
+	suggestion := name
+	for n := 2; taken(suggestion); n++ {
+		suggestion = fmt.Sprintf("%s %d", name, n)
+	}
+	return suggestion, nil
+}
+
+// nameOf returns what a new one of a kind is to be called: what the person
+// typed, or, where they weren't asked, the kind's name in their language.
+func (p *Portal) nameOf(r *http.Request, kind assurance.Factor) string {
+	return cmp.Or(strings.TrimSpace(r.PostFormValue("name")), p.words(r).kind(kind, "name"))
 }
 
 // download gives the file of the enrolment that the flow is at.

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -13,8 +14,9 @@ import (
 )
 
 // destination is where somebody goes once they are signed in: the app whose
-// gate sent them, or the portal itself.
+// gate sent them, or a page of the portal itself.
 type destination struct {
+	own     string // the page of the portal; empty: the first, or an app
 	signed  string // the gate's request as it came; empty: the portal
 	request ticket.Request
 	fresh   bool
@@ -60,10 +62,10 @@ func (p *Portal) destinationOf(signed string) (destination, error) {
 }
 
 func (p *Portal) badDestination(w http.ResponseWriter, r *http.Request) {
+	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusBadRequest, Title: "This sign-in link isn't right",
-		Text:   "It was damaged on the way, or doesn't come from here. Open the app again to start over.",
-		Action: "First page", ActionURL: "/",
+		Status: http.StatusBadRequest, Title: t.say("portal.bad_request.title"), Text: t.say("portal.bad_request.text"),
+		Action: t.say("portal.first_page"), ActionURL: "/",
 	})
 }
 
@@ -74,6 +76,7 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
 		p.badDestination(w, r)
 		return
 	}
+	to.own = accountPage(r.URL.Query().Get("to"))
 	signOn, user, err := p.signedOn(r)
 	if errors.Is(err, session.ErrEnded) {
 		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{})
@@ -91,7 +94,9 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
 		p.leave(w, r, signOn, to)
 		return
 	}
-	flow, err := p.Flows.BeginStepUp(r.Context(), signOn, user, to.ask(), to.signed)
+	flow, err := p.Flows.BeginStepUp(r.Context(), authflow.Raise{
+		SignOn: signOn, User: user, Ask: to.ask(), Request: to.signed, Return: to.own, Client: p.client(r),
+	})
 	if err != nil {
 		p.fault(w, r, "beginning a step-up", err)
 		return
@@ -100,7 +105,7 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) {
-	view.Frame, view.Host, view.Request = p.frame(), to.host(), to.signed
+	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
 	p.page(w, r, status, "sign_in", view, to.formOrigins()...)
 }
 
@@ -111,20 +116,21 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		p.badDestination(w, r)
 		return
 	}
+	to.own = accountPage(r.PostFormValue("to"))
 	name, shared := r.PostFormValue("name"), isTicked(r, "shared")
 	flow, err := p.Flows.SignIn(r.Context(), authflow.Login{
 		Name: name, Password: r.PostFormValue("password"), Client: p.client(r),
-		Shared: shared, Ask: to.ask(), Request: to.signed,
+		Shared: shared, Ask: to.ask(), Request: to.signed, Return: to.own,
 	})
 	view := templates.SignInView{Name: name, Shared: shared}
 	switch refused, slowed := new(authflow.Refused), new(authflow.Slowed); {
 	case err == nil:
 		p.enter(w, r, flow)
 	case errors.As(err, &refused):
-		view.Error = templates.Message{Field: "password", Text: p.wrongPassword()}
+		view.Error = templates.Message{Field: "password", Text: p.wrongPassword(p.words(r))}
 		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
 	case errors.As(err, &slowed):
-		view.Error = tooMany(slowed)
+		view.Error = tooMany(p.words(r), slowed)
 		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
 		p.signInForm(w, r, http.StatusTooManyRequests, to, view)
 	default:
@@ -141,14 +147,14 @@ func (p *Portal) enter(w http.ResponseWriter, r *http.Request, f authflow.Flow) 
 	p.redirect(w, flowURL(f.ID))
 }
 
-func flowURL(id string) string { return "/flow?" + url.Values{"id": {id}}.Encode() }
+func flowURL(id string) string { return addressed("/flow", "id", id) }
 
 // leave goes to where the person wanted to go: to the app with a ticket, or to
-// the first page. A request over its age leads to the app without one, whose
+// a page of the portal. A request over its age leads to the app without one, whose
 // gate then asks anew.
 func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.SignOn, to destination) {
 	if to.signed == "" {
-		p.redirect(w, "/")
+		p.redirect(w, cmp.Or(to.own, "/"))
 		return
 	}
 	if !to.fresh {

@@ -21,7 +21,7 @@ func (p *Portal) askSignOut(w http.ResponseWriter, r *http.Request) {
 		p.fault(w, r, "looking up a sign-on", err)
 		return
 	}
-	p.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{Frame: p.frame(), Name: user.Name, Action: "/sign-out"})
+	p.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{Frame: p.frame(r), Name: user.Name, Action: "/sign-out"})
 }
 
 // signOut ends the sign-on, and with it its sessions at all apps.
@@ -49,5 +49,5 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) signedOut(w http.ResponseWriter, r *http.Request) {
-	p.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: p.frame(), SignIn: "/sign-in"})
+	p.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: p.frame(r), SignIn: "/sign-in"})
 }

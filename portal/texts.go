@@ -1,13 +1,13 @@
 package portal
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strconv"
 	"time"
-
-	"github.com/mileusna/useragent"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -15,13 +15,11 @@ import (
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
-// Everything that people read and that isn't in a template stands here.
-
-func (p *Portal) wrongPassword() string {
+func (p *Portal) wrongPassword(t words) string {
 	if p.Contact == "" {
-		return "That name and password don't match. Try again."
+		return t.say("portal.wrong.password")
 	}
-	return "That name and password don't match. Try again, or ask " + p.Contact + " for help."
+	return t.say("portal.wrong.password_ask", "Contact", p.Contact)
 }
 
 // contactOr is whom to ask: the operator's contact where there is one.
@@ -33,97 +31,82 @@ func (p *Portal) contactOr(somebody string) string {
 }
 
 // wrongAnswer says why a code was refused; period is how often codes change.
-func wrongAnswer(kind assurance.Factor, r *authflow.Refused, period time.Duration) string {
+func wrongAnswer(t words, kind assurance.Factor, r *authflow.Refused, period time.Duration) string {
 	if kind == assurance.BackupCode {
 		if r.Reason == factors.Used {
-			return "That backup code was used before. Each works once: take the next one from your list."
+			return t.say("portal.wrong.backup_code_used")
 		}
-		return "That backup code didn't work. It has three groups of four letters and digits."
+		return t.say("portal.wrong.backup_code")
 	}
 	switch r.Reason {
 	case factors.Used:
-		return "That code was used a moment ago. Wait for the next one."
+		return t.say("portal.wrong.code_used")
 	case factors.Drifting:
-		return drifting(r.Drift)
+		return drifting(t, r.Drift)
 	case factors.Malformed:
-		return "Enter all the digits that the app shows, and nothing else."
+		return t.say("portal.wrong.code_malformed")
 	}
-	return fmt.Sprintf("That code didn't work. Codes change every %.0f seconds: wait for the next one.", period.Seconds())
+	return t.say("portal.wrong.code", "Seconds", fmt.Sprintf("%.0f", period.Seconds()))
 }
 
 // drifting tells a person that their phone's clock is off.
-func drifting(d time.Duration) string {
-	direction := "fast"
+func drifting(t words, d time.Duration) string {
 	if d < 0 {
-		direction, d = "slow", -d
+		return t.say("portal.wrong.clock_slow", "Time", roughly(t, -d))
 	}
-	return fmt.Sprintf("Your phone's clock is about %s %s. Set it to automatic, then use the next code.", roughly(d), direction)
+	return t.say("portal.wrong.clock_fast", "Time", roughly(t, d))
 }
 
 // roughly puts a duration into words.
-func roughly(d time.Duration) string {
+func roughly(t words, d time.Duration) string {
 	if d < 50*time.Second {
-		return plural(int(math.Ceil(d.Seconds())), "second")
+		return t.count("time.seconds", int(math.Ceil(d.Seconds())))
 	}
 	if d < time.Hour {
-		return plural(int(math.Round(d.Minutes())), "minute")
+		return t.count("time.minutes", int(math.Round(d.Minutes())))
 	}
-	return plural(int(math.Round(d.Hours())), "hour")
+	return t.count("time.hours", int(math.Round(d.Hours())))
 }
 
 // lasting puts how long something lasts into words, in the largest unit that
 // says it exactly, down to minutes.
-func lasting(d time.Duration) string {
+func lasting(t words, d time.Duration) string {
 	switch {
 	case d%(24*time.Hour) == 0:
-		return plural(int(d/(24*time.Hour)), "day")
+		return t.count("time.days", int(d/(24*time.Hour)))
 	case d%time.Hour == 0:
-		return plural(int(d/time.Hour), "hour")
+		return t.count("time.hours", int(d/time.Hour))
 	}
-	return plural(int(d/time.Minute), "minute")
-}
-
-// browserName puts what a browser calls itself into words.
-func browserName(userAgent string) string {
-	parsed := useragent.Parse(userAgent)
-	name := cmp.Or(parsed.Name, "A browser")
-	if parsed.OS == "" {
-		return name
-	}
-	return name + " on " + parsed.OS
-}
-
-func plural(n int, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return fmt.Sprintf("%d %ss", n, unit)
+	return t.count("time.minutes", int(d/time.Minute))
 }
 
 // tooMany tells somebody to wait, where waiting helps.
-func tooMany(s *authflow.Slowed) templates.Message {
+func tooMany(t words, s *authflow.Slowed) templates.Message {
 	if s.Locked {
-		return templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in."}
+		return templates.Message{Text: t.say("portal.wrong.locked")}
 	}
-	return templates.Message{Text: "Too many attempts.", RetryAfter: s.RetryAfter}
+	return templates.Message{Text: t.say("portal.wrong.too_many"), RetryAfter: s.RetryAfter}
 }
 
-// textOf returns what an error says to people, where it says anything.
-func textOf(err error) string {
-	var speaks interface{ Text() string }
-	if errors.As(err, &speaks) {
-		return speaks.Text()
+// phrase returns what an error says to people, where it says anything.
+func (t words) phrase(err error) string {
+	var speaks interface {
+		Phrase() (key string, values map[string]any)
 	}
-	return "This can't be used. Choose something else."
+	if !errors.As(err, &speaks) {
+		return t.say("portal.wrong.unusable")
+	}
+	key, values := speaks.Phrase()
+	return t.pages.Text(t.language, key, values)
 }
 
-// otherWay names another second factor in a link.
-func otherWay(kind assurance.Factor) string {
-	switch kind {
-	case assurance.TOTP:
-		return "Use the code from your authenticator app"
-	case assurance.BackupCode:
-		return "Use a backup code"
+// firstOf returns what is to be mended first.
+func (t words) firstOf(invalid *authflow.Invalid) templates.Message {
+	for _, field := range slices.Sorted(maps.Keys(invalid.Fields)) {
+		return templates.Message{Field: field, Text: t.phrase(invalid.Fields[field])}
 	}
-	return "Use another way"
+	return templates.Message{Text: t.say("portal.wrong.unusable")}
 }
+
+// strength says how well a password resists guessing, from 0 to 4.
+func strength(t words, score int) string { return t.say("strength." + strconv.Itoa(score)) }

@@ -2,14 +2,47 @@ package portal
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
+
+// speaker speaks one of the product's languages.
+func speaker(t *testing.T, language string) words {
+	t.Helper()
+	pages, err := templates.New(templates.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return words{pages: pages, language: language}
+}
+
+// TestEventsAreToldInWords wants words for every event that is about a person.
+func TestEventsAreToldInWords(t *testing.T) {
+	aboutNobody := []audit.Name{
+		audit.TicketRefused, audit.CrossOrigin, audit.SetupLinkCreated, audit.KeysRotated, audit.AdminRefused,
+	}
+	for _, language := range []string{"en", "de"} {
+		speaks := speaker(t, language)
+		for _, name := range audit.Catalogue() {
+			told := tell(speaks, store.Event{Name: string(name), Fields: map[string]string{"factor": "totp", "factors": "totp", "app": "https://wiki.example.com"}})
+			if general := told == speaks.say("portal.event.unnamed"); general != slices.Contains(aboutNobody, name) {
+				t.Errorf("%s: %s is told as %q", language, name, told)
+			}
+			if strings.Contains(told, "<no value>") {
+				t.Errorf("%s: %s is told as %q", language, name, told)
+			}
+		}
+	}
+}
 
 // TestWrongAnswer holds the texts against how the product speaks.
 func TestWrongAnswer(t *testing.T) {
@@ -29,7 +62,7 @@ func TestWrongAnswer(t *testing.T) {
 		{assurance.BackupCode, authflow.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
 		{assurance.BackupCode, authflow.Refused{Reason: factors.Malformed}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
 	} {
-		if got := wrongAnswer(c.kind, &c.refused, c.period); got != c.want {
+		if got := wrongAnswer(speaker(t, "en"), c.kind, &c.refused, c.period); got != c.want {
 			t.Errorf("%s %+v: %q, want %q", c.kind, c.refused, got, c.want)
 		}
 	}
@@ -50,7 +83,7 @@ func TestRoughly(t *testing.T) {
 		23*time.Hour + 40*time.Minute:   "24 hours",
 		59*time.Minute + 20*time.Second: "59 minutes",
 	} {
-		if got := roughly(d); got != want {
+		if got := roughly(speaker(t, "en"), d); got != want {
 			t.Errorf("%s is called %q, want %q", d, got, want)
 		}
 	}
@@ -65,7 +98,7 @@ func TestTooMany(t *testing.T) {
 		// No waiting helps, so none is told.
 		{authflow.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in."}},
 	} {
-		if got := tooMany(&c.slowed); got != c.want {
+		if got := tooMany(speaker(t, "en"), &c.slowed); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.slowed, got, c.want)
 		}
 	}
@@ -81,11 +114,11 @@ func TestSecondsAreRoundedUp(t *testing.T) {
 
 func TestWrongPassword(t *testing.T) {
 	p := new(Portal)
-	if got := p.wrongPassword(); got != "That name and password don't match. Try again." {
+	if got := p.wrongPassword(speaker(t, "en")); got != "That name and password don't match. Try again." {
 		t.Errorf("%q", got)
 	}
 	p.Contact = "the help desk"
-	if got := p.wrongPassword(); got != "That name and password don't match. Try again, or ask the help desk for help." {
+	if got := p.wrongPassword(speaker(t, "en")); got != "That name and password don't match. Try again, or ask the help desk for help." {
 		t.Errorf("%q", got)
 	}
 }
@@ -93,18 +126,21 @@ func TestWrongPassword(t *testing.T) {
 // speaking is an error that says something to people.
 type speaking struct{ error }
 
-func (speaking) Text() string { return "Choose a longer one." }
+func (speaking) Phrase() (string, map[string]any) {
+	return "portal.wrong.clock_fast", map[string]any{"Time": "a day"}
+}
 
-func TestTextOf(t *testing.T) {
+func TestPhrase(t *testing.T) {
+	said := "Your phone's clock is about a day fast. Set it to automatic, then use the next code."
 	inside := errors.New("row 7 is locked")
-	if got := textOf(speaking{inside}); got != "Choose a longer one." {
-		t.Errorf("%q", got)
-	}
-	if got := textOf(errors.Join(inside, speaking{inside})); got != "Choose a longer one." {
-		t.Errorf("wrapped: %q", got)
-	}
-	if got := textOf(inside); got != "This can't be used. Choose something else." {
-		t.Errorf("an inner error reaches people: %q", got)
+	for err, want := range map[error]string{
+		speaking{inside}:                      said,
+		errors.Join(inside, speaking{inside}): said,
+		inside:                                "This can't be used. Choose something else.",
+	} {
+		if got := speaker(t, "en").phrase(err); got != want {
+			t.Errorf("%v: %q", err, got)
+		}
 	}
 }
 
@@ -112,9 +148,10 @@ func TestOtherWay(t *testing.T) {
 	for kind, want := range map[assurance.Factor]string{
 		assurance.TOTP:       "Use the code from your authenticator app",
 		assurance.BackupCode: "Use a backup code",
+		authflow.AccessCode:  "Use a code from an administrator",
 		"telepathy":          "Use another way",
 	} {
-		if got := otherWay(kind); got != want {
+		if got := speaker(t, "en").kind(kind, "use"); got != want {
 			t.Errorf("%s: %q, want %q", kind, got, want)
 		}
 	}
@@ -129,7 +166,7 @@ func TestLasting(t *testing.T) {
 		time.Hour + time.Second: "60 minutes",
 		365 * 24 * time.Hour:    "365 days",
 	} {
-		if got := lasting(d); got != want {
+		if got := lasting(speaker(t, "en"), d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
@@ -143,7 +180,7 @@ func TestBrowserName(t *testing.T) {
 		"curl/8.5.0": "curl",
 		"":           "A browser",
 	} {
-		if got := browserName(userAgent); got != want {
+		if got := browserName(speaker(t, "en"), userAgent); got != want {
 			t.Errorf("%q: %q, want %q", userAgent, got, want)
 		}
 	}

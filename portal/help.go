@@ -1,0 +1,29 @@
+package portal
+
+import (
+	"net/http"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// help explains a kind of proof, to whoever asks: somebody who needs help with
+// signing in can't be asked to sign in first.
+func (p *Portal) help(w http.ResponseWriter, r *http.Request) {
+	kind := assurance.Factor(r.PathValue("kind"))
+	if p.helpURL(kind) != "" {
+		p.page(w, r, http.StatusOK, "help_"+string(kind), templates.HelpView{
+			Frame: p.frame(r), Period: int(p.CodePeriod.Seconds()), MinLength: p.PasswordRules.Shortest(), Account: accountPath,
+		})
+		return
+	}
+	p.notFound(w, r)
+}
+
+// helpURL is where a kind of proof is explained; empty: nowhere.
+func (p *Portal) helpURL(kind assurance.Factor) string {
+	if !p.Enabled(kind) || !p.Pages.Has("help_"+string(kind)) {
+		return ""
+	}
+	return "/help/" + string(kind)
+}

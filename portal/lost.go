@@ -1,0 +1,117 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// showLost tells somebody who can't show what is asked how they get in all the
+// same: by another way, or by replacing what they lost.
+func (p *Portal) showLost(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	f, err := p.flowOf(r, query.Get("id"))
+	if err != nil {
+		p.flowFailed(w, r, f, err)
+		return
+	}
+	if at, ok := p.stageOf(w, r, f, assurance.Factor(query.Get("use"))); ok {
+		p.lostPage(w, r, at)
+	}
+}
+
+func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, at stage) {
+	losable, err := p.Flows.Losable(r.Context(), at.flow)
+	if err != nil {
+		p.flowFailed(w, r, at.flow, err)
+		return
+	}
+	t, asked := p.words(r), at.step.Factor
+	view := templates.LostView{
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
+		StartOver: startOver(at.to), Kind: string(asked), Title: t.kind(asked, "lost"), Error: at.message,
+		Others: choices(t, at.flow, at.step.Others), Back: useURL(at.flow, asked),
+	}
+	for _, h := range losable {
+		// Whoever ticked nothing finds nothing ticked.
+		ticked := at.message.Text == "" && (h.Kind == asked || slices.Contains(at.flow.Lost, h.ID))
+		view.Items = append(view.Items, templates.Losable{ID: h.ID, Name: h.Name, Added: local(h.Created), Ticked: ticked})
+	}
+	p.page(w, r, at.status, "lost", view, at.to.formOrigins()...)
+}
+
+// lose notes what somebody can't use any more.
+func (p *Portal) lose(w http.ResponseWriter, r *http.Request) {
+	ids := slices.Clone(r.PostForm["lose"])
+	if len(ids) > 0 {
+		p.answer(w, r, attempt{take: func(f authflow.Flow) error {
+			return p.Flows.Lose(r.Context(), f, ids)
+		}})
+		return
+	}
+	f, err := p.flowOf(r, r.PostFormValue("flow"))
+	if err != nil {
+		p.flowFailed(w, r, f, err)
+		return
+	}
+	if at, ok := p.stageOf(w, r, f, assurance.Factor(r.PostFormValue("factor"))); ok {
+		at.status = http.StatusUnprocessableEntity
+		at.message = templates.Message{Field: "lose", Text: p.words(r).say("portal.wrong.nothing_lost")}
+		p.lostPage(w, r, at)
+	}
+}
+
+// lostURL leads to the ways that are left without what a flow asks for.
+func lostURL(at stage) string {
+	return "/flow/lost?" + url.Values{"id": {at.flow.ID}, "use": {string(at.step.Factor)}}.Encode()
+}
+
+// useURL leads to the step of a flow, with the proof that a person prefers.
+func useURL(f authflow.Flow, kind assurance.Factor) string {
+	return "/flow?" + url.Values{"id": {f.ID}, "use": {string(kind)}}.Encode()
+}
+
+// choices names other ways to go on, as links.
+func choices(t words, f authflow.Flow, kinds []assurance.Factor) []templates.Choice {
+	var named []templates.Choice
+	for _, kind := range kinds {
+		named = append(named, templates.Choice{Kind: string(kind), Text: t.kind(kind, "use"), URL: useURL(f, kind)})
+	}
+	return named
+}
+
+func (p *Portal) accessCodePage(w http.ResponseWriter, r *http.Request, at stage) {
+	p.page(w, r, at.status, "access_code", templates.AccessCodeView{
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
+		StartOver: startOver(at.to), Error: at.message, Others: choices(p.words(r), at.flow, at.step.Others),
+	}, at.to.formOrigins()...)
+}
+
+// answerAccessCode takes the code that an administrator gave.
+func (p *Portal) answerAccessCode(w http.ResponseWriter, r *http.Request) {
+	p.answer(w, r, attempt{
+		kind: authflow.AccessCode, field: "code", wrong: "portal.wrong.access_code",
+		take: func(f authflow.Flow) error {
+			return p.Flows.AnswerAccessCode(r.Context(), f, r.PostFormValue("code"), p.client(r))
+		},
+	})
+}
+
+func (p *Portal) newPasswordPage(w http.ResponseWriter, r *http.Request, at stage) {
+	p.page(w, r, at.status, "new_password", templates.NewPasswordView{
+		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Name: at.flow.Name,
+		StartOver: startOver(at.to), MinLength: p.PasswordRules.Shortest(), StrengthAt: "/flow/password-strength", Error: at.message,
+	}, at.to.formOrigins()...)
+}
+
+// chooseNewPassword takes the password that a person chooses in place of one
+// that isn't theirs alone any more.
+func (p *Portal) chooseNewPassword(w http.ResponseWriter, r *http.Request) {
+	p.answer(w, r, attempt{take: func(f authflow.Flow) error {
+		return p.Flows.ChooseNewPassword(r.Context(), f, r.PostFormValue("password"), p.client(r))
+	}})
+}
