@@ -20,7 +20,8 @@ type Login struct {
 	Client   Client
 	Shared   bool // at a computer that others use
 	Ask      assurance.Requirement
-	Request  string
+	// Request and Return are as in Flow.
+	Request, Return string
 }
 
 // SignIn checks name and password and begins a flow. Whoever is unknown,
@@ -38,7 +39,7 @@ func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
 		return Flow{}, err
 	}
 	f := Flow{
-		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request, Shared: in.Shared,
+		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request, Return: in.Return, Shared: in.Shared,
 		Platform:     in.Client.Platform,
 		Proofs:       []assurance.Proof{{Factor: assurance.Password, At: e.Clock()}},
 		PasswordMark: mark,

@@ -59,6 +59,7 @@ type SignInView struct {
 	Frame
 	Host    string // the app to be opened; empty: the portal itself
 	Request string // the gate's signed request, passed on
+	To      string // the portal's own page to be opened, passed on
 	Name    string // what was typed before
 	Shared  bool   // ticked before
 	Error   Message

@@ -41,7 +41,7 @@ var arrows = []arrow{
 
 	{"session", []string{"store", "assurance", "token"}},
 	{"assertion", []string{"store", "assurance"}},
-	{"factors/backupcode", []string{"factors", "templates", "assurance"}},
+	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors", []string{"assurance"}},
 	{"identity", nil},
@@ -235,6 +235,13 @@ func options(t *testing.T) map[string][]jsonField {
 			}
 		}
 	}
+	for name, fields := range found {
+		for i, field := range fields {
+			if field.json == "" { // embedded, and last
+				found[name] = append(fields[:i], found[field.name]...)
+			}
+		}
+	}
 	if len(found) == 0 {
 		t.Fatal("caddymodule has no settings")
 	}
@@ -291,7 +298,7 @@ func unexplainedValues(groups []*doc.Value) []string {
 	return names
 }
 
-// jsonField is a field of a struct with a json tag.
+// jsonField is a field of a struct with a json tag, or an embedded struct.
 type jsonField struct{ name, json, comment string }
 
 func jsonFields(declaration *ast.GenDecl) []jsonField {
@@ -306,6 +313,9 @@ func jsonFields(declaration *ast.GenDecl) []jsonField {
 			continue
 		}
 		for _, field := range structure.Fields.List {
+			if embedded, ok := field.Type.(*ast.Ident); ok && len(field.Names) == 0 {
+				fields = append(fields, jsonField{name: embedded.Name})
+			}
 			if field.Tag == nil || len(field.Names) == 0 {
 				continue
 			}

@@ -159,13 +159,20 @@ func (p *Page) Forms() []Form {
 	return forms
 }
 
-// Form returns the only form of the page, or the only one that has inputs of
-// the given names or autocomplete values. It fails the test where there is
-// none or more.
+// beside are where the forms lead that stand on many pages, beside the one that
+// the page is about.
+var beside = []string{"/language", "/flow/more-time"}
+
+// Form returns the only form that the page is about, or the only one that has
+// inputs of the given names or autocomplete values. It fails the test where
+// there is none or more.
 func (p *Page) Form(inputs ...string) Form {
 	p.t.Helper()
 	var found []Form
 	for _, form := range p.Forms() {
+		if slices.Contains(beside, form.Action.Path) {
+			continue
+		}
 		if !slices.ContainsFunc(inputs, func(name string) bool { return !form.Has(name) }) {
 			found = append(found, form)
 		}
