@@ -130,7 +130,7 @@ func testSlowedPages(t *testing.T, s *suite) {
 func (v *visitor) expectCountdown() {
 	v.t.Helper()
 	left := func() int {
-		words := strings.Fields(strings.TrimSuffix(v.Evaluate(`document.querySelector("[data-countdown-text]").innerText`), " s."))
+		words := strings.Fields(strings.TrimSuffix(v.Evaluate(`document.querySelector("[data-countdown-text]").innerText`), " sec."))
 		seconds, err := strconv.Atoi(words[len(words)-1])
 		if err != nil {
 			v.t.Fatalf("no seconds are counted in %q", words)

@@ -113,8 +113,9 @@ var forgeries = []forgery{
 }
 
 func TestW01CrossSite(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
+	owned := ownedBy(t, s, ada)
 	landed(t, ada.Browser.Visit(s.At("app", "/")), s.At("app", "/"))
 
 	half := s.Client()
@@ -153,6 +154,33 @@ func TestW01CrossSite(t *testing.T) {
 		{"signing out at the portal", ada.Browser, s.At("login", "/sign-out"), nil},
 		{"signing out at an app", ada.Browser, s.At("app", "/.mfa/sign-out"), nil},
 	}
+	losing, replacing := s.Client(), s.Invited("dora")
+	lost := toAccessCode(t, losing, ada.ShowPassword(losing, losing.Visit(s.At("login", "/sign-in"))))
+	due := toNewPassword(t, s, replacing)
+	changes = append(changes, owned.changes(s)...)
+	changes = append(changes,
+		change{"losing something", half, s.At("login", "/flow/lost"), url.Values{
+			"flow": {flowTo(t, challenge, "/flow/challenge")}, "lose": {owned.tablet},
+		}},
+		change{"an administrator's code", losing, s.At("login", "/flow/access-code"), url.Values{
+			"flow": {flowTo(t, lost, "/flow/access-code")}, "code": {accessCode(t, s, "ada")},
+		}},
+		change{"a new password", replacing.Browser, s.At("login", "/flow/new-password"), url.Values{
+			"flow": {flowTo(t, due, "/flow/new-password")}, "password": {"marmalade trombone dora 83"},
+		}},
+		change{"more time", half, s.At("login", "/flow/more-time"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}}},
+		change{"another language", signingIn, s.At("login", "/language"), url.Values{"language": {"de"}, "to": {"/"}}},
+	)
+	for _, route := range portalRoutes(t) {
+		known := slices.ContainsFunc(changes, func(c change) bool {
+			return strings.HasPrefix(c.url, s.At("login", "/")) && route.matches(pathOf(c.url))
+		})
+		if route.method == http.MethodPost && !known {
+			t.Errorf("nothing is forged for POST %s", route.path)
+		}
+	}
+	before := held(t, s, ada)
+	s.App.Reset()
 	for _, c := range changes {
 		for _, f := range forgeries {
 			t.Run(c.name+" from "+f.name, func(t *testing.T) {
@@ -187,6 +215,13 @@ func TestW01CrossSite(t *testing.T) {
 		if failures := strings.Count(s.Log(), `"sign_in.failed"`); failures != 0 {
 			t.Errorf("%d forged answers were looked at", failures)
 		}
+		if after := held(t, s, ada); after != before {
+			t.Errorf("changed:\n%s\nbefore:\n%s", after, before)
+		}
+		says(t, losing.Visit(lost.URL.String()), http.StatusOK, "Enter the code that you were given")
+		says(t, replacing.Browser.Visit(due.URL.String()), http.StatusOK, "Choose a new password")
+		passwordRefused(t, s, "ada", owned.password)
+		expectIn(t, s, owned.other, "ada")
 		landed(t, ada.ShowCode(half, challenge, backupCode), s.At("app", "/half"))
 		if refused := strings.Count(s.Log(), `"request.cross_origin_refused"`); refused < len(changes) {
 			t.Errorf("only %d refusals were audited", refused)
@@ -210,7 +245,74 @@ func TestW01CrossSite(t *testing.T) {
 		if page = ada.Browser.Submit(page.Form(), nil); page.Status != http.StatusOK || !strings.Contains(page.Text(), "signed out") {
 			t.Errorf("%d %s", page.Status, page.Text())
 		}
+		owned.signOn = signOnOf(t, s, "ada") // what half-way was signed in by now
+		made := owned.changes(s)
+		for i, c := range made {
+			page := send(t, owned.other, formPost(s, pathOf(c.url), c.form, ""))
+			if page.Status >= 400 || i < len(made)-1 && page.Location() == s.At("login", "/sign-in") {
+				t.Errorf("%s: %d to %q: %s", c.name, page.Status, page.Location(), page.Text())
+			}
+		}
 	})
+}
+
+// owned is what somebody has and could be made to change: of each change that
+// the account pages know, what it needs to succeed.
+type owned struct {
+	browser, other        *harness.Client
+	tablet, signOn, known string
+	current, password     string
+}
+
+// ownedBy gives somebody a second authenticator, another sign-on and a browser
+// that skips the second step.
+func ownedBy(t *testing.T, s *scene.Scene, p *scene.Person) owned {
+	t.Helper()
+	addAuthenticator(t, s, p.Browser, "Tablet")
+	mine := owned{browser: p.Browser, other: s.Client(), current: p.Password, password: "marmalade trombone " + p.Name + " 83"}
+	form := p.ShowPassword(mine.other, mine.other.Visit(s.At("app", "/"))).Form("one-time-code")
+	landed(t, submitted(mine.other, form, map[string]string{"one-time-code": p.Code(), "remember": "yes"}), s.At("app", "/"))
+	mine.signOn = signOnOf(t, s, p.Name)
+	mine.tablet = idOf(t, p.Browser.Visit(s.At("login", authenticators)), "Tablet")
+	mine.known = formTo(t, p.Browser.Visit(s.At("login", signOns)), "/browsers/forget").Value("id")
+	return mine
+}
+
+// changes are in an order in which all of them can be made.
+func (o owned) changes(s *scene.Scene) []change {
+	return []change{
+		{"how strong a new password is", o.browser, s.At("login", "/account/password/strength"), url.Values{"password": {"x"}}},
+		{"adding an authenticator", o.browser, s.At("login", authenticators+"/add"), url.Values{"x": {"y"}}},
+		{"making new backup codes", o.browser, s.At("login", backupCodes+"/add"), url.Values{"x": {"y"}}},
+		{"renaming an authenticator", o.browser, s.At("login", authenticators+"/rename"), url.Values{"id": {o.tablet}, "name": {"Evil"}}},
+		{"forgetting a browser", o.browser, s.At("login", "/browsers/forget"), url.Values{"id": {o.known}}},
+		{"ending a sign-on", o.browser, s.At("login", signOns+"/end"), url.Values{"id": {o.signOn}}},
+		{"ending other sign-ons", o.browser, s.At("login", signOns+"/end-others"), url.Values{"x": {"y"}}},
+		{"removing an authenticator", o.browser, s.At("login", authenticators+"/remove"), url.Values{"id": {o.tablet}}},
+		{"changing the password", o.browser, s.At("login", "/account/password"), url.Values{"current": {o.current}, "password": {o.password}}},
+		{"saying that it wasn't me", o.browser, s.At("login", "/account/not-me"), url.Values{"x": {"y"}}},
+	}
+}
+
+// toNewPassword has somebody disown what happened and sign in again, up to the
+// page that asks for a new password.
+func toNewPassword(t *testing.T, s *scene.Scene, p *scene.Person) *harness.Page {
+	t.Helper()
+	submitted(p.Browser, formTo(t, p.Browser.Visit(s.At("login", "/account/not-me")), "/account/not-me"), nil)
+	page := p.ShowPassword(p.Browser, p.Browser.Visit(s.At("login", "/sign-in")))
+	page = p.ShowCode(p.Browser, p.Browser.Visit(page.Link("Use a backup code")), p.SpendBackupCode())
+	if page.H1() != "Choose a new password" {
+		t.Fatalf("the sign-in led to %d %s", page.Status, page.Text())
+	}
+	return page
+}
+
+func pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 // What a template, a shell, a logger or a browser could take for its own.
@@ -327,7 +429,14 @@ func TestW02TextOfStrangers(t *testing.T) {
 		t.Errorf("the download is %d %s", download.Status, kind)
 	}
 	page = submit(page, page.Form("saved"), url.Values{"saved": {"yes"}})
-	markup(t, page, hostileName, hostileText, hostileGroup)
+	markup(t, page, hostileName, hostileText)
+	markup(t, browser.Visit(s.At("login", "/account")), hostileName, hostileText, hostileGroup)
+	for _, path := range []string{
+		authenticators, backupCodes, backupCodes + "/add", authenticators + "/add", "/account/password", signOns, activity, "/account/not-me",
+		"/help/totp", "/help/password", "/help/backup_code", "/account/" + url.PathEscape(hostileText), activity + "?before=" + url.QueryEscape(hostileText),
+	} {
+		markup(t, send(harness.Request{URL: s.At("login", path)}))
+	}
 	markup(t, browser.Visit(s.At("login", "/sign-out")), hostileName)
 	markup(t, browser.Visit(s.At("login", "/sign-in?switch")), hostileName)
 
@@ -455,7 +564,11 @@ func TestW04BodiesOfStrangers(t *testing.T) {
 	}{
 		{s.Client(), "/sign-in", ""}, {half, "/flow/challenge", flow}, {half, "/flow/password", flow}, {half, "/flow/enrol", flow},
 		{invited, "/flow/account", setUp}, {invited, "/flow/enrol", setUp}, {invited, "/flow/password-strength", "other"},
+		{half, "/flow/lost", flow}, {half, "/flow/access-code", flow}, {half, "/flow/new-password", flow}, {half, "/flow/more-time", flow},
+		{ada.Browser, "/account/password", ""}, {ada.Browser, authenticators + "/rename", ""}, {ada.Browser, authenticators + "/remove", ""},
+		{ada.Browser, signOns + "/end", ""}, {ada.Browser, "/browsers/forget", ""},
 	}
+	owns := held(t, s, ada)
 	for _, body := range bodies {
 		for _, target := range targets {
 			t.Run(body.name+" to "+target.path, func(t *testing.T) {
@@ -475,19 +588,35 @@ func TestW04BodiesOfStrangers(t *testing.T) {
 	t.Run("awkward values in the right fields", func(t *testing.T) {
 		for _, value := range []string{"\x00", "\xff\xfe", "\xc0\x80", "\u202e", "１２３４５６", strings.Repeat("9", 60_000), "000000\x00", " ", "\n"} {
 			for path, form := range map[string]url.Values{
-				"/flow/challenge":         {"flow": {flow}, "factor": {value}, "code": {"000000"}},
-				"/flow/account":           {"flow": {setUp}, "password": {value}, "display_name": {value}, "name": {value}},
-				"/flow/password-strength": {"flow": {setUp}, "password": {value}, "display_name": {value}, "name": {value}},
+				"/flow/challenge":          {"flow": {flow}, "factor": {value}, "code": {"000000"}},
+				"/flow/account":            {"flow": {setUp}, "password": {value}, "display_name": {value}, "name": {value}},
+				"/flow/password-strength":  {"flow": {setUp}, "password": {value}, "display_name": {value}, "name": {value}},
+				"/flow/lost":               {"flow": {flow}, "lose": {value}},
+				"/flow/access-code":        {"flow": {flow}, "code": {value}},
+				"/account/password":        {"current": {value}, "password": {value}},
+				authenticators + "/rename": {"id": {value}, "name": {value}},
+				authenticators + "/remove": {"id": {value}},
+				signOns + "/end":           {"id": {value}},
+				"/browsers/forget":         {"id": {value}},
 			} {
-				browser := half
-				if form.Get("flow") == setUp {
+				browser := ada.Browser
+				switch form.Get("flow") {
+				case setUp:
 					browser = invited
+				case flow:
+					browser = half
 				}
-				page := browser.PostForm(s.At("login", path), form)
+				page := send(t, browser, formPost(s, path, form, ""))
 				if page.Status >= 500 || page.Status < 400 && path != "/flow/password-strength" {
 					t.Errorf("%q at %s: %d %s", value, path, page.Status, page.Text())
 				}
 			}
+		}
+	})
+
+	t.Run("nothing of the account was changed", func(t *testing.T) {
+		if now := held(t, s, ada); now != owns {
+			t.Errorf("changed:\n%s\nbefore:\n%s", now, owns)
 		}
 	})
 

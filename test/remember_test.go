@@ -111,11 +111,11 @@ func TestRememberedBrowsers(t *testing.T) {
 		bob := s.Invited("bob")
 		browser := remembered(t, s, bob)
 		landed(t, bob.ShowPassword(browser, browser.Visit(s.At("login", "/"))), s.At("login", "/"))
-		home := browser.Visit(s.At("login", "/"))
-		if !strings.Contains(home.Text(), "· this browser") {
-			t.Errorf("the browser isn't listed: %s", home.Text())
+		listed := browser.Visit(s.At("login", signOns))
+		if !strings.Contains(listed.Text(), "· This browser") {
+			t.Errorf("the browser isn't listed: %s", listed.Text())
 		}
-		hops := browser.Follow(browser.Submit(home.Form("id"), nil))
+		hops := browser.Follow(browser.Submit(formTo(t, listed, "/browsers/forget"), nil))
 		if end := hops[len(hops)-1]; end.Status != http.StatusOK || strings.Contains(end.Text(), "Forget") {
 			t.Errorf("after forgetting it: %d %s", end.Status, end.Text())
 		}
@@ -162,14 +162,14 @@ func TestRememberedBrowsers(t *testing.T) {
 		fay, gus := s.Invited("fay"), s.Invited("gus")
 		browser := remembered(t, s, fay)
 		landed(t, fay.ShowPassword(browser, browser.Visit(s.At("login", "/"))), s.At("login", "/"))
-		id := browser.Visit(s.At("login", "/")).Form("id").Value("id")
+		id := formTo(t, browser.Visit(s.At("login", signOns)), "/browsers/forget").Value("id")
 		gus.Browser.Visit(s.At("login", "/"))
 		if page := gus.Browser.PostForm(s.At("login", "/browsers/forget"), url.Values{"id": {id}}); page.Status != http.StatusNotFound {
 			t.Errorf("somebody else's: %d", page.Status)
 		}
 		thief := s.Client()
 		thief.Visit(s.At("login", "/"))
-		if page := thief.PostForm(s.At("login", "/browsers/forget"), url.Values{"id": {id}}); page.Location() != s.At("login", "/sign-in") {
+		if page := thief.PostForm(s.At("login", "/browsers/forget"), url.Values{"id": {id}}); page.Location() != s.At("login", "/sign-in?to=%2Faccount%2Fsign-ons") {
 			t.Errorf("nobody: %d", page.Status)
 		}
 		signOutOf(s, browser)
@@ -279,12 +279,12 @@ func TestBrowserRemember(t *testing.T) {
 	b.showPassword(ada)
 	b.expectAt(s.At("app", "/"))
 
-	b.Navigate(s.At("login", "/"))
+	b.Navigate(s.At("login", signOns))
 	b.AwaitText("Browsers that skip the second step")
-	b.inspect("72-home-browsers")
+	b.inspect("72-browsers")
 	b.tabTo("Forget\nHeadless Chrome on Linux")
 	b.Through(func() { b.Press(harness.KeyEnter) })
-	b.AwaitH1("Your apps")
+	b.AwaitText("Forgotten.")
 	if text := b.Text(); strings.Contains(text, "Forget") {
 		t.Errorf("after forgetting the page says %s", text)
 	}

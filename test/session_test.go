@@ -404,7 +404,7 @@ func nothing(t *testing.T, s *scene.Scene, browser *harness.Client, flow string)
 		}
 	}
 	for _, path := range []string{
-		"/account", "/account/factors", "/admin", "/users", "/flow/enrol", "/flow/account",
+		"/account/factors", "/admin", "/users", "/flow/enrol", "/flow/account",
 		"/flow/file?factor=backup_code&id=" + flow, "/flow/file?factor=totp&id=" + flow,
 	} {
 		page := browser.Get(s.At("login", path))

@@ -10,6 +10,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/test/scene"
 )
 
+// accessCodeOnScreen is a line that holds an access code alone.
+var accessCodeOnScreen = regexp.MustCompile(`(?m)^[0-9A-Z]{4}(?:[ -][0-9A-Z]{4}){3}$`)
+
 // TestChangingAndDeletingUsers changes somebody who is signed in, and deletes
 // them.
 func TestChangingAndDeletingUsers(t *testing.T) {
@@ -76,11 +79,59 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 			{"user forget-browser nemo 0123456789ab", "no user has this name"},
 			{"user forget-browser bob 0123456789ab", "no remembered browser of this user has this id"},
 			{"keys rotate now", "unknown command"},
+			{"access-code nemo", "no user has this name"},
+			{"access-code", "accepts 1 arg(s), received 0"},
+			{"access-code ..", `".." can't be a name or an id`},
+			{"user reset-factors nemo", "no user has this name"},
+			{"user reset-factors nemo --password", "no user has this name"},
+			{"user reset-factors", "accepts 1 arg(s), received 0"},
+			{"user reset-factors bob --passwords", "unknown flag: --passwords"},
+			{"templates export", "accepts 1 arg(s), received 0"},
 		} {
 			out := s.CLI(append([]string{"mfa"}, strings.Fields(c.arguments)...)...)
 			if out.Code == 0 || !strings.Contains(out.Stderr, c.says) {
 				t.Errorf("mfa %s: %+v", c.arguments, out)
 			}
+		}
+		expectIn(t, s, bob.Browser, "bob")
+	})
+	t.Run("somebody who hasn't set up", func(t *testing.T) {
+		s.Invitation("newcomer")
+		for arguments, says := range map[string]string{
+			"access-code newcomer":                   "the user has not set up yet, or is disabled",
+			"user reset-factors newcomer":            "the user has not set up yet: run `caddy mfa user invite` for a new link",
+			"user reset-factors newcomer --password": "the user has not set up yet: run `caddy mfa user invite` for a new link",
+		} {
+			if out := s.CLI(append([]string{"mfa"}, strings.Fields(arguments)...)...); out.Code == 0 || out.Stdout != "" || !strings.Contains(out.Stderr, says) {
+				t.Errorf("mfa %s: %+v", arguments, out)
+			}
+		}
+	})
+	t.Run("a code for somebody who lost everything", func(t *testing.T) {
+		out := expectDone(t, s, "mfa", "access-code", "BOB")
+		code := accessCodeOnScreen.FindString(out.Stdout)
+		s.Canary(code, strings.ReplaceAll(code, " ", ""))
+		if code == "" || !strings.Contains(out.Stdout, "It works once, until ") || !strings.Contains(out.Stdout, "only to set up a new second factor") {
+			t.Errorf("for the eye: %q", out.Stdout)
+		}
+		expectIn(t, s, bob.Browser, "bob")
+	})
+	t.Run("a reset, for the eye", func(t *testing.T) {
+		carol, dan := s.Invited("carol"), s.Invited("dan")
+		out := expectDone(t, s, "mfa", "user", "reset-factors", "carol")
+		if code := accessCodeOnScreen.FindString(out.Stdout); code == "" || !strings.HasPrefix(out.Stdout, "Removed: backup_code, totp. Sessions ended: 1.") {
+			t.Errorf("it says %q", out.Stdout)
+		}
+		expectShut(t, s, carol.Browser)
+		out = expectDone(t, s, "mfa", "user", "reset-factors", "dan", "--password")
+		if !linkOnScreen.MatchString(out.Stdout) || accessCodeOnScreen.MatchString(out.Stdout) || !strings.HasPrefix(out.Stdout, "Removed: backup_code, password, totp. Sessions ended: 1.") {
+			t.Errorf("with the password it says %q", out.Stdout)
+		}
+		expectShut(t, s, dan.Browser)
+		expectDone(t, s, "mfa", "user", "disable", "carol")
+		if out = expectDone(t, s, "mfa", "user", "reset-factors", "carol"); accessCodeOnScreen.MatchString(out.Stdout) || !strings.Contains(out.Stdout, "Removed: nothing. Sessions ended: 0.") ||
+			!strings.Contains(out.Stdout, "The user is disabled.") {
+			t.Errorf("disabled: %q", out.Stdout)
 		}
 		expectIn(t, s, bob.Browser, "bob")
 	})

@@ -231,6 +231,14 @@ func (p *Person) Code() string {
 	return harness.TOTP(p.s.t, p.Secret, time.Unix(step*int64(period/time.Second), 0), p.s.options.TOTP)
 }
 
+// Paired has the person use another authenticator from now on.
+func (p *Person) Paired(secret string) {
+	p.s.Canary(secret)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Secret, p.last = secret, 0
+}
+
 // SpendBackupCode returns one of the person's backup codes and forgets it.
 func (p *Person) SpendBackupCode() string {
 	p.mu.Lock()
