@@ -3,6 +3,7 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 )
@@ -68,7 +69,8 @@ func (p *Portal) chooseLanguage(w http.ResponseWriter, r *http.Request) {
 func ownPath(to string) string {
 	parsed, err := url.Parse(to)
 	if err != nil || parsed.Scheme != "" || parsed.Host != "" || parsed.User != nil ||
-		!strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || !isPlain(to) || IsLink(parsed.Path) {
+		!strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || !isPlain(to) ||
+		path.Clean(parsed.Path) != parsed.Path || IsLink(parsed.Path) {
 		return "/"
 	}
 	return to

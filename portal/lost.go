@@ -39,7 +39,11 @@ func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, at stage) {
 	for _, h := range losable {
 		// Whoever ticked nothing finds nothing ticked.
 		ticked := at.message.Text == "" && (h.Kind == asked || slices.Contains(at.flow.Lost, h.ID))
-		view.Items = append(view.Items, templates.Losable{ID: h.ID, Name: h.Name, Added: local(h.Created), Ticked: ticked})
+		name := h.Name
+		if h.Kind == assurance.BackupCode { // nobody gave them one
+			name = t.kind(h.Kind, "name")
+		}
+		view.Items = append(view.Items, templates.Losable{ID: h.ID, Name: name, Added: local(h.Created), Ticked: ticked})
 	}
 	p.page(w, r, at.status, "lost", view, at.to.formOrigins()...)
 }
