@@ -41,6 +41,7 @@ const (
 	ActivityDisowned  Name = "activity.disowned"
 	AppOpened         Name = "app.opened"
 	ClockDrifting     Name = "totp.clock_drifting"
+	CounterRegressed  Name = "fido.counter_regressed"
 	BrowserRemembered Name = "browser.remembered"
 	BrowserForgotten  Name = "browser.forgotten"
 	SignOnEnded       Name = "sign_on.ended"
@@ -79,6 +80,7 @@ const (
 	Changed   Field = "changed"    // what of a user is new, comma-separated
 	Groups    Field = "groups"     // all groups that a user is in from now on, comma-separated
 	WasCalled Field = "was_called" // the user's sign-in name before
+	Outcome   Field = "outcome"    // refused or accepted
 )
 
 // catalogue says which fields each event may carry.
@@ -99,6 +101,7 @@ var catalogue = map[Name][]Field{
 	ActivityDisowned:  {User, Address, UserAgent},
 	AppOpened:         {User, App, SignOn, Address},
 	ClockDrifting:     {User, Drift},
+	CounterRegressed:  {User, Outcome, Address, UserAgent},
 	BrowserRemembered: {User, Factor, Address, UserAgent},
 	BrowserForgotten:  {User, Factor, Address, UserAgent, By},
 	SignOnEnded:       {User, SignOn, Reason, By, Address},

@@ -146,7 +146,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 		return errors.Join(fmt.Errorf("checking a %s answer: %w", kind, err), e.refund(ctx, at))
 	}
 	if !verdict.Accepted {
-		refusal := e.refusal(ctx, verdict, rows, user)
+		refusal := e.refusal(ctx, verdict, rows, user, c)
 		return e.failed(ctx, at, failures, refusal)
 	}
 	if given.Remember {
@@ -223,6 +223,9 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) error {
 				return nil, err
 			}
 		}
+		if name, fields := noted(a.verdict, a.at.user, a.at.client); name != "" {
+			events = append(events, e.Audit.Event(name, a.at.user.ID, fields))
+		}
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
@@ -232,18 +235,33 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) error {
 
 // refusal turns a verdict into what may be told. Where the factor must
 // remember what it told, it is told only once that is written.
-func (e *Engine) refusal(ctx context.Context, v factors.Verdict, rows map[string]store.Credential, user store.User) *Refused {
+func (e *Engine) refusal(ctx context.Context, v factors.Verdict, rows map[string]store.Credential, user store.User, c Client) *Refused {
 	if credential, ok := rows[v.CredentialID]; ok && v.Secret != nil {
 		if e.reseal(&credential, v.Secret) != nil || e.update(ctx, credential) != nil {
 			return &Refused{Reason: factors.Wrong}
 		}
 	}
-	if v.Reason == factors.Drifting {
-		e.Audit.Record(ctx, audit.ClockDrifting, user.ID, audit.Fields{
-			audit.User: user.Name, audit.Drift: v.Drift.String(),
-		})
+	if name, fields := noted(v, user, c); name != "" {
+		e.Audit.Record(ctx, name, user.ID, fields)
 	}
 	return &Refused{Reason: v.Reason, Drift: v.Drift}
+}
+
+// noted returns the event of a verdict's note; empty: there is none.
+func noted(v factors.Verdict, user store.User, c Client) (audit.Name, audit.Fields) {
+	switch v.Note {
+	case factors.ClockOff:
+		return audit.ClockDrifting, audit.Fields{audit.User: user.Name, audit.Drift: v.Drift.String()}
+	case factors.CounterWentBack:
+		outcome := "refused"
+		if v.Accepted {
+			outcome = "accepted"
+		}
+		return audit.CounterRegressed, audit.Fields{
+			audit.User: user.Name, audit.Outcome: outcome, audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+		}
+	}
+	return "", nil
 }
 
 func (e *Engine) update(ctx context.Context, c store.Credential) error {

@@ -223,7 +223,7 @@ func (e *Engine) hashed(ctx context.Context, userID, password string) (store.Cre
 	if err != nil {
 		return store.Credential{}, fmt.Errorf("hashing a new password: %w", err)
 	}
-	return e.newCredential(userID, assurance.Password, "", []byte(hash))
+	return e.newCredential(userID, assurance.Password, factors.Enrolment{Secret: []byte(hash)})
 }
 
 // replacePassword puts a new password in the place of the old one.

@@ -140,6 +140,13 @@ func credentialContext(c store.Credential) []byte {
 
 // activeCredentials returns the user's usable credentials, still sealed.
 func (e *Engine) activeCredentials(ctx context.Context, userID string) ([]store.Credential, error) {
+	all, err := e.credentials(ctx, userID)
+	return active(all), err
+}
+
+// credentials returns all of the user's credentials, lost ones too, still
+// sealed; nobody has none.
+func (e *Engine) credentials(ctx context.Context, userID string) ([]store.Credential, error) {
 	if userID == "" {
 		return nil, nil
 	}
@@ -147,7 +154,7 @@ func (e *Engine) activeCredentials(ctx context.Context, userID string) ([]store.
 	if err != nil {
 		return nil, fmt.Errorf("reading credentials: %w", err)
 	}
-	return active(all), nil
+	return all, nil
 }
 
 // active returns the credentials that can be used.
@@ -176,20 +183,34 @@ func (e *Engine) ofKind(all []store.Credential, kind assurance.Factor) ([]factor
 	return opened, rows, nil
 }
 
-// newCredential seals a fresh credential.
-func (e *Engine) newCredential(userID string, kind assurance.Factor, name string, secret []byte) (store.Credential, error) {
+// newCredential seals a fresh credential. What is unique about it makes its id,
+// so that no second one with the same can be kept.
+func (e *Engine) newCredential(userID string, kind assurance.Factor, made factors.Enrolment) (store.Credential, error) {
 	id, err := token.New(e.Random)
 	if err != nil {
 		return store.Credential{}, err
 	}
+	if made.Unique != "" {
+		id = token.Hash("credential\x00" + string(kind) + "\x00" + made.Unique)
+	}
 	c := store.Credential{
-		ID: id, UserID: userID, Kind: kind, Name: name,
+		ID: id, UserID: userID, Kind: kind, Name: made.Name,
 		State: store.CredentialActive, Created: e.Clock(),
 	}
-	if c.Secret, err = e.Sealer.Seal(secret, credentialContext(c)); err != nil {
+	if c.Secret, err = e.Sealer.Seal(made.Secret, credentialContext(c)); err != nil {
 		return store.Credential{}, fmt.Errorf("sealing a %s credential: %w", kind, err)
 	}
 	return c, nil
+}
+
+// keepNew writes a fresh credential, or returns *Refused where another has the
+// same that may be there once only.
+func keepNew(ctx context.Context, tx store.Credentials, c store.Credential, made factors.Enrolment) error {
+	err := tx.CreateCredential(ctx, c)
+	if made.Unique != "" && errors.Is(err, store.ErrConflict) {
+		return &Refused{Reason: factors.Taken}
+	}
+	return err
 }
 
 // The kinds of browser in audit events.

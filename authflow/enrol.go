@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -21,16 +22,12 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (
 	if err != nil {
 		return factors.Ceremony{}, err
 	}
-	if sealed, begun := f.Enrolments[kind]; begun {
-		state, err := e.Sealer.Open(sealed, f.sealingContext("enrolment", kind))
-		if err != nil {
-			return factors.Ceremony{}, fmt.Errorf("opening a %s enrolment: %w", kind, err)
-		}
-		return factor.ResumeEnrolment(ctx, f.subject(), state)
-	}
-	ceremony, err := factor.BeginEnrolment(ctx, f.subject())
+	state, ceremony, err := e.ceremony(ctx, f, factor)
 	if err != nil {
 		return factors.Ceremony{}, fmt.Errorf("beginning a %s enrolment: %w", kind, err)
+	}
+	if state != nil && bytes.Equal(state, ceremony.State) {
+		return ceremony, nil
 	}
 	sealed, err := e.Sealer.Seal(ceremony.State, f.sealingContext("enrolment", kind))
 	if err != nil {
@@ -38,6 +35,30 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (
 	}
 	f.Enrolments = with(f.Enrolments, kind, sealed)
 	return ceremony, e.save(ctx, e.Store, &f)
+}
+
+// ceremony begins or resumes an enrolment. It returns the state before, too;
+// nil: there was none.
+func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([]byte, factors.Ceremony, error) {
+	all, err := e.credentials(ctx, f.UserID)
+	if err != nil {
+		return nil, factors.Ceremony{}, err
+	}
+	existing, _, err := e.ofKind(all, factor.Kind())
+	if err != nil {
+		return nil, factors.Ceremony{}, err
+	}
+	sealed, begun := f.Enrolments[factor.Kind()]
+	if !begun {
+		ceremony, err := factor.BeginEnrolment(ctx, f.subject(), existing)
+		return nil, ceremony, err
+	}
+	state, err := e.Sealer.Open(sealed, f.sealingContext("enrolment", factor.Kind()))
+	if err != nil {
+		return nil, factors.Ceremony{}, err
+	}
+	ceremony, err := factor.ResumeEnrolment(ctx, f.subject(), existing, state)
+	return state, ceremony, err
 }
 
 // enrolling returns the factor that a flow is about to enrol, or ErrWrongStep.
@@ -88,32 +109,52 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	if err != nil {
 		return fmt.Errorf("checking a %s enrolment: %w", kind, err)
 	}
-	if !enrolment.Accepted {
-		return &Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
+	spent := f
+	spent.Enrolments = with(f.Enrolments, kind, nil)
+	refused := &Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
+	switch {
+	case enrolment.Accepted:
+		enrolment.Name = cmp.Or(given.Name, enrolment.Name)
+		if err := e.keep(ctx, spent, factor, enrolment, c); !errors.As(err, &refused) {
+			return err
+		}
+	case !enrolment.Spent:
+		return refused
 	}
-	enrolment.Name = cmp.Or(given.Name, enrolment.Name)
-	f.Enrolments = with(f.Enrolments, kind, nil)
+	err = e.save(ctx, e.Store, &spent)
+	if errors.Is(err, store.ErrConflict) {
+		return ErrWrongStep
+	}
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// keep writes a credential that works: beside a new account, or for a user who
+// exists.
+func (e *Engine) keep(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c Client) error {
 	if f.Kind == SetUp && len(f.Proofs) == 0 {
-		return e.activate(ctx, f, kind, enrolment, c)
+		return e.activate(ctx, f, factor.Kind(), enrolment, c)
 	}
 	return e.enrol(ctx, f, factor, enrolment, c)
 }
 
 // enrol adds a credential to a user who exists.
 func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c Client) error {
-	credential, err := e.newCredential(f.UserID, factor.Kind(), enrolment.Name, enrolment.Secret)
+	credential, err := e.newCredential(f.UserID, factor.Kind(), enrolment)
 	if err != nil {
 		return err
 	}
 	err = e.change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
 		changed, kept := f, credential
-		if err := e.admit(ctx, tx, &changed, &kept); err != nil {
+		if err := e.admit(ctx, tx, &changed, &kept, enrolment.UserVerified); err != nil {
 			return nil, err
 		}
 		if err := makeRoom(ctx, tx, factor, f.UserID); err != nil {
 			return nil, err
 		}
-		if err := tx.CreateCredential(ctx, kept); err != nil {
+		if err := keepNew(ctx, tx, kept, enrolment); err != nil {
 			return nil, err
 		}
 		return []store.Event{e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c)}, e.save(ctx, tx, &changed)
@@ -128,7 +169,7 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 // what it is worth. What stands in for something lost proves itself by being
 // enrolled, so that whoever had nothing left is in; until its hold is over, it
 // counts for less.
-func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential) error {
+func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential, verified bool) error {
 	shown := f.Proofs
 	switch {
 	case f.Kind == Enrol:
@@ -140,7 +181,7 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	case f.Kind == SignIn && isDaily(credential.Kind):
 		f.Replacing = ""
 		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
-			Factor: credential.Kind, At: e.Clock(), HeldToMulti: e.Hold > 0, Credential: credential.ID,
+			Factor: credential.Kind, At: e.Clock(), UserVerified: verified, HeldToMulti: e.Hold > 0, Credential: credential.ID,
 		})
 	default:
 		return nil

@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,6 +95,9 @@ type Flow struct {
 // account is the first step of a set-up, held back until the second factor is
 // confirmed, so that nobody is ever half set up.
 type account struct {
+	// UserID is the id that the first administrator is to have: what they set
+	// up may be bound to it.
+	UserID      string `json:"user,omitempty"`
 	Name        string `json:"name"`
 	DisplayName string `json:"display_name"`
 	Password    []byte `json:"password"` // sealed hash
@@ -103,6 +107,7 @@ func (f Flow) subject() factors.Subject {
 	s := factors.Subject{UserID: f.UserID, Name: f.Name}
 	if f.Account != nil {
 		s.Name, s.DisplayName = f.Account.Name, f.Account.DisplayName
+		s.UserID = cmp.Or(s.UserID, f.Account.UserID)
 	}
 	return s
 }

@@ -60,7 +60,7 @@ type Person struct {
 func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.Time) Step {
 	switch f.Kind {
 	case SetUp:
-		return nextOfSetUp(f, who, set)
+		return nextOfSetUp(f, who, set, prefer)
 	case Enrol:
 		if f.Done {
 			return Step{Kind: StepDone}
@@ -79,15 +79,26 @@ func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time
 	case assurance.NeedSecond:
 		return challenge(f, who, prefer)
 	case assurance.NeedFIDO:
-		if !who.Resistant {
-			return Step{Kind: StepNoFactor}
-		}
-		return Step{Kind: StepChallenge, Factor: assurance.FIDO}
+		return key(f, who, set, prefer, now)
 	}
 	if f.Kind == SignIn && assurance.Of(assurance.Shown(f.Proofs), set.Enabled) >= assurance.Multi {
 		return mending(who, set, prefer)
 	}
 	return Step{Kind: StepGrant}
+}
+
+// key asks for a security key or passkey. Whoever signs in and has none that
+// counts shows what they have: so they are in, though not where they wanted to
+// go, and can set one up.
+func key(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.Time) Step {
+	switch {
+	case who.Resistant:
+		return Step{Kind: StepChallenge, Factor: assurance.FIDO}
+	case f.Kind == SignIn:
+		f.Ask = assurance.Requirement{Level: assurance.Multi}
+		return Next(f, who, set, prefer, now)
+	}
+	return Step{Kind: StepNoFactor}
 }
 
 // ask is what a flow has to reach. Whoever has to choose another password shows
@@ -129,7 +140,7 @@ func nextOfLoss(f Flow, who Person, prefer assurance.Factor) Step {
 	return step
 }
 
-// replacement has a second factor set up in the place of a lost one.
+// replacement has a second factor set up in the place of a lost one, or of none.
 func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor) Step {
 	var kinds []assurance.Factor
 	for _, f := range set {
@@ -149,7 +160,7 @@ func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor
 // backup codes stand beside one and are never the only one.
 func isDaily(kind assurance.Factor) bool { return kind.IsSecond() && kind != assurance.BackupCode }
 
-func nextOfSetUp(f Flow, who Person, set factors.Set) Step {
+func nextOfSetUp(f Flow, who Person, set factors.Set, prefer assurance.Factor) Step {
 	of := 2
 	if set.Enabled(assurance.BackupCode) {
 		of = 3
@@ -162,7 +173,9 @@ func nextOfSetUp(f Flow, who Person, set factors.Set) Step {
 		if first == "" {
 			return Step{Kind: StepNoFactor}
 		}
-		return Step{Kind: StepEnrol, Factor: first, Number: 2, Of: of}
+		step := replacement(first, set, prefer)
+		step.Number, step.Of = 2, of
+		return step
 	case lacksBackupCodes(who, set):
 		return Step{Kind: StepEnrol, Factor: assurance.BackupCode, Number: 3, Of: of}
 	}

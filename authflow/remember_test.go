@@ -144,7 +144,7 @@ func TestRememberedBrowsersAreHeldToTheirTerms(t *testing.T) {
 		}},
 		{what: "called shared", login: authflow.Login{Shared: true}},
 		{what: "asked for a fresh factor", login: authflow.Login{Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: month}}},
-		{what: "asked for more", login: authflow.Login{Ask: assurance.Requirement{Level: assurance.PhishingResistant}}, want: authflow.StepNoFactor},
+		{what: "asked for more", login: authflow.Login{Ask: assurance.Requirement{Level: assurance.PhishingResistant}}, want: authflow.StepGrant},
 	} {
 		if test.want == "" {
 			test.want = authflow.StepChallenge
@@ -173,9 +173,12 @@ func TestRememberedBrowsersAreHeldToTheirTerms(t *testing.T) {
 				t.Errorf("the step is %s, want %s", step, test.want)
 			}
 			had := h.signOns(ada.id)
-			_, err = h.Grant(h.ctx, h.load(f), "", c)
+			granted, err := h.Grant(h.ctx, h.load(f), "", c)
 			if test.want == authflow.StepGrant {
 				h.must(err)
+				if level := assurance.Of(granted.SignOn.Proofs, nil); level != assurance.Multi {
+					t.Errorf("it counts for %s", level)
+				}
 			} else if !errors.Is(err, authflow.ErrWrongStep) || h.signOns(ada.id) != had {
 				t.Errorf("granting: %v", err)
 			}

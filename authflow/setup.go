@@ -164,6 +164,11 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 	if err != nil {
 		return fmt.Errorf("sealing a new password: %w", err)
 	}
+	if f.UserID == "" {
+		if chosen.UserID, err = token.New(e.Random); err != nil {
+			return err
+		}
+	}
 	// Another name makes another label in the authenticator app.
 	f.Account, f.Enrolments = &chosen, nil
 	return e.save(ctx, e.Store, &f)
@@ -205,21 +210,22 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	}
 	first := f.UserID == ""
 	if first {
-		if f.UserID, err = token.New(e.Random); err != nil {
-			return err
-		}
+		f.UserID = f.Account.UserID
 	}
-	password, err := e.newCredential(f.UserID, assurance.Password, "", hash)
+	password, err := e.newCredential(f.UserID, assurance.Password, factors.Enrolment{Secret: hash})
 	if err != nil {
 		return err
 	}
-	second, err := e.newCredential(f.UserID, kind, enrolment.Name, enrolment.Secret)
+	second, err := e.newCredential(f.UserID, kind, enrolment)
 	if err != nil {
 		return err
 	}
 	now := e.Clock()
 	f.Name = f.Account.Name
-	f.Proofs = []assurance.Proof{{Factor: assurance.Password, At: now}, {Factor: kind, At: now, Credential: second.ID}}
+	f.Proofs = []assurance.Proof{
+		{Factor: assurance.Password, At: now},
+		{Factor: kind, At: now, Credential: second.ID, UserVerified: enrolment.UserVerified},
+	}
 	f.PasswordMark = passwordMark(hash)
 	events := []store.Event{
 		e.Audit.Event(audit.UserSetUp, f.UserID, audit.Fields{
@@ -234,10 +240,11 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		if err := e.writeUser(ctx, tx, f, first); err != nil {
 			return err
 		}
-		for _, credential := range []store.Credential{password, second} {
-			if err := tx.CreateCredential(ctx, credential); err != nil {
-				return err
-			}
+		if err := tx.CreateCredential(ctx, password); err != nil {
+			return err
+		}
+		if err := keepNew(ctx, tx, second, enrolment); err != nil {
+			return err
 		}
 		changed := f
 		changed.Account = &account{Name: f.Name, DisplayName: f.Account.DisplayName}

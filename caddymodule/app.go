@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
@@ -91,6 +92,11 @@ type App struct {
 	// seconds, which every such app can do.
 	TOTP *TOTP `json:"totp,omitempty"`
 
+	// FIDO sets up security keys and passkeys. They are bound to the portal's
+	// host. Default: people may use them, unless the portal's host is an IP
+	// address or a name without a dot, to which they can't be bound.
+	FIDO *FIDO `json:"fido,omitempty"`
+
 	// BackupCodes sets up the codes that people keep for when all else is lost.
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
@@ -137,6 +143,19 @@ type TOTP struct {
 	// Issuer is the name under which apps list the account. It takes no colon,
 	// which separates issuer and account. Default: the app's name.
 	Issuer string `json:"issuer,omitempty"`
+
+	Platforms
+}
+
+// FIDO sets up security keys and passkeys.
+type FIDO struct {
+	// Off says that nobody can add any, and none counts. Default: false.
+	Off bool `json:"off,omitempty"`
+	// SignCount says what comes of a key whose signature counter didn't rise
+	// since it was used last, which may mean that there is a copy of it: strict
+	// refuses it, lenient accepts it. Either way it is an audit event. Keys that
+	// don't count, as most passkeys, are always accepted. Default: strict.
+	SignCount string `json:"sign_count,omitempty"`
 
 	Platforms
 }
@@ -342,6 +361,9 @@ func (a *App) resolveFactors() error {
 	if err := a.TOTP.Platforms.check(); err != nil {
 		return fmt.Errorf("totp: %w", err)
 	}
+	if err := a.resolveFIDO(); err != nil {
+		return fmt.Errorf("fido: %w", err)
+	}
 	if a.BackupCodes == nil {
 		a.BackupCodes = new(BackupCodes)
 	}
@@ -356,6 +378,53 @@ func (a *App) resolveFactors() error {
 		return fmt.Errorf("replacement_hold %s: write a time of up to 30d, or off", hold)
 	}
 	return nil
+}
+
+// resolveFIDO completes and checks what is said of security keys. What the
+// factor itself would refuse at the start is refused here.
+func (a *App) resolveFIDO() error {
+	written := a.FIDO != nil
+	if !written {
+		a.FIDO = new(FIDO)
+	}
+	if a.FIDO.SignCount == "" {
+		a.FIDO.SignCount = signCountStrict
+	}
+	if err := checkSignCount(a.FIDO.SignCount); err != nil {
+		return err
+	}
+	if err := a.FIDO.Platforms.check(); err != nil {
+		return err
+	}
+	if a.FIDO.Off {
+		return nil
+	}
+	_, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
+	if err != nil && !written {
+		a.FIDO.Off, err = true, nil
+	}
+	return err
+}
+
+// What sign_count can be.
+const (
+	signCountStrict  = "strict"
+	signCountLenient = "lenient"
+)
+
+func checkSignCount(written string) error {
+	if written != signCountStrict && written != signCountLenient {
+		return fmt.Errorf("sign_count %q: write strict or lenient", written)
+	}
+	return nil
+}
+
+// fidoConfig is what the factor is made of.
+func (a *App) fidoConfig() fido.Config {
+	return fido.Config{
+		RPID: a.portal.Hostname(), Origins: []string{a.portal.String()}, Brand: a.Name,
+		Lenient: a.FIDO.SignCount == signCountLenient,
+	}
 }
 
 // complete fills in defaults and refuses what no authenticator app could do.
@@ -430,6 +499,9 @@ func (a *App) loadStoreModule() (any, error) {
 // enabled returns the factors that people can use.
 func (a *App) enabled() []assurance.Factor {
 	factors := []assurance.Factor{assurance.Password, assurance.TOTP}
+	if !a.FIDO.Off {
+		factors = append(factors, assurance.FIDO)
+	}
 	if !a.BackupCodes.Off {
 		factors = append(factors, assurance.BackupCode)
 	}
@@ -441,6 +513,8 @@ func (a *App) offered(kind assurance.Factor, platform string) bool {
 	switch kind {
 	case assurance.TOTP:
 		return a.TOTP.include(platform)
+	case assurance.FIDO:
+		return a.FIDO.include(platform)
 	case assurance.BackupCode:
 		return a.BackupCodes.include(platform)
 	}

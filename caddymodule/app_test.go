@@ -49,7 +49,10 @@ func TestAppDefaults(t *testing.T) {
 		if want := filepath.Join(data, "caddy", "portcullis", "portcullis.db"); app.store.Key() != want {
 			t.Errorf("store: %s, want %s", app.store.Key(), want)
 		}
-		if got := app.highest(); got != assurance.Multi {
+		if want := (FIDO{SignCount: "strict"}); !reflect.DeepEqual(*app.FIDO, want) {
+			t.Errorf("fido: %+v", *app.FIDO)
+		}
+		if got := app.highest(); got != assurance.PhishingResistant {
 			t.Errorf("the highest assurance is %s", got)
 		}
 		return nil
@@ -140,6 +143,29 @@ func TestSessionSettings(t *testing.T) {
 	}
 }
 
+// TestKeysNeedAHostName holds that security keys are off by themselves where
+// nothing can be bound to the portal's address, and otherwise where it is said.
+func TestKeysNeedAHostName(t *testing.T) {
+	for settings, want := range map[string]assurance.Level{
+		`{"portal": "https://192.0.2.1"}`:                        assurance.Multi,
+		`{"portal": "https://[2001:db8::1]:8443"}`:               assurance.Multi,
+		`{"portal": "https://a.example", "fido": {"off": true}}`: assurance.Multi,
+		`{"portal": "http://login.localhost:8080"}`:              assurance.PhishingResistant,
+		`{"portal": "http://localhost"}`:                         assurance.PhishingResistant,
+		`{"portal": "https://login"}`:                            assurance.Multi,
+	} {
+		err := withApp(t, settings, func(app *App) error {
+			if got := app.highest(); got != want {
+				t.Errorf("%s: the highest assurance is %s", settings, got)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", settings, err)
+		}
+	}
+}
+
 func TestAppRefuses(t *testing.T) {
 	for _, tt := range []struct{ settings, want string }{
 		{`{}`, "the portal is missing"},
@@ -188,6 +214,9 @@ func TestAppRefuses(t *testing.T) {
 		{`{"portal": "https://a.example", "max_staleness": -1}`, "max_staleness -1ns"},
 		{`{"portal": "http://a.example", "behind_tls_proxy": true}`, "plain http:// is for localhost"},
 		{`{"portal": "https://a.example", "name": "` + strings.Repeat("a", 65) + `"}`, "more than 64 characters"},
+		{`{"portal": "https://a.example", "fido": {"sign_count": "loose"}}`, `fido: sign_count "loose": write strict or lenient`},
+		{`{"portal": "https://a.example", "fido": {"only_on": ["ios"], "not_on": ["windows"]}}`, "fido: only_on and not_on can't stand together"},
+		{`{"portal": "https://192.0.2.1", "fido": {}}`, `fido: keys can't be bound to "192.0.2.1"`},
 		{`{"portal": "https://a.example", "store": {"module": "abacus"}}`, "unknown module: mfa.stores.abacus"},
 		{`{"portal": "https://a.example", "portl": ""}`, "unknown field"},
 	} {
@@ -265,7 +294,7 @@ http://app.localhost:0 {
 }
 
 func TestOptionsAreOptional(t *testing.T) {
-	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
+	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, FIDO{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
 		typ := reflect.TypeOf(module)
 		for i := range typ.NumField() {
 			field := typ.Field(i)

@@ -50,6 +50,11 @@ func init() {
 //			issuer    TEXT
 //			only_on|not_on PLATFORM…
 //		}
+//		fido on|off
+//		fido {
+//			sign_count strict|lenient
+//			only_on|not_on PLATFORM…
+//		}
 //		backup_codes on|off
 //		backup_codes {
 //			only_on|not_on PLATFORM…
@@ -101,12 +106,14 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return flag(d, &a.BehindTLSProxy)
 	case "totp":
 		return a.unmarshalTOTP(d)
+	case "fido":
+		return a.unmarshalFIDO(d)
 	case "backup_codes":
 		return a.unmarshalBackupCodes(d)
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, backup_codes and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, fido, backup_codes and replacement_hold", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
@@ -211,31 +218,58 @@ func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
+	if a.FIDO != nil {
+		return d.Err("fido is given twice")
+	}
+	a.FIDO = new(FIDO)
+	return switchOrBlock(d, &a.FIDO.Off, func() error {
+		switch d.Val() {
+		case "sign_count":
+			if err := oneArgument(d, &a.FIDO.SignCount); err != nil {
+				return err
+			}
+			if err := checkSignCount(a.FIDO.SignCount); err != nil {
+				return d.WrapErr(err)
+			}
+			return nil
+		case "only_on", "not_on":
+			return a.FIDO.unmarshalPlatforms(d)
+		}
+		return d.Errf("unknown option %q of fido: there are sign_count, only_on and not_on", d.Val())
+	})
+}
+
 func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 	if a.BackupCodes != nil {
 		return d.Err("backup_codes is given twice")
 	}
 	a.BackupCodes = new(BackupCodes)
-	written := d.RemainingArgs()
-	block := false
-	for nesting := d.Nesting(); d.NextBlock(nesting); block = true {
+	return switchOrBlock(d, &a.BackupCodes.Off, func() error {
 		switch d.Val() {
 		case "only_on", "not_on":
-			if err := a.BackupCodes.unmarshalPlatforms(d); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unknown option %q of backup_codes: there are only_on and not_on", d.Val())
+			return a.BackupCodes.unmarshalPlatforms(d)
+		}
+		return d.Errf("unknown option %q of backup_codes: there are only_on and not_on", d.Val())
+	})
+}
+
+// switchOrBlock reads on or off, or a block of options in place of them.
+func switchOrBlock(d *caddyfile.Dispenser, off *bool, option func() error) error {
+	name, written, block := d.Val(), d.RemainingArgs(), false
+	for nesting := d.Nesting(); d.NextBlock(nesting); block = true {
+		if err := option(); err != nil {
+			return err
 		}
 	}
 	switch {
 	case block && len(written) > 0:
-		return d.Errf("backup_codes takes a value or a block, and %q stands before one", written[0])
+		return d.Errf("%s takes a value or a block, and %q stands before one", name, written[0])
 	case block:
 	case len(written) != 1 || written[0] != "on" && written[0] != "off":
-		return d.Errf("backup_codes %s: write on or off", strings.Join(written, " "))
+		return d.Errf("%s %s: write on or off", name, strings.Join(written, " "))
 	case written[0] == "off":
-		a.BackupCodes.Off = true
+		*off = true
 	}
 	return nil
 }

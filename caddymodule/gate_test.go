@@ -17,12 +17,18 @@ import (
 // withGate provisions one gate with the given settings in JSON.
 func withGate(t *testing.T, settings string, then func(gate *Gate) error) error {
 	t.Helper()
+	return withGateOf(t, `{"portal": "https://login.example.com"}`, settings, then)
+}
+
+// withGateOf is withGate with other settings of the app.
+func withGateOf(t *testing.T, app, settings string, then func(gate *Gate) error) error {
+	t.Helper()
 	handler := `{"handler": "mfa"}`
 	if settings != "" {
 		handler = `{"handler": "mfa", ` + settings + `}`
 	}
 	return provisioned(t, []byte(`{"apps": {
-		"mfa": {"portal": "https://login.example.com"},
+		"mfa": `+app+`,
 		"http": {"servers": {"apps": {"listen": [":8443"], "routes": [{"handle": [`+handler+`]}]}}}
 	}}`), func(app *App) error {
 		if len(app.gates) != 1 {
@@ -197,7 +203,6 @@ func TestGateRefuses(t *testing.T) {
 		{`"allow": {"groups": [""]}`, "Enter a group name"},
 		{`"assurance": "none"`, "unknown assurance"},
 		{`"assurance": "device"`, "a machine asks, not a person"},
-		{`"assurance": "phishing_resistant"`, "no factor that is set up can give it, so nobody would pass: write multi"},
 		{`"max_age": -1`, "it must be more than nothing"},
 		{`"rules": [null]`, "rule 1: it is null"},
 		{`"rules": [{"open": true}]`, "rule 1: it has no matcher"},
@@ -207,7 +212,6 @@ func TestGateRefuses(t *testing.T) {
 		{`"rules": [{"match": [{"path": ["/a"]}], "open": true, "assurance": "multi"}]`, "rule 1: open lets everybody pass"},
 		{`"rules": [{"match": [{"path": ["/a"]}], "open": true, "allow": {"users": ["a"]}}]`, "rule 1: open lets everybody pass"},
 		{`"rules": [{"match": [{"path": ["/a"]}], "allow": {}}]`, "rule 1: allow: names nobody"},
-		{`"rules": [{"match": [{"path": ["/a"]}], "assurance": "phishing_resistant"}]`, "rule 1: assurance phishing_resistant"},
 		{`"rules": [{"match": [{"abacus": {}}]}]`, "unknown module: http.matchers.abacus"},
 		{`"headers": {"user": "X User"}`, "letters, digits, hyphens, underscores and dots only"},
 		{`"headers": {"user": "Connection"}`, "HTTP needs it for something else"},
@@ -225,6 +229,23 @@ func TestGateRefuses(t *testing.T) {
 		err := withGate(t, tt.settings, func(*Gate) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "server apps") {
 			t.Errorf("%s: %v; want %q", tt.settings, err, tt.want)
+		}
+	}
+}
+
+// TestReachableAssurance holds that a gate asks for what the factors that are
+// set up can give, and for nothing else.
+func TestReachableAssurance(t *testing.T) {
+	const without = `{"portal": "https://login.example.com", "fido": {"off": true}}`
+	for settings, want := range map[string]string{
+		`"assurance": "phishing_resistant"`:                                           "no factor that is set up can give it, so nobody would pass: write multi",
+		`"rules": [{"match": [{"path": ["/a"]}], "assurance": "phishing_resistant"}]`: "rule 1: assurance phishing_resistant",
+	} {
+		if err := withGateOf(t, without, settings, func(*Gate) error { return nil }); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s without security keys: %v; want %q", settings, err, want)
+		}
+		if err := withGate(t, settings, func(*Gate) error { return nil }); err != nil {
+			t.Errorf("%s: %v", settings, err)
 		}
 	}
 }

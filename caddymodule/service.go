@@ -23,6 +23,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
+	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/identity"
@@ -242,6 +243,13 @@ func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
 		return nil, fmt.Errorf("setting up codes from authenticator apps: %w", err)
 	}
 	set := factors.Set{codes}
+	if !a.FIDO.Off {
+		keys, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("setting up security keys: %w", err)
+		}
+		set = append(set, keys)
+	}
 	if a.BackupCodes.Off {
 		return set, nil
 	}

@@ -61,6 +61,19 @@ const (
 	Malformed Reason = "malformed" // not even of the right form
 	Used      Reason = "used"      // right once, and spent
 	Drifting  Reason = "drifting"  // right, but for another time
+	Expired   Reason = "expired"   // to a question that isn't open any more
+	Taken     Reason = "taken"     // a credential that is enrolled already
+	Cloned    Reason = "cloned"    // right, from what seems to exist twice
+)
+
+// Note is what a factor finds out about a credential beside its verdict, and
+// its owner and the operator should hear of.
+type Note string
+
+// The notes.
+const (
+	ClockOff        Note = "clock_off"         // with Drift
+	CounterWentBack Note = "counter_went_back" // of signatures: there may be a copy
 )
 
 // Verdict is the result of checking an answer.
@@ -79,6 +92,9 @@ type Verdict struct {
 	Secret []byte
 	// UserVerified is passed on to the proof.
 	UserVerified bool
+	// Note is written down, whether or not the answer is accepted; empty:
+	// nothing is.
+	Note Note
 }
 
 // Enrolment is the result of checking an enrolment's answer.
@@ -86,9 +102,18 @@ type Enrolment struct {
 	Accepted bool
 	Reason   Reason
 	Drift    time.Duration
+	// Spent says that what was begun can't be answered again; only with a
+	// refusal.
+	Spent bool
 	// Secret and Name make the new credential.
 	Secret []byte
 	Name   string
+	// Unique is what no two credentials of the kind may share, whoever has
+	// them: where another has the same, the enrolment is refused as Taken.
+	// Empty: there is nothing of the sort.
+	Unique string
+	// UserVerified is passed on to the proof.
+	UserVerified bool
 }
 
 // Factor is one kind of proof. Implementations are safe for concurrent use.
@@ -105,10 +130,11 @@ type Factor interface {
 	// Check decides on the answer to the challenge whose state Begin gave.
 	Check(ctx context.Context, who Subject, credentials []Credential, state []byte, answer Answer) (Verdict, error)
 	// BeginEnrolment prepares a new credential; nothing of it works yet.
-	BeginEnrolment(ctx context.Context, who Subject) (Ceremony, error)
+	// existing are those of the kind that the person has, lost ones too.
+	BeginEnrolment(ctx context.Context, who Subject, existing []Credential) (Ceremony, error)
 	// ResumeEnrolment returns the page of an enrolment that was begun, for a
-	// reload or a second try.
-	ResumeEnrolment(ctx context.Context, who Subject, state []byte) (Ceremony, error)
+	// reload or a second try. Its state takes the place of the one given.
+	ResumeEnrolment(ctx context.Context, who Subject, existing []Credential, state []byte) (Ceremony, error)
 	// CheckEnrolment decides whether the new credential works.
 	CheckEnrolment(ctx context.Context, who Subject, state []byte, answer Answer) (Enrolment, error)
 	// Most is how many credentials of the kind somebody may have. Where it is
@@ -128,6 +154,24 @@ type Codes struct {
 	Left, Total int
 	Used        []time.Time // when codes of it were used, oldest first
 }
+
+// Key is the Details of a security key or passkey.
+type Key struct {
+	Form KeyForm
+	// Transports are how browsers reach it, in the words of WebAuthn: usb, nfc,
+	// ble, smart-card, hybrid, internal.
+	Transports []string
+}
+
+// KeyForm says what a security key or passkey is kept in.
+type KeyForm string
+
+// The forms of keys.
+const (
+	SecurityKey   KeyForm = "security_key"   // a thing of its own
+	DevicePasskey KeyForm = "device_passkey" // in a phone or computer
+	SyncedPasskey KeyForm = "synced_passkey" // in an account, on many devices
+)
 
 // Set is the factors that are configured, in the order of recommendation.
 type Set []Factor

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -63,7 +64,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, s
 	case authflow.StepNewPassword:
 		p.newPasswordPage(w, r, at)
 	default:
-		p.noFactor(w, r)
+		p.noFactor(w, r, at)
 	}
 }
 
@@ -167,13 +168,40 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
 }
 
-func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request) {
+// noFactor answers somebody who has nothing that would do.
+func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request, at stage) {
+	if at.flow.Ask.Level == assurance.PhishingResistant {
+		p.needsKey(w, r, at)
+		return
+	}
 	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
 		Status: http.StatusForbidden, Title: t.say("portal.no_way.title"),
 		Text:   t.say("portal.no_way.text", "Contact", p.contactOr(t.say("portal.no_way.contact"))),
 		Action: t.say("portal.switch"), ActionURL: "/sign-in?switch",
 	})
+}
+
+// needsKey tells somebody who has no security key or passkey, or none that
+// counts yet, that one is asked for, and leads to where it is set up.
+func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) {
+	held, err := p.Accounts.Holdings(r.Context(), at.flow.UserID)
+	if err != nil {
+		p.fault(w, r, "listing ways to sign in", err)
+		return
+	}
+	t := p.words(r)
+	view := templates.ProblemView{
+		Status: http.StatusForbidden, Title: t.say("portal.needs_key.title"),
+		Text:   t.say("portal.needs_key.text"),
+		Action: t.kind(assurance.FIDO, "add"), ActionURL: kindPath(assurance.FIDO),
+	}
+	for _, h := range working(ofKind(held, assurance.FIDO)) {
+		if !h.HeldUntil.IsZero() {
+			view.Text = t.say("portal.needs_key.held", "Time", local(h.HeldUntil).Format(time.DateTime+" MST"))
+		}
+	}
+	p.problem(w, r, view)
 }
 
 // answerPassword takes the password of somebody who is signed in.
@@ -343,6 +371,10 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
 	}
 	if at.to.own != "" {
 		p.redirect(w, at.to.own)
+		return
+	}
+	if at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Enabled) == assurance.NeedFIDO {
+		p.needsKey(w, r, at) // they are in, and can set one up
 		return
 	}
 	p.leave(w, r, granted.SignOn, at.to)

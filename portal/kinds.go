@@ -8,6 +8,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -64,7 +65,7 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
 	t := p.words(r)
 	view := templates.KindView{
 		Frame: p.frame(r), Done: p.done(w, r), Kind: p.kindTexts(t, kind),
-		Items: items(ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
+		Items: items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
 	}
 	name := "account_kind"
 	if kind == assurance.BackupCode {
@@ -82,11 +83,12 @@ func (p *Portal) kindTexts(t words, kind assurance.Factor) templates.KindTexts {
 	return texts
 }
 
-func items(held []authflow.Held) []templates.Item {
+func items(t words, held []authflow.Held) []templates.Item {
 	listed := make([]templates.Item, 0, len(held))
 	for _, h := range held {
 		item := templates.Item{
 			ID: h.ID, Name: h.Name, Added: local(h.Created), LastUsed: local(h.LastUsed), Suspended: h.Suspended,
+			Details: details(t, h),
 		}
 		if h.Kind == assurance.FIDO { // nothing else could count for more
 			item.HeldUntil = local(h.HeldUntil)
@@ -94,6 +96,27 @@ func items(held []authflow.Held) []templates.Item {
 		listed = append(listed, item)
 	}
 	return listed
+}
+
+// details puts what is known of one of a person's own into a few words; empty:
+// there is nothing to say.
+func details(t words, h authflow.Held) string {
+	key, ok := h.Details.(factors.Key)
+	if !ok {
+		return ""
+	}
+	var by []string
+	for _, transport := range key.Transports {
+		named := "portal.key.by." + transport
+		if said := t.say(named); said != named {
+			by = append(by, said)
+		}
+	}
+	form := t.say("portal.key.form." + string(key.Form))
+	if len(by) == 0 {
+		return form
+	}
+	return form + " · " + strings.Join(by, ", ")
 }
 
 // codesShown says how many backup codes are left, and which were used when.

@@ -30,8 +30,13 @@ func (p *Portal) contactOr(somebody string) string {
 	return somebody
 }
 
-// wrongAnswer says why a code was refused; period is how often codes change.
+// wrongAnswer says why an answer was refused, as the catalogue has it for the
+// kind, else as for a code; period is how often codes change.
 func wrongAnswer(t words, kind assurance.Factor, r *authflow.Refused, period time.Duration) string {
+	key := "portal.refused." + string(kind) + "." + string(r.Reason)
+	if said := t.say(key); said != key {
+		return said
+	}
 	if kind == assurance.BackupCode {
 		if r.Reason == factors.Used {
 			return t.say("portal.wrong.backup_code_used")

@@ -63,7 +63,7 @@ func TestProblemsAreToldInTheReadersLanguage(t *testing.T) {
 func TestHelpIsThereForEverybody(t *testing.T) {
 	h := newHall(t)
 	for path, want := range map[string]int{
-		"/help/totp": 200, "/help/password": 200, "/help/backup_code": 200, "/help/fido": 404, "/help/": 404, "/help/..%2faccount": 404,
+		"/help/totp": 200, "/help/password": 200, "/help/backup_code": 200, "/help/fido": 200, "/help/push": 404, "/help/": 404, "/help/..%2faccount": 404,
 	} {
 		if r := h.send(http.MethodGet, path, nil); r.StatusCode != want {
 			t.Errorf("%s: %d", path, r.StatusCode)

@@ -35,7 +35,7 @@ func eachPage(t *testing.T, test func(t *testing.T, page, rendered string)) {
 func TestEachPageIsThere(t *testing.T) {
 	set := newSet(t)
 	for _, page := range []string{
-		"sign_in", "password", "challenge_totp", "challenge_backup_code", "account", "enrol_totp",
+		"sign_in", "password", "challenge_totp", "challenge_fido", "challenge_backup_code", "account", "enrol_totp", "enrol_fido",
 		"enrol_backup_code", "home", "sign_out", "signed_out", "signed_in", "send_again", "leave_frame",
 		"refused", "problem",
 	} {
@@ -194,8 +194,10 @@ func TestWhatFormsPost(t *testing.T) {
 		"password":              {"/flow/password flow password", moreTime, language},
 		"challenge_totp":        {"/flow/challenge code factor=totp flow remember=yes", moreTime, language},
 		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow remember=yes", moreTime, language},
+		"challenge_fido":        {"/flow/challenge credential factor=fido flow remember=yes", moreTime, language},
 		"account":               {"/flow/account display_name flow name password", moreTime, language},
 		"enrol_totp":            {"/flow/enrol code factor=totp flow name", moreTime, language},
+		"enrol_fido":            {"/flow/enrol credential factor=fido flow name", moreTime, language},
 		"enrol_backup_code":     {"/flow/enrol factor=backup_code flow saved=yes", moreTime, language},
 		"account_kind":          {"/account/totp/add", language},
 		"account_codes":         {"/account/totp/add", language},

@@ -292,6 +292,14 @@ type TOTPEnrolment struct {
 	Period  int // seconds
 }
 
+// FIDOCeremony is what challenge_fido and enrol_fido show.
+type FIDOCeremony struct {
+	// Options are what the browser is asked, as JSON for fido.js: a
+	// PublicKeyCredentialRequestOptionsJSON or …CreationOptionsJSON (WebAuthn
+	// Level 3 §5.1.8, §5.1.9).
+	Options string
+}
+
 // BackupCodes is what enrol_backup_code shows.
 type BackupCodes struct {
 	Codes []string

@@ -63,6 +63,7 @@ type Item struct {
 	LastUsed  time.Time // zero: never
 	Suspended bool      // reported lost
 	HeldUntil time.Time // in place of a lost one, and worth less till then; zero: no
+	Details   string    // "Synced passkey · USB"; may be empty
 }
 
 // KindView lists what somebody has of one kind of proof.

@@ -300,7 +300,10 @@ func TestGateForgetsHosts(t *testing.T) {
 	if !strings.HasPrefix(signed, s.At("login", "/sign-in?request=")) {
 		t.Fatalf("the gate leads to %q", signed)
 	}
-	s.MustRefuseReload(strings.Replace(gateReloadCaddyfile, "tls internal\n\tmfa\n", "tls internal\n\tmfa {\n\t\thosts other.localhost\n\t\tassurance phishing_resistant\n\t}\n", 1))
+	s.MustRefuseReload(strings.NewReplacer(
+		"tls internal\n\tmfa\n", "tls internal\n\tmfa {\n\t\thosts other.localhost\n\t\tassurance phishing_resistant\n\t}\n",
+		"admins group admins\n", "admins group admins\n\t\tfido off\n",
+	).Replace(gateReloadCaddyfile))
 	if page := ada.Browser.Visit(s.At("gone", "/x")); page.Status != http.StatusOK {
 		t.Fatalf("after a refused reload: %d %s", page.Status, page.Text())
 	}

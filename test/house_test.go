@@ -28,7 +28,7 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"portal", "gate", "accounts", "authflow", "ticket", "session", "assertion", "factors/backupcode", "factors/totp", "factors",
+		"portal", "gate", "accounts", "authflow", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance",
 	}},
 
@@ -42,6 +42,7 @@ var arrows = []arrow{
 	{"session", []string{"store", "assurance", "token"}},
 	{"assertion", []string{"store", "assurance"}},
 	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
+	{"factors/fido", []string{"factors", "templates", "assurance"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors", []string{"assurance"}},
 	{"identity", nil},
@@ -81,6 +82,7 @@ var reserved = []struct {
 	{"github.com/jackc/pgx", []string{"store/"}},
 	{"github.com/gorilla/securecookie", []string{"keys"}},
 	{"github.com/pquerna/otp", []string{"factors/totp"}},
+	{"github.com/go-webauthn/webauthn", []string{"factors/fido"}},
 }
 
 // banned says what packages may not import, though others do.

@@ -128,7 +128,7 @@ func (f *Factor) burn(ctx context.Context, code string) error {
 
 // BeginEnrolment makes the codes. The ceremony's state holds them in clear;
 // none of them works yet.
-func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject) (factors.Ceremony, error) {
+func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential) (factors.Ceremony, error) {
 	codes, err := newCodes(f.random)
 	if err != nil {
 		return factors.Ceremony{}, fmt.Errorf("making backup codes: %w", err)
@@ -137,7 +137,7 @@ func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject) (factors
 }
 
 // ResumeEnrolment shows the same codes again.
-func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, state []byte) (factors.Ceremony, error) {
+func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential, state []byte) (factors.Ceremony, error) {
 	begun, err := parseEnrolment(state)
 	if err != nil {
 		return factors.Ceremony{}, err

@@ -70,7 +70,7 @@ func enrol(t *testing.T) *holder {
 	t.Helper()
 	h := &holder{t: t, hasher: &countingHasher{}}
 	h.factor = New("Example", h.hasher, func() time.Time { return noon }, predictable())
-	ceremony, err := h.factor.BeginEnrolment(t.Context(), alice)
+	ceremony, err := h.factor.BeginEnrolment(t.Context(), alice, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestForms(t *testing.T) {
 func TestEnrolment(t *testing.T) {
 	hasher := &countingHasher{}
 	factor := New("Example", hasher, func() time.Time { return noon }, rand.Reader)
-	begun, err := factor.BeginEnrolment(t.Context(), alice)
+	begun, err := factor.BeginEnrolment(t.Context(), alice, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestEnrolment(t *testing.T) {
 	if len(page.Codes) != 10 {
 		t.Errorf("page: %d codes", len(page.Codes))
 	}
-	resumed, err := factor.ResumeEnrolment(t.Context(), alice, begun.State)
+	resumed, err := factor.ResumeEnrolment(t.Context(), alice, nil, begun.State)
 	if err != nil || !slices.Equal(resumed.Page.(templates.BackupCodes).Codes, page.Codes) || !bytes.Equal(resumed.State, begun.State) {
 		t.Errorf("resumed with other codes, %v", err)
 	}
@@ -253,7 +253,7 @@ func TestEnrolment(t *testing.T) {
 
 func TestStateOfEnrolmentIsNoCredential(t *testing.T) {
 	factor := New("Example", &countingHasher{}, func() time.Time { return noon }, rand.Reader)
-	begun, err := factor.BeginEnrolment(t.Context(), alice)
+	begun, err := factor.BeginEnrolment(t.Context(), alice, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func TestRandomnessFails(t *testing.T) {
 		"ends":           {io.LimitReader(rand.Reader, 100), io.ErrUnexpectedEOF},
 		"repeats itself": {zeros{}, nil},
 	} {
-		ceremony, err := New("Example", &countingHasher{}, time.Now, test.random).BeginEnrolment(t.Context(), alice)
+		ceremony, err := New("Example", &countingHasher{}, time.Now, test.random).BeginEnrolment(t.Context(), alice, nil)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) || ceremony.State != nil || ceremony.Page != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -377,7 +377,7 @@ func TestCannotTell(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	begun, err := h.factor.BeginEnrolment(t.Context(), alice)
+	begun, err := h.factor.BeginEnrolment(t.Context(), alice, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func TestCorruptSecrets(t *testing.T) {
 		"one code":       []byte(`{"codes":["ABCDEFGHJKMN"]}`),
 		"a secret's set": written(good),
 	} {
-		if _, err := factor.ResumeEnrolment(t.Context(), alice, state); err == nil {
+		if _, err := factor.ResumeEnrolment(t.Context(), alice, nil, state); err == nil {
 			t.Errorf("%s: resumed", name)
 		}
 		if _, err := factor.CheckEnrolment(t.Context(), alice, state, factors.Answer{"saved": "yes"}); err == nil {

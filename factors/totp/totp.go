@@ -190,7 +190,7 @@ func verdict(found finding, s secret, credentialID string) (factors.Verdict, err
 		v.Accepted = true
 		s = s.withAccepted(found)
 	case drifting:
-		v.Reason, v.Drift = factors.Drifting, s.drift(found)
+		v.Reason, v.Drift, v.Note = factors.Drifting, s.drift(found), factors.ClockOff
 		if s.isRefused(found.step) {
 			return v, nil // told before
 		}
@@ -205,7 +205,7 @@ func verdict(found finding, s secret, credentialID string) (factors.Verdict, err
 }
 
 // BeginEnrolment makes a secret. The ceremony's state holds it in clear.
-func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject) (factors.Ceremony, error) {
+func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential) (factors.Ceremony, error) {
 	algorithm, _ := algorithmNamed(f.config.Algorithm)
 	key := make([]byte, algorithm.secretBytes)
 	if _, err := io.ReadFull(f.random, key); err != nil {
@@ -225,7 +225,7 @@ func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject) (factors
 }
 
 // ResumeEnrolment shows the same secret again.
-func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, state []byte) (factors.Ceremony, error) {
+func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential, state []byte) (factors.Ceremony, error) {
 	s, err := parseSecret(state)
 	if err != nil {
 		return factors.Ceremony{}, fmt.Errorf("reading a TOTP enrolment: %w", err)

@@ -82,7 +82,7 @@ func enrol(t *testing.T, config Config) *account {
 		t.Fatal(err)
 	}
 	config = a.factor.config
-	ceremony, err := a.factor.BeginEnrolment(t.Context(), alice)
+	ceremony, err := a.factor.BeginEnrolment(t.Context(), alice, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -429,13 +429,13 @@ func TestEnrolment(t *testing.T) {
 	for _, config := range everyConfig {
 		a := enrol(t, config)
 		a.at(0)
-		ceremony, err := a.factor.BeginEnrolment(t.Context(), alice)
+		ceremony, err := a.factor.BeginEnrolment(t.Context(), alice, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		page := ceremony.Page.(templates.TOTPEnrolment)
 		a.phone.key = strings.ReplaceAll(page.Key, " ", "")
-		resumed, err := a.factor.ResumeEnrolment(t.Context(), alice, ceremony.State)
+		resumed, err := a.factor.ResumeEnrolment(t.Context(), alice, nil, ceremony.State)
 		if err != nil || resumed.Page != ceremony.Page || !bytes.Equal(resumed.State, ceremony.State) {
 			t.Errorf("resumed: %v", err)
 		}
@@ -475,7 +475,7 @@ func TestProvisioning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ceremony, err := factor.BeginEnrolment(t.Context(), factors.Subject{Name: name})
+		ceremony, err := factor.BeginEnrolment(t.Context(), factors.Subject{Name: name}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -557,7 +557,7 @@ func TestCannotTell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := factor.BeginEnrolment(t.Context(), alice); !errors.Is(err, broken) {
+	if _, err := factor.BeginEnrolment(t.Context(), alice, nil); !errors.Is(err, broken) {
 		t.Errorf("randomness fails: %v", err)
 	}
 	good := secret{Key: "JBSWY3DPEHPK3PXP", Algorithm: "SHA1", Digits: 6, Period: 30}
@@ -579,7 +579,7 @@ func TestCannotTell(t *testing.T) {
 			credentials := []factors.Credential{{ID: "c1", Secret: content}}
 			_, beginErr := factor.Begin(t.Context(), alice, credentials)
 			_, checkErr := factor.Check(t.Context(), alice, credentials, nil, factors.Answer{"code": "123456"})
-			_, resumeErr := factor.ResumeEnrolment(t.Context(), alice, content)
+			_, resumeErr := factor.ResumeEnrolment(t.Context(), alice, nil, content)
 			_, enrolErr := factor.CheckEnrolment(t.Context(), alice, content, factors.Answer{"code": "123456"})
 			for _, err := range []error{beginErr, checkErr, resumeErr, enrolErr} {
 				if err == nil {

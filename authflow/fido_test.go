@@ -1,0 +1,249 @@
+package authflow_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/descope/virtualwebauthn"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/fido"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+var keySite = virtualwebauthn.RelyingParty{ID: "login.example.com", Name: "Test", Origin: "https://login.example.com"}
+
+// newHouseWithKeys is newHouse where security keys are configured, too.
+func newHouseWithKeys(t *testing.T, lenient bool) *house {
+	t.Helper()
+	h := newHouse(t)
+	keys, err := fido.New(fido.Config{RPID: keySite.ID, Origins: []string{keySite.Origin}, Brand: "Test", Lenient: lenient}, h.clock, rand.Reader)
+	h.must(err)
+	h.Factors = factors.Set{h.Factors[0], keys, h.Factors[1]}
+	return h
+}
+
+// securityKey is an authenticator by others.
+type securityKey struct {
+	device virtualwebauthn.Authenticator
+	virtualwebauthn.Credential
+}
+
+// newSecurityKey makes one. The virtual authenticator drops leading zeros of
+// coordinates, which no other does, so such keys are passed over.
+func newSecurityKey() *securityKey {
+	for {
+		k := &securityKey{virtualwebauthn.NewAuthenticator(), virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
+		if len(k.Key.AttestationData()) == 77 {
+			return k
+		}
+	}
+}
+
+func options(ceremony factors.Ceremony) string { return ceremony.Page.(templates.FIDOCeremony).Options }
+
+// created answers what a page of an enrolment asks.
+func (k *securityKey) created(h *house, f authflow.Flow) authflow.EnrolmentAnswer {
+	h.t.Helper()
+	ceremony, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO)
+	h.must(err)
+	asked, err := virtualwebauthn.ParseAttestationOptions(options(ceremony))
+	h.must(err)
+	return authflow.EnrolmentAnswer{Factor: assurance.FIDO, Answer: factors.Answer{
+		"credential": virtualwebauthn.CreateAttestationResponse(keySite, k.device, k.Credential, *asked),
+	}}
+}
+
+// shown answers what a page of a challenge asks.
+func (k *securityKey) shown(h *house, f authflow.Flow) authflow.Response {
+	h.t.Helper()
+	ceremony, err := h.Challenge(h.ctx, h.load(f), assurance.FIDO)
+	h.must(err)
+	asked, err := virtualwebauthn.ParseAssertionOptions(options(ceremony))
+	h.must(err)
+	return authflow.Response{Factor: assurance.FIDO, Answer: factors.Answer{
+		"credential": virtualwebauthn.CreateAssertionResponse(keySite, k.device, k.Credential, *asked),
+	}}
+}
+
+// enrolKey answers an enrolment as the flow is by then.
+func (h *house) enrolKey(f authflow.Flow, given authflow.EnrolmentAnswer) error {
+	h.t.Helper()
+	return h.AnswerEnrolment(h.ctx, h.load(f), given, authflow.Client{})
+}
+
+// showKey answers a challenge as the flow is by then.
+func (h *house) showKey(f authflow.Flow, given authflow.Response, c authflow.Client) error {
+	h.t.Helper()
+	return h.Answer(h.ctx, h.load(f), given, c)
+}
+
+// adding is a flow in which somebody adds a key.
+func (p *person) adding() authflow.Flow {
+	p.h.t.Helper()
+	granted, err := p.h.Grant(p.h.ctx, p.complete(), "", authflow.Client{})
+	p.h.must(err)
+	f, err := p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), assurance.FIDO, "/account", authflow.Client{})
+	p.h.must(err)
+	return f
+}
+
+// TestKeysGiveTheHighestAssurance adds a key and signs in by it.
+func TestKeysGiveTheHighestAssurance(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.person("ada")
+	k := newSecurityKey()
+	f := ada.adding()
+	h.must(h.enrolKey(f, k.created(h, f)))
+	h.pass(time.Hour)
+
+	f = ada.shown(authflow.Client{})
+	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	if level := assurance.Of(granted.SignOn.Proofs, h.Factors.Enabled); level != assurance.PhishingResistant {
+		t.Errorf("password and key are %s: %+v", level, granted.SignOn.Proofs)
+	}
+	ask, err := h.Freshness(h.ctx, ada.id)
+	h.must(err)
+	if ask.Level != assurance.PhishingResistant {
+		t.Errorf("changes ask for %s", ask.Level)
+	}
+}
+
+// TestF05AKeyBelongsToOnePerson adds a key that is there already, of somebody
+// else or one's own: each page's challenge is spent by it.
+func TestF05AKeyBelongsToOnePerson(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada, eve := h.person("ada"), h.person("eve")
+	k := newSecurityKey()
+	f := ada.adding()
+	h.must(h.enrolKey(f, k.created(h, f)))
+	h.pass(time.Minute)
+
+	f = eve.adding()
+	answer := k.created(h, f)
+	if err := h.enrolKey(f, answer); !isRefused(err, factors.Taken) {
+		t.Errorf("the key of somebody else: %v", err)
+	}
+	if err := h.enrolKey(f, answer); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("the same answer again: %v", err)
+	}
+	if all, err := h.store.CredentialsOf(h.ctx, eve.id); err != nil || len(all) != 3 {
+		t.Errorf("eve has %d credentials, %v", len(all), err)
+	}
+	// A lost one stays hers, too.
+	lost := h.credential(ada.id, assurance.FIDO)
+	lost.State = store.CredentialSuspended
+	h.must(h.store.UpdateCredential(h.ctx, lost))
+	if err := h.enrolKey(f, k.created(h, f)); !isRefused(err, factors.Taken) {
+		t.Errorf("a lost key: %v", err)
+	}
+	// Once it is removed, it is nobody's.
+	h.must(h.store.DeleteCredential(h.ctx, lost.ID, lost.Version+1))
+	h.must(h.enrolKey(f, k.created(h, f)))
+	f = ada.adding()
+	if err := h.enrolKey(f, k.created(h, f)); !isRefused(err, factors.Taken) {
+		t.Errorf("the key that is somebody else's now: %v", err)
+	}
+}
+
+// TestK01AChallengeIsAnsweredOnce holds that a wrong answer spends it, and a
+// right one, too.
+func TestK01AChallengeIsAnsweredOnce(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.person("ada")
+	k, other := newSecurityKey(), newSecurityKey()
+	f := ada.adding()
+	right := k.created(h, f)
+	wrong := right
+	wrong.Answer = factors.Answer{"credential": "{}"}
+	if err := h.enrolKey(f, wrong); !isRefused(err, factors.Malformed) {
+		t.Errorf("a damaged answer: %v", err)
+	}
+	if err := h.enrolKey(f, right); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("a spent challenge of an enrolment: %v", err)
+	}
+	older := k.created(h, f)
+	k.created(h, f) // the page was loaded once more
+	if err := h.enrolKey(f, older); !isRefused(err, factors.Wrong) {
+		t.Errorf("the challenge of the page before: %v", err)
+	}
+	h.must(h.enrolKey(f, k.created(h, f)))
+	h.pass(time.Minute)
+
+	f = ada.shown(authflow.Client{})
+	shown, stranger := k.shown(h, f), other.shown(h, f)
+	if err := h.showKey(f, stranger, authflow.Client{}); !isRefused(err, factors.Wrong) {
+		t.Errorf("another key: %v", err)
+	}
+	if err := h.showKey(f, shown, authflow.Client{}); !isRefused(err, factors.Expired) {
+		t.Errorf("a spent challenge: %v", err)
+	}
+	shown = k.shown(h, f)
+	h.must(h.showKey(f, shown, authflow.Client{}))
+	// In another flow it is nothing.
+	f = ada.shown(authflow.Client{})
+	_ = k.shown(h, f)
+	if err := h.showKey(f, shown, authflow.Client{}); !isRefused(err, factors.Wrong) {
+		t.Errorf("replayed in another flow: %v", err)
+	}
+}
+
+// TestK03ACopiedKeyIsAnEvent shows a key whose counter rests.
+func TestK03ACopiedKeyIsAnEvent(t *testing.T) {
+	for _, lenient := range []bool{false, true} {
+		h := newHouseWithKeys(t, lenient)
+		ada := h.person("ada")
+		k := newSecurityKey()
+		k.Counter = 7
+		f := ada.adding()
+		h.must(h.enrolKey(f, k.created(h, f)))
+		h.pass(time.Minute)
+		f = ada.shown(authflow.Client{})
+		err := h.showKey(f, k.shown(h, f), from("192.0.2.7"))
+		outcome := "refused"
+		if lenient {
+			outcome = "accepted"
+			h.must(err)
+		} else if !isRefused(err, factors.Cloned) {
+			t.Errorf("%v", err)
+		}
+		events := h.events(audit.CounterRegressed)
+		if len(events) != 1 || events[0].Fields["outcome"] != outcome || events[0].Fields["address"] != "192.0.2.7" || events[0].UserID != ada.id {
+			t.Errorf("lenient %t: the events are %+v", lenient, events)
+		}
+	}
+}
+
+// TestFirstAdministratorByAKey sets up with a key alone: it is bound to the id
+// that the account then has.
+func TestFirstAdministratorByAKey(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	link, err := h.NewSetupLink(h.ctx)
+	h.must(err)
+	f, err := h.OpenLink(h.ctx, link)
+	h.must(err)
+	h.must(h.ChooseAccount(h.ctx, f, authflow.Choice{Name: "root", Password: rightPassword}))
+	k := newSecurityKey()
+	ceremony, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO)
+	h.must(err)
+	asked, err := virtualwebauthn.ParseAttestationOptions(options(ceremony))
+	h.must(err)
+	h.must(h.enrolKey(f, k.created(h, f)))
+	root, err := h.store.UserByName(h.ctx, "root")
+	h.must(err)
+	if root.ID != asked.UserID {
+		t.Errorf("the key is for %q, and the user is %q", asked.UserID, root.ID)
+	}
+	proofs := h.load(f).Proofs
+	if len(proofs) != 2 || !proofs[1].UserVerified || assurance.Of(proofs, nil) != assurance.PhishingResistant {
+		t.Errorf("the proofs are %+v", proofs)
+	}
+}

@@ -1,0 +1,291 @@
+// Package fido is the factor of security keys and passkeys: public key
+// credentials as of W3C Web Authentication Level 3.
+//
+// The cryptography and most steps of §7.1 and §7.2 are done by go-webauthn;
+// this package says what is asked for, holds each answer against the one
+// challenge that it belongs to, and decides what a signature counter that went
+// back means. What the specification leaves to whoever keeps the records (a
+// credential id is nobody else's, a challenge is answered once) it hands on by
+// the contract of package factors.
+//
+// The package must not know how secrets are sealed, where they are kept, how
+// failures are counted, or how browsers are spoken to: what they are to be
+// asked is JSON, and so is what they answer.
+package fido
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/go-webauthn/webauthn/protocol"
+	"github.com/go-webauthn/webauthn/protocol/webauthncose"
+	"github.com/go-webauthn/webauthn/webauthn"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+const (
+	// Patience is how long a challenge can be answered.
+	Patience = 5 * time.Minute
+	// challengeBytes is twice of what §13.4.3 asks for at least.
+	challengeBytes = 32
+	// credentialName is what a new credential is called until its owner names it.
+	credentialName = "Security key or passkey"
+)
+
+// algorithms are those that new credentials may sign with, most wanted first.
+var algorithms = []webauthncose.COSEAlgorithmIdentifier{
+	webauthncose.AlgEdDSA, webauthncose.AlgES256, webauthncose.AlgES384, webauthncose.AlgRS256,
+}
+
+// Config says whom credentials are for.
+type Config struct {
+	// RPID is the host, or a parent domain of it, that credentials are bound to.
+	RPID string
+	// Origins are those that answers may come from.
+	Origins []string
+	// Brand is what authenticators may call the place.
+	Brand string
+	// Lenient accepts keys whose signature counter didn't rise, too.
+	Lenient bool
+}
+
+// Factor is the factor "fido".
+type Factor struct {
+	party   *webauthn.WebAuthn
+	lenient bool
+	clock   func() time.Time
+	random  io.Reader
+}
+
+var (
+	_ factors.Factor    = (*Factor)(nil)
+	_ factors.Describer = (*Factor)(nil)
+)
+
+// New returns the factor, or an error that says why browsers would refuse.
+func New(config Config, clock func() time.Time, random io.Reader) (*Factor, error) {
+	if err := protocol.ValidateRPID(config.RPID); err != nil {
+		return nil, fmt.Errorf("fido: keys can't be bound to %q: %w", config.RPID, err)
+	}
+	party, err := webauthn.New(&webauthn.Config{
+		RPID: config.RPID, RPOrigins: config.Origins, RPDisplayName: config.Brand,
+		AttestationPreference: protocol.PreferNoAttestation,
+		AuthenticatorSelection: protocol.AuthenticatorSelection{
+			ResidentKey:        protocol.ResidentKeyRequirementPreferred,
+			RequireResidentKey: protocol.ResidentKeyNotRequired(),
+			UserVerification:   protocol.VerificationPreferred,
+		},
+		// Browsers are told; what counts is the time that each ceremony keeps.
+		Timeouts: webauthn.TimeoutsConfig{
+			Login:        webauthn.TimeoutConfig{Timeout: Patience},
+			Registration: webauthn.TimeoutConfig{Timeout: Patience},
+		},
+		// Password managers tell of extensions that nobody asked for, and none
+		// of what they tell is used (§7.1 and §7.2 leave the choice).
+		ExtensionsUnsolicitedOutputPolicy: protocol.UnsolicitedOutputPolicyIgnore,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fido: %w", err)
+	}
+	return &Factor{party: party, lenient: config.Lenient, clock: clock, random: random}, nil
+}
+
+// Kind returns assurance.FIDO.
+func (f *Factor) Kind() assurance.Factor { return assurance.FIDO }
+
+// Most returns 10: more would make the lists long that browsers are given.
+func (f *Factor) Most() int { return 10 }
+
+// Begin makes a challenge that any of the credentials can answer.
+func (f *Factor) Begin(_ context.Context, who factors.Subject, credentials []factors.Credential) (factors.Ceremony, error) {
+	owner, err := ownerOf(who, credentials)
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	challenge, err := f.challenge()
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	asked, session, err := f.party.BeginLogin(owner, webauthn.WithChallenge(challenge))
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("asking for a key: %w", err)
+	}
+	return f.begun(protocol.AssertCeremony, asked.Response, session)
+}
+
+func (f *Factor) challenge() ([]byte, error) {
+	challenge := make([]byte, challengeBytes)
+	if _, err := io.ReadFull(f.random, challenge); err != nil {
+		return nil, fmt.Errorf("making a WebAuthn challenge: %w", err)
+	}
+	return challenge, nil
+}
+
+// Check decides on answer "credential", the JSON of an assertion (§7.2).
+func (f *Factor) Check(_ context.Context, who factors.Subject, credentials []factors.Credential, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	owner, err := ownerOf(who, credentials)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	begun, open, err := f.open(protocol.AssertCeremony, state)
+	switch {
+	case err != nil:
+		return factors.Verdict{}, err
+	case !open:
+		return factors.Verdict{Reason: factors.Expired}, nil
+	}
+	answered, ok := parse(answer, protocol.ParseCredentialRequestResponseBytes)
+	if !ok {
+		return factors.Verdict{Reason: factors.Malformed}, nil
+	}
+	key, err := f.party.ValidateLogin(owner, begun.Session, answered)
+	if err != nil {
+		return factors.Verdict{Reason: factors.Wrong}, nil
+	}
+	i := slices.IndexFunc(owner.keys, func(k webauthn.Credential) bool { return bytes.Equal(k.ID, key.ID) })
+	return f.verdict(key, answered.Response.AuthenticatorData, credentials[i])
+}
+
+// verdict decides on an assertion whose signature is right: the signature
+// counter, if the authenticator has one, must have risen (§6.1.1, §7.2).
+func (f *Factor) verdict(key *webauthn.Credential, shown protocol.AuthenticatorData, row factors.Credential) (factors.Verdict, error) {
+	v := factors.Verdict{Accepted: true, CredentialID: row.ID, UserVerified: shown.Flags.HasUserVerified()}
+	if key.Authenticator.CloneWarning {
+		v.Note = factors.CounterWentBack
+		if !f.lenient {
+			v.Accepted, v.Reason = false, factors.Cloned
+			return v, nil
+		}
+		// From now on this counter counts, so that it is told of once.
+		key.Authenticator.CloneWarning, key.Authenticator.SignCount = false, shown.Counter
+	}
+	secret, err := marshal(key)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	if !bytes.Equal(secret, row.Secret) {
+		v.Secret = secret
+	}
+	return v, nil
+}
+
+// BeginEnrolment makes a challenge for a new credential. Authenticators that
+// hold one of the existing ones refuse (§5.4, excludeCredentials).
+func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, existing []factors.Credential) (factors.Ceremony, error) {
+	owner, err := ownerOf(who, existing)
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	challenge, err := f.challenge()
+	if err != nil {
+		return factors.Ceremony{}, err
+	}
+	asked, session, err := f.party.BeginRegistration(owner, func(options *protocol.PublicKeyCredentialCreationOptions) error {
+		options.Challenge = challenge
+		return nil
+	}, webauthn.WithCredentialParameters(parameters()), webauthn.WithExclusions(webauthn.Credentials(owner.keys).CredentialDescriptors()))
+	if err != nil {
+		return factors.Ceremony{}, fmt.Errorf("asking for a new key: %w", err)
+	}
+	return f.begun(protocol.CreateCeremony, asked.Response, session)
+}
+
+func parameters() []protocol.CredentialParameter {
+	made := make([]protocol.CredentialParameter, len(algorithms))
+	for i, algorithm := range algorithms {
+		made[i] = protocol.CredentialParameter{Type: protocol.PublicKeyCredentialType, Algorithm: algorithm}
+	}
+	return made
+}
+
+// ResumeEnrolment makes another challenge: each page has one of its own.
+func (f *Factor) ResumeEnrolment(ctx context.Context, who factors.Subject, existing []factors.Credential, _ []byte) (factors.Ceremony, error) {
+	return f.BeginEnrolment(ctx, who, existing)
+}
+
+// CheckEnrolment accepts answer "credential", the JSON of a new credential, if
+// it is what the challenge asked for (§7.1). Right or wrong, the challenge is
+// spent (§13.4.3).
+func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []byte, answer factors.Answer) (factors.Enrolment, error) {
+	begun, open, err := f.open(protocol.CreateCeremony, state)
+	switch {
+	case err != nil:
+		return factors.Enrolment{}, err
+	case !open:
+		return factors.Enrolment{Reason: factors.Expired, Spent: true}, nil
+	}
+	answered, ok := parse(answer, protocol.ParseCredentialCreationResponseBytes)
+	if !ok {
+		return factors.Enrolment{Reason: factors.Malformed, Spent: true}, nil
+	}
+	key, err := f.party.CreateCredential(owner{who: who}, begun.Session, answered)
+	if err != nil {
+		return factors.Enrolment{Reason: factors.Wrong, Spent: true}, nil
+	}
+	key.Transport = known(key.Transport)
+	secret, err := marshal(key)
+	if err != nil {
+		return factors.Enrolment{}, err
+	}
+	return factors.Enrolment{
+		Accepted: true, Secret: secret, Name: credentialName, UserVerified: key.Flags.UserVerified,
+		Unique: base64.RawURLEncoding.EncodeToString(key.ID), // nobody else's, §7.1
+	}, nil
+}
+
+// errNoUser says that a ceremony is about nobody: an authenticator would keep
+// the credential under an empty handle.
+var errNoUser = errors.New("a security key is for a user with an id")
+
+// owner is a person as go-webauthn wants to see them.
+type owner struct {
+	who  factors.Subject
+	keys []webauthn.Credential
+}
+
+// ownerOf reads the credentials of a person.
+func ownerOf(who factors.Subject, credentials []factors.Credential) (owner, error) {
+	if who.UserID == "" {
+		return owner{}, errNoUser
+	}
+	made := owner{who: who, keys: make([]webauthn.Credential, len(credentials))}
+	for i, c := range credentials {
+		var err error
+		if made.keys[i], err = unmarshal(c.Secret); err != nil {
+			return owner{}, fmt.Errorf("reading credential %s: %w", c.ID, err)
+		}
+	}
+	return made, nil
+}
+
+// WebAuthnID is the user handle: the user's id is random and says nothing of
+// the person (§14.6.1).
+func (o owner) WebAuthnID() []byte { return []byte(o.who.UserID) }
+
+// WebAuthnName is what authenticators list the credential under.
+func (o owner) WebAuthnName() string { return o.who.Name }
+
+// WebAuthnDisplayName is how authenticators call the person.
+func (o owner) WebAuthnDisplayName() string {
+	if o.who.DisplayName == "" {
+		return o.who.Name
+	}
+	return o.who.DisplayName
+}
+
+// WebAuthnCredentials are the credentials that may answer.
+func (o owner) WebAuthnCredentials() []webauthn.Credential { return o.keys }
+
+// page is what the factor's templates show.
+func page(options []byte) templates.FIDOCeremony {
+	return templates.FIDOCeremony{Options: string(options)}
+}
