@@ -39,6 +39,7 @@ type flows struct {
 	newBrowser string
 
 	lost                    []string
+	losable                 []authflow.Held // beside a phone and backup codes
 	accessCode, newPassword string
 	enrolled                authflow.EnrolmentAnswer
 }
@@ -72,10 +73,10 @@ func (f *flows) OpenLink(_ context.Context, token string) (authflow.Flow, error)
 }
 
 func (f *flows) Losable(context.Context, authflow.Flow) ([]authflow.Held, error) {
-	return []authflow.Held{
+	return append([]authflow.Held{
 		{ID: "c1", Kind: assurance.TOTP, Name: "Work phone", Created: noon},
 		{ID: "b1", Kind: assurance.BackupCode, Name: "Backup codes", Created: noon},
-	}, nil
+	}, f.losable...), nil
 }
 
 func (f *flows) Lose(_ context.Context, _ authflow.Flow, ids []string) error {

@@ -36,9 +36,11 @@ func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, at stage) {
 		StartOver: startOver(at.to), Kind: string(asked), Title: t.kind(asked, "lost"), Error: at.message,
 		Others: choices(t, at.flow, at.step.Others), Back: useURL(at.flow, asked),
 	}
+	only := len(ofKind(losable, asked)) == 1
 	for _, h := range losable {
-		// Whoever ticked nothing finds nothing ticked.
-		ticked := at.message.Text == "" && (h.Kind == asked || slices.Contains(at.flow.Lost, h.ID))
+		// Which of several it is, only the person knows. Whoever ticked nothing
+		// finds nothing ticked.
+		ticked := at.message.Text == "" && (h.Kind == asked && only || slices.Contains(at.flow.Lost, h.ID))
 		name := h.Name
 		if h.Kind == assurance.BackupCode { // nobody gave them one
 			name = t.kind(h.Kind, "name")

@@ -35,6 +35,10 @@ func TestLosing(t *testing.T) {
 	if !strings.Contains(page, "use=backup_code") {
 		t.Error("the other way in isn't offered")
 	}
+	h.flows.losable = []authflow.Held{{ID: "c2", Kind: assurance.TOTP, Name: "Tablet"}}
+	if page := h.page(h.send(http.MethodGet, "/flow/lost?id=flow+of+ada&use=totp", nil)); strings.Contains(page, " checked") {
+		t.Error("of two apps one is ticked that may not be the lost one")
+	}
 	form := url.Values{"flow": {"flow of ada"}, "factor": {"totp"}}
 	nothing := h.send(http.MethodPost, "/flow/lost", form)
 	if page := h.page(nothing); nothing.StatusCode != http.StatusUnprocessableEntity || h.flows.lost != nil || strings.Contains(page, " checked") {
