@@ -869,7 +869,7 @@ func TestW03AccountIDsOfOthers(t *testing.T) {
 		{"no id", authenticators + "/remove", url.Values{"x": {"y"}}, ada.Browser, http.StatusNotFound},
 		{"the password as a second factor", "/account/password/add", url.Values{"x": {"y"}}, ada.Browser, http.StatusNotFound},
 		{"remove the password", "/account/password/remove", url.Values{"id": {hers}}, ada.Browser, http.StatusNotFound},
-		{"a factor that isn't there", "/account/fido/add", url.Values{"x": {"y"}}, ada.Browser, http.StatusNotFound},
+		{"a factor that isn't there", "/account/push/add", url.Values{"x": {"y"}}, ada.Browser, http.StatusNotFound},
 		{"a kind by its other name", "/account/backup_code/add", url.Values{"x": {"y"}}, ada.Browser, http.StatusNotFound},
 		{"a kind of no name", "/account/%2e%2e/add", url.Values{"x": {"y"}}, ada.Browser, 0},
 		{"enrol a password", "/flow/enrol", url.Values{"flow": {enrolling}, "factor": {"password"}, "password": {"a new long password 5"}, "code": {wrongCode}}, ada.Browser, http.StatusConflict},
@@ -919,7 +919,9 @@ func TestW03AccountIDsOfOthers(t *testing.T) {
 			"name": "Third", "one-time-code": codeOf(t, scene.SecretOn(adding), 0),
 		})
 		landed(t, page, s.At("login", authenticators))
-		page = submitted(half, formTo(t, losing, "/flow/lost"), nil)
+		lost := url.Values{"flow": {flowTo(t, losing, "/flow/lost")}, "lose": {hers}}
+		hops := half.Follow(send(t, half, formPost(s, "/flow/lost", lost, "")))
+		page = hops[len(hops)-1]
 		if !page.Form("one-time-code").Has("code") {
 			t.Errorf("%d %s", page.Status, page.Text())
 		}

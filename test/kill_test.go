@@ -447,9 +447,11 @@ func (d *leaving) prepare() error {
 	if err != nil {
 		return err
 	}
-	if forms := page.Forms(); len(forms) == 1 {
-		d.form = forms[0]
-		return nil
+	for _, form := range page.Forms() {
+		if form.Action.Path == "/sign-out" {
+			d.form = form
+			return nil
+		}
 	}
 	return fmt.Errorf("no form to sign out by: %s", page.Text())
 }
