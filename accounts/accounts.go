@@ -1,8 +1,7 @@
 // Package accounts is what administrators do to people: add, invite, change,
 // disable, enable, unlock and delete them, help those who lost their factors,
 // end their sign-ons, and forget the browsers that skip the second factor for
-// them. It must not know how an
-// administrator was authenticated, nor HTTP.
+// them. It must not know how an administrator was authenticated, nor HTTP.
 package accounts
 
 import (
@@ -148,22 +147,11 @@ func (d *Desk) person(ctx context.Context, rows belongings, user store.User) (Pe
 		}
 	}
 	slices.Sort(p.Factors)
-	if p.SignOns, err = d.live(ctx, rows, user.ID); err != nil {
+	if p.SignOns, err = session.ListLive(ctx, rows, user.ID, d.clock()); err != nil {
 		return Person{}, err
 	}
 	p.Browsers, err = d.remembered(ctx, rows, user.ID)
 	return p, err
-}
-
-// live returns the sign-ons of a user that count at this moment, or everybody's
-// for the empty id. The store lists those that went idle too.
-func (d *Desk) live(ctx context.Context, rows belongings, userID string) ([]store.SignOn, error) {
-	now := d.clock()
-	all, err := rows.ListSignOns(ctx, userID, now)
-	if err != nil {
-		return nil, fmt.Errorf("listing sign-ons: %w", err)
-	}
-	return slices.DeleteFunc(all, func(s store.SignOn) bool { return session.WentIdle(s, now) }), nil
 }
 
 func (d *Desk) find(ctx context.Context, name string) (store.User, error) {
@@ -316,7 +304,7 @@ func (d *Desk) SignOns(ctx context.Context, name string) ([]SignOn, error) {
 	for _, u := range users {
 		names[u.ID] = u.Name
 	}
-	rows, err := d.live(ctx, d.store, userID)
+	rows, err := session.ListLive(ctx, d.store, userID, d.clock())
 	live := make([]SignOn, len(rows))
 	for i, row := range rows {
 		live[i] = SignOn{SignOn: row, User: names[row.UserID]}

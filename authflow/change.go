@@ -149,7 +149,7 @@ func (e *Engine) Remove(ctx context.Context, s store.SignOn, u store.User, id st
 // meant to be used day by day: backup codes stand beside one.
 func hasWayIn(active []store.Credential, set factors.Set) bool {
 	return slices.ContainsFunc(active, func(c store.Credential) bool {
-		return c.Kind.IsSecond() && c.Kind != assurance.BackupCode && set.Enabled(c.Kind)
+		return isDaily(c.Kind) && set.Enabled(c.Kind)
 	})
 }
 
@@ -180,7 +180,7 @@ func (e *Engine) ChangePassword(ctx context.Context, s store.SignOn, u store.Use
 	if p.New == p.Current {
 		return Granted{}, sameAsBefore()
 	}
-	fresh, err := e.hashed(ctx, u.ID, p.New)
+	fresh, _, err := e.hashed(ctx, u.ID, p.New)
 	if err != nil {
 		return Granted{}, err
 	}
@@ -217,13 +217,14 @@ func sameAsBefore() error {
 	}}}
 }
 
-// hashed returns a new credential of a password.
-func (e *Engine) hashed(ctx context.Context, userID, password string) (store.Credential, error) {
+// hashed returns a new credential of a password, and its mark.
+func (e *Engine) hashed(ctx context.Context, userID, password string) (fresh store.Credential, mark string, err error) {
 	hash, err := e.Passwords.Hash(ctx, password)
 	if err != nil {
-		return store.Credential{}, fmt.Errorf("hashing a new password: %w", err)
+		return store.Credential{}, "", fmt.Errorf("hashing a new password: %w", err)
 	}
-	return e.newCredential(userID, assurance.Password, factors.Enrolment{Secret: []byte(hash)})
+	fresh, err = e.newCredential(userID, assurance.Password, factors.Enrolment{Secret: []byte(hash)})
+	return fresh, passwordMark([]byte(hash)), err
 }
 
 // replacePassword puts a new password in the place of the old one.
@@ -319,7 +320,7 @@ func (e *Engine) change(ctx context.Context, doing string, apply func(store.Tx) 
 // away alone, so it asks for no fresh check.
 func (e *Engine) EndSignOn(ctx context.Context, u store.User, short string, c Client) error {
 	return e.change(ctx, "ending a sign-on", func(tx store.Tx) ([]store.Event, error) {
-		rows, err := e.live(ctx, tx, u.ID)
+		rows, err := session.ListLive(ctx, tx, u.ID, e.Clock())
 		if err != nil {
 			return nil, err
 		}
@@ -337,7 +338,7 @@ func (e *Engine) EndSignOn(ctx context.Context, u store.User, short string, c Cl
 func (e *Engine) EndOthers(ctx context.Context, s store.SignOn, u store.User, c Client) (int, error) {
 	ended := 0
 	err := e.change(ctx, "ending other sign-ons", func(tx store.Tx) ([]store.Event, error) {
-		rows, err := e.live(ctx, tx, u.ID)
+		rows, err := session.ListLive(ctx, tx, u.ID, e.Clock())
 		if err != nil {
 			return nil, err
 		}
@@ -407,15 +408,11 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 	} else if same {
 		return sameAsBefore()
 	}
-	fresh, err := e.hashed(ctx, user.ID, password)
+	fresh, mark, err := e.hashed(ctx, user.ID, password)
 	if err != nil {
 		return err
 	}
-	opened, err := e.Sealer.Open(fresh.Secret, credentialContext(fresh))
-	if err != nil {
-		return fmt.Errorf("opening a new password: %w", err)
-	}
-	f.PasswordMark = passwordMark(opened)
+	f.PasswordMark = mark
 	err = e.change(ctx, "choosing a new password", func(tx store.Tx) ([]store.Event, error) {
 		current, err := tx.UserByID(ctx, user.ID)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -24,7 +25,7 @@ type Store interface {
 	UpdateRecord(ctx context.Context, r store.Record, now time.Time) error
 	CountUsers(ctx context.Context, states ...store.UserStatus) (int, error)
 	ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error)
-	signOnLister
+	session.Lister
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 

@@ -38,15 +38,12 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 	if err != nil {
 		return Granted{}, err
 	}
-	var (
-		made   Granted
-		events []store.Event
-	)
-	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
-		made, events = prepared, nil
+	var made Granted
+	err = e.change(ctx, "granting a sign-on", func(tx store.Tx) ([]store.Event, error) {
+		made = prepared
 		finished, user, err := e.finish(ctx, tx, f)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		made.SignOn.Proofs, made.Request = finished.Proofs, finished.Request
 		if made.SignOn.Shared = finished.Shared; finished.Shared {
@@ -60,26 +57,22 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 			err = e.replace(ctx, tx, made.SignOn, previous)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var known bool
 		made.Browser, known, err = e.keepBrowser(ctx, tx, finished, made.SignOn, c.Browser, prepared.Browser)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := forgetFailures(ctx, tx, finished); err != nil {
-			return err
-		}
-		events = append(events, e.granted(name, user, made.SignOn, known, c))
+		events := []store.Event{e.granted(name, user, made.SignOn, known, c)}
 		if finished.Remember != "" {
 			events = append(events, e.remembering(user, finished.Remember, c))
 		}
-		return appendAll(ctx, tx, events)
+		return events, forgetFailures(ctx, tx, finished)
 	})
 	if err != nil {
-		return Granted{}, fmt.Errorf("granting a sign-on: %w", err)
+		return Granted{}, err
 	}
-	e.Audit.Written(events...)
 	return made, nil
 }
 

@@ -181,7 +181,7 @@ const maxOpened = 1000
 
 // SignOnsOf returns a user's live sign-ons, newest first.
 func (e *Engine) SignOnsOf(ctx context.Context, userID string) ([]OwnSignOn, error) {
-	rows, err := e.live(ctx, e.Store, userID)
+	rows, err := session.ListLive(ctx, e.Store, userID, e.Clock())
 	if err != nil {
 		return nil, err
 	}
@@ -204,20 +204,6 @@ func (e *Engine) SignOnsOf(ctx context.Context, userID string) ([]OwnSignOn, err
 		slices.Sort(own[i].Apps)
 	}
 	return own, nil
-}
-
-type signOnLister interface {
-	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
-}
-
-// live returns the sign-ons of a user that count at this moment.
-func (e *Engine) live(ctx context.Context, r signOnLister, userID string) ([]store.SignOn, error) {
-	now := e.Clock()
-	rows, err := r.ListSignOns(ctx, userID, now)
-	if err != nil {
-		return nil, fmt.Errorf("listing sign-ons: %w", err)
-	}
-	return slices.DeleteFunc(rows, func(s store.SignOn) bool { return session.WentIdle(s, now) }), nil
 }
 
 // Activity returns the newest of a user's own audit events, at most limit of

@@ -128,32 +128,19 @@ func (e *Engine) Remembered(ctx context.Context, userID string) ([]store.Browser
 // known. ErrNoBrowser where the user has none of that id; one that wasn't
 // remembered changes nothing.
 func (e *Engine) Forget(ctx context.Context, u store.User, id string, c Client) error {
-	var events []store.Event
-	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
-		events = nil
+	return e.change(ctx, "forgetting a browser", func(tx store.Tx) ([]store.Event, error) {
 		all, err := tx.BrowsersOf(ctx, u.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		i := slices.IndexFunc(all, func(b store.Browser) bool { return b.ID == id })
 		if i < 0 {
-			return ErrNoBrowser
+			return nil, ErrNoBrowser
 		}
 		if all[i].Remembered.IsZero() {
-			return nil
+			return nil, nil
 		}
-		if err := tx.RememberBrowser(ctx, u.ID, id, time.Time{}, ""); err != nil {
-			return err
-		}
-		events = append(events, e.Audit.Event(audit.BrowserForgotten, u.ID, audit.Fields{
-			audit.User: u.Name, audit.Factor: string(all[i].RememberedFor),
-			audit.Address: c.Address, audit.UserAgent: c.UserAgent,
-		}))
-		return tx.AppendEvent(ctx, events[0])
+		forgotten := e.own(audit.BrowserForgotten, u, c, audit.Fields{audit.Factor: string(all[i].RememberedFor)})
+		return []store.Event{forgotten}, tx.RememberBrowser(ctx, u.ID, id, time.Time{}, "")
 	})
-	if err != nil {
-		return fmt.Errorf("forgetting a browser: %w", err)
-	}
-	e.Audit.Written(events...)
-	return nil
 }

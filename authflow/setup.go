@@ -63,25 +63,20 @@ func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Ev
 	if err != nil {
 		return "", err
 	}
-	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+	err = e.change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
 		if owner != "" {
 			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		err := tx.PutRecord(ctx, store.Record{
+		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
 			Namespace: linkNamespace, Key: token.Hash(value), Owner: owner,
 			Value: []byte(kind), Expires: e.Clock().Add(LinkLifetime),
 		})
-		if err != nil {
-			return err
-		}
-		return tx.AppendEvent(ctx, event)
 	})
 	if err != nil {
-		return "", fmt.Errorf("keeping a new %s link: %w", kind, err)
+		return "", err
 	}
-	e.Audit.Written(event)
 	return value, nil
 }
 
@@ -233,34 +228,27 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		}),
 		e.enrolled(f.UserID, f.Name, kind, c),
 	}
-	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+	err = e.change(ctx, "setting up an account", func(tx store.Tx) ([]store.Event, error) {
 		if _, err := tx.TakeRecord(ctx, linkNamespace, f.Link, now); err != nil {
-			return err
+			return nil, err
 		}
 		if err := e.writeUser(ctx, tx, f, first); err != nil {
-			return err
+			return nil, err
 		}
 		if err := tx.CreateCredential(ctx, password); err != nil {
-			return err
+			return nil, err
 		}
 		if err := keepNew(ctx, tx, second, enrolment); err != nil {
-			return err
+			return nil, err
 		}
 		changed := f
 		changed.Account = &account{Name: f.Name, DisplayName: f.Account.DisplayName}
-		if err := e.save(ctx, tx, &changed); err != nil {
-			return err
-		}
-		return appendAll(ctx, tx, events)
+		return events, e.save(ctx, tx, &changed)
 	})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, ErrHasUsers) {
 		return fmt.Errorf("%w: %w", ErrLinkGone, err)
 	}
-	if err != nil {
-		return fmt.Errorf("setting up an account: %w", err)
-	}
-	e.Audit.Written(events...)
-	return nil
+	return err
 }
 
 // writeUser makes the first administrator, or activates an invited user.

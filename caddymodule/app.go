@@ -288,9 +288,6 @@ func (a *App) resolveTexts() (err error) {
 	return err
 }
 
-// maxLogo bounds a logo, in bytes.
-const maxLogo = 64 << 10
-
 // resolvePages reads what the operator has instead of our pages, so that
 // `caddy validate` says what is wrong with it.
 func (a *App) resolvePages() (err error) {
@@ -321,7 +318,7 @@ func readLogo(path string) ([]byte, error) {
 	}
 	defer file.Close()
 	// One byte more than may be tells that there is more.
-	return io.ReadAll(io.LimitReader(file, maxLogo+1))
+	return io.ReadAll(io.LimitReader(file, templates.MaxLogo+1))
 }
 
 func (a *App) resolveKeys() error {

@@ -272,8 +272,8 @@ func (a *App) shortestPassword() int {
 // passwordRules are the rules of package identity with its strength meter.
 type passwordRules struct{ identity.PasswordPolicy }
 
-// Strength returns 0 (worst) to 4, and a few words.
-func (passwordRules) Strength(password string, own ...string) (int, string) {
+// Strength returns 0 (worst) to 4.
+func (passwordRules) Strength(password string, own ...string) int {
 	return identity.Strength(password, own...)
 }
 

@@ -285,8 +285,7 @@ func isGuessedFirst(folded string) bool {
 			return false
 		}
 	}
-	score, _ := Strength(folded)
-	return score == 0
+	return Strength(folded) == 0
 }
 
 func isCommon(folded string) bool {

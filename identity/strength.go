@@ -21,12 +21,12 @@ const (
 )
 
 // Strength estimates how well a password resists guessing, for a meter beside
-// the field: 0 (among the first guesses) to 4 (strong), and a few words that
-// say so. Names in own make it weaker, as they do in PasswordPolicy.Check.
+// the field: 0 (among the first guesses) to 4 (strong). Names in own make it
+// weaker, as they do in PasswordPolicy.Check.
 //
 // It judges the first 64 code points. It is an estimate by zxcvbn and decides
 // nothing: whether a password is accepted is for PasswordPolicy.Check to say.
-func Strength(password string, own ...string) (score int, text string) {
+func Strength(password string, own ...string) int {
 	if len(password) > maxPasswordBytes {
 		password = password[:maxPasswordBytes]
 	}
@@ -38,8 +38,7 @@ func Strength(password string, own ...string) (score int, text string) {
 	for _, word := range wordsOf(foldNames(own)) {
 		words = append(words, plainText(word))
 	}
-	score = zxcvbn.PasswordStrength(plain, words, affordable(plain)...).Score
-	return score, strengthTexts[score]
+	return zxcvbn.PasswordStrength(plain, words, affordable(plain)...).Score
 }
 
 // affordable returns the filters that keep the search of plain within bounds.
@@ -48,14 +47,6 @@ func affordable(plain string) []func(match.Matcher) bool {
 		return []func(match.Matcher) bool{matching.FilterL33tMatcher}
 	}
 	return nil
-}
-
-var strengthTexts = [...]string{
-	"Very weak: it would be among the first guesses.",
-	"Weak: add a few more words.",
-	"Fair: one more word makes it strong.",
-	"Good.",
-	"Strong.",
 }
 
 // plainText spells text in ASCII, one byte a character, since zxcvbn-go

@@ -163,14 +163,8 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "listing ways to sign in", err)
-		return
-	}
-	enrollable, err := p.Accounts.Enrollable(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "finding what can be added", err)
+	held, enrollable, ok := p.waysOf(w, r, v)
+	if !ok {
 		return
 	}
 	events, err := p.Accounts.Activity(r.Context(), v.user.ID, 0, eventsOnPage)
@@ -185,6 +179,22 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 		Ways: ways(t, held, enrollable), Since: local(v.signOn.Started),
 		Before: signInBefore(t, events, v.signOn), Recent: happened(t, events[:min(newest, len(events))]),
 	})
+}
+
+// waysOf returns what somebody has to sign in with, and the kinds that they can
+// add; it answers itself, and returns false, where that can't be told.
+func (p *Portal) waysOf(w http.ResponseWriter, r *http.Request, v visitor) ([]authflow.Held, []assurance.Factor, bool) {
+	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "listing ways to sign in", err)
+		return nil, nil, false
+	}
+	enrollable, err := p.Accounts.Enrollable(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "finding what can be added", err)
+		return nil, nil, false
+	}
+	return held, enrollable, true
 }
 
 // signInBefore returns the newest sign-in that isn't the one of this browser;

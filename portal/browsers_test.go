@@ -167,8 +167,8 @@ func (rules) Check(password string, _ ...string) error {
 	}
 	return nil
 }
-func (rules) Strength(string, ...string) (int, string) { return 3, "" }
-func (rules) Shortest() int                            { return 8 }
+func (rules) Strength(string, ...string) int { return 3 }
+func (rules) Shortest() int                  { return 8 }
 
 type nowhere struct{}
 

@@ -52,14 +52,8 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "listing ways to sign in", err)
-		return
-	}
-	enrollable, err := p.Accounts.Enrollable(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "finding what can be added", err)
+	held, enrollable, ok := p.waysOf(w, r, v)
+	if !ok {
 		return
 	}
 	t := p.words(r)

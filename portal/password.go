@@ -83,7 +83,7 @@ func (p *Portal) passwordStrength(w http.ResponseWriter, r *http.Request) {
 // judge says how strong the posted password is for whoever bears these names.
 func (p *Portal) judge(w http.ResponseWriter, r *http.Request, own ...string) {
 	t, password := p.words(r), r.PostFormValue("password")
-	score, _ := p.PasswordRules.Strength(password, own...)
+	score := p.PasswordRules.Strength(password, own...)
 	answer := struct {
 		Score  int    `json:"score"`
 		Text   string `json:"text"`

@@ -120,8 +120,8 @@ type Settings struct {
 // PasswordRules judges a password while it is being chosen.
 type PasswordRules interface {
 	Check(password string, own ...string) error
-	// Strength returns 0 (worst) to 4, and a few words.
-	Strength(password string, own ...string) (score int, text string)
+	// Strength returns 0 (worst) to 4.
+	Strength(password string, own ...string) int
 	// Shortest is the least number of characters.
 	Shortest() int
 }

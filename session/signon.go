@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,22 @@ type Reader interface {
 // older than what was: nobody is cut off early for it.
 func WentIdle(s SignOn, now time.Time) bool {
 	return now.Sub(s.LastSeen) > s.Idle+Granularity
+}
+
+// Lister lists the sign-ons of a user that have neither ended nor reached their
+// absolute limit, or everybody's for the empty id.
+type Lister interface {
+	ListSignOns(ctx context.Context, userID string, now time.Time) ([]SignOn, error)
+}
+
+// ListLive returns those of them that count at the time now: the store lists
+// those that went idle, too.
+func ListLive(ctx context.Context, r Lister, userID string, now time.Time) ([]SignOn, error) {
+	all, err := r.ListSignOns(ctx, userID, now)
+	if err != nil {
+		return nil, fmt.Errorf("listing sign-ons: %w", err)
+	}
+	return slices.DeleteFunc(all, func(s SignOn) bool { return WentIdle(s, now) }), nil
 }
 
 // ErrSignedOut is the ErrEnded of somebody who signed out.

@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// maxLogo bounds the logo, in bytes, which every page loads.
-const maxLogo = 64 << 10
+// MaxLogo bounds the logo, in bytes, which every page loads.
+const MaxLogo = 64 << 10
 
 // brand is what an operator adds to the look, as assets.
 type brand struct {
@@ -45,8 +45,8 @@ func newBrand(options Options) (brand, error) {
 
 // checkLogo returns the name under which a logo is served.
 func checkLogo(content []byte) (name string, err error) {
-	if len(content) > maxLogo {
-		return "", fmt.Errorf("it has %d bytes, and %d are the most", len(content), maxLogo)
+	if len(content) > MaxLogo {
+		return "", fmt.Errorf("it has %d bytes, and %d are the most", len(content), MaxLogo)
 	}
 	if bytes.HasPrefix(content, []byte("\x89PNG")) {
 		if _, err := png.DecodeConfig(bytes.NewReader(content)); err != nil {
