@@ -152,7 +152,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 	if given.Remember {
 		f.Remember = kind
 	}
-	err = e.accept(ctx, f, accepted{kind, verdict, rows[verdict.CredentialID], at})
+	_, err = e.accept(ctx, f, accepted{kind, verdict, rows[verdict.CredentialID], at})
 	if errors.Is(err, store.ErrConflict) {
 		// Somebody else was faster with the same code or in the same flow.
 		return e.failed(ctx, at, failures, &Refused{Reason: factors.Used})
@@ -188,10 +188,11 @@ type accepted struct {
 	at      attempt
 }
 
-// accept consumes what was shown, adds the proof and forgets the failures.
-func (e *Engine) accept(ctx context.Context, f Flow, a accepted) error {
+// accept consumes what was shown, adds the proof and forgets the failures. It
+// returns the flow as it is kept then.
+func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 	if a.row.ID == "" {
-		return fmt.Errorf("a %s answer was accepted for no credential of the user", a.kind)
+		return Flow{}, fmt.Errorf("a %s answer was accepted for no credential of the user", a.kind)
 	}
 	now := e.Clock()
 	consumed := a.row
@@ -204,20 +205,21 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) error {
 		consumed.LastUsedOn[f.Platform] = now
 	}
 	if err := e.reseal(&consumed, a.verdict.Secret); err != nil {
-		return err
+		return Flow{}, err
 	}
 	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
 		Factor: a.kind, At: now, UserVerified: a.verdict.UserVerified,
 		HeldToMulti: now.Before(a.row.HeldUntil), Credential: a.row.ID,
 	})
-	return e.change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
+	var changed Flow
+	err := e.change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
 		if consumed.Version, err = e.stillAsRead(ctx, tx, a.row); err != nil {
 			return nil, err
 		}
 		if err := tx.UpdateCredential(ctx, consumed); err != nil {
 			return nil, err
 		}
-		changed := f
+		changed = f
 		if len(f.Lost) > 0 {
 			if events, err = e.suspend(ctx, tx, &changed, a.at.client); err != nil {
 				return nil, err
@@ -231,6 +233,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) error {
 		}
 		return events, tx.DeleteAttempts(ctx, a.at.scope, a.at.key)
 	})
+	return changed, err
 }
 
 // refusal turns a verdict into what may be told. Where the factor must

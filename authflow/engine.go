@@ -62,8 +62,8 @@ type Sealer interface {
 	Open(sealed, associated []byte) ([]byte, error)
 }
 
-// Settings are what an Engine is made of. Remember, Hold and Offered may
-// be zero, all other fields are needed.
+// Settings are what an Engine is made of. Remember, Passwordless, Hold and
+// Offered may be zero, all other fields are needed.
 type Settings struct {
 	Store     Store
 	Factors   factors.Set
@@ -80,6 +80,8 @@ type Settings struct {
 	Remember time.Duration
 	// AdminGroups are what the first administrator is put into.
 	AdminGroups []string
+	// Passwordless says that people may sign in by a passkey alone.
+	Passwordless bool
 	// Hold is for how long proofs of a credential that was enrolled in place of
 	// a lost one are held to multi; 0: they aren't.
 	Hold time.Duration
@@ -110,6 +112,8 @@ type Client struct {
 type Refused struct {
 	Reason factors.Reason
 	Drift  time.Duration
+	// Credential is what the factor calls the credential, with Unknown.
+	Credential string
 }
 
 func (r *Refused) Error() string { return "refused: " + string(r.Reason) }
@@ -192,7 +196,7 @@ func (e *Engine) newCredential(userID string, kind assurance.Factor, made factor
 		return store.Credential{}, err
 	}
 	if made.Unique != "" {
-		id = token.Hash("credential\x00" + string(kind) + "\x00" + made.Unique)
+		id = credentialID(kind, made.Unique)
 	}
 	c := store.Credential{
 		ID: id, UserID: userID, Kind: kind, Name: made.Name,
@@ -202,6 +206,11 @@ func (e *Engine) newCredential(userID string, kind assurance.Factor, made factor
 		return store.Credential{}, fmt.Errorf("sealing a %s credential: %w", kind, err)
 	}
 	return c, nil
+}
+
+// credentialID is the id of a credential of which something is unique.
+func credentialID(kind assurance.Factor, unique string) string {
+	return token.Hash("credential\x00" + string(kind) + "\x00" + unique)
 }
 
 // keepNew writes a fresh credential, or returns *Refused where another has the

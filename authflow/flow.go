@@ -132,22 +132,19 @@ func (f Flow) record(now time.Time) (store.Record, error) {
 	}, nil
 }
 
-// begin keeps a new flow under a fresh id.
+// begin keeps a new flow.
 func (e *Engine) begin(ctx context.Context, f Flow) (Flow, error) {
-	id, err := token.New(e.Random)
-	if err != nil {
+	if err := e.name(&f); err != nil {
 		return Flow{}, err
 	}
-	f.ID, f.Started, f.version = id, e.Clock(), 1
-	record, err := f.record(e.Clock())
-	if err != nil {
-		return Flow{}, err
-	}
-	f.expires = record.Expires
-	if err := e.Store.PutRecord(ctx, record); err != nil {
-		return Flow{}, fmt.Errorf("keeping a new flow: %w", err)
-	}
-	return f, nil
+	return f, e.save(ctx, e.Store, &f)
+}
+
+// name gives a new flow, which isn't kept yet, its id.
+func (e *Engine) name(f *Flow) (err error) {
+	f.ID, err = token.New(e.Random)
+	f.Started, f.version = e.Clock(), 0
+	return err
 }
 
 // Load returns a flow in progress, or ErrFlowGone.
@@ -187,17 +184,23 @@ func (e *Engine) load(ctx context.Context, r recordReader, id string) (Flow, err
 }
 
 type recordWriter interface {
+	PutRecord(ctx context.Context, r store.Record) error
 	UpdateRecord(ctx context.Context, r store.Record, now time.Time) error
 }
 
-// save writes a changed flow by compare-and-set: of two answers to one flow
-// the later finds it gone or changed.
+// save writes a new flow, or a changed one by compare-and-set: of two answers to
+// one flow the later finds it gone or changed.
 func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
 	record, err := f.record(e.Clock())
 	if err != nil {
 		return err
 	}
-	if err := w.UpdateRecord(ctx, record, e.Clock()); err != nil {
+	if f.version == 0 {
+		err = w.PutRecord(ctx, record)
+	} else {
+		err = w.UpdateRecord(ctx, record, e.Clock())
+	}
+	if err != nil {
 		return fmt.Errorf("keeping a flow: %w", err)
 	}
 	f.version++

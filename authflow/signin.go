@@ -38,16 +38,22 @@ func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
 	if err != nil {
 		return Flow{}, err
 	}
+	f := signingIn(in, user)
+	f.Proofs = []assurance.Proof{{Factor: assurance.Password, At: e.Clock()}}
+	f.PasswordMark = mark
+	return e.begin(ctx, f)
+}
+
+// signingIn is a flow in which nothing has been shown yet.
+func signingIn(in Login, user store.User) Flow {
 	f := Flow{
 		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request, Return: in.Return, Shared: in.Shared,
-		Platform:     in.Client.Platform,
-		Proofs:       []assurance.Proof{{Factor: assurance.Password, At: e.Clock()}},
-		PasswordMark: mark,
+		Platform: in.Client.Platform,
 	}
 	if in.Client.Browser != "" {
 		f.Browser = token.Hash(in.Client.Browser)
 	}
-	return e.begin(ctx, f)
+	return f
 }
 
 // AnswerPassword checks the password in a flow that asks for it again.

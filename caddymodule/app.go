@@ -151,6 +151,10 @@ type TOTP struct {
 type FIDO struct {
 	// Off says that nobody can add any, and none counts. Default: false.
 	Off bool `json:"off,omitempty"`
+	// Passwordless says that a passkey whose device has checked who holds it
+	// (PIN, fingerprint, face) signs people in by itself, without name and
+	// password. Default: true.
+	Passwordless *bool `json:"passwordless,omitempty"`
 	// SignCount says what comes of a key whose signature counter didn't rise
 	// since it was used last, which may mean that there is a copy of it: strict
 	// refuses it, lenient accepts it. Either way it is an audit event. Keys that
@@ -389,6 +393,10 @@ func (a *App) resolveFIDO() error {
 	}
 	if err := checkSignCount(a.FIDO.SignCount); err != nil {
 		return err
+	}
+	if a.FIDO.Passwordless == nil {
+		on := true
+		a.FIDO.Passwordless = &on
 	}
 	if err := a.FIDO.Platforms.check(); err != nil {
 		return err

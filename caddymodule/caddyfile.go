@@ -52,7 +52,8 @@ func init() {
 //		}
 //		fido on|off
 //		fido {
-//			sign_count strict|lenient
+//			passwordless on|off
+//			sign_count   strict|lenient
 //			only_on|not_on PLATFORM…
 //		}
 //		backup_codes on|off
@@ -225,6 +226,8 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 	a.FIDO = new(FIDO)
 	return switchOrBlock(d, &a.FIDO.Off, func() error {
 		switch d.Val() {
+		case "passwordless":
+			return onOrOff(d, &a.FIDO.Passwordless)
 		case "sign_count":
 			if err := oneArgument(d, &a.FIDO.SignCount); err != nil {
 				return err
@@ -236,7 +239,7 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 		case "only_on", "not_on":
 			return a.FIDO.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of fido: there are sign_count, only_on and not_on", d.Val())
+		return d.Errf("unknown option %q of fido: there are passwordless, sign_count, only_on and not_on", d.Val())
 	})
 }
 
@@ -252,6 +255,24 @@ func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 		}
 		return d.Errf("unknown option %q of backup_codes: there are only_on and not_on", d.Val())
 	})
+}
+
+// onOrOff reads an option that is on unless it is written off.
+func onOrOff(d *caddyfile.Dispenser, on **bool) error {
+	option := d.Val()
+	if *on != nil {
+		return d.Errf("%s is given twice", option)
+	}
+	var written string
+	if err := oneArgument(d, &written); err != nil {
+		return err
+	}
+	if written != "on" && written != "off" {
+		return d.Errf("%s %s: write on or off", option, written)
+	}
+	is := written == "on"
+	*on = &is
+	return nil
 }
 
 // switchOrBlock reads on or off, or a block of options in place of them.

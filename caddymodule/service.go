@@ -190,7 +190,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Store: s.store, Factors: s.factors, Passwords: passwords, Rules: rules, Sealer: s.keys,
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 		Lifetime: time.Duration(a.Session.Lifetime), Idle: time.Duration(a.Session.Idle),
-		Remember: time.Duration(a.Session.Remember), AdminGroups: a.admins.groupNames(),
+		Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
 		Hold: time.Duration(*a.ReplacementHold), Offered: a.offered,
 	})
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)

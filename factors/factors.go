@@ -64,6 +64,7 @@ const (
 	Expired   Reason = "expired"   // to a question that isn't open any more
 	Taken     Reason = "taken"     // a credential that is enrolled already
 	Cloned    Reason = "cloned"    // right, from what seems to exist twice
+	Unknown   Reason = "unknown"   // from a credential that isn't enrolled, or is no more
 )
 
 // Note is what a factor finds out about a credential beside its verdict, and
@@ -147,6 +148,27 @@ type Factor interface {
 type Describer interface {
 	// Details returns what there is to tell, never anything secret.
 	Details(c Credential) (any, error)
+}
+
+// Discoverer is a Factor whose credentials tell whose they are, so that nobody
+// has to give a name first.
+type Discoverer interface {
+	// BeginDiscovery prepares to ask whoever is there. Its state is for
+	// CheckDiscovered alone.
+	BeginDiscovery(ctx context.Context) (Ceremony, error)
+	// Discover reads from an answer whom it is said to come from. Nothing of
+	// that is proven. It returns false where the answer doesn't say.
+	Discover(answer Answer) (Discovered, bool)
+	// CheckDiscovered is Check for an answer to what BeginDiscovery asked. An
+	// accepted one proves by itself who it is from.
+	CheckDiscovered(ctx context.Context, who Subject, credentials []Credential, state []byte, answer Answer) (Verdict, error)
+}
+
+// Discovered says whom an answer is said to come from.
+type Discovered struct {
+	UserID string
+	// Unique is what the Enrolment of the credential had as such.
+	Unique string
 }
 
 // Codes are the Details of a set of codes.

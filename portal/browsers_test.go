@@ -42,10 +42,32 @@ type flows struct {
 	losable                 []authflow.Held // beside a phone and backup codes
 	accessCode, newPassword string
 	enrolled                authflow.EnrolmentAnswer
+
+	noPasskeys bool
+	login      authflow.Login
+	passkey    authflow.Passkey
 }
 
 func (f *flows) SignIn(_ context.Context, in authflow.Login) (authflow.Flow, error) {
 	f.flow = authflow.Flow{ID: "flow of " + in.Name, Kind: authflow.SignIn, UserID: "ada", Name: in.Name, Shared: in.Shared}
+	return f.flow, f.refusal
+}
+
+func (f *flows) OffersPasskeys(string) bool { return !f.noPasskeys }
+
+func (f *flows) BeginDiscovery(_ context.Context, browser string) (authflow.Discovery, error) {
+	if f.noPasskeys {
+		return authflow.Discovery{}, authflow.ErrNoPasskeys
+	}
+	return authflow.Discovery{Page: templates.FIDOCeremony{Options: "{}"}, State: "for " + browser}, nil
+}
+
+func (f *flows) SignInByPasskey(_ context.Context, in authflow.Login, given authflow.Passkey) (authflow.Flow, error) {
+	if f.noPasskeys {
+		return authflow.Flow{}, authflow.ErrNoPasskeys
+	}
+	f.login, f.passkey = in, given
+	f.flow = authflow.Flow{ID: "flow of a passkey", Kind: authflow.SignIn, UserID: "ada", Name: "ada", Shared: in.Shared}
 	return f.flow, f.refusal
 }
 

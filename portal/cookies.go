@@ -40,6 +40,9 @@ type underWay struct {
 	// Shared says that one of them is at a shared computer, where the cookie
 	// ends with the browser.
 	Shared bool `json:"shared,omitempty"`
+	// Nonce tells this browser from others before it has a flow; empty: nothing
+	// needed it.
+	Nonce string `json:"nonce,omitempty"`
 }
 
 func (p *Portal) underWay(r *http.Request) underWay {

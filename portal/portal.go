@@ -29,6 +29,9 @@ import (
 // offers it.
 type Flows interface {
 	SignIn(ctx context.Context, in authflow.Login) (authflow.Flow, error)
+	OffersPasskeys(platform string) bool
+	BeginDiscovery(ctx context.Context, browser string) (authflow.Discovery, error)
+	SignInByPasskey(ctx context.Context, in authflow.Login, given authflow.Passkey) (authflow.Flow, error)
 	BeginStepUp(ctx context.Context, raise authflow.Raise) (authflow.Flow, error)
 	OpenLink(ctx context.Context, token string) (authflow.Flow, error)
 	Load(ctx context.Context, id string) (authflow.Flow, error)
@@ -140,6 +143,8 @@ func New(s Settings) *Portal {
 	p.routeAccount(mux)
 	mux.HandleFunc("GET /sign-in", p.showSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
+	mux.HandleFunc("GET /sign-in/passkey", p.askPasskey)
+	mux.HandleFunc("POST /sign-in/passkey", p.signInByPasskey)
 	mux.HandleFunc("GET /setup", p.openLink)
 	mux.HandleFunc("GET /invitation", p.openLink)
 	mux.HandleFunc("GET /flow", p.dispatch)

@@ -106,6 +106,7 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
 
 func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) {
 	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
+	view.Passkey = p.Flows.OffersPasskeys(platformOf(r))
 	p.page(w, r, status, "sign_in", view, to.formOrigins()...)
 }
 
@@ -123,12 +124,20 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		Shared: shared, Ask: to.ask(), Request: to.signed, Return: to.own,
 	})
 	view := templates.SignInView{Name: name, Shared: shared}
-	switch refused, slowed := new(authflow.Refused), new(authflow.Slowed); {
-	case err == nil:
-		p.enter(w, r, flow)
-	case errors.As(err, &refused):
+	if refused := new(authflow.Refused); errors.As(err, &refused) {
 		view.Error = templates.Message{Field: "password", Text: p.wrongPassword(p.words(r))}
 		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
+		return
+	}
+	p.begun(w, r, to, flow, view, err)
+}
+
+// begun goes on with a flow that the form began, or shows the form once more
+// where that was tried too often.
+func (p *Portal) begun(w http.ResponseWriter, r *http.Request, to destination, flow authflow.Flow, view templates.SignInView, err error) {
+	switch slowed := new(authflow.Slowed); {
+	case err == nil:
+		p.enter(w, r, flow)
 	case errors.As(err, &slowed):
 		view.Error = tooMany(p.words(r), slowed)
 		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))

@@ -190,7 +190,7 @@ func TestWordsForPeople(t *testing.T) {
 func TestWhatFormsPost(t *testing.T) {
 	const moreTime, language = "/flow/more-time flow", "/language language=de to"
 	want := map[string][]string{
-		"sign_in":               {"/sign-in name password request shared=yes", language},
+		"sign_in":               {"/sign-in name password request shared=yes", "/sign-in/passkey credential request shared= state", language},
 		"password":              {"/flow/password flow password", moreTime, language},
 		"challenge_totp":        {"/flow/challenge code factor=totp flow remember=yes", moreTime, language},
 		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow remember=yes", moreTime, language},

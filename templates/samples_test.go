@@ -27,7 +27,7 @@ func fullViews() map[string]any {
 	problem := Message{Text: "That didn't work."}
 	onCode := Message{Field: "code", Text: "That code didn't work."}
 	return withAccount(map[string]any{
-		"sign_in":  SignInView{Frame: frame, Host: "wiki.example.com", Request: "r1", Name: "alice", Shared: true, Error: problem, Current: "bob"},
+		"sign_in":  SignInView{Frame: frame, Host: "wiki.example.com", Request: "r1", Name: "alice", Shared: true, Error: problem, Current: "bob", Passkey: true, Unknown: "AAEC"},
 		"password": PasswordView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, StartOver: "/sign-in"},
 		"challenge_totp": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},

@@ -65,6 +65,11 @@ type SignInView struct {
 	Error   Message
 	// Current is who is signed in already, where somebody wants to switch.
 	Current string
+	// Passkey says that a passkey does, too.
+	Passkey bool
+	// Unknown is the id of a credential, in base64url, that the browser should
+	// offer no more; empty: none.
+	Unknown string
 }
 
 // Choice is one other way to go on.

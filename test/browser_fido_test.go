@@ -46,6 +46,9 @@ const (
 	enterCode    = "Enter the code from your app"
 	useOwnCode   = "Use the code from your authenticator app"
 	keyCancelled = "That was cancelled"
+
+	usePasskey       = "Use a passkey"
+	passkeyCancelled = "That was cancelled, took too long, or there is no passkey for this site here."
 )
 
 // TestBrowserFIDO has people add security keys and passkeys, and sign in by
@@ -191,10 +194,36 @@ func testPasskeyAtSetUp(t *testing.T, s *suite) {
 	b.expectAt(s.At("vault", "/"))
 	b.Navigate(s.At("login", "/account/fido"))
 	b.AwaitText("Synced passkey")
+
+	// By itself: it stands among the names that the browser fills in.
 	s.signsOut(b)
+	b.Navigate(s.At("vault", "/"))
+	b.awaitAt(s.At("vault", "/"))
+
+	// By the button, after the browser's list was left alone.
+	s.signsOut(b)
+	phone.Rest()
+	b.Navigate(s.At("vault", "/secret"))
+	b.AwaitH1("Sign in")
+	b.AwaitText(usePasskey)
+	b.inspectBoth("91-sign-in-passkey", "Sign in", "Anmelden")
+	b.Click("This is a shared computer")
+	phone.Wake()
+	b.Click(usePasskey)
+	b.awaitAt(s.At("vault", "/secret"))
+	s.signsOut(b)
+
+	// One that can't tell who holds it doesn't do, and the form still does.
+	phone.Verifies(false)
 	b.Navigate(s.At("app", "/"))
-	b.showPasswordAlone(&scene.Person{Name: "pia", Password: scene.Password("pia")})
-	b.awaitAt(s.At("app", "/"))
+	b.AwaitH1("Sign in")
+	b.Click(usePasskey)
+	b.AwaitText(passkeyCancelled)
+	b.inspect("92-sign-in-passkey-cancelled")
+	b.Fill("username", "pia")
+	b.Fill("current-password", scene.Password("pia"))
+	b.ClickThrough("Sign in")
+	b.AwaitH1(useKey)
 }
 
 func testPhishingResistant(t *testing.T, s *suite) {

@@ -132,11 +132,22 @@ func (f *Factor) challenge() ([]byte, error) {
 
 // Check decides on answer "credential", the JSON of an assertion (§7.2).
 func (f *Factor) Check(_ context.Context, who factors.Subject, credentials []factors.Credential, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	return f.check(protocol.AssertCeremony, who, credentials, state, answer, func(o owner, s webauthn.SessionData, answered *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error) {
+		return f.party.ValidateLogin(o, s, answered)
+	})
+}
+
+// validate verifies an assertion and returns the credential that made it, with
+// what the assertion changes of it.
+type validate func(owner, webauthn.SessionData, *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error)
+
+// check decides on an assertion for a ceremony of the kind.
+func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credentials []factors.Credential, state []byte, answer factors.Answer, valid validate) (factors.Verdict, error) {
 	owner, err := ownerOf(who, credentials)
 	if err != nil {
 		return factors.Verdict{}, err
 	}
-	begun, open, err := f.open(protocol.AssertCeremony, state)
+	begun, open, err := f.open(kind, state)
 	switch {
 	case err != nil:
 		return factors.Verdict{}, err
@@ -147,7 +158,7 @@ func (f *Factor) Check(_ context.Context, who factors.Subject, credentials []fac
 	if !ok {
 		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
-	key, err := f.party.ValidateLogin(owner, begun.Session, answered)
+	key, err := valid(owner, begun.Session, answered)
 	if err != nil {
 		return factors.Verdict{Reason: factors.Wrong}, nil
 	}

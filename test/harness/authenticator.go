@@ -77,6 +77,12 @@ func (a *Authenticator) present(present bool) {
 	command(a.b, "touching an authenticator", webauthn.SetAutomaticPresenceSimulation, webauthn.SetAutomaticPresenceSimulationParams{AuthenticatorID: a.id, Enabled: present})
 }
 
+// Verifies has it tell, or not any more, that it checked who holds it.
+func (a *Authenticator) Verifies(user bool) {
+	a.b.t.Helper()
+	command(a.b, "setting user verification", webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: a.id, IsUserVerified: user})
+}
+
 // Forge has it sign wrongly from now on, or rightly again.
 func (a *Authenticator) Forge(wrong bool) {
 	a.b.t.Helper()

@@ -2,6 +2,8 @@
 // the form whose data-fido says what to do: "get" one that is set up, or
 // "create" a new one. The words are the page's.
 
+import { ask as askBrowser } from "./webauthn.js";
+
 const form = document.querySelector("form[data-fido]");
 const button = form.querySelector("button[type=submit]");
 const status = form.querySelector("[data-fido-status]");
@@ -14,74 +16,6 @@ const words = form.dataset;
 const soon = 1000; // milliseconds in which nobody can have said no
 
 let asking; // what can call off the question that is open
-
-// Older browsers can neither read options from JSON nor write answers as such.
-
-function decode(text) {
-	const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
-	return Uint8Array.from(binary, (character) => character.charCodeAt(0));
-}
-
-function encode(buffer) {
-	const binary = Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join("");
-	return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-}
-
-function descriptors(list = []) {
-	return list.map((descriptor) => ({ ...descriptor, id: decode(descriptor.id) }));
-}
-
-const readers = {
-	get(json) {
-		return PublicKeyCredential.parseRequestOptionsFromJSON?.(json) ?? {
-			...json,
-			challenge: decode(json.challenge),
-			allowCredentials: descriptors(json.allowCredentials),
-		};
-	},
-	create(json) {
-		return PublicKeyCredential.parseCreationOptionsFromJSON?.(json) ?? {
-			...json,
-			challenge: decode(json.challenge),
-			user: { ...json.user, id: decode(json.user.id) },
-			excludeCredentials: descriptors(json.excludeCredentials),
-		};
-	},
-};
-
-function writeResponse(response) {
-	const clientDataJSON = encode(response.clientDataJSON);
-	if (words.fido === "create") {
-		return {
-			clientDataJSON,
-			attestationObject: encode(response.attestationObject),
-			transports: response.getTransports?.() ?? [],
-		};
-	}
-	return {
-		clientDataJSON,
-		authenticatorData: encode(response.authenticatorData),
-		signature: encode(response.signature),
-		userHandle: response.userHandle ? encode(response.userHandle) : undefined,
-	};
-}
-
-function write(credential) {
-	try {
-		return JSON.stringify(credential.toJSON());
-	} catch {
-		// There is none, or it isn't the browser's own: password managers put
-		// theirs in the place of it.
-		return JSON.stringify({
-			id: credential.id,
-			rawId: encode(credential.rawId),
-			type: credential.type,
-			authenticatorAttachment: credential.authenticatorAttachment ?? undefined,
-			clientExtensionResults: {},
-			response: writeResponse(credential.response),
-		});
-	}
-}
 
 function say(text) {
 	said.textContent = text;
@@ -110,8 +44,7 @@ async function ask(byItself) {
 	say("");
 	status.textContent = words.waiting;
 	try {
-		const publicKey = readers[words.fido](JSON.parse(words.options));
-		answer.value = write(await navigator.credentials[words.fido]({ publicKey, signal: mine.signal }));
+		answer.value = await askBrowser(words.fido, JSON.parse(words.options), { signal: mine.signal });
 		form.requestSubmit();
 	} catch (error) {
 		if (mine.signal.aborted) {

@@ -1,0 +1,198 @@
+package authflow
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// discoveryNamespace holds marks of questions to whoever is there that were
+// answered. The question itself is kept by whoever asked for it, sealed, so
+// that a stranger who asks makes no row in the store.
+const discoveryNamespace = "discovery"
+
+// ErrNoPasskeys says that nobody can sign in by a passkey alone.
+var ErrNoPasskeys = errors.New("nobody can sign in by a passkey alone")
+
+// Discovery is a question that a passkey of anybody's can answer.
+type Discovery struct {
+	// Page is what the factor's own page shows.
+	Page any
+	// State comes back with the answer. It is sealed, and good in the browser
+	// that it was made for only.
+	State string
+}
+
+// Passkey is the answer to a Discovery.
+type Passkey struct {
+	State  string
+	Answer factors.Answer
+	// Browser is what BeginDiscovery was given.
+	Browser string
+}
+
+// discoverer returns the factor by which people sign in without giving a name,
+// or ErrNoPasskeys.
+func (e *Engine) discoverer() (factors.Factor, factors.Discoverer, error) {
+	if e.Passwordless {
+		for _, factor := range e.Factors {
+			if d, ok := factor.(factors.Discoverer); ok {
+				return factor, d, nil
+			}
+		}
+	}
+	return nil, nil, ErrNoPasskeys
+}
+
+// OffersPasskeys reports whether people are asked for a passkey in place of
+// name and password, on a platform.
+func (e *Engine) OffersPasskeys(platform string) bool {
+	factor, _, err := e.discoverer()
+	return err == nil && (e.Offered == nil || e.Offered(factor.Kind(), platform))
+}
+
+// BeginDiscovery prepares to ask whoever is there for a passkey, in the browser
+// that keeps a secret of that name. ErrNoPasskeys where nobody can sign in so.
+func (e *Engine) BeginDiscovery(ctx context.Context, browser string) (Discovery, error) {
+	_, factor, err := e.discoverer()
+	if err != nil {
+		return Discovery{}, err
+	}
+	ceremony, err := factor.BeginDiscovery(ctx)
+	if err != nil {
+		return Discovery{}, fmt.Errorf("asking for a passkey: %w", err)
+	}
+	sealed, err := e.Sealer.Seal(ceremony.State, discoveryContext(browser))
+	if err != nil {
+		return Discovery{}, fmt.Errorf("sealing a question for a passkey: %w", err)
+	}
+	return Discovery{Page: ceremony.Page, State: base64.RawURLEncoding.EncodeToString(sealed)}, nil
+}
+
+// discoveryContext binds a question to the browser that it was made for.
+func discoveryContext(browser string) []byte { return []byte("discovery\x00" + token.Hash(browser)) }
+
+// SignInByPasskey begins a flow in which a passkey has been shown; the login
+// has neither name nor password. Whoever is unknown or disabled gets the answer
+// of a passkey that doesn't count: *Refused. *Slowed says that nothing was
+// looked at, ErrNoPasskeys that nobody can sign in so; every other error means
+// that it could not be told.
+func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (Flow, error) {
+	factor, discovery, err := e.discoverer()
+	if err != nil {
+		return Flow{}, err
+	}
+	state, ok := e.openDiscovery(given)
+	if !ok {
+		return Flow{}, &Refused{Reason: factors.Expired}
+	}
+	said, ok := discovery.Discover(given.Answer)
+	if !ok {
+		return Flow{}, &Refused{Reason: factors.Malformed}
+	}
+	who, err := e.discovered(ctx, factor.Kind(), said, in.Client)
+	if err != nil {
+		return Flow{}, err
+	}
+	failures, err := e.reserve(ctx, who.at)
+	if err != nil {
+		return Flow{}, err
+	}
+	f := signingIn(in, who.at.user)
+	verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
+	switch refused := new(Refused); {
+	case errors.As(err, &refused):
+		return Flow{}, e.failed(ctx, who.at, failures, refused)
+	case err != nil:
+		return Flow{}, errors.Join(err, e.refund(ctx, who.at))
+	}
+	if err := e.name(&f); err != nil {
+		return Flow{}, err
+	}
+	kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at})
+	if errors.Is(err, store.ErrConflict) {
+		return Flow{}, e.failed(ctx, who.at, failures, &Refused{Reason: factors.Used})
+	}
+	return kept, err
+}
+
+// checkDiscovered returns the verdict on a passkey that counts, or *Refused.
+// Right or wrong, a question is answered once.
+func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discoverer, f Flow, who claimant, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	err := e.Store.PutRecord(ctx, store.Record{
+		Namespace: discoveryNamespace, Key: token.Hash(string(state)), Expires: e.Clock().Add(FlowLifetime),
+	})
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return factors.Verdict{}, &Refused{Reason: factors.Used}
+	case err != nil:
+		return factors.Verdict{}, fmt.Errorf("noting that a passkey was shown: %w", err)
+	case who.unknown != "":
+		return factors.Verdict{}, &Refused{Reason: factors.Unknown, Credential: who.unknown}
+	}
+	verdict, err := discovery.CheckDiscovered(ctx, f.subject(), who.credentials, state, answer)
+	if err != nil {
+		return factors.Verdict{}, fmt.Errorf("checking a passkey: %w", err)
+	}
+	if !verdict.Accepted {
+		return factors.Verdict{}, e.refusal(ctx, verdict, who.rows, who.at.user, who.at.client)
+	}
+	return verdict, nil
+}
+
+// openDiscovery opens the question that an answer came with. One that doesn't
+// open is another browser's, or as old as the keys that it was sealed with.
+func (e *Engine) openDiscovery(given Passkey) ([]byte, bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(given.State)
+	if err != nil {
+		return nil, false
+	}
+	state, err := e.Sealer.Open(sealed, discoveryContext(given.Browser))
+	return state, err == nil
+}
+
+// claimant is whom an answer is said to come from.
+type claimant struct {
+	at          attempt
+	credentials []factors.Credential // of the factor; none of whoever may not sign in
+	rows        map[string]store.Credential
+	// unknown is what the factor calls a credential that isn't enrolled; empty:
+	// it is, be it suspended or of somebody who may not sign in.
+	unknown string
+}
+
+// discovered looks for whom an answer is said to come from.
+func (e *Engine) discovered(ctx context.Context, kind assurance.Factor, said factors.Discovered, c Client) (claimant, error) {
+	user, err := e.Store.UserByID(ctx, said.UserID)
+	if errors.Is(err, store.ErrNotFound) {
+		key := token.Hash("user handle\x00" + said.UserID)
+		return claimant{at: attempt{scope: ScopeName, key: key, factor: kind, client: c}, unknown: said.Unique}, nil
+	}
+	if err != nil {
+		return claimant{}, fmt.Errorf("looking for the user of a passkey: %w", err)
+	}
+	browser, err := e.knownBrowser(ctx, user.ID, c)
+	if err != nil {
+		return claimant{}, err
+	}
+	all, err := e.credentials(ctx, user.ID)
+	if err != nil {
+		return claimant{}, err
+	}
+	who := claimant{at: attemptOf(user, kind, browser, c)}
+	id := credentialID(kind, said.Unique)
+	if !slices.ContainsFunc(all, func(c store.Credential) bool { return c.ID == id }) {
+		who.unknown = said.Unique
+	}
+	if user.Status == store.UserActive {
+		who.credentials, who.rows, err = e.ofKind(active(all), kind)
+	}
+	return who, err
+}

@@ -1,0 +1,78 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// askPasskey answers the sign-in form's script with a question for a passkey,
+// and binds it to the browser. Nothing is kept of it here.
+func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) {
+	browser, err := p.nonce(w, r)
+	if err != nil {
+		p.fault(w, r, "binding a question to a browser", err)
+		return
+	}
+	question, err := p.Flows.BeginDiscovery(r.Context(), browser)
+	switch {
+	case errors.Is(err, authflow.ErrNoPasskeys):
+		p.notFound(w, r)
+	case err != nil:
+		p.fault(w, r, "asking for a passkey", err)
+	default:
+		p.json(w, r, http.StatusOK, struct {
+			Ceremony any    `json:"ceremony"`
+			State    string `json:"state"`
+		}{question.Page, question.State})
+	}
+}
+
+// nonce returns the random value by which the flow cookie tells this browser
+// from others, and sets it where there is none yet.
+func (p *Portal) nonce(w http.ResponseWriter, r *http.Request) (string, error) {
+	u := p.underWay(r)
+	if u.Nonce != "" {
+		return u.Nonce, nil
+	}
+	var err error
+	if u.Nonce, err = token.New(p.Random); err != nil {
+		return "", err
+	}
+	return u.Nonce, p.setUnderWay(w, u)
+}
+
+// signInByPasskey takes what a passkey answers.
+func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) {
+	to, err := p.destinationOf(r.PostFormValue("request"))
+	if err != nil {
+		p.badDestination(w, r)
+		return
+	}
+	to.own = accountPage(r.PostFormValue("to"))
+	shared := isTicked(r, "shared")
+	flow, err := p.Flows.SignInByPasskey(r.Context(), authflow.Login{
+		Client: p.client(r), Shared: shared, Ask: to.ask(), Request: to.signed, Return: to.own,
+	}, authflow.Passkey{
+		State: r.PostFormValue("state"), Browser: p.underWay(r).Nonce,
+		Answer: factors.Answer{"credential": r.PostFormValue("credential")},
+	})
+	view := templates.SignInView{Shared: shared}
+	switch refused := new(authflow.Refused); {
+	case errors.Is(err, authflow.ErrNoPasskeys):
+		p.notFound(w, r)
+	case errors.As(err, &refused):
+		view.Unknown = refused.Credential
+		view.Error.Text = p.words(r).say("portal.wrong.passkey")
+		if refused.Reason == factors.Expired {
+			view.Error.Text = p.words(r).say("portal.wrong.passkey_late")
+		}
+		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
+	default:
+		p.begun(w, r, to, flow, view, err)
+	}
+}

@@ -1,0 +1,104 @@
+// Offers a passkey in place of name and password: among what the browser fills
+// in for the name, and by a button. What is asked is fetched from where the form
+// leads, since nothing of it is needed where there is no passkey.
+
+import { ask } from "./webauthn.js";
+
+const form = document.querySelector("form[data-passkey]");
+const name = document.getElementById("name");
+const shared = document.getElementById("shared");
+const problem = form.querySelector("[data-fido-problem]");
+const status = form.querySelector("[data-fido-status]");
+const said = problem.querySelector("span");
+const failed = said.textContent;
+const words = form.dataset;
+
+const lasting = 4 * 60 * 1000; // milliseconds in which a question can surely be answered
+
+let asking; // what can call off the question that is open
+let question;
+
+function say(text) {
+	said.textContent = text;
+	problem.hidden = text === "";
+}
+
+async function fetchQuestion() {
+	if (!question || Date.now() - question.at > lasting) {
+		const answer = await fetch(form.action, { headers: { Accept: "application/json" } });
+		if (!answer.ok) {
+			throw new Error(answer.statusText);
+		}
+		question = { ...(await answer.json()), at: Date.now() };
+	}
+	return question;
+}
+
+// get asks for a passkey and sends it.
+async function get(mediation) {
+	asking?.abort();
+	const { signal } = asking = new AbortController();
+	const { ceremony, state } = await fetchQuestion();
+	signal.throwIfAborted();
+	const credential = await ask("get", JSON.parse(ceremony.Options), { mediation, signal });
+	question = undefined; // it is answered once
+	form.elements.namedItem("state").value = state;
+	form.elements.namedItem("credential").value = credential;
+	form.elements.namedItem("shared").value = shared.checked ? shared.value : "";
+	form.requestSubmit();
+}
+
+async function getByButton() {
+	say("");
+	status.textContent = words.waiting;
+	const mine = get("optional");
+	const { signal } = asking;
+	try {
+		await mine;
+	} catch (error) {
+		if (signal.aborted) {
+			return;
+		}
+		status.textContent = "";
+		say(error.name === "NotAllowedError" ? words.notAllowed : failed);
+		offer();
+	}
+}
+
+// offer has the browser list passkeys where it fills in the name, until the
+// page is left or the button pressed. Whatever stands in the way, the form is
+// still there.
+async function offer() {
+	if (!(await PublicKeyCredential.isConditionalMediationAvailable?.())) {
+		return;
+	}
+	name.autocomplete = "username webauthn";
+	get("conditional").catch(() => {});
+}
+
+// Who comes back to the page after a while is offered what can be answered yet.
+function renew() {
+	if (document.visibilityState === "visible" && question && Date.now() - question.at > lasting) {
+		offer();
+	}
+}
+
+form.addEventListener("submit", (event) => {
+	if (form.elements.namedItem("credential").value === "") {
+		event.preventDefault();
+		event.stopPropagation(); // nothing is sent yet
+		getByButton();
+	}
+});
+
+// Who comes back with the back button is asked anew.
+window.addEventListener("pageshow", () => {
+	form.elements.namedItem("credential").value = "";
+});
+
+if (window.isSecureContext && window.PublicKeyCredential) {
+	form.hidden = false;
+	offer();
+	document.addEventListener("visibilitychange", renew);
+	setInterval(renew, lasting);
+}
