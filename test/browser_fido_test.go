@@ -64,6 +64,7 @@ func TestBrowserFIDO(t *testing.T) {
 		"a security key from its first day to its last": testSecurityKey,
 		"a passkey in the first set-up":                 testPasskeyAtSetUp,
 		"an app that asks for a key":                    testPhishingResistant,
+		"two keys at once":                              testTwoKeys,
 		"what goes wrong at the key":                    testKeyTroubles,
 		"without what keys need":                        testWithoutKeys,
 	} {
@@ -224,6 +225,43 @@ func testPasskeyAtSetUp(t *testing.T, s *suite) {
 	b.Fill("current-password", scene.Password("pia"))
 	b.ClickThrough("Sign in")
 	b.AwaitH1(useKey)
+}
+
+func testTwoKeys(t *testing.T, s *suite) {
+	tom := s.Invited("tom")
+	b := s.browser(t, harness.BrowserOptions{})
+	stick := b.NewAuthenticator(harness.AuthenticatorOptions{})
+	laptop := b.NewAuthenticator(harness.AuthenticatorOptions{Internal: true})
+	b.signIn(tom, s.At("login", "/"))
+	b.Navigate(s.At("login", "/account/fido"))
+	stick.Rest()
+	b.addsKey("Laptop")
+	b.AwaitText("Passkey on one device")
+	b.Click(addKey) // asks for a key, which is the laptop
+	b.AwaitH1(addKey)
+	laptop.Rest()
+	stick.Wake()
+	b.ClickThrough("Continue")
+	b.AwaitH1(setUpKey)
+	b.FillSelector("#name", "Stick")
+	b.Through(func() { b.Click("Continue") })
+	b.AwaitH1(keysHeading)
+	b.AwaitText("Security key · USB")
+	if stick.Keys() != 1 || laptop.Keys() != 1 {
+		t.Errorf("the stick holds %d keys, the laptop %d", stick.Keys(), laptop.Keys())
+	}
+	s.signsOut(b)
+	stick.Rest()
+	b.Navigate(s.At("app", "/"))
+	b.showPassword(tom)
+	b.AwaitH1(useKey)
+	b.ClickThrough(useOwnCode)
+	b.showCode(tom)
+	b.expectAt(s.At("app", "/"))
+	stick.Wake()
+	laptop.Wake()
+	b.Navigate(s.At("vault", "/"))
+	b.awaitAt(s.At("vault", "/"))
 }
 
 func testPhishingResistant(t *testing.T, s *suite) {
