@@ -185,7 +185,7 @@ type forger struct {
 }
 
 const (
-	userPresent, userVerified, backupEligible, backupState, attested byte = 1, 4, 8, 16, 64
+	userPresent, userVerified, backupEligible, backupState, attested, extended byte = 1, 4, 8, 16, 64, 128
 
 	algES256, algEdDSA, algES384, algES512, algRS256, algPS256 = -7, -8, -35, -36, -257, -37
 )
