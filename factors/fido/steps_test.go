@@ -52,6 +52,12 @@ func garbles(change func([]byte) []byte) func(*sent) {
 	}
 }
 
+// inFrame is what a browser writes in a frame on the page of another.
+func inFrame() map[string]any {
+	return map[string]any{"crossOrigin": true, "topOrigin": "https://top.example"}
+}
+
+// allowFrames makes the party expect to be in that frame.
 func allowFrames(p *party) {
 	p.factor.party.Config.RPAllowCrossOrigin = true
 	p.factor.party.Config.RPTopOrigins = []string{"https://top.example"}
@@ -91,10 +97,12 @@ var answerSteps = []step{
 		expect: func(p *party) { p.begun.Session.AllowedCredentialIDs = [][]byte{p.stranger.id} },
 	},
 	{
-		verifying: 6, says: "the account has the key", reason: factors.Wrong,
-		asks:   func(p *party, _ *forger) { p.begun.Session.AllowedCredentialIDs = nil },
-		spoil:  func(p *party, f *forger) { *f = *p.stranger },
-		expect: func(p *party) { p.knows(p.stranger) },
+		verifying: 6, says: "the account has a key of this id", reason: factors.Wrong,
+		asks:  func(p *party, _ *forger) { p.begun.Session.AllowedCredentialIDs = nil },
+		spoil: func(p *party, f *forger) { f.id = p.stranger.id },
+		expect: func(p *party) {
+			p.recorded(func(c *webauthn.Credential) { c.ID = p.stranger.id })
+		},
 	},
 	{
 		verifying: 6, says: "the user handle is that of the account", reason: factors.Wrong,
@@ -154,21 +162,24 @@ var clientDataSteps = []step{
 	},
 	{
 		registering: 11, verifying: 14, says: "there is no page around the portal", reason: factors.Wrong,
-		spoil: func(_ *party, f *forger) {
-			f.client = map[string]any{"crossOrigin": true, "topOrigin": "https://top.example"}
+		spoil: func(_ *party, f *forger) { f.client = inFrame() }, expect: allowFrames,
+	},
+	{
+		registering: 11, verifying: 14, says: "what has a page around it is in a frame", reason: factors.Wrong,
+		asks: func(p *party, f *forger) {
+			allowFrames(p)
+			f.client = inFrame()
 		},
-		expect: allowFrames,
+		spoil: func(_ *party, f *forger) { f.client["crossOrigin"] = false },
 	},
 	{
 		registering: 11, verifying: 14, says: "a page around the portal is the expected one", reason: factors.Wrong,
 		asks: func(p *party, f *forger) {
 			allowFrames(p)
-			f.client = map[string]any{"crossOrigin": true, "topOrigin": "https://top.example"}
+			f.client = inFrame()
 		},
-		spoil: func(_ *party, f *forger) { f.client["topOrigin"] = "https://evil.example" },
-		expect: func(p *party) {
-			p.factor.party.Config.RPTopOrigins = []string{"https://evil.example"}
-		},
+		spoil:  func(_ *party, f *forger) { f.client["topOrigin"] = "https://evil.example" },
+		expect: func(p *party) { p.factor.party.Config.RPTopOrigins = []string{"https://evil.example"} },
 	},
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/go-webauthn/webauthn/protocol"
@@ -197,5 +198,29 @@ func TestSpecificationVectors(t *testing.T) {
 			}
 			d.shows(v, d.keep(new(key), d.checkEnrolment(alice, state, v.created(t))))
 		})
+	}
+}
+
+// TestSpecificationVectorsReworded has the client data say the same by other
+// bytes than were signed.
+func TestSpecificationVectorsReworded(t *testing.T) {
+	all := readVectors(t)
+	for _, v := range all.Vectors {
+		if _, ok := refusals[v.Name]; ok {
+			continue
+		}
+		d := all.desk(t)
+		state := d.begins(v)
+		k := d.keep(new(key), d.checkEnrolment(alice, state, v.created(t)))
+		v.Registration.ClientDataJSON = append(v.Registration.ClientDataJSON, ' ')
+		v.Authentication.ClientDataJSON = append(v.Authentication.ClientDataJSON, ' ')
+		if got := d.checkEnrolment(alice, state, v.created(t)); strings.HasPrefix(v.Name, "none-") {
+			d.keep(new(key), got) // nothing of it is signed
+		} else {
+			d.expectNotEnrolled(v.Name, got, factors.Wrong)
+		}
+		d.chooses(v.Authentication.Challenge)
+		_, state = d.challenge(alice, k.row)
+		d.expectRefused(v.Name, d.check(alice, state, v.shown(t), k.row), factors.Wrong)
 	}
 }
