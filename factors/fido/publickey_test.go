@@ -7,8 +7,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 )
 
-// TestK03PublicKeys enrols public keys that nothing could be checked by, each
-// of which says that its algorithm is one of those that were asked for.
+// TestK03PublicKeys enrols public keys that nothing could be checked by, though
+// most say that they are of an algorithm that was asked for.
 func TestK03PublicKeys(t *testing.T) {
 	modulus := func(bits int) []byte { return bytes.Repeat([]byte{0xff}, bits/8) }
 	for what, c := range map[string]struct {
@@ -38,6 +38,8 @@ func TestK03PublicKeys(t *testing.T) {
 		"EdDSA that is too short":       {algEdDSA, func(c map[int]any) { c[-2] = make([]byte, 31) }, false},
 		"EdDSA of X25519":               {algEdDSA, func(c map[int]any) { c[-1] = 4 }, false},
 		"EdDSA of Ed448":                {algEdDSA, func(c map[int]any) { c[-1], c[-2] = 7, make([]byte, 57) }, false},
+		"Ed448, not offered":            {algEdDSA, func(c map[int]any) { c[3], c[-1], c[-2] = -53, 7, make([]byte, 57) }, false},
+		"Ed25519, not offered":          {algEdDSA, func(c map[int]any) { c[3] = -19 }, false},
 		"a secret for HMAC":             {algES256, func(c map[int]any) { c[1] = 4 }, false},
 	} {
 		t.Run(what, func(t *testing.T) {
