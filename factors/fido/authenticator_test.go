@@ -31,12 +31,12 @@ var (
 
 // desk is the factor at a time of its own.
 type desk struct {
-	t      *testing.T
+	t      testing.TB
 	factor *Factor
 	now    time.Time
 }
 
-func newDesk(t *testing.T, change ...func(*Config)) *desk {
+func newDesk(t testing.TB, change ...func(*Config)) *desk {
 	t.Helper()
 	d := &desk{t: t, now: noon}
 	config := Config{RPID: site.ID, Origins: []string{site.Origin}, Brand: "Example"}
@@ -90,7 +90,7 @@ func (d *desk) challenge(who factors.Subject, credentials ...factors.Credential)
 }
 
 // create has a key answer an enrolment.
-func (k *key) create(t *testing.T, at virtualwebauthn.RelyingParty, asked []byte) string {
+func (k *key) create(t testing.TB, at virtualwebauthn.RelyingParty, asked []byte) string {
 	t.Helper()
 	options, err := virtualwebauthn.ParseAttestationOptions(string(asked))
 	if err != nil {
@@ -100,7 +100,7 @@ func (k *key) create(t *testing.T, at virtualwebauthn.RelyingParty, asked []byte
 }
 
 // get has a key answer a challenge.
-func (k *key) get(t *testing.T, at virtualwebauthn.RelyingParty, asked []byte) string {
+func (k *key) get(t testing.TB, at virtualwebauthn.RelyingParty, asked []byte) string {
 	t.Helper()
 	options, err := virtualwebauthn.ParseAssertionOptions(string(asked))
 	if err != nil {
@@ -185,13 +185,13 @@ type forger struct {
 }
 
 const (
-	userPresent, userVerified, backupEligible, backupState, attested byte = 1, 4, 8, 16, 64
+	userPresent, userVerified, backupEligible, backupState, attested, extended byte = 1, 4, 8, 16, 64, 128
 
 	algES256, algEdDSA, algES384, algES512, algRS256, algPS256 = -7, -8, -35, -36, -257, -37
 )
 
 // forge makes a forger that signs as algorithms do.
-func forge(t *testing.T, algorithm int) *forger {
+func forge(t testing.TB, algorithm int) *forger {
 	t.Helper()
 	f := &forger{id: []byte("a credential id"), flags: userPresent | userVerified, rpID: site.ID}
 	must := func(err error) {
@@ -240,7 +240,7 @@ func (f *forger) authenticatorData(flags byte) []byte {
 	return binary.BigEndian.AppendUint32(append(sum[:], flags), f.counter)
 }
 
-func (f *forger) clientData(t *testing.T, kind string, asked []byte) []byte {
+func (f *forger) clientData(t testing.TB, kind string, asked []byte) []byte {
 	t.Helper()
 	var options struct {
 		Challenge string `json:"challenge"`
@@ -253,13 +253,13 @@ func (f *forger) clientData(t *testing.T, kind string, asked []byte) []byte {
 	return encoded(t, client)
 }
 
-func (f *forger) answer(t *testing.T, response map[string]any) string {
+func (f *forger) answer(t testing.TB, response map[string]any) string {
 	t.Helper()
 	id := base64.RawURLEncoding.EncodeToString(f.id)
 	return string(encoded(t, map[string]any{"id": id, "rawId": id, "type": "public-key", "response": response, "clientExtensionResults": map[string]any{}}))
 }
 
-func (f *forger) create(t *testing.T, asked []byte) string {
+func (f *forger) create(t testing.TB, asked []byte) string {
 	t.Helper()
 	cose, err := webauthncbor.Marshal(f.cose)
 	if err != nil {
@@ -278,7 +278,7 @@ func (f *forger) create(t *testing.T, asked []byte) string {
 	})
 }
 
-func (f *forger) get(t *testing.T, asked []byte) string {
+func (f *forger) get(t testing.TB, asked []byte) string {
 	t.Helper()
 	client := f.clientData(t, "webauthn.get", asked)
 	data := append(f.authenticatorData(f.flags), f.trailing...)
@@ -295,7 +295,7 @@ func (f *forger) get(t *testing.T, asked []byte) string {
 
 func base64URL(content []byte) string { return base64.RawURLEncoding.EncodeToString(content) }
 
-func encoded(t *testing.T, value any) []byte {
+func encoded(t testing.TB, value any) []byte {
 	t.Helper()
 	content, err := json.Marshal(value)
 	if err != nil {

@@ -173,7 +173,7 @@ func (f *Factor) verdict(key *webauthn.Credential, shown protocol.AuthenticatorD
 	if key.Authenticator.CloneWarning {
 		v.Note = factors.CounterWentBack
 		if !f.lenient {
-			v.Accepted, v.Reason = false, factors.Cloned
+			v.Accepted, v.UserVerified, v.Reason = false, false, factors.Cloned
 			return v, nil
 		}
 		// From now on this counter counts, so that it is told of once.
@@ -239,7 +239,7 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 		return factors.Enrolment{Reason: factors.Malformed, Spent: true}, nil
 	}
 	key, err := f.party.CreateCredential(owner{who: who}, begun.Session, answered)
-	if err != nil {
+	if err != nil || !usable(key.PublicKey) {
 		return factors.Enrolment{Reason: factors.Wrong, Spent: true}, nil
 	}
 	key.Transport = known(key.Transport)
