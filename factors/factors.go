@@ -66,7 +66,7 @@ const (
 	Cloned    Reason = "cloned"    // right, from what seems to exist twice
 )
 
-// The reasons for which an authenticator that works isn't let in; with Barred.
+// The reasons for which an authenticator that works is barred.
 const (
 	Unattested  Reason = "unattested"  // it doesn't prove what it is
 	Unproven    Reason = "unproven"    // what it says that it is doesn't hold
@@ -124,15 +124,17 @@ type Enrolment struct {
 	Unique string
 	// Realm is where the new credential works, of a Bound factor.
 	Realm string
-	// Barred is what isn't let in; only with a refusal that is about it.
-	Barred *Model
+	// Model is what was enrolled or refused, as far as it can be told.
+	Model Model
+	// Barred says that the refusal is about the model.
+	Barred bool
 	// UserVerified is passed on to the proof.
 	UserVerified bool
 }
 
 // Model says what an authenticator is, as far as it can be told.
 type Model struct {
-	ID   string // as its maker has it; of security keys the AAGUID
+	ID   string // of security keys the AAGUID
 	Name string // "YubiKey 5 with NFC"; empty: nobody knows
 }
 

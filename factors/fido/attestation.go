@@ -90,11 +90,7 @@ func (f *Factor) barred(object protocol.AttestationObject, err error) (factors.E
 	if reason == "" {
 		return factors.Enrolment{}, false
 	}
-	aaguid := object.AuthData.AttData.AAGUID
-	id, _ := uuid.FromBytes(aaguid) // zeros, if it has none
-	return factors.Enrolment{
-		Reason: reason, Spent: true, Barred: &factors.Model{ID: id.String(), Name: f.model(aaguid)},
-	}, true
+	return factors.Enrolment{Reason: reason, Spent: true, Barred: true, Model: f.model(object.AuthData.AttData.AAGUID)}, true
 }
 
 // isUntrusted reports whether go-webauthn refused an answer for what the

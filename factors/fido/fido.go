@@ -15,7 +15,6 @@ package fido
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -38,8 +37,7 @@ const (
 	Patience = 5 * time.Minute
 	// challengeBytes is twice of what §13.4.3 asks for at least.
 	challengeBytes = 32
-	// credentialName is what a new credential is called, unless its owner names it
-	// or its model is known.
+	// credentialName is what a new credential is called until its owner names it.
 	credentialName = "Security key or passkey"
 )
 
@@ -273,7 +271,7 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 	}
 	return factors.Enrolment{
 		Accepted: true, Secret: secret, UserVerified: key.Flags.UserVerified, Realm: f.Realm(),
-		Name:   cmp.Or(f.model(key.Authenticator.AAGUID), credentialName),
+		Name: credentialName, Model: f.model(key.Authenticator.AAGUID),
 		Unique: base64.RawURLEncoding.EncodeToString(key.ID), // nobody else's, §7.1
 	}, nil
 }

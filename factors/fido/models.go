@@ -4,6 +4,8 @@ import (
 	"cmp"
 
 	"github.com/google/uuid"
+
+	"github.com/portcullis-mfa/portcullis/factors"
 )
 
 // models are the names of authenticators that people are likely to have, by
@@ -134,14 +136,14 @@ var models = map[string]string{
 	"eabb46cc-e241-80bf-ae9e-96fa6d2975cf": "TOKEN2 PIN Plus Security Key",
 }
 
-// model says what an authenticator is called, by its AAGUID (§6.5.1): as the
-// table has it, else as the operator's metadata does. Nothing vouches for it
-// unless attestation is required. An authenticator that doesn't say what it is
-// gives zeros.
-func (f *Factor) model(aaguid []byte) string {
+// model says what an authenticator is, by its AAGUID (§6.5.1), and what it is
+// called: as the table has it, else as the operator's metadata does. Nothing
+// vouches for it unless attestation is required. An authenticator that doesn't
+// say what it is gives zeros.
+func (f *Factor) model(aaguid []byte) factors.Model {
 	id, err := uuid.FromBytes(aaguid)
 	if err != nil || id == uuid.Nil {
-		return ""
+		return factors.Model{}
 	}
-	return cmp.Or(models[id.String()], f.attestation.describe(id))
+	return factors.Model{ID: id.String(), Name: cmp.Or(models[id.String()], f.attestation.describe(id))}
 }
