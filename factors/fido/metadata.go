@@ -44,12 +44,12 @@ func ReadMetadata(blob []byte, root *x509.Certificate, now time.Time) (*Metadata
 	if err != nil || len(signed.Signatures) != 1 {
 		return nil, errors.Join(errors.New("it is no signed BLOB of the FIDO Metadata Service"), err)
 	}
-	payload, nextUpdate, err := parsePayload(signed.UnsafePayloadWithoutVerification())
+	payload, err := parsePayload(signed.UnsafePayloadWithoutVerification())
 	if err != nil {
 		return nil, err
 	}
-	if nextUpdate.Before(now) {
-		now = nextUpdate
+	if payload.nextUpdate.Before(now) {
+		now = payload.nextUpdate
 	}
 	options, err := trust(root, now)
 	if err != nil {
@@ -62,19 +62,25 @@ func ReadMetadata(blob []byte, root *x509.Certificate, now time.Time) (*Metadata
 	if _, err := signed.Verify(chains[0][0].PublicKey); err != nil {
 		return nil, fmt.Errorf("its signature is wrong: %w", err)
 	}
-	return index(payload)
+	return payload.index()
 }
 
-func parsePayload(text []byte) (*metadata.PayloadJSON, time.Time, error) {
-	var payload metadata.PayloadJSON
-	if err := json.Unmarshal(text, &payload); err != nil {
-		return nil, time.Time{}, fmt.Errorf("reading its entries: %w", err)
+// payload is what a BLOB says, its entries unread.
+type payload struct {
+	NextUpdate string            `json:"nextUpdate"`
+	Entries    []json.RawMessage `json:"entries"`
+
+	nextUpdate time.Time
+}
+
+func parsePayload(text []byte) (p payload, err error) {
+	if err := json.Unmarshal(text, &p); err != nil {
+		return p, fmt.Errorf("reading what it says: %w", err)
 	}
-	nextUpdate, err := time.Parse(time.DateOnly, payload.NextUpdate)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("reading when it is followed by another: %w", err)
+	if p.nextUpdate, err = time.Parse(time.DateOnly, p.NextUpdate); err != nil {
+		return p, fmt.Errorf("reading when another follows it: %w", err)
 	}
-	return &payload, nextUpdate, nil
+	return p, nil
 }
 
 // trust says by whom a BLOB has to be signed.
@@ -96,17 +102,23 @@ func trust(root *x509.Certificate, at time.Time) (x509.VerifyOptions, error) {
 	return options, nil
 }
 
-func index(payload *metadata.PayloadJSON) (*Metadata, error) {
-	decoder, err := metadata.NewDecoder(metadata.WithIgnoreEntryParsingErrors())
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := decoder.Parse(payload)
-	if err != nil {
-		return nil, fmt.Errorf("reading its entries: %w", err)
-	}
-	made := &Metadata{
-		NextUpdate: parsed.Parsed.NextUpdate, Unread: len(parsed.Unparsed), entries: parsed.ToMap(),
+// index reads the entries. One that can't be read spoils no other: what it is
+// about isn't known then.
+func (p payload) index() (*Metadata, error) {
+	made := &Metadata{NextUpdate: p.nextUpdate, entries: make(map[uuid.UUID]*metadata.Entry)}
+	for _, text := range p.Entries {
+		var entry metadata.EntryJSON
+		if err := json.Unmarshal(text, &entry); err != nil {
+			made.Unread++
+			continue
+		}
+		parsed, err := entry.Parse()
+		switch {
+		case err != nil:
+			made.Unread++
+		case parsed.AaGUID != uuid.Nil: // it is of FIDO2
+			made.entries[parsed.AaGUID] = &parsed
+		}
 	}
 	if len(made.entries) == 0 {
 		return nil, errors.New("it has no entry about a security key")
