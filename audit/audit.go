@@ -31,6 +31,7 @@ const (
 	StepUpSucceeded   Name = "step_up.succeeded"
 	FactorAlert       Name = "factor.alert"
 	FactorEnrolled    Name = "factor.enrolled"
+	FactorBarred      Name = "factor.barred"
 	FactorRenamed     Name = "factor.renamed"
 	FactorRemoved     Name = "factor.removed"
 	FactorLost        Name = "factor.lost"
@@ -81,6 +82,8 @@ const (
 	Groups    Field = "groups"     // all groups that a user is in from now on, comma-separated
 	WasCalled Field = "was_called" // the user's sign-in name before
 	Outcome   Field = "outcome"    // refused or accepted
+	ModelID   Field = "model_id"   // AAGUID of a security key or passkey
+	Model     Field = "model"      // what it is called, where that is known
 )
 
 // catalogue says which fields each event may carry.
@@ -91,6 +94,7 @@ var catalogue = map[Name][]Field{
 	StepUpSucceeded:   {User, Factors, Address, UserAgent, SignOn},
 	FactorAlert:       {User, Factor, Failures, Address},
 	FactorEnrolled:    {User, Factor, Address, UserAgent},
+	FactorBarred:      {User, Factor, Reason, ModelID, Model, Address, UserAgent},
 	FactorRenamed:     {User, Factor, Address, UserAgent},
 	FactorRemoved:     {User, Factor, Address, UserAgent},
 	FactorLost:        {User, Factor, Address, UserAgent},

@@ -133,8 +133,8 @@ func (e *Engine) Remove(ctx context.Context, s store.SignOn, u store.User, id st
 		if err != nil {
 			return current, nil, err
 		}
-		remaining := slices.DeleteFunc(credentials, func(c store.Credential) bool { return c.ID == id })
-		if credential.State == store.CredentialActive && !hasWayIn(remaining, e.Factors) {
+		remaining := slices.DeleteFunc(slices.Clone(credentials), func(c store.Credential) bool { return c.ID == id })
+		if len(remaining) < len(credentials) && !hasWayIn(remaining, e.Factors) {
 			return current, nil, ErrLastWayIn
 		}
 		current.Proofs = slices.DeleteFunc(slices.Clone(current.Proofs), func(p assurance.Proof) bool {

@@ -114,6 +114,9 @@ type Refused struct {
 	Drift  time.Duration
 	// Credential is what the factor calls the credential, with Unknown.
 	Credential string
+	// Model is what isn't let in, with the reasons that are about it; empty: it
+	// has no name.
+	Model string
 }
 
 func (r *Refused) Error() string { return "refused: " + string(r.Reason) }
@@ -146,7 +149,7 @@ func credentialContext(c store.Credential) []byte {
 // activeCredentials returns the user's usable credentials, still sealed.
 func (e *Engine) activeCredentials(ctx context.Context, userID string) ([]store.Credential, error) {
 	all, err := e.credentials(ctx, userID)
-	return active(all), err
+	return e.active(all), err
 }
 
 // credentials returns all of the user's credentials, lost ones too, still
@@ -163,9 +166,15 @@ func (e *Engine) credentials(ctx context.Context, userID string) ([]store.Creden
 }
 
 // active returns the credentials that can be used.
-func active(all []store.Credential) []store.Credential {
-	return slices.DeleteFunc(all, func(c store.Credential) bool { return c.State != store.CredentialActive })
+func (e *Engine) active(all []store.Credential) []store.Credential {
+	return slices.DeleteFunc(all, func(c store.Credential) bool {
+		return c.State != store.CredentialActive || !e.works(c)
+	})
 }
+
+// works reports whether a credential could be shown where things stand now: a
+// security key can't, once the RP ID is another.
+func (e *Engine) works(c store.Credential) bool { return e.Factors.Works(c.Kind, c.Realm) }
 
 // ofKind opens the credentials of one kind for its factor, and returns their
 // rows by id beside them.
@@ -199,7 +208,7 @@ func (e *Engine) newCredential(userID string, kind assurance.Factor, made factor
 		id = credentialID(kind, made.Unique)
 	}
 	c := store.Credential{
-		ID: id, UserID: userID, Kind: kind, Name: made.Name,
+		ID: id, UserID: userID, Kind: kind, Name: made.Name, Realm: made.Realm,
 		State: store.CredentialActive, Created: e.Clock(),
 	}
 	if c.Secret, err = e.Sealer.Seal(made.Secret, credentialContext(c)); err != nil {

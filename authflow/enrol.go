@@ -44,6 +44,7 @@ func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([
 	if err != nil {
 		return nil, factors.Ceremony{}, err
 	}
+	all = slices.DeleteFunc(all, func(c store.Credential) bool { return !e.works(c) })
 	existing, _, err := e.ofKind(all, factor.Kind())
 	if err != nil {
 		return nil, factors.Ceremony{}, err
@@ -76,9 +77,10 @@ func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (
 // EnrolmentAnswer is what somebody gives to show that a new credential works.
 type EnrolmentAnswer struct {
 	Factor assurance.Factor
-	// Name is what they call it; empty: what the factor does.
-	Name   string
-	Answer factors.Answer
+	// Name is what they call it; empty: what its model is called, if that is
+	// known, else Unnamed, else what the factor calls it.
+	Name, Unnamed string
+	Answer        factors.Answer
 }
 
 // AnswerEnrolment checks whether a new credential works and, if so, keeps it.
@@ -112,9 +114,15 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	spent := f
 	spent.Enrolments = with(f.Enrolments, kind, nil)
 	refused := &Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
+	if enrolment.Barred {
+		refused.Model = enrolment.Model.Name
+		e.Audit.Record(ctx, audit.FactorBarred, f.UserID, barred(f, kind, enrolment, c))
+	}
 	switch {
 	case enrolment.Accepted:
-		enrolment.Name = cmp.Or(given.Name, enrolment.Name)
+		if enrolment.Name, err = e.nameOf(ctx, f, given, enrolment); err != nil {
+			return err
+		}
 		if err := e.keep(ctx, spent, factor, enrolment, c); !errors.As(err, &refused) {
 			return err
 		}
@@ -129,6 +137,36 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 		return err
 	}
 	return refused
+}
+
+// barred says what was kept out and why.
+func barred(f Flow, kind assurance.Factor, refused factors.Enrolment, c Client) audit.Fields {
+	return audit.Fields{
+		audit.User: f.Name, audit.Factor: string(kind), audit.Reason: string(refused.Reason),
+		audit.ModelID: refused.Model.ID, audit.Model: refused.Model.Name,
+		audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+	}
+}
+
+// nameOf returns what a new credential is called.
+func (e *Engine) nameOf(ctx context.Context, f Flow, given EnrolmentAnswer, made factors.Enrolment) (string, error) {
+	if given.Name != "" || made.Model.Name == "" {
+		return cmp.Or(given.Name, given.Unnamed, made.Name), nil
+	}
+	all, err := e.credentials(ctx, f.UserID)
+	return Numbered(made.Model.Name, func(name string) bool {
+		return slices.ContainsFunc(all, func(c store.Credential) bool { return c.Name == name })
+	}), err
+}
+
+// Numbered returns a name, or the name with the first number from 2 on with
+// which it isn't taken.
+func Numbered(name string, taken func(string) bool) string {
+	numbered := name
+	for n := 2; taken(numbered); n++ {
+		numbered = fmt.Sprintf("%s %d", name, n)
+	}
+	return numbered
 }
 
 // keep writes a credential that works: beside a new account, or for a user who
@@ -151,7 +189,7 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 		if err := e.admit(ctx, tx, &changed, &kept, enrolment.UserVerified); err != nil {
 			return nil, err
 		}
-		if err := makeRoom(ctx, tx, factor, f.UserID); err != nil {
+		if err := e.makeRoom(ctx, tx, factor, f.UserID); err != nil {
 			return nil, err
 		}
 		if err := keepNew(ctx, tx, kept, enrolment); err != nil {
@@ -198,12 +236,12 @@ func isDailyProof(p assurance.Proof) bool { return isDaily(p.Factor) && !p.Remem
 
 // makeRoom deletes what a new credential takes the place of, or returns
 // ErrTooMany.
-func makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) error {
+func (e *Engine) makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) error {
 	if factor.Most() == 1 {
 		return deleteKind(ctx, tx, userID, factor.Kind())
 	}
 	all, err := tx.CredentialsOf(ctx, userID)
-	if err == nil && !hasRoom(factor, active(all)) {
+	if err == nil && !hasRoom(factor, e.active(all)) {
 		return ErrTooMany
 	}
 	return err

@@ -122,7 +122,7 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 	if err != nil {
 		return Flow{}, store.User{}, err
 	}
-	credentials = active(credentials)
+	credentials = e.active(credentials)
 	stands, err := e.passwordStands(finished, credentials)
 	if err != nil {
 		return Flow{}, store.User{}, err

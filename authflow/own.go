@@ -44,6 +44,10 @@ type Held struct {
 	LastUsed time.Time // zero: never
 	// Suspended says that it was reported lost and proves nothing.
 	Suspended bool
+	// Realm is where it works, of a kind that works in one place alone, and
+	// Elsewhere says that it isn't here: it proves nothing any more.
+	Realm     string
+	Elsewhere bool
 	// HeldUntil is until when its proofs are held to multi; zero: they aren't.
 	HeldUntil time.Time
 	// Details is what its factor has to tell besides; see factors.Describer.
@@ -79,7 +83,7 @@ func passwordFirst(kind assurance.Factor) int {
 func (e *Engine) held(row store.Credential) (Held, error) {
 	h := Held{
 		ID: row.ID, Kind: row.Kind, Name: row.Name, Created: row.Created, LastUsed: row.LastUsed,
-		Suspended: row.State == store.CredentialSuspended,
+		Suspended: row.State == store.CredentialSuspended, Realm: row.Realm, Elsewhere: !e.works(row),
 	}
 	if e.Clock().Before(row.HeldUntil) {
 		h.HeldUntil = row.HeldUntil
@@ -134,7 +138,7 @@ func (e *Engine) checked(ctx context.Context, tx store.Tx, signOn string) (store
 	if err != nil {
 		return s, u, nil, err
 	}
-	credentials = active(credentials)
+	credentials = e.active(credentials)
 	if e.freshness(credentials).Missing(s.Proofs, e.Clock(), e.Factors.Enabled) != assurance.Nothing {
 		return s, u, nil, ErrStale
 	}

@@ -192,7 +192,7 @@ func (e *Engine) discovered(ctx context.Context, kind assurance.Factor, said fac
 		who.unknown = said.Unique
 	}
 	if user.Status == store.UserActive {
-		who.credentials, who.rows, err = e.ofKind(active(all), kind)
+		who.credentials, who.rows, err = e.ofKind(e.active(all), kind)
 	}
 	return who, err
 }

@@ -170,7 +170,7 @@ func (e *Engine) rehash(ctx context.Context, userID, old, password string) strin
 		if err != nil {
 			return err
 		}
-		opened, rows, err := e.ofKind(active(all), assurance.Password)
+		opened, rows, err := e.ofKind(e.active(all), assurance.Password)
 		if err != nil {
 			return err
 		}

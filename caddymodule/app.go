@@ -92,9 +92,9 @@ type App struct {
 	// seconds, which every such app can do.
 	TOTP *TOTP `json:"totp,omitempty"`
 
-	// FIDO sets up security keys and passkeys. They are bound to the portal's
-	// host. Default: people may use them, unless the portal's host is an IP
-	// address or a name without a dot, to which they can't be bound.
+	// FIDO sets up security keys and passkeys. Default: people may use them,
+	// unless the portal's host is an IP address or a name without a dot, to which
+	// they can't be bound.
 	FIDO *FIDO `json:"fido,omitempty"`
 
 	// BackupCodes sets up the codes that people keep for when all else is lost.
@@ -112,8 +112,12 @@ type App struct {
 	// What Provision resolved. The exported fields are complete after it, too.
 	portal *url.URL // scheme and host only
 	admins audience
-	store  StoreModule
-	pages  *templates.Set
+	// fidoWritten says that something is written of security keys, and not all
+	// is by default.
+	fidoWritten bool
+	attestation *fido.Attestation // nil: none is asked for
+	store       StoreModule
+	pages       *templates.Set
 
 	gates  []*Gate // of this configuration, in the order of their Provision
 	layout layout  // since Start
@@ -160,6 +164,24 @@ type FIDO struct {
 	// refuses it, lenient accepts it. Either way it is an audit event. Keys that
 	// don't count, as most passkeys, are always accepted. Default: strict.
 	SignCount string `json:"sign_count,omitempty"`
+	// RPID is the host that keys are bound to (RP ID): the portal's host, or a
+	// parent domain of it. It may also be another host, such as the portal's
+	// former one, if that names the portal as a related origin. Default: the
+	// portal's host.
+	RPID string `json:"rp_id,omitempty"`
+	// Origins are addresses (https://HOST or https://HOST:PORT) outside the RP
+	// ID at which the same keys may be used. The portal tells browsers so at
+	// /.well-known/webauthn; where rp_id isn't the portal's host, that host has
+	// to serve the same there. Browsers take five registrable names. Default:
+	// none.
+	Origins []string `json:"origins,omitempty"`
+	// Abandon names RP IDs of before. Keys that are bound to them work no more;
+	// without this, a configuration under which they wouldn't isn't loaded.
+	// Default: none.
+	Abandon []string `json:"abandon,omitempty"`
+	// Attestation has keys prove what they are when they are enrolled. Default:
+	// none is asked for, and all keys may be enrolled.
+	Attestation *Attestation `json:"attestation,omitempty"`
 
 	Platforms
 }
@@ -384,8 +406,8 @@ func (a *App) resolveFactors() error {
 // resolveFIDO completes and checks what is said of security keys. What the
 // factor itself would refuse at the start is refused here.
 func (a *App) resolveFIDO() error {
-	written := a.FIDO != nil
-	if !written {
+	a.fidoWritten = a.FIDO != nil
+	if !a.fidoWritten {
 		a.FIDO = new(FIDO)
 	}
 	if a.FIDO.SignCount == "" {
@@ -401,11 +423,20 @@ func (a *App) resolveFIDO() error {
 	if err := a.FIDO.Platforms.check(); err != nil {
 		return err
 	}
+	if err := a.FIDO.resolvePlaces(a.portal.Hostname()); err != nil {
+		return err
+	}
 	if a.FIDO.Off {
 		return nil
 	}
+	if a.FIDO.Attestation != nil {
+		var err error
+		if a.attestation, err = a.FIDO.Attestation.resolve(a.logger); err != nil {
+			return fmt.Errorf("attestation: %w", err)
+		}
+	}
 	_, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
-	if err != nil && !written {
+	if err != nil && !a.fidoWritten {
 		a.FIDO.Off, err = true, nil
 	}
 	return err
@@ -427,8 +458,9 @@ func checkSignCount(written string) error {
 // fidoConfig is what the factor is made of.
 func (a *App) fidoConfig() fido.Config {
 	return fido.Config{
-		RPID: a.portal.Hostname(), Origins: []string{a.portal.String()}, Brand: a.Name,
-		Lenient: a.FIDO.SignCount == signCountLenient,
+		RPID: a.FIDO.RPID, Origins: []string{a.portal.String()}, Related: a.FIDO.Origins, Brand: a.Name,
+		Lenient: a.FIDO.SignCount == signCountLenient, Attestation: a.attestation,
+		Explain: func(doing string, why error) { a.logger.Debug(doing, zap.Error(why)) },
 	}
 }
 

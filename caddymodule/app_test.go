@@ -49,7 +49,8 @@ func TestAppDefaults(t *testing.T) {
 		if want := filepath.Join(data, "caddy", "portcullis", "portcullis.db"); app.store.Key() != want {
 			t.Errorf("store: %s, want %s", app.store.Key(), want)
 		}
-		if want := (FIDO{SignCount: "strict"}); !reflect.DeepEqual(*app.FIDO, want) {
+		on := true
+		if want := (FIDO{Passwordless: &on, SignCount: "strict", RPID: "login.example.com"}); !reflect.DeepEqual(*app.FIDO, want) {
 			t.Errorf("fido: %+v", *app.FIDO)
 		}
 		if got := app.highest(); got != assurance.PhishingResistant {
@@ -294,7 +295,7 @@ http://app.localhost:0 {
 }
 
 func TestOptionsAreOptional(t *testing.T) {
-	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, FIDO{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
+	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, FIDO{}, Attestation{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
 		typ := reflect.TypeOf(module)
 		for i := range typ.NumField() {
 			field := typ.Field(i)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/identity"
 )
 
@@ -54,6 +55,16 @@ func init() {
 //		fido {
 //			passwordless on|off
 //			sign_count   strict|lenient
+//			rp_id        HOST
+//			origins      URL…
+//			abandon      HOST…
+//			attestation none
+//			attestation required {
+//				metadata      FILE
+//				metadata_root FILE
+//				allow|deny    AAGUID…
+//				certified     LEVEL
+//			}
 //			only_on|not_on PLATFORM…
 //		}
 //		backup_codes on|off
@@ -236,11 +247,103 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 				return d.WrapErr(err)
 			}
 			return nil
+		case "rp_id":
+			return unmarshalHost(d, &a.FIDO.RPID)
+		case "origins":
+			return several(d, &a.FIDO.Origins, func(written string) error {
+				_, err := parseOrigin(written)
+				return err
+			})
+		case "abandon":
+			return several(d, &a.FIDO.Abandon, func(written string) error {
+				_, err := parseFormer(written)
+				return err
+			})
+		case "attestation":
+			return a.FIDO.unmarshalAttestation(d)
 		case "only_on", "not_on":
 			return a.FIDO.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of fido: there are passwordless, sign_count, only_on and not_on", d.Val())
+		return d.Errf("unknown option %q of fido: there are passwordless, sign_count, rp_id, origins, abandon, attestation, only_on and not_on", d.Val())
 	})
+}
+
+// unmarshalHost reads a host to which keys can be bound.
+func unmarshalHost(d *caddyfile.Dispenser, host *string) error {
+	if err := oneArgument(d, host); err != nil || !isPlain(*host) {
+		return err
+	}
+	if _, err := checkRPID(*host); err != nil {
+		return d.Errf("rp_id %w", err)
+	}
+	return nil
+}
+
+// unmarshalAttestation reads none, or required with a block.
+func (f *FIDO) unmarshalAttestation(d *caddyfile.Dispenser) error {
+	if f.Attestation != nil {
+		return d.Err("attestation is given twice")
+	}
+	written := strings.Join(d.RemainingArgs(), " ")
+	if written != "none" && written != "required" {
+		return d.Errf("attestation %q: write none or required", written)
+	}
+	made := new(Attestation)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if written == "none" {
+			return d.Errf("attestation none takes no block: what keys say of themselves (%s) counts only with attestation required", d.Val())
+		}
+		if err := made.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	if written == "none" {
+		return nil
+	}
+	if err := made.check(); err != nil {
+		return d.Errf("attestation: %w", err)
+	}
+	f.Attestation = made
+	return nil
+}
+
+func (a *Attestation) unmarshalOption(d *caddyfile.Dispenser) error {
+	isAAGUID := func(written string) error {
+		_, err := fido.ParseAAGUID(written)
+		return err
+	}
+	switch d.Val() {
+	case "metadata":
+		return oneArgument(d, &a.Metadata)
+	case "metadata_root":
+		return oneArgument(d, &a.MetadataRoot)
+	case "allow":
+		return several(d, &a.Allow, isAAGUID)
+	case "deny":
+		return several(d, &a.Deny, isAAGUID)
+	case "certified":
+		return unmarshalWord(d, &a.Certified, fido.ParseLevel)
+	}
+	return d.Errf("unknown option %q of attestation: there are metadata, metadata_root, allow, deny and certified", d.Val())
+}
+
+// several reads the arguments of an option that may be given several times,
+// each of which check must have nothing against.
+func several(d *caddyfile.Dispenser, values *[]string, check func(string) error) error {
+	option, added := d.Val(), d.RemainingArgs()
+	if len(added) == 0 {
+		return d.Errf("%s needs a value", option)
+	}
+	for _, written := range added {
+		if !isPlain(written) {
+			continue
+		}
+		if err := check(written); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	*values = append(*values, added...)
+	return nil
 }
 
 func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {

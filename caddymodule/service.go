@@ -142,6 +142,9 @@ func (a *App) startServing() error {
 	a.holdsStore = true
 	n := opened.(*node)
 	s := &service{store: n.Store, keeper: n.keeper}
+	if err := a.checkOrphans(ctx, s.store); err != nil {
+		return err
+	}
 	if err := a.assemble(ctx, s); err != nil {
 		return err
 	}
@@ -197,6 +200,10 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.assertions = assertion.NewSigner(assertion.Config{
 		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Enabled: s.factors.Enabled,
 	})
+	related, err := a.relatedOrigins()
+	if err != nil {
+		return err
+	}
 	s.mark = keys.OpenMark(ctx, a.keyStorage())
 	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
 	s.states = s.keys.Codec("state")
@@ -206,7 +213,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
-		AssertionKeys: s.assertions.JWKS, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
@@ -258,6 +265,15 @@ func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
 		return nil, fmt.Errorf("setting up backup codes: %w", err)
 	}
 	return append(set, backupcode.New(a.Name, cheaper, time.Now, rand.Reader)), nil
+}
+
+// relatedOrigins is what browsers are told of the origins that may use the
+// keys; nil: there are no others.
+func (a *App) relatedOrigins() ([]byte, error) {
+	if a.FIDO.Off || len(a.FIDO.Origins) == 0 {
+		return nil, nil
+	}
+	return fido.RelatedOrigins(a.FIDO.Origins)
 }
 
 // shortestPassword is longer where some gate is content with a password alone

@@ -67,6 +67,16 @@ const (
 	Unknown   Reason = "unknown"   // from a credential that isn't enrolled, or is no more
 )
 
+// The reasons for which an authenticator that works is barred.
+const (
+	Unattested  Reason = "unattested"  // it doesn't prove what it is
+	Unproven    Reason = "unproven"    // what it says that it is doesn't hold
+	Unlisted    Reason = "unlisted"    // nothing is known of what it is
+	Disallowed  Reason = "disallowed"  // the operator wants others
+	Withdrawn   Reason = "withdrawn"   // it is known to be unsafe, or isn't supported any more
+	Uncertified Reason = "uncertified" // it isn't certified as highly as asked
+)
+
 // Note is what a factor finds out about a credential beside its verdict, and
 // its owner and the operator should hear of.
 type Note string
@@ -113,8 +123,20 @@ type Enrolment struct {
 	// them: where another has the same, the enrolment is refused as Taken.
 	// Empty: there is nothing of the sort.
 	Unique string
+	// Realm is where the new credential works, of a Bound factor.
+	Realm string
+	// Model is what was enrolled or refused, as far as it can be told.
+	Model Model
+	// Barred says that the refusal is about the model.
+	Barred bool
 	// UserVerified is passed on to the proof.
 	UserVerified bool
+}
+
+// Model says what an authenticator is, as far as it can be told.
+type Model struct {
+	ID   string // of security keys the AAGUID
+	Name string // "YubiKey 5 with NFC"; empty: nobody knows
 }
 
 // Factor is one kind of proof. Implementations are safe for concurrent use.
@@ -171,6 +193,12 @@ type Discovered struct {
 	Unique string
 }
 
+// Bound is a Factor whose credentials each work in one realm alone.
+type Bound interface {
+	// Realm is where those work that are enrolled now.
+	Realm() string
+}
+
 // Codes are the Details of a set of codes.
 type Codes struct {
 	Left, Total int
@@ -180,6 +208,8 @@ type Codes struct {
 // Key is the Details of a security key or passkey.
 type Key struct {
 	Form KeyForm
+	// Model is what the authenticator is called; empty: nobody knows.
+	Model string
 	// Transports are how browsers reach it, in the words of WebAuthn: usb, nfc,
 	// ble, smart-card, hybrid, internal.
 	Transports []string
@@ -206,6 +236,17 @@ func (s Set) Get(kind assurance.Factor) (Factor, error) {
 		}
 	}
 	return nil, fmt.Errorf("factor %q is not configured", kind)
+}
+
+// Works reports whether a credential of the kind, which was enrolled for a
+// realm, works where things stand now.
+func (s Set) Works(kind assurance.Factor, realm string) bool {
+	f, err := s.Get(kind)
+	if err != nil {
+		return true // whether the factor is configured is asked elsewhere
+	}
+	bound, ok := f.(Bound)
+	return !ok || bound.Realm() == realm
 }
 
 // Enabled reports whether proofs of the kind count: passwords always do, other

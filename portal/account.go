@@ -262,7 +262,7 @@ func stateOf(t words, kind assurance.Factor, held []authflow.Held) string {
 func working(held []authflow.Held) []authflow.Held {
 	var active []authflow.Held
 	for _, h := range held {
-		if !h.Suspended {
+		if !h.Suspended && !h.Elsewhere {
 			active = append(active, h)
 		}
 	}

@@ -116,7 +116,10 @@ func (f *flows) ChooseNewPassword(_ context.Context, _ authflow.Flow, password s
 	return f.refusal
 }
 
-func (f *flows) Enrolment(context.Context, authflow.Flow, assurance.Factor) (factors.Ceremony, error) {
+func (f *flows) Enrolment(_ context.Context, _ authflow.Flow, kind assurance.Factor) (factors.Ceremony, error) {
+	if kind == assurance.FIDO {
+		return factors.Ceremony{Page: templates.FIDOCeremony{Options: "{}"}}, nil
+	}
 	return factors.Ceremony{Page: templates.TOTPEnrolment{Key: "JBSW"}}, nil
 }
 

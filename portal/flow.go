@@ -224,7 +224,8 @@ func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) {
 	kind := assurance.Factor(r.PostFormValue("factor"))
 	a := attempt{kind: kind, field: "code", take: func(f authflow.Flow) error {
-		given := authflow.EnrolmentAnswer{Factor: kind, Name: p.nameOf(r, kind), Answer: answerOf(r)}
+		given := authflow.EnrolmentAnswer{Factor: kind, Answer: answerOf(r)}
+		given.Name, given.Unnamed = p.namesOf(r, kind)
 		return p.Flows.AnswerEnrolment(r.Context(), f, given, p.client(r))
 	}}
 	if kind == assurance.BackupCode {

@@ -14,11 +14,21 @@ func (p *Portal) assertionKeys(w http.ResponseWriter, r *http.Request) {
 		p.fault(w, r, "writing the keys of assertions", err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jwk-set+json")
+	publish(w, r, "application/jwk-set+json", set)
+}
+
+// relatedOrigins serves the origins that may use the portal's security keys.
+func (p *Portal) relatedOrigins(w http.ResponseWriter, r *http.Request) {
+	publish(w, r, "application/json", p.RelatedOrigins)
+}
+
+// publish answers with what is nobody's own.
+func publish(w http.ResponseWriter, r *http.Request, contentType string, document []byte) {
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "public, max-age=60")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Length", strconv.Itoa(len(set)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(document)))
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(set) // the client went away; there is nobody to tell
+		_, _ = w.Write(document) // the client went away; there is nobody to tell
 	}
 }

@@ -82,7 +82,10 @@ func items(t words, held []authflow.Held) []templates.Item {
 	for _, h := range held {
 		item := templates.Item{
 			ID: h.ID, Name: h.Name, Added: local(h.Created), LastUsed: local(h.LastUsed), Suspended: h.Suspended,
-			Details: details(t, h),
+			Details: details(t, h), Icon: icon(h),
+		}
+		if h.Elsewhere {
+			item.Elsewhere = t.say("portal.kind."+string(h.Kind)+".elsewhere", "Realm", h.Realm)
 		}
 		if h.Kind == assurance.FIDO { // nothing else could count for more
 			item.HeldUntil = local(h.HeldUntil)
@@ -106,11 +109,24 @@ func details(t words, h authflow.Held) string {
 			by = append(by, said)
 		}
 	}
-	form := t.say("portal.key.form." + string(key.Form))
-	if len(by) == 0 {
-		return form
+	parts := []string{t.say("portal.key.form." + string(key.Form))}
+	if key.Model != "" && !strings.HasPrefix(h.Name, key.Model) {
+		parts = slices.Insert(parts, 0, key.Model)
 	}
-	return form + " · " + strings.Join(by, ", ")
+	if len(by) > 0 {
+		parts = append(parts, strings.Join(by, ", "))
+	}
+	return strings.Join(parts, " · ")
+}
+
+// icon returns the icon that stands beside one of a person's own; empty: none
+// does.
+func icon(h authflow.Held) string {
+	key, ok := h.Details.(factors.Key)
+	if !ok {
+		return ""
+	}
+	return string(key.Form)
 }
 
 // codesShown says how many backup codes are left, and which were used when.
@@ -242,7 +258,7 @@ func (p *Portal) removeForm(w http.ResponseWriter, r *http.Request, status int, 
 	for _, h := range remaining {
 		view.Remaining = append(view.Remaining, h.Name)
 	}
-	view.Last = len(remaining) == 0 && !c.one.Suspended
+	view.Last = len(remaining) == 0 && !c.one.Suspended && !c.one.Elsewhere
 	if codes := working(ofKind(c.held, assurance.BackupCode)); len(codes) > 0 && len(remaining) > 0 {
 		view.Remaining = append(view.Remaining, t.count("portal.codes_remain", codesOf(codes[0]).Left))
 	}

@@ -87,7 +87,8 @@ type Pages interface {
 	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
 }
 
-// Settings are what a Portal is made of. All fields are needed.
+// Settings are what a Portal is made of. RelatedOrigins may be nil, all other
+// fields are needed.
 type Settings struct {
 	Flows         Flows
 	Accounts      Accounts
@@ -105,6 +106,9 @@ type Settings struct {
 	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
 	// gates state about people.
 	AssertionKeys func() ([]byte, error)
+	// RelatedOrigins is the document in which browsers find the origins that may
+	// use the portal's keys (WebAuthn Level 3 §5.11); nil: there is none.
+	RelatedOrigins []byte
 	// PasswordRules decides on chosen passwords; see PasswordRules.
 	PasswordRules PasswordRules
 	// CodePeriod is how often the codes of authenticator apps change.
@@ -162,6 +166,9 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST /language", p.chooseLanguage)
 	mux.HandleFunc("GET /help/{kind}", p.help)
 	mux.HandleFunc("GET /.well-known/jwks.json", p.assertionKeys)
+	if s.RelatedOrigins != nil {
+		mux.HandleFunc("GET /.well-known/webauthn", p.relatedOrigins)
+	}
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
 	mux.HandleFunc("GET /signed-out", p.signedOut)

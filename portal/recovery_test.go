@@ -128,9 +128,16 @@ func TestAdding(t *testing.T) {
 	if got := h.flows.enrolled; got.Name != "Tablet" || got.Factor != assurance.TOTP || len(got.Answer) != 1 || got.Answer["code"] != "123456" {
 		t.Errorf("%+v was handed on", got)
 	}
-	form.Del("name")
-	if h.send(http.MethodPost, "/flow/enrol", form); h.flows.enrolled.Name != "Authenticator app" {
-		t.Errorf("without a name it is called %q", h.flows.enrolled.Name)
+	for typed, want := range map[string][2]string{
+		"":                        {"", "Authenticator app"},
+		"Authenticator app 2":     {"", "Authenticator app 2"},
+		"Authenticator app 2b":    {"Authenticator app 2b", "Authenticator app"},
+		"Authenticator app 12345": {"Authenticator app 12345", "Authenticator app"},
+	} {
+		form.Set("name", typed)
+		if h.send(http.MethodPost, "/flow/enrol", form); h.flows.enrolled.Name != want[0] || h.flows.enrolled.Unnamed != want[1] {
+			t.Errorf("named %q it is called %q, or %q", typed, h.flows.enrolled.Name, h.flows.enrolled.Unnamed)
+		}
 	}
 	h.flows.refusal = &authflow.Invalid{Fields: map[string]error{"name": errors.New("long")}}
 	form.Set("name", "Much too long")

@@ -3,10 +3,10 @@ package portal
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -146,21 +146,23 @@ func (p *Portal) suggestedName(r *http.Request, at stage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := p.words(r).kind(at.step.Factor, "name")
-	taken := func(name string) bool {
+	return authflow.Numbered(p.words(r).kind(at.step.Factor, "name"), func(name string) bool {
 		return slices.ContainsFunc(held, func(h authflow.Held) bool { return h.Name == name })
-	}
-	suggestion := name
-	for n := 2; taken(suggestion); n++ {
-		suggestion = fmt.Sprintf("%s %d", name, n)
-	}
-	return suggestion, nil
+	}), nil
 }
 
-// nameOf returns what a new one of a kind is to be called: what the person
-// typed, or, where they weren't asked, the kind's name in their language.
-func (p *Portal) nameOf(r *http.Request, kind assurance.Factor) string {
-	return cmp.Or(strings.TrimSpace(r.PostFormValue("name")), p.words(r).kind(kind, "name"))
+// numbered is what may stand behind the name of a kind in what was suggested.
+var numbered = regexp.MustCompile(`^( [0-9]{1,2})?$`)
+
+// namesOf returns what the person calls a new one of a kind, if they gave that
+// a thought, and what it is called in their language else: as was suggested, or
+// as the kind.
+func (p *Portal) namesOf(r *http.Request, kind assurance.Factor) (chosen, unnamed string) {
+	typed, name := strings.TrimSpace(r.PostFormValue("name")), p.words(r).kind(kind, "name")
+	if number, same := strings.CutPrefix(typed, name); typed == "" || same && numbered.MatchString(number) {
+		return "", cmp.Or(typed, name)
+	}
+	return typed, name
 }
 
 // download gives the file of the enrolment that the flow is at.

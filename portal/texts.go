@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -34,7 +35,8 @@ func (p *Portal) contactOr(somebody string) string {
 // kind, else as for a code; period is how often codes change.
 func wrongAnswer(t words, kind assurance.Factor, r *authflow.Refused, period time.Duration) string {
 	key := "portal.refused." + string(kind) + "." + string(r.Reason)
-	if said := t.say(key); said != key {
+	model := cmp.Or(r.Model, t.kind(kind, "model"))
+	if said := t.say(key, "Model", model); said != key {
 		return said
 	}
 	if kind == assurance.BackupCode {

@@ -82,7 +82,17 @@ type Credential struct {
 	LastUsedOn map[string]time.Time
 	// HeldUntil is until when its proofs are held to multi; zero: they aren't.
 	HeldUntil time.Time
-	Version   int64
+	// Realm is where it works, of a kind that works in one place alone; see
+	// factors.Bound.
+	Realm   string
+	Version int64
+}
+
+// RealmCount says how many active credentials of a kind work in one place
+// alone, and how many users have them.
+type RealmCount struct {
+	Realm              string
+	Credentials, Users int
 }
 
 // SignOn is what a finished flow yields and all sessions refer to.
@@ -194,8 +204,11 @@ type Credentials interface {
 	// CredentialsOf returns a user's credentials of all kinds and states,
 	// oldest first.
 	CredentialsOf(ctx context.Context, userID string) ([]Credential, error)
+	// CountByRealm counts the active credentials of a kind, by realm and sorted
+	// by it.
+	CountByRealm(ctx context.Context, kind assurance.Factor) ([]RealmCount, error)
 	// UpdateCredential is a compare-and-set on the version, as UpdateUser.
-	// Id, user, kind and creation time stay.
+	// Id, user, kind, realm and creation time stay.
 	UpdateCredential(ctx context.Context, c Credential) error
 	// DeleteCredential is a compare-and-set on the version.
 	DeleteCredential(ctx context.Context, id string, version int64) error

@@ -64,6 +64,8 @@ type Item struct {
 	Suspended bool      // reported lost
 	HeldUntil time.Time // in place of a lost one, and worth less till then; zero: no
 	Details   string    // "Synced passkey · USB"; may be empty
+	Icon      string    // what it is kept in, as icons.html has it; may be empty
+	Elsewhere string    // why it opens nothing any more, of what works elsewhere alone; may be empty
 }
 
 // KindView lists what somebody has of one kind of proof.

@@ -2,7 +2,10 @@ package fido
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-webauthn/webauthn/protocol"
@@ -33,8 +36,9 @@ func (f *Factor) begun(kind protocol.CeremonyType, options any, session *webauth
 }
 
 // open reads the state of a ceremony, and reports whether it waits for an
-// answer still: there may be none, or it may have waited too long. A challenge
-// to show a key enrols none, and the other way around.
+// answer still: there may be none, it may have waited too long, or keys may be
+// bound to another RP ID by now. A challenge to show a key enrols none, and the
+// other way around.
 func (f *Factor) open(kind protocol.CeremonyType, state []byte) (ceremony, bool, error) {
 	if len(state) == 0 {
 		return ceremony{}, false, nil
@@ -46,19 +50,37 @@ func (f *Factor) open(kind protocol.CeremonyType, state []byte) (ceremony, bool,
 	if begun.Type != kind {
 		return ceremony{}, false, fmt.Errorf("reading a WebAuthn ceremony: it is a %s, not a %s", begun.Type, kind)
 	}
-	return begun, f.clock().Before(begun.Expires), nil
+	return begun, f.clock().Before(begun.Expires) && begun.Session.RelyingPartyID == f.Realm(), nil
 }
 
 // maxAnswer bounds what a browser may answer, in bytes. Keys that sign with RSA
 // and prove where they were made come to about 10 KiB.
 const maxAnswer = 32 << 10
 
-// parse reads answer "credential", if it can be read.
-func parse[T any](answer factors.Answer, read func([]byte) (*T, error)) (*T, bool) {
+// parse reads answer "credential".
+func parse[T any](answer factors.Answer, read func([]byte) (*T, error)) (*T, error) {
 	given := answer["credential"]
 	if given == "" || len(given) > maxAnswer {
-		return nil, false
+		return nil, fmt.Errorf("the answer has %d bytes, and should have 1 to %d", len(given), maxAnswer)
 	}
-	parsed, err := read([]byte(given))
-	return parsed, err == nil
+	return read([]byte(given))
+}
+
+// maxExplanation bounds what is told of a refusal, in bytes.
+const maxExplanation = 1 << 10
+
+// explained says all that go-webauthn has to say of a refusal: what was wrong,
+// and what was found in the place of what. Answers hold no secrets, and the
+// challenge that it quotes was spent by the answer.
+func explained(err error) error {
+	var said []string
+	for failed := new(protocol.Error); errors.As(err, &failed); err = failed.Err {
+		said = append(said, failed.Type, failed.Details, failed.DevInfo)
+	}
+	if err != nil {
+		said = append(said, err.Error())
+	}
+	said = slices.Compact(slices.DeleteFunc(said, func(s string) bool { return s == "" }))
+	text := strings.Join(said, ": ")
+	return errors.New(strings.ToValidUTF8(text[:min(len(text), maxExplanation)], "?"))
 }

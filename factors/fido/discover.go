@@ -34,8 +34,8 @@ func (f *Factor) BeginDiscovery(context.Context) (factors.Ceremony, error) {
 // Discover reads the user handle and the credential id out of answer
 // "credential".
 func (f *Factor) Discover(answer factors.Answer) (factors.Discovered, bool) {
-	answered, ok := parse(answer, protocol.ParseCredentialRequestResponseBytes)
-	if !ok || len(answered.Response.UserHandle) == 0 {
+	answered, err := parse(answer, protocol.ParseCredentialRequestResponseBytes)
+	if err != nil || len(answered.Response.UserHandle) == 0 {
 		return factors.Discovered{}, false
 	}
 	return factors.Discovered{

@@ -50,34 +50,47 @@ var algorithms = []webauthncose.COSEAlgorithmIdentifier{
 type Config struct {
 	// RPID is the host, or a parent domain of it, that credentials are bound to.
 	RPID string
-	// Origins are those that answers may come from.
+	// Origins are those that answers may come from by themselves: within the RP
+	// ID, unless they are among the related ones.
 	Origins []string
+	// Related are further ones, which the host of the RP ID names to browsers;
+	// see RelatedOrigins.
+	Related []string
 	// Brand is what authenticators may call the place.
 	Brand string
 	// Lenient accepts keys whose signature counter didn't rise, too.
 	Lenient bool
+	// Attestation says which authenticators may be enrolled; nil: all, whether
+	// or not they prove what they are.
+	Attestation *Attestation
+	// Explain is told why an answer was refused, for operators who look for a
+	// fault: nothing in it is secret, and strangers wrote some of it. May be nil.
+	Explain func(doing string, why error)
 }
 
 // Factor is the factor "fido".
 type Factor struct {
-	party   *webauthn.WebAuthn
-	lenient bool
-	clock   func() time.Time
-	random  io.Reader
+	party       *webauthn.WebAuthn
+	lenient     bool
+	attestation *Attestation // nil: none is asked for
+	explain     func(doing string, why error)
+	clock       func() time.Time
+	random      io.Reader
 }
 
 var (
 	_ factors.Factor    = (*Factor)(nil)
 	_ factors.Describer = (*Factor)(nil)
+	_ factors.Bound     = (*Factor)(nil)
 )
 
 // New returns the factor, or an error that says why browsers would refuse.
 func New(config Config, clock func() time.Time, random io.Reader) (*Factor, error) {
-	if err := protocol.ValidateRPID(config.RPID); err != nil {
-		return nil, fmt.Errorf("fido: keys can't be bound to %q: %w", config.RPID, err)
+	if err := config.checkPlaces(); err != nil {
+		return nil, fmt.Errorf("fido: %w", err)
 	}
-	party, err := webauthn.New(&webauthn.Config{
-		RPID: config.RPID, RPOrigins: config.Origins, RPDisplayName: config.Brand,
+	settings := &webauthn.Config{
+		RPID: config.RPID, RPOrigins: slices.Concat(config.Origins, config.Related), RPDisplayName: config.Brand,
 		AttestationPreference: protocol.PreferNoAttestation,
 		AuthenticatorSelection: protocol.AuthenticatorSelection{
 			ResidentKey:        protocol.ResidentKeyRequirementPreferred,
@@ -92,15 +105,28 @@ func New(config Config, clock func() time.Time, random io.Reader) (*Factor, erro
 		// Password managers tell of extensions that nobody asked for, and none
 		// of what they tell is used (§7.1 and §7.2 leave the choice).
 		ExtensionsUnsolicitedOutputPolicy: protocol.UnsolicitedOutputPolicyIgnore,
-	})
+	}
+	if config.Attestation != nil {
+		if err := config.Attestation.configure(settings); err != nil {
+			return nil, fmt.Errorf("fido: %w", err)
+		}
+	}
+	party, err := webauthn.New(settings)
 	if err != nil {
 		return nil, fmt.Errorf("fido: %w", err)
 	}
-	return &Factor{party: party, lenient: config.Lenient, clock: clock, random: random}, nil
+	made := &Factor{party: party, lenient: config.Lenient, attestation: config.Attestation, explain: config.Explain, clock: clock, random: random}
+	if made.explain == nil {
+		made.explain = func(string, error) {}
+	}
+	return made, nil
 }
 
 // Kind returns assurance.FIDO.
 func (f *Factor) Kind() assurance.Factor { return assurance.FIDO }
+
+// Realm returns the RP ID: browsers show no key to another.
+func (f *Factor) Realm() string { return f.party.Config.RPID }
 
 // Most returns 10: more would make the lists long that browsers are given.
 func (f *Factor) Most() int { return 10 }
@@ -154,12 +180,14 @@ func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credenti
 	case !open:
 		return factors.Verdict{Reason: factors.Expired}, nil
 	}
-	answered, ok := parse(answer, protocol.ParseCredentialRequestResponseBytes)
-	if !ok {
+	answered, err := parse(answer, protocol.ParseCredentialRequestResponseBytes)
+	if err != nil {
+		f.explain("reading what a key has shown", explained(err))
 		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
 	key, err := valid(owner, begun.Session, answered)
 	if err != nil {
+		f.explain("checking what a key has shown", explained(err))
 		return factors.Verdict{Reason: factors.Wrong}, nil
 	}
 	i := slices.IndexFunc(owner.keys, func(k webauthn.Credential) bool { return bytes.Equal(k.ID, key.ID) })
@@ -234,12 +262,20 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 	case !open:
 		return factors.Enrolment{Reason: factors.Expired, Spent: true}, nil
 	}
-	answered, ok := parse(answer, protocol.ParseCredentialCreationResponseBytes)
-	if !ok {
+	answered, err := parse(answer, protocol.ParseCredentialCreationResponseBytes)
+	if err != nil {
+		f.explain("reading a new key", explained(err))
 		return factors.Enrolment{Reason: factors.Malformed, Spent: true}, nil
 	}
 	key, err := f.party.CreateCredential(owner{who: who}, begun.Session, answered)
-	if err != nil || !usable(key.PublicKey) {
+	if refused, barred := f.barred(answered.Response.AttestationObject, err); barred {
+		return refused, nil
+	}
+	if err == nil && !usable(key.PublicKey) {
+		err = errUnusable
+	}
+	if err != nil {
+		f.explain("checking a new key", explained(err))
 		return factors.Enrolment{Reason: factors.Wrong, Spent: true}, nil
 	}
 	key.Transport = known(key.Transport)
@@ -248,7 +284,8 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 		return factors.Enrolment{}, err
 	}
 	return factors.Enrolment{
-		Accepted: true, Secret: secret, Name: credentialName, UserVerified: key.Flags.UserVerified,
+		Accepted: true, Secret: secret, UserVerified: key.Flags.UserVerified, Realm: f.Realm(),
+		Name: credentialName, Model: f.model(key.Authenticator.AAGUID),
 		Unique: base64.RawURLEncoding.EncodeToString(key.ID), // nobody else's, §7.1
 	}, nil
 }

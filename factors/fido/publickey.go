@@ -1,6 +1,7 @@
 package fido
 
 import (
+	"errors"
 	"math/big"
 
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
@@ -12,6 +13,8 @@ const (
 	leastRSA = 2048
 	mostRSA  = 8192
 )
+
+var errUnusable = errors.New("nothing could be checked by the public key")
 
 // usable reports whether what a public key signs can be checked. Without an
 // attestation nothing has been signed by it when it is enrolled, so that a key

@@ -187,8 +187,10 @@ var clientDataSteps = []step{
 var authenticatorDataSteps = []step{
 	{
 		registering: 14, verifying: 15, says: "the key is bound to the RP ID", reason: factors.Wrong,
-		spoil:  func(_ *party, f *forger) { f.rpID = "example.com" },
-		expect: func(p *party) { p.begun.Session.RelyingPartyID = "example.com" },
+		spoil: func(_ *party, f *forger) { f.rpID = "example.com" },
+		expect: func(p *party) {
+			p.begun.Session.RelyingPartyID, p.factor.party.Config.RPID = "example.com", "example.com"
+		},
 	},
 	{
 		registering: 15, verifying: 16, says: "somebody is present", reason: factors.Wrong,

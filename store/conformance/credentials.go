@@ -14,6 +14,7 @@ var credentialTests = []test{
 	{"need a user", credentialsNeedUser},
 	{"ids are unique", credentialsUnique},
 	{"are listed oldest first", credentialsListed},
+	{"are counted by realm", credentialsCounted},
 	{"update is a compare-and-set", credentialsUpdate},
 	{"one of many updates wins", credentialsUpdateRace},
 	{"delete is a compare-and-set", credentialsDelete},
@@ -35,7 +36,7 @@ func credentialsComeBack(t *testing.T, f fixture) {
 			ID: "c1", UserID: "u1", Kind: assurance.FIDO, Name: awkward, Secret: anyBytes(),
 			State: store.CredentialSuspended, Created: noon, LastUsed: noon.Add(time.Microsecond),
 			LastUsedOn: map[string]time.Time{"linux": noon, awkward: noon.Add(time.Microsecond)},
-			HeldUntil:  noon.Add(time.Hour),
+			HeldUntil:  noon.Add(time.Hour), Realm: awkward,
 		},
 		"bare": {ID: "c2", UserID: "u1", Kind: assurance.TOTP, State: store.CredentialActive},
 	}
@@ -89,6 +90,26 @@ func credentialsListed(t *testing.T, f fixture) {
 	wantEqual(t, "ids", ids, []string{"c2", "c3", "c1"})
 }
 
+func credentialsCounted(t *testing.T, f fixture) {
+	wantEqual(t, "of nobody", len(get(f.CountByRealm(f.ctx, assurance.FIDO))(t)), 0)
+	for _, c := range []store.Credential{
+		{ID: "c1", UserID: "u1", Kind: assurance.FIDO, Realm: "b.example", State: store.CredentialActive},
+		{ID: "c2", UserID: "u1", Kind: assurance.FIDO, Realm: "b.example", State: store.CredentialActive},
+		{ID: "c3", UserID: "u2", Kind: assurance.FIDO, Realm: "b.example", State: store.CredentialActive},
+		{ID: "c4", UserID: "u2", Kind: assurance.FIDO, Realm: "a.example", State: store.CredentialActive},
+		{ID: "c5", UserID: "u2", Kind: assurance.FIDO, Realm: "c.example", State: store.CredentialSuspended},
+		{ID: "c6", UserID: "u2", Kind: assurance.TOTP, State: store.CredentialActive},
+	} {
+		if _, err := f.UserByID(f.ctx, c.UserID); err != nil {
+			f.addUser(t, c.UserID)
+		}
+		must(t, f.CreateCredential(f.ctx, c))
+	}
+	wantEqual(t, "counts", get(f.CountByRealm(f.ctx, assurance.FIDO))(t), []store.RealmCount{
+		{Realm: "a.example", Credentials: 1, Users: 1}, {Realm: "b.example", Credentials: 3, Users: 2},
+	})
+}
+
 func credentialsUpdate(t *testing.T, f fixture) {
 	f.addUser(t, "u1")
 	f.addUser(t, "u2")
@@ -96,11 +117,11 @@ func credentialsUpdate(t *testing.T, f fixture) {
 	changed := store.Credential{
 		ID: "c1", UserID: "u2", Kind: assurance.FIDO, Name: "phone", Secret: anyBytes(),
 		State: store.CredentialSuspended, Created: noon.AddDate(1, 0, 0), LastUsed: noon.Add(time.Hour),
-		LastUsedOn: map[string]time.Time{"ios": noon.Add(time.Hour)}, HeldUntil: noon.Add(time.Minute), Version: 1,
+		LastUsedOn: map[string]time.Time{"ios": noon.Add(time.Hour)}, HeldUntil: noon.Add(time.Minute), Realm: "elsewhere", Version: 1,
 	}
 	must(t, f.UpdateCredential(f.ctx, changed))
 	wantError(t, f.UpdateCredential(f.ctx, old), store.ErrConflict)
-	changed.UserID, changed.Kind, changed.Created, changed.Version = old.UserID, old.Kind, old.Created, 2
+	changed.UserID, changed.Kind, changed.Realm, changed.Created, changed.Version = old.UserID, old.Kind, old.Realm, old.Created, 2
 	wantEqual(t, "credential", get(f.CredentialByID(f.ctx, "c1"))(t), changed)
 }
 

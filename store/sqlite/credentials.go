@@ -4,10 +4,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-const credentialColumns = `id, user_id, kind, name, secret, state, created, last_used, last_used_on, held_until, version`
+const credentialColumns = `id, user_id, kind, name, secret, state, created, last_used, last_used_on, held_until, realm, version`
 
 func scanCredential(row scanner) (store.Credential, error) {
 	var c store.Credential
@@ -15,7 +16,7 @@ func scanCredential(row scanner) (store.Credential, error) {
 		created, lastUsed, heldUntil int64
 		lastUsedOn                   []byte
 	)
-	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &heldUntil, &c.Version)
+	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &heldUntil, &c.Realm, &c.Version)
 	if err != nil {
 		return store.Credential{}, err
 	}
@@ -32,10 +33,10 @@ func (o operations) CreateCredential(ctx context.Context, c store.Credential) er
 		return failed(ctx, doing, err)
 	}
 	_, err = o.change(ctx, doing, statement{
-		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		[]any{
 			c.ID, c.UserID, string(c.Kind), c.Name, notNull(c.Secret), string(c.State),
-			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.HeldUntil),
+			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.HeldUntil), c.Realm,
 		},
 	}, untold)
 	return err
@@ -54,6 +55,19 @@ func (o operations) CredentialsOf(ctx context.Context, userID string) ([]store.C
 		[]any{userID},
 	}
 	return list(ctx, "listing a user's credentials", o.rows, query, scanCredential)
+}
+
+// CountByRealm implements store.Credentials.
+func (o operations) CountByRealm(ctx context.Context, kind assurance.Factor) ([]store.RealmCount, error) {
+	query := statement{
+		`SELECT realm, COUNT(*), COUNT(DISTINCT user_id) FROM credentials WHERE kind = ? AND state = ? GROUP BY realm ORDER BY realm`,
+		[]any{string(kind), string(store.CredentialActive)},
+	}
+	return list(ctx, "counting credentials by realm", o.rows, query, func(row scanner) (store.RealmCount, error) {
+		var c store.RealmCount
+		err := row.Scan(&c.Realm, &c.Credentials, &c.Users)
+		return c, err
+	})
 }
 
 // UpdateCredential implements store.Credentials.

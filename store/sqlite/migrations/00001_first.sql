@@ -38,6 +38,7 @@ CREATE TABLE credentials (
     last_used    INTEGER NOT NULL,
     last_used_on TEXT NOT NULL,
     held_until   INTEGER NOT NULL,
+    realm        TEXT NOT NULL,
     version      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX credentials_of ON credentials (user_id, created, id);
