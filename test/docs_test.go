@@ -58,6 +58,7 @@ var optionTables = []struct {
 	{"SessionSettings", "### The block session", "{\n\tmfa {\n\t\tsession {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"TOTP", "### The block totp", "{\n\tmfa {\n\t\ttotp {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"FIDO", "### The block fido", "{\n\tmfa {\n\t\tfido {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"Attestation", "### The block attestation", "{\n\tmfa {\n\t\tfido {\n\t\t\tattestation required {\n\t\t\t\tnosuch\n\t\t\t}\n\t\t}\n\t}\n}\n"},
 	{"BackupCodes", "### The block backup_codes", "{\n\tmfa {\n\t\tbackup_codes {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Platforms", "### Platforms", ""},
 	{"SQLiteStore", "### The store sqlite", "{\n\tmfa {\n\t\tstore sqlite {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},

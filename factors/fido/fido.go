@@ -115,11 +115,13 @@ func New(config Config, clock func() time.Time, random io.Reader) (*Factor, erro
 	if err != nil {
 		return nil, fmt.Errorf("fido: %w", err)
 	}
-	made := &Factor{party: party, lenient: config.Lenient, attestation: config.Attestation, explain: config.Explain, clock: clock, random: random}
-	if made.explain == nil {
-		made.explain = func(string, error) {}
+	if config.Explain == nil {
+		config.Explain = func(string, error) {}
 	}
-	return made, nil
+	return &Factor{
+		party: party, lenient: config.Lenient, attestation: config.Attestation, explain: config.Explain,
+		clock: clock, random: random,
+	}, nil
 }
 
 // Kind returns assurance.FIDO.

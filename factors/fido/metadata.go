@@ -40,9 +40,9 @@ type Metadata struct {
 // nobody, so certificates of the signer that were revoked aren't known. A BLOB
 // whose time is over is still read, as of the time when it was right.
 func ReadMetadata(blob []byte, root *x509.Certificate, now time.Time) (*Metadata, error) {
-	signed, err := jose.ParseSigned(string(bytes.TrimSpace(blob)), signatures)
-	if err != nil || len(signed.Signatures) != 1 {
-		return nil, errors.Join(errors.New("it is no signed BLOB of the FIDO Metadata Service"), err)
+	signed, err := jose.ParseSignedCompact(string(bytes.TrimSpace(blob)), signatures)
+	if err != nil {
+		return nil, fmt.Errorf("it is no signed BLOB of the FIDO Metadata Service: %w", err)
 	}
 	payload, err := parsePayload(signed.UnsafePayloadWithoutVerification())
 	if err != nil {
