@@ -30,6 +30,7 @@ type Accounts interface {
 	Enrollable(ctx context.Context, userID string) ([]assurance.Factor, error)
 	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c authflow.Client) error
 	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c authflow.Client) (authflow.Granted, error)
+	RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c authflow.Client) (authflow.Granted, error)
 	ChangePassword(ctx context.Context, s store.SignOn, u store.User, change authflow.PasswordChange, c authflow.Client) (authflow.Granted, error)
 	SignOnsOf(ctx context.Context, userID string) ([]authflow.OwnSignOn, error)
 	EndSignOn(ctx context.Context, u store.User, shortID string, c authflow.Client) error

@@ -188,6 +188,8 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /account/{kind}/rename", p.rename)
 	mux.HandleFunc("GET /account/{kind}/remove", p.showRemove)
 	mux.HandleFunc("POST /account/{kind}/remove", p.remove)
+	mux.HandleFunc("GET /account/{kind}/remove-all", p.showRemoveAll)
+	mux.HandleFunc("POST /account/{kind}/remove-all", p.removeAll)
 }
 
 // ServeHTTP answers every request to the portal's host.

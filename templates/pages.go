@@ -41,6 +41,8 @@ var emptyViews = map[string]any{
 	"lost":             LostView{},
 	"access_code":      AccessCodeView{},
 	"new_password":     NewPasswordView{},
+
+	"account_remove_all": RemoveAllView{},
 }
 
 // emptyView returns an empty view of the page; nil: there is no such page.

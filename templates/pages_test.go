@@ -204,6 +204,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"account_add":           {"/account/totp/add", language},
 		"account_rename":        {"/account/totp/rename id name", language},
 		"account_remove":        {"/account/totp/remove id", language},
+		"account_remove_all":    {"/account/totp/remove-all", language},
 		"account_password":      {"/account/password current password", language},
 		"account_sign_ons":      {"/account/sign-ons/end id", "/account/sign-ons/end-others", "/browsers/forget id", language},
 		"account_disown":        {"/account/not-me", language},

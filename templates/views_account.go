@@ -71,6 +71,7 @@ type KindView struct {
 	Frame
 	Done   string
 	Kind   KindTexts
+	Total  string // "3 authenticator apps"
 	Items  []Item
 	CanAdd bool
 	Codes  *CodesLeft // of backup codes; nil: there are none
@@ -108,6 +109,16 @@ type RemoveView struct {
 	Name      string
 	Suspended bool
 	Last      bool     // it can't be removed: nothing would be left
+	Remaining []string // what is left beside the password
+}
+
+// RemoveAllView says what removing all of a kind leaves and ends.
+type RemoveAllView struct {
+	Frame
+	Kind      KindTexts
+	Total     string   // "3 authenticator apps"
+	Names     []string // of what goes
+	Last      bool     // they can't be removed: nothing would be left
 	Remaining []string // what is left beside the password
 }
 
