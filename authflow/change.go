@@ -35,7 +35,13 @@ func (e *Engine) BeginFreshCheck(ctx context.Context, s store.SignOn, u store.Us
 // credential. ErrStale where they have to be checked first, ErrTooMany where
 // they have as many of the kind as they may.
 func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, returnPath string, c Client) (Flow, error) {
-	factor, err := e.Factors.Get(kind)
+	return e.beginEnrolment(ctx, s, u, Flow{Enrol: kind, Return: returnPath, Platform: c.Platform})
+}
+
+// beginEnrolment begins an enrolment of which the flow says what is added and
+// where the person goes then.
+func (e *Engine) beginEnrolment(ctx context.Context, s store.SignOn, u store.User, f Flow) (Flow, error) {
+	factor, err := e.Factors.Get(f.Enrol)
 	if err != nil {
 		return Flow{}, fmt.Errorf("%w: %w", ErrNoCredential, err)
 	}
@@ -47,12 +53,10 @@ func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.Use
 		return err
 	})
 	if err != nil {
-		return Flow{}, fmt.Errorf("beginning to add a %s credential: %w", kind, err)
+		return Flow{}, fmt.Errorf("beginning to add a %s credential: %w", f.Enrol, err)
 	}
-	return e.begin(ctx, Flow{
-		Kind: Enrol, UserID: u.ID, Name: u.Name, Enrol: kind, Return: returnPath,
-		SignOn: s.ID, Shared: s.Shared, Platform: c.Platform,
-	})
+	f.Kind, f.UserID, f.Name, f.SignOn, f.Shared = Enrol, u.ID, u.Name, s.ID, s.Shared
+	return e.begin(ctx, f)
 }
 
 // maxCredentialName bounds what people may call a credential, in code points.

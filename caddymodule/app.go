@@ -156,6 +156,11 @@ type FIDO struct {
 	// refuses it, lenient accepts it. Either way it is an audit event. Keys that
 	// don't count, as most passkeys, are always accepted. Default: strict.
 	SignCount string `json:"sign_count,omitempty"`
+	// UpgradeOffer says whether somebody who has no security key or passkey, and
+	// signs in by something weaker where the device can keep one, is offered one
+	// afterwards: once a day at most, and not for 30 days after "not now".
+	// Default: true.
+	UpgradeOffer *bool `json:"upgrade_offer,omitempty"`
 
 	Platforms
 }
@@ -392,6 +397,10 @@ func (a *App) resolveFIDO() error {
 	}
 	if err := a.FIDO.Platforms.check(); err != nil {
 		return err
+	}
+	if a.FIDO.UpgradeOffer == nil {
+		offered := true
+		a.FIDO.UpgradeOffer = &offered
 	}
 	if a.FIDO.Off {
 		return nil

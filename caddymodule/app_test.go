@@ -49,7 +49,8 @@ func TestAppDefaults(t *testing.T) {
 		if want := filepath.Join(data, "caddy", "portcullis", "portcullis.db"); app.store.Key() != want {
 			t.Errorf("store: %s, want %s", app.store.Key(), want)
 		}
-		if want := (FIDO{SignCount: "strict"}); !reflect.DeepEqual(*app.FIDO, want) {
+		offered := true
+		if want := (FIDO{SignCount: "strict", UpgradeOffer: &offered}); !reflect.DeepEqual(*app.FIDO, want) {
 			t.Errorf("fido: %+v", *app.FIDO)
 		}
 		if got := app.highest(); got != assurance.PhishingResistant {

@@ -53,6 +53,7 @@ func init() {
 //		fido on|off
 //		fido {
 //			sign_count strict|lenient
+//			upgrade_offer on|off
 //			only_on|not_on PLATFORM…
 //		}
 //		backup_codes on|off
@@ -233,10 +234,12 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 				return d.WrapErr(err)
 			}
 			return nil
+		case "upgrade_offer":
+			return onOrOff(d, &a.FIDO.UpgradeOffer)
 		case "only_on", "not_on":
 			return a.FIDO.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of fido: there are sign_count, only_on and not_on", d.Val())
+		return d.Errf("unknown option %q of fido: there are sign_count, upgrade_offer, only_on and not_on", d.Val())
 	})
 }
 
@@ -603,6 +606,21 @@ func flag(d *caddyfile.Dispenser, target *bool) error {
 		return d.Errf("%s takes no value, and %q is one: write %s alone", option, d.Val(), option)
 	}
 	*target = true
+	return nil
+}
+
+// onOrOff reads an option that may be given once and is on or off.
+func onOrOff(d *caddyfile.Dispenser, target **bool) error {
+	option := d.Val()
+	if *target != nil {
+		return d.Errf("%s is given twice", option)
+	}
+	written := d.RemainingArgs()
+	if len(written) != 1 || written[0] != "on" && written[0] != "off" {
+		return d.Errf("%s %s: write on or off", option, strings.Join(written, " "))
+	}
+	on := written[0] == "on"
+	*target = &on
 	return nil
 }
 

@@ -23,6 +23,9 @@ type accounts struct {
 	held    []authflow.Held
 	signOns []authflow.OwnSignOn
 	events  []store.Event
+	// enrollable is what she can add; nil: the usual.
+	enrollable []assurance.Factor
+
 	freshTo string // where the last fresh check leads back to
 	addTo   string // where the last enrolment leads back to
 	done    []string
@@ -46,6 +49,9 @@ func (a *accounts) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.Use
 }
 
 func (a *accounts) Enrollable(context.Context, string) ([]assurance.Factor, error) {
+	if a.enrollable != nil {
+		return a.enrollable, nil
+	}
 	return []assurance.Factor{assurance.TOTP, assurance.BackupCode}, nil
 }
 
@@ -60,6 +66,12 @@ func (a *accounts) Remove(_ context.Context, _ store.SignOn, _ store.User, id st
 func (a *accounts) RemoveAll(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, _ authflow.Client) (authflow.Granted, error) {
 	return a.granted(), a.note("remove all " + string(kind))
 }
+
+func (a *accounts) AcceptPasskey(_ context.Context, _ store.SignOn, _ store.User, request, to string, _ authflow.Client) (authflow.Flow, error) {
+	return authflow.Flow{ID: "passkey", Kind: authflow.Enrol, Request: request, Return: to}, a.note("accept on the way to " + request + to)
+}
+
+func (a *accounts) DeclinePasskey(context.Context, store.User) error { return a.note("decline") }
 
 func (a *accounts) ChangePassword(_ context.Context, _ store.SignOn, _ store.User, change authflow.PasswordChange, _ authflow.Client) (authflow.Granted, error) {
 	return a.granted(), a.note("password " + change.Current + " to " + change.New)

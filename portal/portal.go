@@ -181,6 +181,8 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+activityPath, p.showActivity)
 	mux.HandleFunc("GET "+disownPath, p.askDisown)
 	mux.HandleFunc("POST "+disownPath, p.disown)
+	mux.HandleFunc("GET "+offerPath, p.showOffer)
+	mux.HandleFunc("POST "+offerPath, p.answerOffer)
 	mux.HandleFunc("GET /account/{kind}", p.showKind)
 	mux.HandleFunc("GET /account/{kind}/add", p.showAdd)
 	mux.HandleFunc("POST /account/{kind}/add", p.add)

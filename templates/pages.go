@@ -43,6 +43,7 @@ var emptyViews = map[string]any{
 	"new_password":     NewPasswordView{},
 
 	"account_remove_all": RemoveAllView{},
+	"passkey_offer":      PasskeyOfferView{},
 }
 
 // emptyView returns an empty view of the page; nil: there is no such page.

@@ -28,6 +28,7 @@ func accountViews() map[string]any {
 		"account_remove": RemoveView{Frame: frame, Kind: kind, ID: "c1", Name: "Work phone", Suspended: true, Remaining: []string{"Tablet"}},
 		"account_remove_all": RemoveAllView{Frame: frame, Kind: kind, Total: "2 authenticator apps", Names: []string{"Work phone", "Old phone"},
 			Remaining: []string{"Blue key", "7 backup codes"}},
+		"passkey_offer": PasskeyOfferView{Frame: frame, Host: "wiki.example.com", Request: "r1", To: "/account"},
 		"account_password": ChangePasswordView{Frame: frame, Name: "alice", MinLength: 8, StrengthAt: "/account/password/strength",
 			Error: Message{Field: "current", Text: "That password doesn't match."}},
 		"account_sign_ons": SignOnsView{Frame: frame, Done: "Signed out there.", Others: true, SignOns: []OwnSignOn{

@@ -122,6 +122,14 @@ type RemoveAllView struct {
 	Remaining []string // what is left beside the password
 }
 
+// PasskeyOfferView offers a passkey to somebody who has just signed in.
+type PasskeyOfferView struct {
+	Frame
+	Host    string // where they were going; empty: to the portal
+	Request string // the gate's request, as the form posts it
+	To      string // path, likewise
+}
+
 // ChangePasswordView changes the password of somebody who is signed in.
 type ChangePasswordView struct {
 	Frame
