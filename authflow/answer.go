@@ -114,6 +114,8 @@ type Response struct {
 	// Remember asks that the browser stand in for the factor from now on. The
 	// grant does so where RememberFor allows it.
 	Remember bool
+	// CanPasskey says that the browser's device can keep a passkey.
+	CanPasskey bool
 }
 
 // Answer checks the response to a second factor's challenge. A right one is
@@ -152,6 +154,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 	if given.Remember {
 		f.Remember = kind
 	}
+	f.CanPasskey = given.CanPasskey
 	_, err = e.accept(ctx, f, accepted{kind, verdict, rows[verdict.CredentialID], at})
 	if errors.Is(err, store.ErrConflict) {
 		// Somebody else was faster with the same code or in the same flow.

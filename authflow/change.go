@@ -35,7 +35,13 @@ func (e *Engine) BeginFreshCheck(ctx context.Context, s store.SignOn, u store.Us
 // credential. ErrStale where they have to be checked first, ErrTooMany where
 // they have as many of the kind as they may.
 func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, returnPath string, c Client) (Flow, error) {
-	factor, err := e.Factors.Get(kind)
+	return e.beginEnrolment(ctx, s, u, Flow{Enrol: kind, Return: returnPath, Platform: c.Platform})
+}
+
+// beginEnrolment begins an enrolment of which the flow says what is added and
+// where the person goes then.
+func (e *Engine) beginEnrolment(ctx context.Context, s store.SignOn, u store.User, f Flow) (Flow, error) {
+	factor, err := e.Factors.Get(f.Enrol)
 	if err != nil {
 		return Flow{}, fmt.Errorf("%w: %w", ErrNoCredential, err)
 	}
@@ -47,12 +53,10 @@ func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.Use
 		return err
 	})
 	if err != nil {
-		return Flow{}, fmt.Errorf("beginning to add a %s credential: %w", kind, err)
+		return Flow{}, fmt.Errorf("beginning to add a %s credential: %w", f.Enrol, err)
 	}
-	return e.begin(ctx, Flow{
-		Kind: Enrol, UserID: u.ID, Name: u.Name, Enrol: kind, Return: returnPath,
-		SignOn: s.ID, Shared: s.Shared, Platform: c.Platform,
-	})
+	f.Kind, f.UserID, f.Name, f.SignOn, f.Shared = Enrol, u.ID, u.Name, s.ID, s.Shared
+	return e.begin(ctx, f)
 }
 
 // maxCredentialName bounds what people may call a credential, in code points.
@@ -97,51 +101,71 @@ func (e *Engine) Rename(ctx context.Context, s store.SignOn, u store.User, id, n
 		if err != nil {
 			return nil, err
 		}
-		credential, err := secondOf(ctx, tx, user.ID, id)
-		if err != nil || credential.Name == name {
+		found, err := secondsOf(ctx, tx, user.ID, func(have store.Credential) bool { return have.ID == id })
+		if err != nil || found[0].Name == name {
 			return nil, err
 		}
+		credential := found[0]
 		credential.Name = name
 		return []store.Event{e.own(audit.FactorRenamed, user, c, audit.Fields{audit.Factor: string(credential.Kind)})},
 			tx.UpdateCredential(ctx, credential)
 	})
 }
 
-// secondOf returns a user's credential of a second factor, suspended ones too.
-func secondOf(ctx context.Context, tx store.Tx, userID, id string) (store.Credential, error) {
+// secondsOf returns those of a user's credentials of second factors that are
+// meant, suspended ones too, or ErrNoCredential where there is none.
+func secondsOf(ctx context.Context, tx store.Tx, userID string, meant func(store.Credential) bool) ([]store.Credential, error) {
 	all, err := tx.CredentialsOf(ctx, userID)
 	if err != nil {
-		return store.Credential{}, err
+		return nil, err
 	}
-	i := slices.IndexFunc(all, func(c store.Credential) bool { return c.ID == id && c.Kind.IsSecond() })
-	if i < 0 {
-		return store.Credential{}, ErrNoCredential
+	found := slices.DeleteFunc(all, func(c store.Credential) bool { return !c.Kind.IsSecond() || !meant(c) })
+	if len(found) == 0 {
+		return nil, ErrNoCredential
 	}
-	return all[i], nil
+	return found, nil
 }
 
 // Remove deletes a credential of a second factor. All sign-ons of the user end,
 // and the browser that asked goes on under a new one, with the proofs that
 // still hold. The last way in stays: ErrLastWayIn.
 func (e *Engine) Remove(ctx context.Context, s store.SignOn, u store.User, id string, c Client) (Granted, error) {
+	return e.remove(ctx, s, u, c, func(have store.Credential) bool { return have.ID == id })
+}
+
+// RemoveAll deletes all that somebody has of a second factor, what they lost
+// too, as Remove does one. All of it stays where no way in would be left.
+func (e *Engine) RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c Client) (Granted, error) {
+	return e.remove(ctx, s, u, c, func(have store.Credential) bool { return have.Kind == kind })
+}
+
+// remove deletes the credentials of second factors that are to go, all or none
+// of them.
+func (e *Engine) remove(ctx context.Context, s store.SignOn, u store.User, c Client, goes func(store.Credential) bool) (Granted, error) {
 	return e.renew(ctx, u, c, session.EndedFactorRemoved, func(tx store.Tx) (store.SignOn, []store.Event, error) {
 		current, user, credentials, err := e.checked(ctx, tx, s.ID)
 		if err != nil {
 			return current, nil, err
 		}
-		credential, err := secondOf(ctx, tx, user.ID, id)
+		going, err := secondsOf(ctx, tx, user.ID, goes)
 		if err != nil {
 			return current, nil, err
 		}
-		remaining := slices.DeleteFunc(slices.Clone(credentials), func(c store.Credential) bool { return c.ID == id })
+		remaining := slices.DeleteFunc(slices.Clone(credentials), goes)
 		if len(remaining) < len(credentials) && !hasWayIn(remaining, e.Factors) {
 			return current, nil, ErrLastWayIn
 		}
-		current.Proofs = slices.DeleteFunc(slices.Clone(current.Proofs), func(p assurance.Proof) bool {
-			return p.Credential == id || p.Remembered
-		})
-		event := e.own(audit.FactorRemoved, user, c, audit.Fields{audit.Factor: string(credential.Kind)})
-		return current, []store.Event{event}, tx.DeleteCredential(ctx, id, credential.Version)
+		events := make([]store.Event, len(going))
+		for i, gone := range going {
+			current.Proofs = slices.DeleteFunc(slices.Clone(current.Proofs), func(p assurance.Proof) bool {
+				return p.Credential == gone.ID || p.Remembered
+			})
+			events[i] = e.own(audit.FactorRemoved, user, c, audit.Fields{audit.Factor: string(gone.Kind)})
+			if err := tx.DeleteCredential(ctx, gone.ID, gone.Version); err != nil {
+				return current, nil, err
+			}
+		}
+		return current, events, nil
 	})
 }
 

@@ -116,6 +116,54 @@ func TestRemovalLeavesTheProofsThatHold(t *testing.T) {
 	h.must(third.answer(third.shown(authflow.Client{}), third.code(), authflow.Client{}))
 }
 
+func TestRemovingAllOfAKind(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	h.store.inVain = true
+	ada, bob := h.person("ada"), h.person("bob")
+	ada.addTOTP(ada.in(), "Tablet")
+	h.pass(time.Minute)
+	if _, err := h.RemoveAll(h.ctx, ada.in(), ada.user(), assurance.TOTP, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+		t.Errorf("all authenticators, backup codes remaining: %v", err)
+	}
+	if ada.named("Tablet"); len(h.events(audit.FactorRemoved)) > 0 {
+		t.Error("a refused removal is told of")
+	}
+	h.pass(time.Minute)
+	k, f := newSecurityKey(), ada.adding()
+	h.must(h.enrolKey(f, k.created(h, f)))
+	h.pass(time.Hour)
+	f = ada.shown(authflow.Client{})
+	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
+	here, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	there := bob.in()
+	h.pass(time.Second)
+
+	for kind, what := range map[assurance.Factor]string{assurance.Password: "the password", "push": "what there is none of"} {
+		if _, err := h.RemoveAll(h.ctx, here.SignOn, ada.user(), kind, authflow.Client{}); !errors.Is(err, authflow.ErrNoCredential) {
+			t.Errorf("all of %s: %v", what, err)
+		}
+	}
+	granted, err := h.RemoveAll(h.ctx, here.SignOn, ada.user(), assurance.TOTP, authflow.Client{})
+	h.must(err)
+	if held, err := h.Holdings(h.ctx, ada.id); err != nil || len(held) != 3 || slices.ContainsFunc(held, func(c authflow.Held) bool { return c.Kind == assurance.TOTP }) {
+		t.Errorf("what is left: %+v, %v", held, err)
+	}
+	if h.lives(here.SignOn) || !h.lives(granted.SignOn) || assurance.Of(granted.SignOn.Proofs, nil) != assurance.PhishingResistant {
+		t.Errorf("the browser that removed them goes on with %+v", granted.SignOn)
+	}
+	if !h.lives(there) {
+		t.Error("somebody else's sign-on ended, too")
+	}
+	bob.named("Authenticator app")
+	if events := h.events(audit.FactorRemoved); len(events) != 2 || events[0].UserID != ada.id {
+		t.Errorf("the events are %+v", events)
+	}
+	if _, err := h.RemoveAll(h.ctx, granted.SignOn, ada.user(), assurance.FIDO, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+		t.Errorf("all keys, backup codes remaining: %v", err)
+	}
+}
+
 func TestLastWayInStays(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
@@ -156,9 +204,10 @@ func TestChangesAskForAFreshCheck(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			for name, err := range map[string]error{
-				"rename": h.Rename(h.ctx, c.signOn, user, mine, "Mine", authflow.Client{}),
-				"remove": second(h.Remove(h.ctx, c.signOn, user, mine, authflow.Client{})),
-				"enrol":  second(h.BeginEnrolment(h.ctx, c.signOn, user, assurance.TOTP, "/", authflow.Client{})),
+				"rename":     h.Rename(h.ctx, c.signOn, user, mine, "Mine", authflow.Client{}),
+				"remove":     second(h.Remove(h.ctx, c.signOn, user, mine, authflow.Client{})),
+				"remove all": second(h.RemoveAll(h.ctx, c.signOn, user, assurance.TOTP, authflow.Client{})),
+				"enrol":      second(h.BeginEnrolment(h.ctx, c.signOn, user, assurance.TOTP, "/", authflow.Client{})),
 				"password": second(h.ChangePassword(h.ctx, c.signOn, user, authflow.PasswordChange{
 					Current: ada.password, New: "window kettle 90",
 				}, authflow.Client{})),

@@ -62,8 +62,8 @@ type Sealer interface {
 	Open(sealed, associated []byte) ([]byte, error)
 }
 
-// Settings are what an Engine is made of. Remember, Passwordless, Hold and
-// Offered may be zero, all other fields are needed.
+// Settings are what an Engine is made of. Remember, Passwordless, Hold, Offered
+// and UpgradeOffer may be zero, all other fields are needed.
 type Settings struct {
 	Store     Store
 	Factors   factors.Set
@@ -89,6 +89,8 @@ type Settings struct {
 	// each is, on all. Browsers can claim any platform: it is for people's
 	// convenience and protects nothing.
 	Offered func(kind assurance.Factor, platform string) bool
+	// UpgradeOffer has whoever signs in by something weaker offered a passkey.
+	UpgradeOffer bool
 }
 
 // Engine runs flows. It is safe for concurrent use; all state is in the store.

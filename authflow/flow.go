@@ -69,6 +69,8 @@ type Flow struct {
 	Remember assurance.Factor `json:"remember,omitempty"`
 	// Platform is what the browser runs on; see Client.
 	Platform string `json:"platform,omitempty"`
+	// CanPasskey says that the browser's device can keep a passkey.
+	CanPasskey bool `json:"can_passkey,omitempty"`
 	// Lost are the ids of the credentials that the person says they can't use
 	// any more. Nothing comes of it until a second factor is shown that isn't
 	// among them.

@@ -25,6 +25,9 @@ type Granted struct {
 	// where the cookie is to be left as it is.
 	Browser string
 	Request string
+	// OfferPasskey says that the person is to be offered a passkey before they
+	// go on.
+	OfferPasskey bool
 }
 
 // Grant finishes a flow, exactly once: it reads the user, the password and the
@@ -62,6 +65,9 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 		var known bool
 		made.Browser, known, err = e.keepBrowser(ctx, tx, finished, made.SignOn, c.Browser, prepared.Browser)
 		if err != nil {
+			return nil, err
+		}
+		if made.OfferPasskey, err = e.offerPasskey(ctx, tx, finished); err != nil {
 			return nil, err
 		}
 		events := []store.Event{e.granted(name, user, made.SignOn, known, c)}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // kindOnly is a factor of which only the kind matters.
@@ -153,5 +154,57 @@ func TestNextAsksForANewPassword(t *testing.T) {
 		if got := Next(f, who, set, "", noon); got.Kind != c.want {
 			t.Errorf("%s: %+v", what, got)
 		}
+	}
+}
+
+func TestWorthOffering(t *testing.T) {
+	password, totp := assurance.Proof{Factor: assurance.Password, At: noon}, assurance.Proof{Factor: assurance.TOTP, At: noon}
+	asked := assurance.Requirement{Level: assurance.Multi}
+	usual := setOf(assurance.TOTP, assurance.FIDO, assurance.BackupCode)
+	had := func(kind assurance.Factor) store.Credential {
+		return store.Credential{ID: "id of " + string(kind), Kind: kind, State: store.CredentialActive, Created: noon.Add(-time.Nanosecond)}
+	}
+	for _, c := range []struct {
+		what   string
+		change func(f *Flow, all *[]store.Credential, set *factors.Set)
+		want   bool
+	}{
+		{"password and code", func(*Flow, *[]store.Credential, *factors.Set) {}, true},
+		{"password and backup code", func(f *Flow, _ *[]store.Credential, _ *factors.Set) {
+			f.Proofs[1].Factor = assurance.BackupCode
+		}, true},
+		{"an app that is content with the password", func(f *Flow, _ *[]store.Credential, _ *factors.Set) {
+			f.Ask.Level, f.Proofs = assurance.Single, f.Proofs[:1]
+		}, false},
+		{"an app that opens by a key alone", func(f *Flow, _ *[]store.Credential, _ *factors.Set) {
+			f.Ask.Level = assurance.PhishingResistant
+		}, false},
+		{"a remembered browser stands in", func(f *Flow, _ *[]store.Credential, _ *factors.Set) { f.Proofs[1].Remembered = true }, false},
+		{"a shared computer", func(f *Flow, _ *[]store.Credential, _ *factors.Set) { f.Shared = true }, false},
+		{"a browser that can't, or has no scripts", func(f *Flow, _ *[]store.Credential, _ *factors.Set) { f.CanPasskey = false }, false},
+		{"a step-up", func(f *Flow, _ *[]store.Credential, _ *factors.Set) { f.Kind = StepUp }, false},
+		{"a set-up", func(f *Flow, _ *[]store.Credential, _ *factors.Set) { f.Kind = SetUp }, false},
+		{"keys aren't configured", func(_ *Flow, _ *[]store.Credential, set *factors.Set) { *set = setOf(assurance.TOTP) }, false},
+		{"a key is there", func(_ *Flow, all *[]store.Credential, _ *factors.Set) { *all = append(*all, had(assurance.FIDO)) }, false},
+		{"a key is there, and lost", func(_ *Flow, all *[]store.Credential, _ *factors.Set) {
+			lost := had(assurance.FIDO)
+			lost.State = store.CredentialSuspended
+			*all = append(*all, lost)
+		}, false},
+		{"something lost was replaced on the way", func(_ *Flow, all *[]store.Credential, _ *factors.Set) {
+			(*all)[1].State = store.CredentialSuspended
+			fresh := had(assurance.TOTP)
+			fresh.Created = noon
+			*all = append(*all, fresh)
+		}, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			f := Flow{Kind: SignIn, Ask: asked, CanPasskey: true, Started: noon, Proofs: []assurance.Proof{password, totp}}
+			all, set := []store.Credential{had(assurance.Password), had(assurance.TOTP), had(assurance.BackupCode)}, usual
+			c.change(&f, &all, &set)
+			if got := worthOffering(f, all, set); got != c.want {
+				t.Errorf("a passkey is offered: %v", got)
+			}
+		})
 	}
 }

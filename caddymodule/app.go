@@ -182,6 +182,11 @@ type FIDO struct {
 	// Attestation has keys prove what they are when they are enrolled. Default:
 	// none is asked for, and all keys may be enrolled.
 	Attestation *Attestation `json:"attestation,omitempty"`
+	// UpgradeOffer says whether somebody who has no security key or passkey, and
+	// signs in by something weaker where the device can keep one, is offered one
+	// afterwards: once a day at most, and not for 30 days after "not now".
+	// Default: true.
+	UpgradeOffer *bool `json:"upgrade_offer,omitempty"`
 
 	Platforms
 }
@@ -425,6 +430,10 @@ func (a *App) resolveFIDO() error {
 	}
 	if err := a.FIDO.resolvePlaces(a.portal.Hostname()); err != nil {
 		return err
+	}
+	if a.FIDO.UpgradeOffer == nil {
+		offered := true
+		a.FIDO.UpgradeOffer = &offered
 	}
 	if a.FIDO.Off {
 		return nil

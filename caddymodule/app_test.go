@@ -50,7 +50,7 @@ func TestAppDefaults(t *testing.T) {
 			t.Errorf("store: %s, want %s", app.store.Key(), want)
 		}
 		on := true
-		if want := (FIDO{Passwordless: &on, SignCount: "strict", RPID: "login.example.com"}); !reflect.DeepEqual(*app.FIDO, want) {
+		if want := (FIDO{Passwordless: &on, SignCount: "strict", RPID: "login.example.com", UpgradeOffer: &on}); !reflect.DeepEqual(*app.FIDO, want) {
 			t.Errorf("fido: %+v", *app.FIDO)
 		}
 		if got := app.highest(); got != assurance.PhishingResistant {

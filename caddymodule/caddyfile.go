@@ -53,13 +53,14 @@ func init() {
 //		}
 //		fido on|off
 //		fido {
-//			passwordless on|off
-//			sign_count   strict|lenient
-//			rp_id        HOST
-//			origins      URL…
-//			abandon      HOST…
-//			attestation none
-//			attestation required {
+//			passwordless  on|off
+//			upgrade_offer on|off
+//			sign_count    strict|lenient
+//			rp_id         HOST
+//			origins       URL…
+//			abandon       HOST…
+//			attestation   none
+//			attestation   required {
 //				metadata      FILE
 //				metadata_root FILE
 //				allow|deny    AAGUID…
@@ -259,12 +260,14 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 				_, err := parseFormer(written)
 				return err
 			})
+		case "upgrade_offer":
+			return onOrOff(d, &a.FIDO.UpgradeOffer)
 		case "attestation":
 			return a.FIDO.unmarshalAttestation(d)
 		case "only_on", "not_on":
 			return a.FIDO.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of fido: there are passwordless, sign_count, rp_id, origins, abandon, attestation, only_on and not_on", d.Val())
+		return d.Errf("unknown option %q of fido: there are passwordless, upgrade_offer, sign_count, rp_id, origins, abandon, attestation, only_on and not_on", d.Val())
 	})
 }
 
@@ -358,24 +361,6 @@ func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 		}
 		return d.Errf("unknown option %q of backup_codes: there are only_on and not_on", d.Val())
 	})
-}
-
-// onOrOff reads an option that is on unless it is written off.
-func onOrOff(d *caddyfile.Dispenser, on **bool) error {
-	option := d.Val()
-	if *on != nil {
-		return d.Errf("%s is given twice", option)
-	}
-	var written string
-	if err := oneArgument(d, &written); err != nil {
-		return err
-	}
-	if written != "on" && written != "off" {
-		return d.Errf("%s %s: write on or off", option, written)
-	}
-	is := written == "on"
-	*on = &is
-	return nil
 }
 
 // switchOrBlock reads on or off, or a block of options in place of them.
@@ -727,6 +712,21 @@ func flag(d *caddyfile.Dispenser, target *bool) error {
 		return d.Errf("%s takes no value, and %q is one: write %s alone", option, d.Val(), option)
 	}
 	*target = true
+	return nil
+}
+
+// onOrOff reads an option that may be given once and is on or off.
+func onOrOff(d *caddyfile.Dispenser, target **bool) error {
+	option := d.Val()
+	if *target != nil {
+		return d.Errf("%s is given twice", option)
+	}
+	written := d.RemainingArgs()
+	if len(written) != 1 || written[0] != "on" && written[0] != "off" {
+		return d.Errf("%s %s: write on or off", option, strings.Join(written, " "))
+	}
+	on := written[0] == "on"
+	*target = &on
 	return nil
 }
 

@@ -74,7 +74,7 @@ func TestFIDOPlaces(t *testing.T) {
 	}}`, func(app *App) error {
 		on := true
 		got, want := app.FIDO, &FIDO{
-			Passwordless: &on, SignCount: "strict", RPID: "example.com", Origins: []string{"https://login.example.org"}, Abandon: []string{"login.example.com"},
+			Passwordless: &on, UpgradeOffer: &on, SignCount: "strict", RPID: "example.com", Origins: []string{"https://login.example.org"}, Abandon: []string{"login.example.com"},
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v", got)

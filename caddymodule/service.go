@@ -194,7 +194,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 		Lifetime: time.Duration(a.Session.Lifetime), Idle: time.Duration(a.Session.Idle),
 		Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
-		Hold: time.Duration(*a.ReplacementHold), Offered: a.offered,
+		Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
 	})
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{

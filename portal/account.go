@@ -30,6 +30,9 @@ type Accounts interface {
 	Enrollable(ctx context.Context, userID string) ([]assurance.Factor, error)
 	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c authflow.Client) error
 	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c authflow.Client) (authflow.Granted, error)
+	RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c authflow.Client) (authflow.Granted, error)
+	AcceptPasskey(ctx context.Context, s store.SignOn, u store.User, request, returnPath string, c authflow.Client) (authflow.Flow, error)
+	DeclinePasskey(ctx context.Context, u store.User) error
 	ChangePassword(ctx context.Context, s store.SignOn, u store.User, change authflow.PasswordChange, c authflow.Client) (authflow.Granted, error)
 	SignOnsOf(ctx context.Context, userID string) ([]authflow.OwnSignOn, error)
 	EndSignOn(ctx context.Context, u store.User, shortID string, c authflow.Client) error
@@ -397,6 +400,8 @@ func (p *Portal) comeBack(r *http.Request) string {
 		return flowURL(id)
 	case asked == strengthPath:
 		return passwordPath
+	case asked == offerPath:
+		return offerURL(destination{signed: r.PostFormValue("request"), own: r.PostFormValue("to")})
 	case asked == "/browsers/forget" || strings.HasPrefix(asked, signOnsPath+"/"):
 		return signOnsPath
 	case strings.HasPrefix(asked, accountPath+"/"):

@@ -23,6 +23,9 @@ type accounts struct {
 	held    []authflow.Held
 	signOns []authflow.OwnSignOn
 	events  []store.Event
+	// enrollable is what she can add; nil: the usual.
+	enrollable []assurance.Factor
+
 	freshTo string // where the last fresh check leads back to
 	addTo   string // where the last enrolment leads back to
 	done    []string
@@ -46,6 +49,9 @@ func (a *accounts) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.Use
 }
 
 func (a *accounts) Enrollable(context.Context, string) ([]assurance.Factor, error) {
+	if a.enrollable != nil {
+		return a.enrollable, nil
+	}
 	return []assurance.Factor{assurance.TOTP, assurance.BackupCode}, nil
 }
 
@@ -56,6 +62,16 @@ func (a *accounts) Rename(_ context.Context, _ store.SignOn, _ store.User, id, n
 func (a *accounts) Remove(_ context.Context, _ store.SignOn, _ store.User, id string, _ authflow.Client) (authflow.Granted, error) {
 	return a.granted(), a.note("remove " + id)
 }
+
+func (a *accounts) RemoveAll(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, _ authflow.Client) (authflow.Granted, error) {
+	return a.granted(), a.note("remove all " + string(kind))
+}
+
+func (a *accounts) AcceptPasskey(_ context.Context, _ store.SignOn, _ store.User, request, to string, _ authflow.Client) (authflow.Flow, error) {
+	return authflow.Flow{ID: "passkey", Kind: authflow.Enrol, Request: request, Return: to}, a.note("accept on the way to " + request + to)
+}
+
+func (a *accounts) DeclinePasskey(context.Context, store.User) error { return a.note("decline") }
 
 func (a *accounts) ChangePassword(_ context.Context, _ store.SignOn, _ store.User, change authflow.PasswordChange, _ authflow.Client) (authflow.Granted, error) {
 	return a.granted(), a.note("password " + change.Current + " to " + change.New)
@@ -118,10 +134,11 @@ func atHome(t *testing.T) *hall {
 // The pages of an account, and what can be done there.
 var (
 	readingPages = []string{"/account", "/account/totp", "/account/backup-codes", "/account/sign-ons", "/account/activity", "/account/not-me"}
-	editingPages = []string{"/account/password", "/account/totp/add", "/account/backup-codes/add", "/account/totp/rename?id=c1", "/account/totp/remove?id=c1"}
+	editingPages = []string{"/account/password", "/account/totp/add", "/account/backup-codes/add", "/account/totp/rename?id=c1", "/account/totp/remove?id=c1", "/account/totp/remove-all"}
 	changes      = map[string]url.Values{
 		"/account/totp/rename":         {"id": {"c1"}, "name": {"Phone"}},
 		"/account/totp/remove":         {"id": {"c1"}},
+		"/account/totp/remove-all":     {},
 		"/account/password":            {"current": {"old"}, "password": {"new"}},
 		"/account/sign-ons/end":        {"id": {"s7"}},
 		"/account/sign-ons/end-others": {},
@@ -137,7 +154,7 @@ func TestAccountPagesAreThere(t *testing.T) {
 			t.Errorf("%s: %d to %q", path, r.StatusCode, r.Header.Get("Location"))
 		}
 	}
-	for _, path := range []string{"/account/telepathy", "/account/backup_code", "/account/backup-codes/remove?id=b1", "/account/password/add", "/account/"} {
+	for _, path := range []string{"/account/telepathy", "/account/backup_code", "/account/backup-codes/remove?id=b1", "/account/backup-codes/remove-all", "/account/password/remove-all", "/account/password/add", "/account/"} {
 		if r := h.send(http.MethodGet, path, nil); r.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d", path, r.StatusCode)
 		}
@@ -187,7 +204,8 @@ func TestFormsAskForAFreshCheckFirst(t *testing.T) {
 	h.accounts.refusal = authflow.ErrStale
 	for path, back := range map[string]string{
 		"/account/totp/rename": "/account/totp/rename?id=c1", "/account/totp/remove": "/account/totp/remove?id=c1",
-		"/account/password": "/account/password", "/account/totp/add": "/account/totp/add", "/account/sign-ons/end": "/account/sign-ons",
+		"/account/totp/remove-all": "/account/totp/remove-all",
+		"/account/password":        "/account/password", "/account/totp/add": "/account/totp/add", "/account/sign-ons/end": "/account/sign-ons",
 	} {
 		r := h.send(http.MethodPost, path, changes[path])
 		if r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != back {
@@ -200,6 +218,7 @@ func TestChangesAreMadeAndTold(t *testing.T) {
 	for path, want := range map[string]struct{ done, to, told string }{
 		"/account/totp/rename":         {"rename c1 to Phone", "/account/totp", "The new name is saved."},
 		"/account/totp/remove":         {"remove c1", "/account/totp", "Removed."},
+		"/account/totp/remove-all":     {"remove all totp", "/account/totp", "Removed."},
 		"/account/password":            {"password old to new", "/account", "Your password is changed."},
 		"/account/sign-ons/end":        {"end s7", "/account/sign-ons", "Signed out there."},
 		"/account/sign-ons/end-others": {"end others", "/account/sign-ons", "You are signed out everywhere but here."},
@@ -262,6 +281,43 @@ func TestLastWayInStays(t *testing.T) {
 	h.accounts.refusal = authflow.ErrLastWayIn
 	if r := h.send(http.MethodPost, "/account/totp/remove", url.Values{"id": {"c1"}}); r.StatusCode != http.StatusConflict {
 		t.Errorf("removing it all the same: %d", r.StatusCode)
+	}
+}
+
+// TestRemovingAll wants all of a kind named before it goes, and refused while
+// there is nothing else to go on with.
+func TestRemovingAll(t *testing.T) {
+	const form, link = `action="/account/totp/remove-all"`, `href="/account/totp/remove-all"`
+	h := atHome(t)
+	if page := h.page(h.send(http.MethodGet, "/account/totp", nil)); !strings.Contains(page, link) || !strings.Contains(page, "2 authenticator apps") {
+		t.Error("the list of two doesn't lead to removing both")
+	}
+	page := h.page(h.send(http.MethodGet, "/account/totp/remove-all", nil))
+	if strings.Contains(page, form) || !strings.Contains(page, "Set up something else") {
+		t.Error("with backup codes alone remaining, all can be removed")
+	}
+	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
+	page = h.page(h.send(http.MethodGet, "/account/totp/remove-all", nil))
+	for _, says := range []string{form, "Remove all 2 authenticator apps", "Work phone", "Tablet", "Blue key", "3 backup codes"} {
+		if !strings.Contains(page, says) {
+			t.Errorf("the page doesn't say %q", says)
+		}
+	}
+	if r := h.send(http.MethodGet, "/account/fido/remove-all", nil); r.Header.Get("Location") != "/account/fido" {
+		t.Errorf("all of one: %d to %q", r.StatusCode, r.Header.Get("Location"))
+	}
+	if page := h.page(h.send(http.MethodGet, "/account/fido", nil)); strings.Contains(page, "remove-all") {
+		t.Error("the list of one leads to removing all")
+	}
+	h.accounts.held = h.accounts.held[:len(h.accounts.held)-1]
+	h.accounts.held[1].Suspended, h.accounts.held[2].Suspended = true, true
+	if page := h.page(h.send(http.MethodGet, "/account/totp/remove-all", nil)); !strings.Contains(page, form) {
+		t.Error("what is lost can't be removed")
+	}
+	h.accounts.refusal = authflow.ErrLastWayIn
+	r := h.send(http.MethodPost, "/account/totp/remove-all", nil)
+	if page := h.page(r); r.StatusCode != http.StatusConflict || strings.Contains(page, form) {
+		t.Errorf("removing them all the same: %d", r.StatusCode)
 	}
 }
 

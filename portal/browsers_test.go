@@ -37,6 +37,7 @@ type flows struct {
 	forgotten  []string
 	remember   time.Duration
 	newBrowser string
+	offer      bool // a passkey, after the sign-in
 
 	lost                    []string
 	losable                 []authflow.Held // beside a phone and backup codes
@@ -144,7 +145,7 @@ func (f *flows) Answer(_ context.Context, _ authflow.Flow, given authflow.Respon
 func (f *flows) Grant(context.Context, authflow.Flow, string, authflow.Client) (authflow.Granted, error) {
 	return authflow.Granted{
 		SignOn:       store.SignOn{ID: "s1", UserID: "ada", Expires: noon.Add(12 * time.Hour), Shared: f.flow.Shared},
-		PortalSecret: "secret", Browser: f.newBrowser,
+		PortalSecret: "secret", Browser: f.newBrowser, OfferPasskey: f.offer,
 	}, nil
 }
 

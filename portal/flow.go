@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -118,13 +117,8 @@ type stage struct {
 
 // startOver leads to the sign-in form for somebody else.
 func startOver(to destination) string {
-	query := url.Values{"switch": {""}}
-	if to.signed != "" {
-		query.Set("request", to.signed)
-	}
-	if to.own != "" {
-		query.Set("to", to.own)
-	}
+	query := to.query()
+	query.Set("switch", "")
 	return "/sign-in?" + query.Encode()
 }
 
@@ -215,7 +209,7 @@ func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) {
 	kind := assurance.Factor(r.PostFormValue("factor"))
 	p.answer(w, r, attempt{kind: kind, field: "code", take: func(f authflow.Flow) error {
-		given := authflow.Response{Factor: kind, Answer: answerOf(r), Remember: isTicked(r, "remember")}
+		given := authflow.Response{Factor: kind, Answer: answerOf(r), Remember: isTicked(r, "remember"), CanPasskey: isTicked(r, "passkeys")}
 		return p.Flows.Answer(r.Context(), f, given, p.client(r))
 	}})
 }
@@ -242,7 +236,7 @@ func answerOf(r *http.Request) factors.Answer {
 	answer := make(factors.Answer, len(r.PostForm))
 	for field := range r.PostForm {
 		switch field {
-		case "flow", "factor", "remember", "name":
+		case "flow", "factor", "remember", "passkeys", "name":
 		default:
 			answer[field] = r.PostForm.Get(field)
 		}
@@ -370,6 +364,10 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
+	if granted.OfferPasskey {
+		p.redirect(w, offerURL(at.to))
+		return
+	}
 	if at.to.own != "" {
 		p.redirect(w, at.to.own)
 		return
@@ -399,6 +397,12 @@ func (p *Portal) keep(w http.ResponseWriter, granted authflow.Granted) error {
 func (p *Portal) complete(w http.ResponseWriter, r *http.Request, at stage) {
 	if err := p.releaseFlow(w, r, at.flow.ID); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
+		return
+	}
+	if at.to.own == "" { // a passkey was offered on the way
+		if v, ok := p.present(w, r); ok {
+			p.proceed(w, r, v, at.to)
+		}
 		return
 	}
 	next, what := at.to.own, "added"

@@ -41,6 +41,11 @@ func (t words) kind(kind assurance.Factor, text string) string {
 	return t.sayOr("portal.kind.unnamed."+text, "portal.kind."+string(kind)+"."+text)
 }
 
+// howMany puts a number of a kind of proof into words.
+func (t words) howMany(kind assurance.Factor, n int) string {
+	return t.sayOr("portal.kind.unnamed.how_many", "portal.kind."+string(kind)+".how_many", "Count", n)
+}
+
 // showKind lists what a person has of one kind of proof.
 func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
 	kind, known := p.kindOf(r)
@@ -61,6 +66,7 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
 		Frame: p.frame(r), Done: p.done(w, r), Kind: p.kindTexts(t, kind),
 		Items: items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
 	}
+	view.Total = t.howMany(kind, len(view.Items))
 	name := "account_kind"
 	if kind == assurance.BackupCode {
 		name, view.Codes = "account_codes", codesShown(t, working(ofKind(held, kind)))
@@ -178,35 +184,50 @@ func (p *Portal) add(w http.ResponseWriter, r *http.Request) {
 
 // chosen is one of a person's own, as a form or a link names it.
 type chosen struct {
+	listed
+	one authflow.Held
+}
+
+// listed is a kind of proof whose list a person is about to change.
+type listed struct {
 	visitor
 	kind assurance.Factor
 	held []authflow.Held // everything that they have
-	one  authflow.Held
 }
 
-// choose returns which of their own a person means, once they have shown that
-// it's them. What belongs to somebody else isn't there.
-func (p *Portal) choose(w http.ResponseWriter, r *http.Request, id string) (chosen, bool) {
+// list returns the kind of proof that a request is about, once the person has
+// shown that it's them.
+func (p *Portal) list(w http.ResponseWriter, r *http.Request) (listed, bool) {
 	kind, known := p.kindOf(r)
 	if !known || kind == assurance.BackupCode {
 		p.notFound(w, r)
-		return chosen{}, false
+		return listed{}, false
 	}
 	v, ok := p.changer(w, r)
 	if !ok {
-		return chosen{}, false
+		return listed{}, false
 	}
 	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
 	if err != nil {
 		p.fault(w, r, "listing ways to sign in", err)
+		return listed{}, false
+	}
+	return listed{v, kind, held}, true
+}
+
+// choose returns which of their own a person means. What belongs to somebody
+// else isn't there.
+func (p *Portal) choose(w http.ResponseWriter, r *http.Request, id string) (chosen, bool) {
+	l, ok := p.list(w, r)
+	if !ok {
 		return chosen{}, false
 	}
-	i := slices.IndexFunc(held, func(h authflow.Held) bool { return h.ID == id && h.Kind == kind })
+	i := slices.IndexFunc(l.held, func(h authflow.Held) bool { return h.ID == id && h.Kind == l.kind })
 	if i < 0 {
 		p.notFound(w, r)
 		return chosen{}, false
 	}
-	return chosen{v, kind, held, held[i]}, true
+	return chosen{l, l.held[i]}, true
 }
 
 // showRename shows the form for another name.
@@ -254,15 +275,22 @@ func (p *Portal) removeForm(w http.ResponseWriter, r *http.Request, status int, 
 	view := templates.RemoveView{
 		Frame: p.frame(r), Kind: p.kindTexts(t, c.kind), ID: c.one.ID, Name: c.one.Name, Suspended: c.one.Suspended,
 	}
-	remaining := slices.DeleteFunc(secondWays(c.held), func(h authflow.Held) bool { return h.ID == c.one.ID })
-	for _, h := range remaining {
-		view.Remaining = append(view.Remaining, h.Name)
-	}
-	view.Last = len(remaining) == 0 && !c.one.Suspended && !c.one.Elsewhere
-	if codes := working(ofKind(c.held, assurance.BackupCode)); len(codes) > 0 && len(remaining) > 0 {
-		view.Remaining = append(view.Remaining, t.count("portal.codes_remain", codesOf(codes[0]).Left))
-	}
+	view.Remaining = remaining(t, c.held, func(h authflow.Held) bool { return h.ID == c.one.ID })
+	view.Last = len(view.Remaining) == 0 && !c.one.Suspended && !c.one.Elsewhere
 	p.page(w, r, status, "account_remove", view)
+}
+
+// remaining names what is left beside the password when something has gone.
+// Backup codes alone are nothing that somebody could go on with.
+func remaining(t words, held []authflow.Held, goes func(authflow.Held) bool) []string {
+	var names []string
+	for _, h := range slices.DeleteFunc(secondWays(held), goes) {
+		names = append(names, h.Name)
+	}
+	if codes := working(ofKind(held, assurance.BackupCode)); len(codes) > 0 && len(names) > 0 {
+		names = append(names, t.count("portal.codes_remain", codesOf(codes[0]).Left))
+	}
+	return names
 }
 
 // remove takes one of a person's own away. Their other sign-ons end, and this
@@ -281,9 +309,58 @@ func (p *Portal) remove(w http.ResponseWriter, r *http.Request) {
 		p.accountFailed(w, r, c.visitor, "removing a way to sign in", err)
 		return
 	}
+	p.removed(w, r, c.kind, granted)
+}
+
+// removed has the browser keep its new sign-on after a removal, and leads back
+// to the list.
+func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.Factor, granted authflow.Granted) {
 	if err := p.keep(w, granted); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
-	p.finished(w, "removed", kindPath(c.kind))
+	p.finished(w, "removed", kindPath(kind))
+}
+
+// showRemoveAll says what of a kind goes, what that leaves and what it ends,
+// before the button.
+func (p *Portal) showRemoveAll(w http.ResponseWriter, r *http.Request) {
+	l, ok := p.list(w, r)
+	switch {
+	case !ok:
+	case len(ofKind(l.held, l.kind)) < 2: // perhaps removed in another tab
+		p.redirect(w, kindPath(l.kind))
+	default:
+		p.removeAllForm(w, r, http.StatusOK, l)
+	}
+}
+
+func (p *Portal) removeAllForm(w http.ResponseWriter, r *http.Request, status int, l listed) {
+	t, going := p.words(r), ofKind(l.held, l.kind)
+	view := templates.RemoveAllView{
+		Frame: p.frame(r), Kind: p.kindTexts(t, l.kind), Total: t.howMany(l.kind, len(going)),
+		Remaining: remaining(t, l.held, func(h authflow.Held) bool { return h.Kind == l.kind }),
+	}
+	for _, h := range going {
+		view.Names = append(view.Names, h.Name)
+	}
+	view.Last = status == http.StatusConflict || len(view.Remaining) == 0 && len(working(going)) > 0
+	p.page(w, r, status, "account_remove_all", view)
+}
+
+// removeAll takes all of a kind away, as remove does one.
+func (p *Portal) removeAll(w http.ResponseWriter, r *http.Request) {
+	l, ok := p.list(w, r)
+	if !ok {
+		return
+	}
+	granted, err := p.Accounts.RemoveAll(r.Context(), l.signOn, l.user, l.kind, p.client(r))
+	switch {
+	case errors.Is(err, authflow.ErrLastWayIn):
+		p.removeAllForm(w, r, http.StatusConflict, l)
+	case err != nil:
+		p.accountFailed(w, r, l.visitor, "removing all of a kind", err)
+	default:
+		p.removed(w, r, l.kind, granted)
+	}
 }

@@ -193,6 +193,8 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+activityPath, p.showActivity)
 	mux.HandleFunc("GET "+disownPath, p.askDisown)
 	mux.HandleFunc("POST "+disownPath, p.disown)
+	mux.HandleFunc("GET "+offerPath, p.showOffer)
+	mux.HandleFunc("POST "+offerPath, p.answerOffer)
 	mux.HandleFunc("GET /account/{kind}", p.showKind)
 	mux.HandleFunc("GET /account/{kind}/add", p.showAdd)
 	mux.HandleFunc("POST /account/{kind}/add", p.add)
@@ -200,6 +202,8 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /account/{kind}/rename", p.rename)
 	mux.HandleFunc("GET /account/{kind}/remove", p.showRemove)
 	mux.HandleFunc("POST /account/{kind}/remove", p.remove)
+	mux.HandleFunc("GET /account/{kind}/remove-all", p.showRemoveAll)
+	mux.HandleFunc("POST /account/{kind}/remove-all", p.removeAll)
 }
 
 // ServeHTTP answers every request to the portal's host.

@@ -37,6 +37,18 @@ func (d destination) host() string {
 	return d.request.Host()
 }
 
+// query names the destination in the address of a page on the way.
+func (d destination) query() url.Values {
+	query := make(url.Values)
+	if d.signed != "" {
+		query.Set("request", d.signed)
+	}
+	if d.own != "" {
+		query.Set("to", d.own)
+	}
+	return query
+}
+
 // formOrigins are the origins to which the forms on the way may lead.
 func (d destination) formOrigins() []string {
 	if d.signed == "" {
@@ -90,12 +102,18 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
 		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Current: user.Name})
 		return
 	}
-	if to.ask().Missing(signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing {
-		p.leave(w, r, signOn, to)
+	p.proceed(w, r, visitor{signOn, user}, to)
+}
+
+// proceed leads somebody who is signed in to where they wanted to go, or to
+// what they have to show for that first.
+func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to destination) {
+	if to.ask().Missing(v.signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing {
+		p.leave(w, r, v.signOn, to)
 		return
 	}
 	flow, err := p.Flows.BeginStepUp(r.Context(), authflow.Raise{
-		SignOn: signOn, User: user, Ask: to.ask(), Request: to.signed, Return: to.own, Client: p.client(r),
+		SignOn: v.signOn, User: v.user, Ask: to.ask(), Request: to.signed, Return: to.own, Client: p.client(r),
 	})
 	if err != nil {
 		p.fault(w, r, "beginning a step-up", err)

@@ -41,6 +41,9 @@ var emptyViews = map[string]any{
 	"lost":             LostView{},
 	"access_code":      AccessCodeView{},
 	"new_password":     NewPasswordView{},
+
+	"account_remove_all": RemoveAllView{},
+	"passkey_offer":      PasskeyOfferView{},
 }
 
 // emptyView returns an empty view of the page; nil: there is no such page.

@@ -192,8 +192,8 @@ func TestWhatFormsPost(t *testing.T) {
 	want := map[string][]string{
 		"sign_in":               {"/sign-in name password request shared=yes", "/sign-in/passkey credential request shared= state", language},
 		"password":              {"/flow/password flow password", moreTime, language},
-		"challenge_totp":        {"/flow/challenge code factor=totp flow remember=yes", moreTime, language},
-		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow remember=yes", moreTime, language},
+		"challenge_totp":        {"/flow/challenge code factor=totp flow passkeys= remember=yes", moreTime, language},
+		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow passkeys= remember=yes", moreTime, language},
 		"challenge_fido":        {"/flow/challenge credential factor=fido flow remember=yes", moreTime, language},
 		"account":               {"/flow/account display_name flow name password", moreTime, language},
 		"enrol_totp":            {"/flow/enrol code factor=totp flow name", moreTime, language},
@@ -204,6 +204,8 @@ func TestWhatFormsPost(t *testing.T) {
 		"account_add":           {"/account/totp/add", language},
 		"account_rename":        {"/account/totp/rename id name", language},
 		"account_remove":        {"/account/totp/remove id", language},
+		"account_remove_all":    {"/account/totp/remove-all", language},
+		"passkey_offer":         {"/account/passkey-offer answer=not_now answer=set_up request to", language},
 		"account_password":      {"/account/password current password", language},
 		"account_sign_ons":      {"/account/sign-ons/end id", "/account/sign-ons/end-others", "/browsers/forget id", language},
 		"account_disown":        {"/account/not-me", language},
@@ -258,7 +260,7 @@ func posted(form *html.Node) []string {
 		name, sent := attribute(input, "name")
 		value, _ := attribute(input, "value")
 		switch name {
-		case "factor", "saved", "shared", "remember", "language":
+		case "factor", "saved", "shared", "remember", "passkeys", "answer", "language":
 			name += "=" + value
 		}
 		if sent {

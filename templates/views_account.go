@@ -73,6 +73,7 @@ type KindView struct {
 	Frame
 	Done   string
 	Kind   KindTexts
+	Total  string // "3 authenticator apps"
 	Items  []Item
 	CanAdd bool
 	Codes  *CodesLeft // of backup codes; nil: there are none
@@ -111,6 +112,24 @@ type RemoveView struct {
 	Suspended bool
 	Last      bool     // it can't be removed: nothing would be left
 	Remaining []string // what is left beside the password
+}
+
+// RemoveAllView says what removing all of a kind leaves and ends.
+type RemoveAllView struct {
+	Frame
+	Kind      KindTexts
+	Total     string   // "3 authenticator apps"
+	Names     []string // of what goes
+	Last      bool     // they can't be removed: nothing would be left
+	Remaining []string // what is left beside the password
+}
+
+// PasskeyOfferView offers a passkey to somebody who has just signed in.
+type PasskeyOfferView struct {
+	Frame
+	Host    string // where they were going; empty: to the portal
+	Request string // the gate's request, as the form posts it
+	To      string // path, likewise
 }
 
 // ChangePasswordView changes the password of somebody who is signed in.
