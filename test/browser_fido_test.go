@@ -195,6 +195,9 @@ func testPasskeyAtSetUp(t *testing.T, s *suite) {
 	b.expectAt(s.At("vault", "/"))
 	b.Navigate(s.At("login", "/account/fido"))
 	b.AwaitText("Synced passkey")
+	b.Navigate(s.At("login", "/help/fido"))
+	b.AwaitH1(keysHeading)
+	b.inspectBoth("93-help-keys", keysHeading, "Sicherheitsschlüssel und Passkeys")
 
 	// By itself: it stands among the names that the browser fills in.
 	s.signsOut(b)
@@ -366,6 +369,10 @@ func testWithoutKeys(t *testing.T, s *suite) {
 
 	plain := b.another(harness.BrowserOptions{NoJavaScript: true})
 	plain.Navigate(s.At("app", "/"))
+	plain.AwaitH1("Sign in")
+	if strings.Contains(plain.Text(), usePasskey) {
+		t.Error("a passkey is offered where no script could ask for it")
+	}
 	plain.showPassword(nell)
 	plain.AwaitH1(enterCode)
 	plain.ClickThrough(useKey)
