@@ -69,6 +69,7 @@ type Factor struct {
 var (
 	_ factors.Factor    = (*Factor)(nil)
 	_ factors.Describer = (*Factor)(nil)
+	_ factors.Announcer = (*Factor)(nil)
 )
 
 // New returns the factor, or an error that says why browsers would refuse.
