@@ -2,7 +2,9 @@ package authflow_test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -245,5 +247,43 @@ func TestFirstAdministratorByAKey(t *testing.T) {
 	proofs := h.load(f).Proofs
 	if len(proofs) != 2 || !proofs[1].UserVerified || assurance.Of(proofs, nil) != assurance.PhishingResistant {
 		t.Errorf("the proofs are %+v", proofs)
+	}
+}
+
+// TestAnnouncementNamesLostKeysToo tells the browser of what is lost until it is
+// removed, since browsers may delete for good what they aren't told of.
+func TestAnnouncementNamesLostKeysToo(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.person("ada")
+	told := func() templates.FIDOSignals {
+		t.Helper()
+		announcement, err := h.Announcement(h.ctx, ada.user(), assurance.FIDO)
+		h.must(err)
+		return announcement.(templates.FIDOSignals)
+	}
+	user := base64.RawURLEncoding.EncodeToString([]byte(ada.id))
+	none := `{"allAcceptedCredentialIds":[],"rpId":"login.example.com","userId":"` + user + `"}`
+	if got := told(); got.Accepted != none || got.Details != `{"displayName":"ada","name":"ada","rpId":"login.example.com","userId":"`+user+`"}` {
+		t.Errorf("without a key: %+v", got)
+	}
+	k := newSecurityKey()
+	f := ada.adding()
+	h.must(h.enrolKey(f, k.created(h, f)))
+	h.pass(time.Hour)
+	one := strings.Replace(none, "[]", `["`+base64.RawURLEncoding.EncodeToString(k.ID)+`"]`, 1)
+	if got := told(); got.Accepted != one {
+		t.Errorf("with a key: %+v, want %s", got, one)
+	}
+	f = ada.shown(authflow.Client{})
+	h.must(h.Lose(h.ctx, f, []string{h.credential(ada.id, assurance.FIDO).ID}))
+	h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	if lost := h.credential(ada.id, assurance.FIDO); lost.State != store.CredentialSuspended {
+		t.Fatalf("the key is %s", lost.State)
+	}
+	if got := told(); got.Accepted != one {
+		t.Errorf("with the key lost: %+v, want %s", got, one)
+	}
+	if announcement, err := h.Announcement(h.ctx, ada.user(), assurance.TOTP); announcement != nil || err != nil {
+		t.Errorf("of authenticators: %v, %v", announcement, err)
 	}
 }

@@ -107,6 +107,34 @@ func (e *Engine) held(row store.Credential) (Held, error) {
 	return h, nil
 }
 
+// Announcement returns what the browser is to be told of all that a user has of
+// a kind, lost ones too; nil: nothing. What somebody lost is theirs until they
+// remove it: what a browser is told to forget may be gone for good, and a wrong
+// "I can't use this" must not do that.
+func (e *Engine) Announcement(ctx context.Context, u store.User, kind assurance.Factor) (any, error) {
+	factor, err := e.Factors.Get(kind)
+	if err != nil {
+		return nil, err
+	}
+	announcer, ok := factor.(factors.Announcer)
+	if !ok {
+		return nil, nil
+	}
+	all, err := e.credentials(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	opened, _, err := e.ofKind(all, kind)
+	if err != nil {
+		return nil, err
+	}
+	announcement, err := announcer.Announcement(factors.Subject{UserID: u.ID, Name: u.Name, DisplayName: u.DisplayName}, opened)
+	if err != nil {
+		return nil, fmt.Errorf("announcing %s credentials: %w", kind, err)
+	}
+	return announcement, nil
+}
+
 // Freshness returns what a change of a user's factors asks for.
 func (e *Engine) Freshness(ctx context.Context, userID string) (assurance.Requirement, error) {
 	credentials, err := e.activeCredentials(ctx, userID)

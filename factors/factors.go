@@ -199,6 +199,15 @@ type Bound interface {
 	Realm() string
 }
 
+// Announcer is a Factor of whose credentials browsers and authenticators keep
+// lists of their own, which they can be told to bring up to date.
+type Announcer interface {
+	// Announcement returns what the account's page is to tell the browser of all
+	// credentials of the kind that the person has, lost ones too; never anything
+	// secret.
+	Announcement(who Subject, all []Credential) (any, error)
+}
+
 // Codes are the Details of a set of codes.
 type Codes struct {
 	Left, Total int

@@ -24,6 +24,7 @@ import (
 // person has to show first that it's them.
 type Accounts interface {
 	Holdings(ctx context.Context, userID string) ([]authflow.Held, error)
+	Announcement(ctx context.Context, u store.User, kind assurance.Factor) (any, error)
 	Freshness(ctx context.Context, userID string) (assurance.Requirement, error)
 	BeginFreshCheck(ctx context.Context, s store.SignOn, u store.User, returnPath string, c authflow.Client) (authflow.Flow, error)
 	BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, returnPath string, c authflow.Client) (authflow.Flow, error)

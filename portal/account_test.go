@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 // accounts holds what Ada has, and notes what is done to it.
@@ -30,9 +31,24 @@ type accounts struct {
 	addTo   string // where the last enrolment leads back to
 	done    []string
 	refusal error
+
+	displayName string // as browsers are told
 }
 
 func (a *accounts) Holdings(context.Context, string) ([]authflow.Held, error) { return a.held, nil }
+
+func (a *accounts) Announcement(_ context.Context, u store.User, kind assurance.Factor) (any, error) {
+	if kind != assurance.FIDO {
+		return nil, nil
+	}
+	var names []string
+	for _, h := range a.held {
+		if h.Kind == kind {
+			names = append(names, h.ID)
+		}
+	}
+	return templates.FIDOSignals{Accepted: strings.Join(names, " "), Details: u.DisplayName + a.displayName}, nil
+}
 
 func (a *accounts) Freshness(context.Context, string) (assurance.Requirement, error) {
 	return assurance.Requirement{Level: assurance.Multi, MaxAge: authflow.FreshFor}, nil
@@ -433,4 +449,33 @@ func TestSignInLeadsToTheAccountPage(t *testing.T) {
 			t.Errorf("%q: the form leads somewhere", to)
 		}
 	}
+}
+
+// TestBrowserIsToldOnce tells the browser of somebody's keys after a change, and
+// where it was told something else before, and not on each visit.
+func TestBrowserIsToldOnce(t *testing.T) {
+	h := atHome(t)
+	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
+	expect := func(when, path, told string) {
+		t.Helper()
+		page := h.page(h.send(http.MethodGet, path, nil))
+		_, rest, found := strings.Cut(page, `data-signal-accepted="`)
+		if got, _, _ := strings.Cut(rest, `"`); got != told || found != (told != "") || strings.Contains(page, "signal.js") != found {
+			t.Errorf("%s the browser is told %q, want %q", when, got, told)
+		}
+	}
+	expect("of other kinds", "/account/totp", "")
+	expect("at first", "/account/fido", "k1")
+	if got := h.lastsFor("told"); got != 365*24*time.Hour {
+		t.Errorf("what was told is kept for %v", got)
+	}
+	expect("the second time", "/account/fido", "")
+	h.send(http.MethodPost, "/account/fido/rename", url.Values{"id": {"k1"}, "name": {"Red key"}})
+	expect("after a change", "/account/fido", "k1")
+	expect("the second time after a change", "/account/fido", "")
+	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k2", Kind: assurance.FIDO, Suspended: true})
+	expect("after one was added elsewhere", "/account/fido", "k1 k2")
+	h.accounts.displayName = "Ada Lovelace"
+	expect("after a new name", "/account/fido", "k1 k2")
+	expect("the last time", "/account/fido", "")
 }

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // codesSlug is what backup codes are called in addresses; every other kind of
@@ -67,11 +69,40 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
 		Items: items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
 	}
 	view.Total = t.howMany(kind, len(view.Items))
+	if view.Announcement, ok = p.announcement(w, r, v, kind, view.Done != ""); !ok {
+		return
+	}
 	name := "account_kind"
 	if kind == assurance.BackupCode {
 		name, view.Codes = "account_codes", codesShown(t, working(ofKind(held, kind)))
 	}
 	p.page(w, r, http.StatusOK, name, view)
+}
+
+// toldCookie says what a browser was told last of somebody's own.
+const toldCookie = "__Host-mfa-told"
+
+// announcement returns what the browser is to be told of all that somebody has
+// of a kind: after a change, and where it was told something else before, since
+// a key may have been removed in another browser, or by an administrator, and a
+// name changed anywhere. It answers itself, and returns false, where that can't
+// be found out.
+func (p *Portal) announcement(w http.ResponseWriter, r *http.Request, v visitor, kind assurance.Factor, changed bool) (any, bool) {
+	announcement, err := p.Accounts.Announcement(r.Context(), v.user, kind)
+	if err == nil && announcement == nil {
+		return nil, true
+	}
+	raw, unwritten := json.Marshal(announcement)
+	if err = errors.Join(err, unwritten); err != nil {
+		p.fault(w, r, "finding out what a browser is to be told", err)
+		return nil, false
+	}
+	now := token.Hash(string(raw))
+	if cookie, err := r.Cookie(toldCookie); err == nil && cookie.Value == now && !changed {
+		return nil, true
+	}
+	setCookie(w, toldCookie, now, kept(browserLifetime, v.signOn.Shared))
+	return announcement, true
 }
 
 // kindTexts is what the pages of a kind say of it.

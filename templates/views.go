@@ -305,6 +305,14 @@ type FIDOCeremony struct {
 	Options string
 }
 
+// FIDOSignals is what account_kind tells the browser of somebody's keys.
+type FIDOSignals struct {
+	// Accepted and Details are what signal.js signals, as JSON:
+	// AllAcceptedCredentialsOptions and CurrentUserDetailsOptions (WebAuthn
+	// Level 3 §5.1.10).
+	Accepted, Details string
+}
+
 // BackupCodes is what enrol_backup_code shows.
 type BackupCodes struct {
 	Codes []string

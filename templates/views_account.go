@@ -77,6 +77,9 @@ type KindView struct {
 	Items  []Item
 	CanAdd bool
 	Codes  *CodesLeft // of backup codes; nil: there are none
+	// Announcement is what the browser is told, in a form of the kind's own;
+	// nil: nothing.
+	Announcement any
 }
 
 // CodesLeft says what is left of a set of backup codes.

@@ -82,6 +82,7 @@ var (
 	_ factors.Factor    = (*Factor)(nil)
 	_ factors.Describer = (*Factor)(nil)
 	_ factors.Bound     = (*Factor)(nil)
+	_ factors.Announcer = (*Factor)(nil)
 )
 
 // New returns the factor, or an error that says why browsers would refuse.

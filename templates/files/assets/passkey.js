@@ -2,6 +2,7 @@
 // in for the name, and by a button. What is asked is fetched from where the form
 // leads, since nothing of it is needed where there is no passkey.
 
+import { signalUnknown } from "./signal.js";
 import { ask } from "./webauthn.js";
 
 const form = document.querySelector("form[data-passkey]");
@@ -69,11 +70,16 @@ async function getByButton() {
 // page is left or the button pressed. Whatever stands in the way, the form is
 // still there.
 async function offer() {
-	if (!(await PublicKeyCredential.isConditionalMediationAvailable?.())) {
-		return;
+	if (await PublicKeyCredential.isConditionalMediationAvailable?.()) {
+		name.autocomplete = "username webauthn";
+		get("conditional").catch(() => {});
 	}
-	name.autocomplete = "username webauthn";
-	get("conditional").catch(() => {});
+}
+
+// disown tells the browser of a passkey that was shown and isn't set up here.
+async function disown(credentialId) {
+	const { ceremony } = await fetchQuestion();
+	await signalUnknown(JSON.parse(ceremony.Options).rpId, credentialId);
 }
 
 // Who comes back to the page after a while is offered what can be answered yet.
@@ -98,7 +104,11 @@ window.addEventListener("pageshow", () => {
 
 if (window.isSecureContext && window.PublicKeyCredential) {
 	form.hidden = false;
-	offer();
+	if (words.unknown) {
+		disown(words.unknown).catch(() => {}).finally(offer);
+	} else {
+		offer();
+	}
 	document.addEventListener("visibilitychange", renew);
 	setInterval(renew, lasting);
 }
