@@ -228,6 +228,13 @@ func testPasskeyAtSetUp(t *testing.T, s *suite) {
 	b.Fill("current-password", scene.Password("pia"))
 	b.ClickThrough("Sign in")
 	b.AwaitH1(useKey)
+
+	// One that isn't set up any more is offered once, and then forgotten.
+	s.CLI("mfa", "user", "reset-factors", "pia")
+	phone.Verifies(true)
+	b.Navigate(s.At("app", "/"))
+	b.AwaitText("That passkey doesn't work here. Use another one, or your name and password.")
+	harness.Eventually(t, patience, "the passkey to be forgotten", func() bool { return phone.Keys() == 0 })
 }
 
 func testTwoKeys(t *testing.T, s *suite) {
