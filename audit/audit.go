@@ -46,6 +46,12 @@ const (
 	BrowserForgotten  Name = "browser.forgotten"
 	SignOnEnded       Name = "sign_on.ended"
 	TicketRefused     Name = "ticket.refused"
+	DeviceIssued      Name = "device.issued"
+	DeviceRenamed     Name = "device.renamed"
+	DeviceRevoked     Name = "device.revoked"
+	DeviceAdopted     Name = "device.adopted"
+	DeviceAdmitted    Name = "device.admitted"
+	DeviceRefused     Name = "device.refused"
 	CrossOrigin       Name = "request.cross_origin_refused"
 	SetupLinkCreated  Name = "setup_link.created"
 	UserCreated       Name = "user.created"
@@ -81,6 +87,8 @@ const (
 	Groups    Field = "groups"     // all groups that a user is in from now on, comma-separated
 	WasCalled Field = "was_called" // the user's sign-in name before
 	Outcome   Field = "outcome"    // refused or accepted
+	Device    Field = "device"     // name of a device
+	Serial    Field = "serial"     // number of a device's certificate
 )
 
 // catalogue says which fields each event may carry.
@@ -106,6 +114,12 @@ var catalogue = map[Name][]Field{
 	BrowserForgotten:  {User, Factor, Address, UserAgent, By},
 	SignOnEnded:       {User, SignOn, Reason, By, Address},
 	TicketRefused:     {App, Reason, Address},
+	DeviceIssued:      {User, Device, Serial, By},
+	DeviceRenamed:     {User, Device, Serial, By},
+	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
+	DeviceAdopted:     {User, Device, Serial},
+	DeviceAdmitted:    {User, Device, App, Address},
+	DeviceRefused:     {App, Reason, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
 	UserCreated:       {User, By},

@@ -101,6 +101,10 @@ type App struct {
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
 
+	// Certificate says which CAs vouch for devices. Default: none, and no device
+	// counts.
+	Certificate *Certificate `json:"certificate,omitempty"`
+
 	// ReplacementHold is for how long a credential that was set up in place of
 	// a lost one counts for no more than multi, even if it is a security key;
 	// at most 30d, and 0 for not at all. Default: 24h.
@@ -216,7 +220,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.ready = make(chan struct{})
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.loadStore,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolveCertificate, a.loadStore,
 	} {
 		if err := resolve(); err != nil {
 			return err

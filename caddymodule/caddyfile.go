@@ -59,6 +59,13 @@ func init() {
 //		backup_codes {
 //			only_on|not_on PLATFORM…
 //		}
+//		certificate {
+//			ca         NAME
+//			lifetime   DURATION
+//			trust_pool SOURCE …
+//			map        email|upn|subject CN|subject UID|subject serialNumber
+//			crl        FILE
+//		}
 //		replacement_hold DURATION|off
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -110,10 +117,12 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalFIDO(d)
 	case "backup_codes":
 		return a.unmarshalBackupCodes(d)
+	case "certificate":
+		return a.unmarshalCertificate(d)
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, fido, backup_codes and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, fido, backup_codes, certificate and replacement_hold", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {

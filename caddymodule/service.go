@@ -201,7 +201,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
 	s.states = s.keys.Codec("state")
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
-	s.desk = accounts.NewDesk(s.store, s.engine, s.audit, time.Now, rand.Reader)
+	s.desk = accounts.NewDesk(s.store, s.engine, a.issuer(), s.audit, time.Now, rand.Reader)
 	s.portal = portal.New(portal.Settings{
 		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),

@@ -74,6 +74,21 @@ func OpenRevocations(path string, clock func() time.Time, warn func(message stri
 	return r, nil
 }
 
+// SignedBy returns an error for a list that bears the name of one of the CAs and
+// the signature of none of them. Lists of other CAs, which may stand between
+// those and the devices, are left to Check.
+func (r *Revocations) SignedBy(cas []*x509.Certificate) error {
+	for name, ofOne := range r.current.Load().byIssuer {
+		called := slices.DeleteFunc(slices.Clone(cas), func(ca *x509.Certificate) bool { return string(ca.RawSubject) != name })
+		for _, one := range ofOne {
+			if len(called) > 0 && !slices.ContainsFunc(called, func(ca *x509.Certificate) bool { return one.signedBy(ca) == nil }) {
+				return fmt.Errorf("the list of %s isn't signed by that CA", one.Issuer)
+			}
+		}
+	}
+	return nil
+}
+
 // Check returns nil for a verified chain, from the device's certificate to the
 // anchor, of which no certificate is revoked; else ErrRevoked. Every other
 // error means that it could not be told, which is not to be read as "not

@@ -178,11 +178,11 @@ type DeviceEnder interface {
 }
 
 // EndOpenedBy ends the sign-ons of a user that were opened by the certificate of
-// a device, and returns how many.
-func EndOpenedBy(ctx context.Context, tx DeviceEnder, d Device, at time.Time) (ended int, err error) {
+// a device, and returns their ids.
+func EndOpenedBy(ctx context.Context, tx DeviceEnder, d Device, at time.Time) (ended []string, err error) {
 	signOns, err := tx.ListSignOns(ctx, d.UserID, at)
 	if err != nil {
-		return 0, fmt.Errorf("listing the sign-ons of a device: %w", err)
+		return nil, fmt.Errorf("listing the sign-ons of a device: %w", err)
 	}
 	for _, s := range signOns {
 		if !OpenedBy(s, d.ID) {
@@ -191,7 +191,7 @@ func EndOpenedBy(ctx context.Context, tx DeviceEnder, d Device, at time.Time) (e
 		if err := tx.EndSignOn(ctx, s.ID, at, EndedDevice); err != nil {
 			return ended, fmt.Errorf("ending a sign-on of a device: %w", err)
 		}
-		ended++
+		ended = append(ended, s.ID)
 	}
 	return ended, nil
 }
