@@ -13,7 +13,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/portal"
-	"github.com/portcullis-mfa/portcullis/session"
 )
 
 // passedVar marks, among Caddy's variables of a request, that the gate let it
@@ -133,6 +132,8 @@ func introduce(r *http.Request, v *gate.Visitor) {
 			return v.User.GroupList, true
 		case "assurance":
 			return v.Level().String(), true
+		case "device":
+			return v.Device, true
 		}
 		return nil, false
 	})
@@ -181,13 +182,13 @@ func originsOf(s site) func(name, port string) (string, bool) {
 	}
 }
 
-// assertions signs what sessions say.
+// assertions signs what gates state.
 type assertions struct{ *assertion.Signer }
 
 // Token implements gate.Assertions.
-func (a assertions) Token(s *session.Session, who *session.Profile, app string) (string, error) {
+func (a assertions) Token(s gate.Statement, app string) (string, error) {
 	return a.Signer.Token(assertion.Subject{
-		SignOn: s.SignOn, User: who.User, Proofs: s.Proofs, Expires: s.Expires,
+		SignOn: s.SignOn, User: s.User.User, Proofs: s.Proofs, Expires: s.Expires,
 	}, app)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -22,8 +23,11 @@ type Rule struct {
 	// Open lets everybody pass, without an identity.
 	Open bool
 	// Allows says who may pass of those who are signed in.
-	Allows  func(session.User) bool
-	Require assurance.Requirement
+	Allows func(session.User) bool
+	// Certificate says what a device's certificate does here, on this
+	// connection. Require says what one does that is among a session's proofs.
+	Certificate CertificateMode
+	Require     assurance.Requirement
 }
 
 // Sessions reads the session cookies of hosts and mints them.
@@ -45,7 +49,15 @@ type SignOns interface {
 
 // Assertions signs statements of who somebody is, for one app.
 type Assertions interface {
-	Token(s *session.Session, who *session.Profile, app string) (string, error)
+	Token(s Statement, app string) (string, error)
+}
+
+// Statement is what is stated of somebody.
+type Statement struct {
+	SignOn  string // id; empty: a certificate alone says who it is
+	User    *session.Profile
+	Proofs  []assurance.Proof
+	Expires time.Time
 }
 
 // Requests signs what the portal is asked for, and reads it back.
@@ -84,6 +96,8 @@ type Settings struct {
 	Enabled  func(assurance.Factor) bool
 	Sessions Sessions
 	SignOns  SignOns
+	// Devices reads certificates; nil where no rule looks at any.
+	Devices  Devices
 	Requests Requests
 	States   session.Codec
 	Tickets  Tickets
@@ -111,16 +125,32 @@ type Settings struct {
 	Address func(*http.Request) string
 }
 
-// Gate decides on the requests of one site. It is safe for concurrent use and
-// shares nothing that changes between requests.
-type Gate struct{ Settings }
+// Gate decides on the requests of one site. It is safe for concurrent use, and
+// nothing that changes between requests has a say in its decisions.
+type Gate struct {
+	Settings
+	// admissions are those of devices that were written down lately; nil
+	// without Devices.
+	admissions *otter.Cache[admission, struct{}]
+}
 
 // New returns a Gate.
-func New(s Settings) *Gate { return &Gate{s} }
+func New(s Settings) *Gate {
+	g := &Gate{Settings: s}
+	if s.Devices != nil {
+		g.admissions = otter.Must(&otter.Options[admission, struct{}]{
+			MaximumSize: maxAdmissions, ExpiryCalculator: otter.ExpiryWriting[admission, struct{}](admissionsApart),
+		})
+	}
+	return g
+}
 
 // Visitor is who was let through.
 type Visitor struct {
 	User *session.Profile
+	// Device is the name of the device whose certificate spoke for them, too;
+	// empty: none did.
+	Device string
 
 	proofs  []assurance.Proof
 	enabled func(assurance.Factor) bool

@@ -51,16 +51,21 @@ func (g *Gate) goSignIn(w http.ResponseWriter, r *request) {
 	g.toPortal(w, r, ticket.Request{Return: r.within(to), Ask: require})
 }
 
+// rest is the rule that holds for what no other is about.
+func (g *Gate) rest() *Rule { return &g.Rules[len(g.Rules)-1] }
+
 // requirementIn returns the requirement that a query names, if it is of one of
-// the rules; else that of the last, which holds for the rest of the site.
+// the rules, beside a certificate or without; else that of the last.
 func (g *Gate) requirementIn(query url.Values) assurance.Requirement {
 	age, _ := strconv.ParseInt(query.Get("max_age"), 10, 64) // none: any age
 	for _, rule := range g.Rules {
-		if !rule.Open && rule.Require.Level.String() == query.Get("assurance") && maxAge(rule.Require) == age {
-			return rule.Require
+		for _, ask := range [...]assurance.Requirement{rule.ask(false), rule.ask(true)} {
+			if !rule.Open && ask.Level.String() == query.Get("assurance") && maxAge(ask) == age {
+				return ask
+			}
 		}
 	}
-	return g.Rules[len(g.Rules)-1].Require
+	return g.rest().Require
 }
 
 // within returns the URL of this site to which a path from a link leads. What
@@ -91,9 +96,8 @@ func (r *request) referrer() string {
 
 // signedIn tells somebody who signed in beside a form to go back to it.
 func (g *Gate) signedIn(w http.ResponseWriter, r *request) {
-	_, err := g.identify(r)
-	if err != nil {
-		r.rule = &g.Rules[len(g.Rules)-1]
+	r.rule = g.rest()
+	if _, err := g.bySession(r); err != nil {
 		g.nobody(w, r, err)
 		return
 	}
