@@ -32,7 +32,7 @@ func (e *Engine) counts(d store.Device) bool {
 
 // RevokeDevice revokes one of the person's own devices, and ends the sign-ons
 // that it opened. ErrStale where they have to be checked first.
-func (e *Engine) RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id, reason string, c Client) error {
+func (e *Engine) RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id string, c Client) error {
 	return e.change(ctx, "revoking a device", func(tx store.Tx) ([]store.Event, error) {
 		_, user, _, err := e.checked(ctx, tx, s.ID)
 		if err != nil {
@@ -45,12 +45,12 @@ func (e *Engine) RevokeDevice(ctx context.Context, s store.SignOn, u store.User,
 		if err != nil {
 			return nil, err
 		}
-		ended, err := Revoke(ctx, tx, device, e.Clock(), reason)
+		ended, err := Revoke(ctx, tx, device, e.Clock(), session.EndedByOwner)
 		if err != nil {
 			return nil, err
 		}
 		events := []store.Event{e.own(audit.DeviceRevoked, user, c, audit.Fields{
-			audit.Device: device.Name, audit.Serial: device.Serial, audit.Reason: reason,
+			audit.Device: device.Name, audit.Serial: device.Serial, audit.Reason: session.EndedByOwner,
 		})}
 		for _, id := range ended {
 			events = append(events, e.ended(user, id, session.EndedDevice, c))

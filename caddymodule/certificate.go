@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // Certificate says which CAs vouch for devices: one that is held here, one of
@@ -202,6 +205,39 @@ func (a *App) openRevocations(source caddytls.CA) (*devices.Revocations, error) 
 		return opened, opened.SignedBy(shown.Certificates())
 	}
 	return opened, nil
+}
+
+// keepList is for how long a revocation list is served that was made once.
+const keepList = time.Minute
+
+// revocationList returns what makes the list of revoked devices; nil: none are
+// issued here. Anybody may ask for it, so it is made once a minute at most.
+func (a *App) revocationList(rows interface {
+	ListDevices(ctx context.Context) ([]store.Device, error)
+}) func(context.Context) ([]byte, error) {
+	if a.issuer() == nil {
+		return nil
+	}
+	var making sync.Mutex
+	var list []byte
+	var made time.Time
+	return func(ctx context.Context) ([]byte, error) {
+		making.Lock()
+		defer making.Unlock()
+		if age := time.Since(made); list != nil && age < keepList {
+			return list, nil
+		}
+		all, err := rows.ListDevices(ctx)
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := a.Certificate.authority.RevocationList(all)
+		if err != nil {
+			return nil, err
+		}
+		list, made = fresh, time.Now()
+		return list, nil
+	}
 }
 
 // issuer is who issues certificates; nil: nobody does.

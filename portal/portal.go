@@ -84,7 +84,8 @@ type Pages interface {
 	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
 }
 
-// Settings are what a Portal is made of. All fields are needed.
+// Settings are what a Portal is made of. All fields are needed, unless they say
+// otherwise.
 type Settings struct {
 	Flows         Flows
 	Accounts      Accounts
@@ -102,6 +103,10 @@ type Settings struct {
 	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
 	// gates state about people.
 	AssertionKeys func() ([]byte, error)
+	// RevocationList returns the list of revoked devices (RFC 5280 §5, DER),
+	// served at RevocationListPath; nil: there is none.
+	RevocationList     func(ctx context.Context) ([]byte, error)
+	RevocationListPath string
 	// PasswordRules decides on chosen passwords; see PasswordRules.
 	PasswordRules PasswordRules
 	// CodePeriod is how often the codes of authenticator apps change.
@@ -157,6 +162,9 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST /language", p.chooseLanguage)
 	mux.HandleFunc("GET /help/{kind}", p.help)
 	mux.HandleFunc("GET /.well-known/jwks.json", p.assertionKeys)
+	if p.RevocationList != nil {
+		mux.HandleFunc("GET "+p.RevocationListPath, p.revocationList)
+	}
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
 	mux.HandleFunc("GET /signed-out", p.signedOut)
@@ -178,6 +186,9 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+signOnsPath+"/end", p.endSignOn)
 	mux.HandleFunc("POST "+signOnsPath+"/end-others", p.endOthers)
 	mux.HandleFunc("POST /browsers/forget", p.forgetBrowser)
+	mux.HandleFunc("GET "+devicesPath, p.showDevices)
+	mux.HandleFunc("GET "+devicesPath+"/revoke", p.askRevoke)
+	mux.HandleFunc("POST "+devicesPath+"/revoke", p.revoke)
 	mux.HandleFunc("GET "+activityPath, p.showActivity)
 	mux.HandleFunc("GET "+disownPath, p.askDisown)
 	mux.HandleFunc("POST "+disownPath, p.disown)
