@@ -121,6 +121,8 @@ type App struct {
 
 	gates  []*Gate // of this configuration, in the order of their Provision
 	layout layout  // since Start
+	// portalAsks says, since Start, that TLS asks for certificates at the portal.
+	portalAsks bool
 
 	// serving says that startServing was called and stopServing wasn't yet.
 	serving bool
@@ -564,7 +566,10 @@ func (a *App) arrange() (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	return found, found.checkPlaced(a.gates, sites)
+	if err := found.checkPlaced(a.gates, sites); err != nil {
+		return layout{}, err
+	}
+	return found, a.settleCertificates(sites, found)
 }
 
 func (a *App) httpApp() (*caddyhttp.App, error) {

@@ -325,10 +325,12 @@ func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 //			allow     user|group NAME…
 //			assurance single|multi|phishing_resistant
 //			max_age   DURATION
+//			certificate accept|require|and password|off
 //		}
 //		allow     user|group NAME…
 //		assurance single|multi|phishing_resistant
 //		max_age   DURATION
+//		certificate accept|require|and password|off
 //		headers {
 //			user|name|email|groups HEADER
 //		}
@@ -367,6 +369,8 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 		return unmarshalWord(h.Dispenser, &g.Assurance, parseAssurance)
 	case "max_age":
 		return duration(h.Dispenser, &g.MaxAge)
+	case "certificate":
+		return unmarshalMode(h.Dispenser, &g.Certificate)
 	case "headers":
 		return g.unmarshalHeaders(h.Dispenser)
 	case "hosts":
@@ -382,7 +386,7 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "assertion":
 		return flag(h.Dispenser, &g.Assertion)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, headers, hosts, idle_ignores, cors_preflight, cookie_same_site and assertion", h.Val())
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site and assertion", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.
@@ -476,8 +480,24 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 		return unmarshalWord(d, &r.Assurance, parseAssurance)
 	case "max_age":
 		return duration(d, &r.MaxAge)
+	case "certificate":
+		return unmarshalMode(d, &r.Certificate)
 	}
-	return d.Errf("unknown option %q of rule: there are allow, assurance and max_age", d.Val())
+	return d.Errf("unknown option %q of rule: there are allow, assurance, max_age and certificate", d.Val())
+}
+
+// unmarshalMode reads what certificates do, of which one mode has two words.
+func unmarshalMode(d *caddyfile.Dispenser, mode *string) error {
+	if *mode != "" {
+		return d.Err("certificate is given twice")
+	}
+	words := d.RemainingArgs()
+	written := strings.Join(words, "_")
+	if _, err := parseCertificateMode(written); err != nil || len(words) == 1 && written == "and_password" {
+		return d.Errf("%s: write accept, require, and password, or off", strings.Join(append([]string{"certificate"}, words...), " "))
+	}
+	*mode = written
+	return nil
 }
 
 func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {

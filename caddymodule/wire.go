@@ -149,7 +149,7 @@ func (g *Gate) bind(s *service) error {
 		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), Portal: g.app.portal, Headers: headers,
 		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
 		States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
-		SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
+		Devices: s.devices, SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
 	}
 	if len(g.idleIgnores) > 0 {
@@ -198,10 +198,12 @@ func (g *Gate) rules() []gate.Rule {
 	for _, rule := range g.resolved {
 		rules = append(rules, gate.Rule{
 			Match: rule.matchers.AnyMatchWithError, Open: rule.open,
-			Allows: rule.allow.admits, Require: rule.requirement,
+			Allows: rule.allow.admits, Certificate: g.modeOf(rule), Require: g.certified(rule),
 		})
 	}
-	return append(rules, gate.Rule{Allows: g.rest.allow.admits, Require: g.rest.requirement})
+	return append(rules, gate.Rule{
+		Allows: g.rest.allow.admits, Certificate: g.modeOf(g.rest), Require: g.certified(g.rest),
+	})
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

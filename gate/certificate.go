@@ -225,11 +225,14 @@ func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason strin
 // app without anybody having signed in. Where the store is slow the request
 // doesn't wait for it for long.
 func (g *Gate) noteAdmission(r *request, v visit) {
-	at := admission{v.device.ID, r.origin}
-	if _, noted := g.admissions.GetIfPresent(at); noted {
-		return
+	key, now := admission{v.device.ID, r.origin}, g.Clock()
+	if noted, ok := g.admissions.GetIfPresent(key); ok {
+		if now.Sub(noted) < admissionsApart {
+			return
+		}
+		g.admissions.Invalidate(key)
 	}
-	if _, first := g.admissions.SetIfAbsent(at, struct{}{}); !first {
+	if _, first := g.admissions.SetIfAbsent(key, now); !first {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -129,18 +130,16 @@ type Settings struct {
 // nothing that changes between requests has a say in its decisions.
 type Gate struct {
 	Settings
-	// admissions are those of devices that were written down lately; nil
-	// without Devices.
-	admissions *otter.Cache[admission, struct{}]
+	// admissions are when those of devices were written down last; nil where no
+	// rule looks at certificates.
+	admissions *otter.Cache[admission, time.Time]
 }
 
 // New returns a Gate.
 func New(s Settings) *Gate {
 	g := &Gate{Settings: s}
-	if s.Devices != nil {
-		g.admissions = otter.Must(&otter.Options[admission, struct{}]{
-			MaximumSize: maxAdmissions, ExpiryCalculator: otter.ExpiryWriting[admission, struct{}](admissionsApart),
-		})
+	if slices.ContainsFunc(s.Rules, func(rule Rule) bool { return rule.Certificate != CertificateOff }) {
+		g.admissions = otter.Must(&otter.Options[admission, time.Time]{MaximumSize: maxAdmissions})
 	}
 	return g
 }

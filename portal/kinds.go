@@ -265,7 +265,7 @@ func (p *Portal) remove(w http.ResponseWriter, r *http.Request) {
 		p.accountFailed(w, r, c.visitor, "removing a way to sign in", err)
 		return
 	}
-	if err := p.keep(w, granted); err != nil {
+	if err := p.keep(w, r, granted); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}

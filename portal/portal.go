@@ -7,6 +7,7 @@ package portal
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -48,6 +50,7 @@ type Flows interface {
 	Extend(ctx context.Context, f authflow.Flow) (time.Duration, error)
 	Left(f authflow.Flow) time.Duration
 	Grant(ctx context.Context, f authflow.Flow, previous string, c authflow.Client) (authflow.Granted, error)
+	SignInDevice(ctx context.Context, in authflow.DeviceLogin, previous string, c authflow.Client) (authflow.Granted, error)
 	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
 	Forget(ctx context.Context, u store.User, id string, c authflow.Client) error
 }
@@ -56,6 +59,12 @@ type Flows interface {
 type SignOns interface {
 	LivePortal(ctx context.Context, p session.PortalSession) (session.SignOn, session.User, error)
 	End(ctx context.Context, id, reason string) error
+}
+
+// Devices tells by what a TLS client presented which device it is; package
+// devices offers it.
+type Devices interface {
+	Read(ctx context.Context, presented []*x509.Certificate, maxStaleness time.Duration) (devices.Presented, error)
 }
 
 // Tickets hands a sign-on over to an app.
@@ -90,6 +99,7 @@ type Settings struct {
 	Flows         Flows
 	Accounts      Accounts
 	SignOns       SignOns
+	Devices       Devices
 	Tickets       Tickets
 	Requests      Requests
 	PortalCookies *session.PortalCookies
@@ -107,6 +117,9 @@ type Settings struct {
 	// served at RevocationListPath; nil: there is none.
 	RevocationList     func(ctx context.Context) ([]byte, error)
 	RevocationListPath string
+	// MaxStaleness is for how long devices count while this process is cut off
+	// from what changes in the store.
+	MaxStaleness time.Duration
 	// PasswordRules decides on chosen passwords; see PasswordRules.
 	PasswordRules PasswordRules
 	// CodePeriod is how often the codes of authenticator apps change.
@@ -145,6 +158,7 @@ func New(s Settings) *Portal {
 	p.routeAccount(mux)
 	mux.HandleFunc("GET /sign-in", p.showSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
+	mux.HandleFunc("POST "+devicePath, p.continueAsDevice)
 	mux.HandleFunc("GET /setup", p.openLink)
 	mux.HandleFunc("GET /invitation", p.openLink)
 	mux.HandleFunc("GET /flow", p.dispatch)

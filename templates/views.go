@@ -65,6 +65,11 @@ type SignInView struct {
 	Error   Message
 	// Current is who is signed in already, where somebody wants to switch.
 	Current string
+	// Device is who can go on without typing anything, since this device is
+	// theirs; empty: nobody.
+	Device string
+	// Notice is what is wrong with the device's certificate; empty: nothing.
+	Notice string
 }
 
 // Choice is one other way to go on.
