@@ -163,8 +163,10 @@ func requestedKey(request []byte) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, &RequestError{"this is none: make one with openssl req -new."}
 	}
-	// The signature is the proof that the key is the sender's (RFC 2986 §3).
-	if err := parsed.CheckSignature(); err != nil {
+	// The signature is the proof that the key is the sender's (RFC 2986 §3). That
+	// of a request crypto/x509 takes with SHA-1, too.
+	weak := parsed.SignatureAlgorithm == x509.SHA1WithRSA || parsed.SignatureAlgorithm == x509.ECDSAWithSHA1
+	if err := parsed.CheckSignature(); err != nil || weak {
 		return nil, &RequestError{"its signature isn't of its key, or is made with an algorithm that nobody should use: make a new one, signed with SHA-256."}
 	}
 	return parsed.PublicKey, checkKey(parsed.PublicKey)

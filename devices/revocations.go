@@ -225,6 +225,9 @@ func parseList(der []byte) (*list, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this is no revocation list: %w", err)
 	}
+	if len(parsed.Raw) != len(der) {
+		return nil, errors.New("there is no revocation list alone in it: something follows the list")
+	}
 	if parsed.NextUpdate.IsZero() {
 		return nil, fmt.Errorf("the list of %s doesn't say when the next one is due", parsed.Issuer)
 	}
