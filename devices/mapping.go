@@ -57,7 +57,7 @@ func ParseAttribute(written string) (Attribute, error) {
 			return subjectValues(c.Subject, subjectAttributes[of]), nil
 		}}, nil
 	}
-	return Attribute{}, fmt.Errorf("map %s: write email, upn or subject with one of %s", written,
+	return Attribute{}, fmt.Errorf("map %q: write email, upn or subject with one of %s", written,
 		strings.Join(slices.Sorted(maps.Keys(subjectAttributes)), ", "))
 }
 
