@@ -150,6 +150,19 @@ const (
 	CertificateAlone
 )
 
+// String returns the name of a use.
+func (u CertificateUse) String() string {
+	switch u {
+	case CertificateIgnored:
+		return "ignored"
+	case CertificateAdded:
+		return "added"
+	case CertificateAlone:
+		return "alone"
+	}
+	return fmt.Sprintf("use(%d)", int(u))
+}
+
 // Need is what is still missing for a requirement.
 type Need int
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -24,6 +25,9 @@ func signInPath(require assurance.Requirement, to string) string {
 	query := url.Values{"assurance": {require.Level.String()}}
 	if age := maxAge(require); age > 0 {
 		query.Set("max_age", strconv.FormatInt(age, 10))
+	}
+	if require.Certificate != assurance.CertificateIgnored {
+		query.Set("certificate", require.Certificate.String())
 	}
 	if to != "" {
 		query.Set("to", to)
@@ -58,9 +62,10 @@ func (g *Gate) rest() *Rule { return &g.Rules[len(g.Rules)-1] }
 // the rules, beside a certificate or without; else that of the last.
 func (g *Gate) requirementIn(query url.Values) assurance.Requirement {
 	age, _ := strconv.ParseInt(query.Get("max_age"), 10, 64) // none: any age
+	certificate := cmp.Or(query.Get("certificate"), assurance.CertificateIgnored.String())
 	for _, rule := range g.Rules {
 		for _, ask := range [...]assurance.Requirement{rule.ask(false), rule.ask(true)} {
-			if !rule.Open && ask.Level.String() == query.Get("assurance") && maxAge(ask) == age {
+			if !rule.Open && ask.Level.String() == query.Get("assurance") && maxAge(ask) == age && ask.Certificate.String() == certificate {
 				return ask
 			}
 		}
