@@ -1,7 +1,7 @@
 // Package accounts is what administrators do to people: add, invite, change,
 // disable, enable, unlock and delete them, help those who lost their factors,
-// end their sign-ons, and forget the browsers that skip the second factor for
-// them. It must not know how an administrator was authenticated, nor HTTP.
+// end their sign-ons, forget the browsers that skip the second factor for them,
+// and issue and revoke the certificates of their devices. It must not know how an administrator was authenticated, nor HTTP.
 package accounts
 
 import (
@@ -43,6 +43,8 @@ type Store interface {
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
+	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
+	ListDevices(ctx context.Context) ([]store.Device, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
@@ -56,14 +58,15 @@ type Links interface {
 type Desk struct {
 	store  Store
 	links  Links
+	issuer Issuer
 	audit  *audit.Log
 	clock  func() time.Time
 	random io.Reader
 }
 
-// NewDesk returns a Desk.
-func NewDesk(s Store, links Links, log *audit.Log, clock func() time.Time, random io.Reader) *Desk {
-	return &Desk{store: s, links: links, audit: log, clock: clock, random: random}
+// NewDesk returns a Desk. A nil issuer issues nothing.
+func NewDesk(s Store, links Links, issuer Issuer, log *audit.Log, clock func() time.Time, random io.Reader) *Desk {
+	return &Desk{store: s, links: links, issuer: issuer, audit: log, clock: clock, random: random}
 }
 
 // NewUser is who is to be added.
@@ -351,10 +354,14 @@ func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 
 // ended makes the events of sign-ons that an administrator ends.
 func (d *Desk) ended(name, userID string, ids ...string) []store.Event {
+	return d.endedBecause(session.EndedByAdmin, name, userID, ids...)
+}
+
+func (d *Desk) endedBecause(reason, name, userID string, ids ...string) []store.Event {
 	events := make([]store.Event, len(ids))
 	for i, id := range ids {
 		events[i] = d.audit.Event(audit.SignOnEnded, userID, audit.Fields{
-			audit.User: name, audit.SignOn: audit.ShortID(id), audit.Reason: session.EndedByAdmin, audit.By: by,
+			audit.User: name, audit.SignOn: audit.ShortID(id), audit.Reason: reason, audit.By: by,
 		})
 	}
 	return events
@@ -362,9 +369,14 @@ func (d *Desk) ended(name, userID string, ids ...string) []store.Event {
 
 // end runs the ending of sign-ons and keeps the events that it makes.
 func (d *Desk) end(ctx context.Context, end func(store.Tx) ([]store.Event, error)) error {
+	return d.inOne(ctx, "ending sign-ons", end)
+}
+
+// inOne makes a change in one transaction with the events that it makes.
+func (d *Desk) inOne(ctx context.Context, doing string, change func(store.Tx) ([]store.Event, error)) error {
 	var events []store.Event
 	err := d.store.Atomically(ctx, func(tx store.Tx) (err error) {
-		if events, err = end(tx); err != nil {
+		if events, err = change(tx); err != nil {
 			return err
 		}
 		for _, event := range events {
@@ -375,7 +387,7 @@ func (d *Desk) end(ctx context.Context, end func(store.Tx) ([]store.Event, error
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("ending sign-ons: %w", err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
 	d.audit.Written(events...)
 	return nil

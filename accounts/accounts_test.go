@@ -44,7 +44,7 @@ func newOffice(t *testing.T) *office {
 	clock := func() time.Time { return noon }
 	log := audit.NewLog(zap.NewNop(), db, clock)
 	links := authflow.New(authflow.Settings{Store: db, Audit: log, Clock: clock, Random: rand.Reader})
-	return &office{accounts.NewDesk(db, links, log, clock, rand.Reader), t, t.Context(), db}
+	return &office{accounts.NewDesk(db, links, nil, log, clock, rand.Reader), t, t.Context(), db}
 }
 
 func (o *office) must(err error) {

@@ -130,7 +130,37 @@ type Requirement struct {
 	// MaxAge bounds the age of the proof that the level turns on: of the
 	// newest second factor under Multi, of FIDO under PhishingResistant, of
 	// the password under Single. Zero: any age that the session allows.
+	// A certificate has no age: nobody has to act for it to be shown.
 	MaxAge time.Duration `json:"max_age,omitempty"`
+	// Certificate is what a device's certificate does for the requirement.
+	Certificate CertificateUse `json:"certificate,omitempty"`
+}
+
+// CertificateUse is what a device's certificate does for a requirement.
+type CertificateUse int
+
+// The uses of a certificate.
+const (
+	// CertificateIgnored: it counts for nothing.
+	CertificateIgnored CertificateUse = iota
+	// CertificateAdded: it counts as a second factor beside a password.
+	CertificateAdded
+	// CertificateAlone: it suffices without anything else, in place of the
+	// level, unless there is a MaxAge.
+	CertificateAlone
+)
+
+// String returns the name of a use.
+func (u CertificateUse) String() string {
+	switch u {
+	case CertificateIgnored:
+		return "ignored"
+	case CertificateAdded:
+		return "added"
+	case CertificateAlone:
+		return "alone"
+	}
+	return fmt.Sprintf("use(%d)", int(u))
 }
 
 // Need is what is still missing for a requirement.
@@ -151,7 +181,13 @@ const skew = time.Minute
 // Missing returns what must be proven next for the requirement to be met at
 // the time now. It asks for one thing at a time and for nothing twice.
 func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor) bool) Need {
-	level := Of(proofs, enabled)
+	counts := func(f Factor) bool {
+		return (f != Certificate || r.Certificate != CertificateIgnored) && (enabled == nil || enabled(f))
+	}
+	if r.Certificate == CertificateAlone && r.MaxAge <= 0 && counts(Certificate) && slices.ContainsFunc(proofs, isCertificate) {
+		return Nothing
+	}
+	level := Of(proofs, counts)
 	if level < r.Level {
 		switch {
 		case level < Single:
@@ -165,10 +201,10 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 	if r.MaxAge <= 0 {
 		return Nothing
 	}
-	fresh := func(counts func(Proof) bool) bool {
+	fresh := func(isMeant func(Proof) bool) bool {
 		return slices.ContainsFunc(proofs, func(p Proof) bool {
 			age := now.Sub(p.At)
-			return (enabled == nil || enabled(p.Factor)) && !p.Remembered && counts(p) && age <= r.MaxAge && age >= -skew
+			return counts(p.Factor) && !p.Remembered && isMeant(p) && age <= r.MaxAge && age >= -skew
 		})
 	}
 	switch r.Level {
@@ -177,7 +213,7 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 			return NeedFIDO
 		}
 	case Multi:
-		if !fresh(func(p Proof) bool { return p.Factor.IsSecond() }) {
+		if !fresh(func(p Proof) bool { return p.Factor.IsSecond() && p.Factor != Certificate }) {
 			return NeedSecond
 		}
 	default:
@@ -187,6 +223,9 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 	}
 	return Nothing
 }
+
+// isCertificate reports whether a certificate was shown.
+func isCertificate(p Proof) bool { return p.Factor == Certificate && !p.Remembered }
 
 // Shown returns the proofs that were shown, without those for which a
 // remembered browser stands in. The given slice is not changed.

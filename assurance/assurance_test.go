@@ -87,6 +87,21 @@ func TestMissing(t *testing.T) {
 		{"multi after the password", Requirement{Level: Multi}, []Proof{proof(Password, 0)}, NeedSecond},
 		{"multi", Requirement{Level: Multi}, []Proof{proof(Password, 0), proof(TOTP, 0)}, Nothing},
 		{"multi of a device", Requirement{Level: Multi}, []Proof{proof(Certificate, 0)}, NeedPassword},
+		{"multi of a device and a password", Requirement{Level: Multi}, []Proof{proof(Password, 0), proof(Certificate, 0)}, NeedSecond},
+		{"multi of a device that adds up", Requirement{Level: Multi, Certificate: CertificateAdded}, []Proof{proof(Certificate, 0)}, NeedPassword},
+		{"multi of a device that adds up and a password", Requirement{Level: Multi, Certificate: CertificateAdded},
+			[]Proof{proof(Password, 0), proof(Certificate, 0)}, Nothing},
+		{"single of a device that adds up", Requirement{Level: Single, Certificate: CertificateAdded}, []Proof{proof(Certificate, 0)}, NeedPassword},
+		{"phishing-resistant of a device that adds up", Requirement{Level: PhishingResistant, Certificate: CertificateAdded},
+			[]Proof{proof(Password, 0), proof(Certificate, 0)}, NeedFIDO},
+		{"multi, second factor old, a device fresh", Requirement{Level: Multi, MaxAge: time.Minute, Certificate: CertificateAdded},
+			[]Proof{proof(Password, 0), proof(TOTP, time.Hour), proof(Certificate, 0)}, NeedSecond},
+		{"a device that does", Requirement{Level: Multi, Certificate: CertificateAlone}, []Proof{proof(Certificate, 0)}, Nothing},
+		{"a device that would do, and isn't there", Requirement{Level: Multi, Certificate: CertificateAlone}, []Proof{proof(Password, 0)}, NeedSecond},
+		{"a device that would do, remembered", Requirement{Level: Multi, Certificate: CertificateAlone},
+			[]Proof{remembered(proof(Certificate, 0))}, NeedPassword},
+		{"a device that would do but for the age", Requirement{Level: Multi, MaxAge: time.Minute, Certificate: CertificateAlone},
+			[]Proof{proof(Certificate, 0)}, NeedPassword},
 		{"single of multi", Requirement{Level: Single}, []Proof{proof(Password, 0), proof(TOTP, 0)}, Nothing},
 		{"phishing-resistant of nobody", Requirement{Level: PhishingResistant}, nil, NeedPassword},
 		{"phishing-resistant of multi", Requirement{Level: PhishingResistant}, []Proof{proof(Password, 0), proof(TOTP, 0)}, NeedFIDO},
@@ -133,8 +148,9 @@ func TestMissingEnds(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		ask := Requirement{
-			Level:  rapid.SampledFrom([]Level{Single, Multi, PhishingResistant}).Draw(t, "level"),
-			MaxAge: time.Duration(rapid.IntRange(0, 100).Draw(t, "max age")) * time.Second,
+			Level:       rapid.SampledFrom([]Level{Single, Multi, PhishingResistant}).Draw(t, "level"),
+			MaxAge:      time.Duration(rapid.IntRange(0, 100).Draw(t, "max age")) * time.Second,
+			Certificate: rapid.SampledFrom([]CertificateUse{CertificateIgnored, CertificateAdded}).Draw(t, "certificate"),
 		}
 		var proofs []Proof
 		for _, f := range rapid.SliceOf(rapid.SampledFrom([]Factor{Password, TOTP, FIDO, BackupCode, Certificate})).Draw(t, "shown") {

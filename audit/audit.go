@@ -47,6 +47,12 @@ const (
 	BrowserForgotten  Name = "browser.forgotten"
 	SignOnEnded       Name = "sign_on.ended"
 	TicketRefused     Name = "ticket.refused"
+	DeviceIssued      Name = "device.issued"
+	DeviceRenamed     Name = "device.renamed"
+	DeviceRevoked     Name = "device.revoked"
+	DeviceAdopted     Name = "device.adopted"
+	DeviceAdmitted    Name = "device.admitted"
+	DeviceRefused     Name = "device.refused"
 	CrossOrigin       Name = "request.cross_origin_refused"
 	SetupLinkCreated  Name = "setup_link.created"
 	UserCreated       Name = "user.created"
@@ -84,6 +90,8 @@ const (
 	Outcome   Field = "outcome"    // refused or accepted
 	ModelID   Field = "model_id"   // AAGUID of a security key or passkey
 	Model     Field = "model"      // what it is called, where that is known
+	Device    Field = "device"     // name of a device
+	Serial    Field = "serial"     // number of a device's certificate
 )
 
 // catalogue says which fields each event may carry.
@@ -110,6 +118,12 @@ var catalogue = map[Name][]Field{
 	BrowserForgotten:  {User, Factor, Address, UserAgent, By},
 	SignOnEnded:       {User, SignOn, Reason, By, Address},
 	TicketRefused:     {App, Reason, Address},
+	DeviceIssued:      {User, Device, Serial, By},
+	DeviceRenamed:     {User, Device, Serial, By},
+	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
+	DeviceAdopted:     {User, Device, Serial},
+	DeviceAdmitted:    {User, Device, App, Address},
+	DeviceRefused:     {App, Reason, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
 	UserCreated:       {User, By},

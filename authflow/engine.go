@@ -36,6 +36,7 @@ type Reader interface {
 	UserByEmail(ctx context.Context, email string) (store.User, error)
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
+	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
 	browserReader
 }
 

@@ -95,7 +95,7 @@ func key(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.
 	case who.Resistant:
 		return Step{Kind: StepChallenge, Factor: assurance.FIDO}
 	case f.Kind == SignIn:
-		f.Ask = assurance.Requirement{Level: assurance.Multi}
+		f.Ask = assurance.Requirement{Level: assurance.Multi, Certificate: f.Ask.Certificate}
 		return Next(f, who, set, prefer, now)
 	}
 	return Step{Kind: StepNoFactor}

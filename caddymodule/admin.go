@@ -60,6 +60,11 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"POST /mfa/sessions/{id}/end":                 endSession,
 		"POST /mfa/users/{name}/end-sessions":         endSessionsOf,
 		"POST /mfa/users/{name}/browsers/{id}/forget": forgetBrowser,
+		"POST /mfa/users/{name}/devices":              issueDevice,
+		"GET /mfa/devices":                            listDevices,
+		"GET /mfa/devices/{id}":                       oneDevice(showDevice),
+		"POST /mfa/devices/{id}/rename":               oneDevice(renameDevice),
+		"POST /mfa/devices/{id}/revoke":               oneDevice(revokeDevice),
 		"POST /mfa/keys/rotate":                       rotateKeys,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })
@@ -168,9 +173,9 @@ func failure(err error) (int, any) {
 	switch {
 	case errors.As(err, &api):
 		status, text = api.HTTPStatus, api.Err.Error()
-	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn), errors.Is(err, accounts.ErrNoBrowser):
+	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn), errors.Is(err, accounts.ErrNoBrowser), errors.Is(err, accounts.ErrNoDevice):
 		status = http.StatusNotFound
-	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, authflow.ErrNotActive), errors.Is(err, accounts.ErrNotSetUp), errors.Is(err, store.ErrConflict), errors.As(err, &soon):
+	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, authflow.ErrNotActive), errors.Is(err, accounts.ErrNotSetUp), errors.Is(err, accounts.ErrNoCA), errors.Is(err, accounts.ErrRevoked), errors.Is(err, store.ErrConflict), errors.As(err, &soon):
 		status = http.StatusConflict
 	case errors.As(err, &speaks):
 		status, text = http.StatusUnprocessableEntity, speaks.Text()

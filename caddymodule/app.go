@@ -101,6 +101,10 @@ type App struct {
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
 
+	// Certificate says which CAs vouch for devices. Default: none, and no device
+	// counts.
+	Certificate *Certificate `json:"certificate,omitempty"`
+
 	// ReplacementHold is for how long a credential that was set up in place of
 	// a lost one counts for no more than multi, even if it is a security key;
 	// at most 30d, and 0 for not at all. Default: 24h.
@@ -121,6 +125,8 @@ type App struct {
 
 	gates  []*Gate // of this configuration, in the order of their Provision
 	layout layout  // since Start
+	// portalAsks says, since Start, that TLS asks for certificates at the portal.
+	portalAsks bool
 
 	// serving says that startServing was called and stopServing wasn't yet.
 	serving bool
@@ -247,7 +253,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.ready = make(chan struct{})
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.loadStore,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolveCertificate, a.loadStore,
 	} {
 		if err := resolve(); err != nil {
 			return err
@@ -609,7 +615,10 @@ func (a *App) arrange() (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	return found, found.checkPlaced(a.gates, sites)
+	if err := found.checkPlaced(a.gates, sites); err != nil {
+		return layout{}, err
+	}
+	return found, a.settleCertificates(sites, found)
 }
 
 func (a *App) httpApp() (*caddyhttp.App, error) {

@@ -72,6 +72,13 @@ func init() {
 //		backup_codes {
 //			only_on|not_on PLATFORM…
 //		}
+//		certificate {
+//			ca         NAME
+//			lifetime   DURATION
+//			trust_pool SOURCE …
+//			map        email|upn|subject CN|subject UID|subject serialNumber
+//			crl        FILE
+//		}
 //		replacement_hold DURATION|off
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -123,10 +130,12 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalFIDO(d)
 	case "backup_codes":
 		return a.unmarshalBackupCodes(d)
+	case "certificate":
+		return a.unmarshalCertificate(d)
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, fido, backup_codes and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, fido, backup_codes, certificate and replacement_hold", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
@@ -425,10 +434,12 @@ func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 //			allow     user|group NAME…
 //			assurance single|multi|phishing_resistant
 //			max_age   DURATION
+//			certificate accept|require|and password|off
 //		}
 //		allow     user|group NAME…
 //		assurance single|multi|phishing_resistant
 //		max_age   DURATION
+//		certificate accept|require|and password|off
 //		headers {
 //			user|name|email|groups HEADER
 //		}
@@ -467,6 +478,8 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 		return unmarshalWord(h.Dispenser, &g.Assurance, parseAssurance)
 	case "max_age":
 		return duration(h.Dispenser, &g.MaxAge)
+	case "certificate":
+		return unmarshalMode(h.Dispenser, &g.Certificate)
 	case "headers":
 		return g.unmarshalHeaders(h.Dispenser)
 	case "hosts":
@@ -482,7 +495,7 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "assertion":
 		return flag(h.Dispenser, &g.Assertion)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, headers, hosts, idle_ignores, cors_preflight, cookie_same_site and assertion", h.Val())
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site and assertion", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.
@@ -576,8 +589,24 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 		return unmarshalWord(d, &r.Assurance, parseAssurance)
 	case "max_age":
 		return duration(d, &r.MaxAge)
+	case "certificate":
+		return unmarshalMode(d, &r.Certificate)
 	}
-	return d.Errf("unknown option %q of rule: there are allow, assurance and max_age", d.Val())
+	return d.Errf("unknown option %q of rule: there are allow, assurance, max_age and certificate", d.Val())
+}
+
+// unmarshalMode reads what certificates do, of which one mode has two words.
+func unmarshalMode(d *caddyfile.Dispenser, mode *string) error {
+	if *mode != "" {
+		return d.Err("certificate is given twice")
+	}
+	words := d.RemainingArgs()
+	written := strings.Join(words, "_")
+	if _, err := parseCertificateMode(written); err != nil || len(words) == 1 && written == "and_password" {
+		return d.Errf("%s: write accept, require, and password, or off", strings.Join(append([]string{"certificate"}, words...), " "))
+	}
+	*mode = written
+	return nil
 }
 
 func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {

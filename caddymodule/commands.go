@@ -21,7 +21,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "mfa",
-		Short: "Administers the people, sign-ons and keys of Portcullis",
+		Short: "Administers the people, sign-ons, devices and keys of Portcullis",
 		Long: `Talks to the running server over Caddy's admin API, at --address or where the
 config file says. With --json, each command prints what the API answered.`,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -30,7 +30,7 @@ config file says. With --json, each command prints what the API answered.`,
 			flags.StringP("config", "c", "", "Configuration file (to find the admin address in, if --address is not given)")
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
-			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), keysCommand(), templatesCommand())
+			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), keysCommand(), templatesCommand())
 		},
 	})
 }
@@ -453,16 +453,21 @@ func newTable(w io.Writer, head ...string) *table {
 
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = strings.Map(func(r rune) rune {
-			if r < ' ' || r >= 0x7f && r < 0xa0 {
-				return '?'
-			}
-			return r
-		}, cell)
+		cells[i] = printable(cell)
 	}
 	if _, err := fmt.Fprintln(t.out, strings.Join(cells, "\t")); err != nil && t.err == nil {
 		t.err = err
 	}
+}
+
+// printable keeps a text from steering the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 func (t *table) close() error { return errors.Join(t.err, t.out.Flush()) }

@@ -42,6 +42,13 @@ type Gate struct {
 	// one is asked for that again. Default: as long as the session lasts.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
+	// Certificate is what the certificate of a managed device does: accept (it
+	// says who asks, and stands for the default assurance), require (nobody
+	// passes without one), and_password (with one, people are asked for their
+	// password alone) or off. Default: accept, where the site's TLS asks for
+	// certificates and the app's certificate names a CA; else off.
+	Certificate string `json:"certificate,omitempty"`
+
 	// Headers are the names of the request headers that tell the app who asks.
 	// Whatever a client sends under these names is removed.
 	Headers *Headers `json:"headers,omitempty"`
@@ -85,6 +92,9 @@ type Gate struct {
 	idleIgnores caddyhttp.MatcherSets
 	preflights  bool
 	sameSite    http.SameSite
+	// asks says, since the app's start, that TLS asks for certificates at one of
+	// the site's hosts at least.
+	asks bool
 
 	// placed is where the gate stands. It is nil until the app has started;
 	// until then requests get 503.
@@ -117,6 +127,10 @@ type Rule struct {
 	// MaxAge is how old the proof may be that the assurance turns on. Default:
 	// the gate's.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// Certificate is what the certificate of a managed device does: accept,
+	// require, and_password or off. Default: the gate's.
+	Certificate string `json:"certificate,omitempty"`
 }
 
 // Headers are names of request headers.
@@ -138,6 +152,10 @@ type resolvedRule struct {
 	open        bool
 	allow       audience
 	requirement assurance.Requirement
+	// explicit says that an assurance or a max_age was written.
+	explicit bool
+	// certificate is the mode that was written; empty: none.
+	certificate string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -185,7 +203,7 @@ func (g *Gate) resolveRest() error {
 		requirement: assurance.Requirement{Level: assurance.Multi},
 	}
 	var err error
-	g.rest, err = g.inherit(everySession, g.Allow, g.Assurance, g.MaxAge)
+	g.rest, err = g.inherit(everySession, &Rule{Allow: g.Allow, Assurance: g.Assurance, MaxAge: g.MaxAge, Certificate: g.Certificate})
 	return err
 }
 
@@ -198,12 +216,12 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 		return resolvedRule{}, err
 	}
 	if !rule.Open {
-		resolved, err := g.inherit(g.rest, rule.Allow, rule.Assurance, rule.MaxAge)
+		resolved, err := g.inherit(g.rest, rule)
 		resolved.matchers = matchers
 		return resolved, err
 	}
-	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 {
-		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance or max_age")
+	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" {
+		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age or certificate")
 	}
 	return resolvedRule{matchers: matchers, open: true}, nil
 }
@@ -231,25 +249,31 @@ func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.Raw
 }
 
 // inherit returns base with what is written in its place.
-func (g *Gate) inherit(base resolvedRule, allow *People, level string, maxAge caddy.Duration) (resolvedRule, error) {
-	resolved := resolvedRule{allow: base.allow, requirement: base.requirement}
+func (g *Gate) inherit(base resolvedRule, written *Rule) (resolvedRule, error) {
+	resolved := base
 	var err error
-	if allow != nil {
-		if resolved.allow, err = allow.resolve(); err != nil {
+	if written.Allow != nil {
+		if resolved.allow, err = written.Allow.resolve(); err != nil {
 			return resolvedRule{}, fmt.Errorf("allow: %w", err)
 		}
 	}
-	if level != "" {
-		if resolved.requirement.Level, err = g.reachable(level); err != nil {
+	if written.Assurance != "" {
+		if resolved.requirement.Level, err = g.reachable(written.Assurance); err != nil {
 			return resolvedRule{}, err
 		}
 	}
-	switch {
+	switch maxAge := written.MaxAge; {
 	case maxAge < 0:
 		return resolvedRule{}, fmt.Errorf("max_age %s: it must be more than nothing", time.Duration(maxAge))
 	case maxAge > 0:
 		resolved.requirement.MaxAge = time.Duration(maxAge)
 	}
+	if written.Certificate != "" {
+		if resolved.certificate, err = g.app.certificateMode(written.Certificate); err != nil {
+			return resolvedRule{}, err
+		}
+	}
+	resolved.explicit = base.explicit || written.Assurance != "" || written.MaxAge != 0
 	return resolved, nil
 }
 
@@ -340,7 +364,7 @@ func (g *Gate) weakest() assurance.Level {
 
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
-	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Headers == nil &&
+	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
 		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && !g.Assertion
 }
 

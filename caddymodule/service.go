@@ -21,6 +21,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
@@ -117,6 +118,7 @@ type service struct {
 	states   session.Codec
 	tickets  *ticket.Tickets
 	desk     *accounts.Desk
+	devices  *devices.Reader
 	portal   *portal.Portal
 
 	assertions *assertion.Signer
@@ -208,11 +210,14 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
 	s.states = s.keys.Codec("state")
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
-	s.desk = accounts.NewDesk(s.store, s.engine, s.audit, time.Now, rand.Reader)
+	s.desk = accounts.NewDesk(s.store, s.engine, a.issuer(), s.audit, time.Now, rand.Reader)
+	s.devices = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now)
 	s.portal = portal.New(portal.Settings{
-		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Tickets: s.tickets, Requests: s.requests,
+		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
+		RevocationList: a.revocationList(s.store), RevocationListPath: devices.RevocationListPath,
+		MaxStaleness:  time.Duration(a.MaxStaleness),
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,

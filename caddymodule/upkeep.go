@@ -28,6 +28,7 @@ const (
 	keepAttempts = 30 * 24 * time.Hour
 	keepSignOns  = 7 * 24 * time.Hour
 	keepBrowsers = 400 * 24 * time.Hour
+	keepDevices  = 90 * 24 * time.Hour // once their certificate has expired
 	keepEvents   = 400 * 24 * time.Hour
 )
 
@@ -97,7 +98,7 @@ func (s *service) sweep(ctx context.Context) error {
 	return s.store.Sweep(ctx, now, store.SweepLimits{
 		KeepAttempts: authflow.Kept(), AttemptsBefore: now.Add(-keepAttempts),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
-		EventsBefore: now.Add(-keepEvents),
+		DevicesBefore: now.Add(-keepDevices), EventsBefore: now.Add(-keepEvents),
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/portal"
-	"github.com/portcullis-mfa/portcullis/session"
 )
 
 // passedVar marks, among Caddy's variables of a request, that the gate let it
@@ -133,6 +132,8 @@ func introduce(r *http.Request, v *gate.Visitor) {
 			return v.User.GroupList, true
 		case "assurance":
 			return v.Level().String(), true
+		case "device":
+			return v.Device, true
 		}
 		return nil, false
 	})
@@ -148,7 +149,7 @@ func (g *Gate) bind(s *service) error {
 		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), Portal: g.app.portal, Headers: headers,
 		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
 		States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
-		SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
+		Devices: s.devices, SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
 	}
 	if len(g.idleIgnores) > 0 {
@@ -181,13 +182,13 @@ func originsOf(s site) func(name, port string) (string, bool) {
 	}
 }
 
-// assertions signs what sessions say.
+// assertions signs what gates state.
 type assertions struct{ *assertion.Signer }
 
 // Token implements gate.Assertions.
-func (a assertions) Token(s *session.Session, who *session.Profile, app string) (string, error) {
+func (a assertions) Token(s gate.Statement, app string) (string, error) {
 	return a.Signer.Token(assertion.Subject{
-		SignOn: s.SignOn, User: who.User, Proofs: s.Proofs, Expires: s.Expires,
+		SignOn: s.SignOn, User: s.User.User, Proofs: s.Proofs, Expires: s.Expires,
 	}, app)
 }
 
@@ -197,10 +198,12 @@ func (g *Gate) rules() []gate.Rule {
 	for _, rule := range g.resolved {
 		rules = append(rules, gate.Rule{
 			Match: rule.matchers.AnyMatchWithError, Open: rule.open,
-			Allows: rule.allow.admits, Require: rule.requirement,
+			Allows: rule.allow.admits, Certificate: g.modeOf(rule), Require: g.certified(rule),
 		})
 	}
-	return append(rules, gate.Rule{Allows: g.rest.allow.admits, Require: g.rest.requirement})
+	return append(rules, gate.Rule{
+		Allows: g.rest.allow.admits, Certificate: g.modeOf(g.rest), Require: g.certified(g.rest),
+	})
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

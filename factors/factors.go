@@ -259,9 +259,10 @@ func (s Set) Works(kind assurance.Factor, realm string) bool {
 }
 
 // Enabled reports whether proofs of the kind count: passwords always do, other
-// kinds where they are configured.
+// kinds where they are configured. Of certificates each requirement says that
+// itself, so nothing is to be configured here.
 func (s Set) Enabled(kind assurance.Factor) bool {
-	if kind == assurance.Password {
+	if kind == assurance.Password || kind == assurance.Certificate {
 		return true
 	}
 	_, err := s.Get(kind)

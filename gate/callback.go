@@ -242,8 +242,8 @@ func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
 // the same (back button, a second click) goes on; anybody else is sent around
 // once more, and then told what is wrong.
 func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request, reason string) {
-	v, err := g.identify(r)
-	if err == nil && asked.Ask.Missing(v.session.Proofs, g.Clock(), g.Enabled) == assurance.Nothing {
+	v, err := g.bySession(r)
+	if err == nil && asked.Ask.Missing(v.proofs, g.Clock(), g.Enabled) == assurance.Nothing {
 		g.redirect(w, r, asked.Return)
 		return
 	}
@@ -263,9 +263,14 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 
 // whoami tells scripts of the app, and people who debug, who is signed in.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
-	v, err := g.identify(r)
+	r.rule = g.rest()
+	v, err := g.identify(r, r.rule)
+	if reason, refused := refusalOf(err); refused {
+		g.refuseCertificate(w, r, reason)
+		return
+	}
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
-		require := g.Rules[len(g.Rules)-1].Require
+		require := r.rule.Require
 		path := signInPath(require, "")
 		g.problemWith(w, r, http.StatusUnauthorized, problem{
 			Type: typeSignIn, Key: "gate.sign_in.", Values: map[string]any{"Host": r.host},
@@ -286,11 +291,12 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 		Name      string    `json:"name"`
 		Email     string    `json:"email,omitempty"`
 		Groups    []string  `json:"groups"`
+		Device    string    `json:"device,omitempty"`
 		Assurance string    `json:"assurance"`
 		Expires   time.Time `json:"expires"`
 	}{
-		v.user.Name, v.user.DisplayName, v.user.Email, groups,
-		assurance.Of(v.session.Proofs, g.Enabled).String(), v.session.Expires.UTC(),
+		v.user.Name, v.user.DisplayName, v.user.Email, groups, v.deviceName(),
+		assurance.Of(v.proofs, g.Enabled).String(), v.expires().UTC(),
 	})
 	if err != nil {
 		panic(err) // strings and times only
@@ -300,7 +306,7 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 
 // askSignOut shows one button: a GET ends nothing.
 func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
-	v, err := g.identify(r)
+	v, err := g.bySession(r)
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
 		g.signedOut(w, r)
 		return
@@ -323,7 +329,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 		g.problem(w, r, http.StatusForbidden, "gate.other_page.")
 		return
 	}
-	v, err := g.identify(r)
+	v, err := g.bySession(r)
 	if err == nil {
 		err = g.SignOns.End(r.Context(), v.session.SignOn, session.EndedSignOut)
 	} else if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {

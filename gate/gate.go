@@ -5,8 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -22,8 +24,11 @@ type Rule struct {
 	// Open lets everybody pass, without an identity.
 	Open bool
 	// Allows says who may pass of those who are signed in.
-	Allows  func(session.User) bool
-	Require assurance.Requirement
+	Allows func(session.User) bool
+	// Certificate says what a device's certificate does here, on this
+	// connection. Require says what one does that is among a session's proofs.
+	Certificate CertificateMode
+	Require     assurance.Requirement
 }
 
 // Sessions reads the session cookies of hosts and mints them.
@@ -45,7 +50,15 @@ type SignOns interface {
 
 // Assertions signs statements of who somebody is, for one app.
 type Assertions interface {
-	Token(s *session.Session, who *session.Profile, app string) (string, error)
+	Token(s Statement, app string) (string, error)
+}
+
+// Statement is what is stated of somebody.
+type Statement struct {
+	SignOn  string // id; empty: a certificate alone says who it is
+	User    *session.Profile
+	Proofs  []assurance.Proof
+	Expires time.Time
 }
 
 // Requests signs what the portal is asked for, and reads it back.
@@ -84,6 +97,8 @@ type Settings struct {
 	Enabled  func(assurance.Factor) bool
 	Sessions Sessions
 	SignOns  SignOns
+	// Devices reads certificates; nil where no rule looks at any.
+	Devices  Devices
 	Requests Requests
 	States   session.Codec
 	Tickets  Tickets
@@ -111,16 +126,30 @@ type Settings struct {
 	Address func(*http.Request) string
 }
 
-// Gate decides on the requests of one site. It is safe for concurrent use and
-// shares nothing that changes between requests.
-type Gate struct{ Settings }
+// Gate decides on the requests of one site. It is safe for concurrent use, and
+// nothing that changes between requests has a say in its decisions.
+type Gate struct {
+	Settings
+	// admissions are when those of devices were written down last; nil where no
+	// rule looks at certificates.
+	admissions *otter.Cache[admission, time.Time]
+}
 
 // New returns a Gate.
-func New(s Settings) *Gate { return &Gate{s} }
+func New(s Settings) *Gate {
+	g := &Gate{Settings: s}
+	if slices.ContainsFunc(s.Rules, func(rule Rule) bool { return rule.Certificate != CertificateOff }) {
+		g.admissions = otter.Must(&otter.Options[admission, time.Time]{MaximumSize: maxAdmissions})
+	}
+	return g
+}
 
 // Visitor is who was let through.
 type Visitor struct {
 	User *session.Profile
+	// Device is the name of the device whose certificate spoke for them, too;
+	// empty: none did.
+	Device string
 
 	proofs  []assurance.Proof
 	enabled func(assurance.Factor) bool

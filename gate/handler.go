@@ -185,15 +185,33 @@ func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
 	return 0, errors.New("no rule is about the request")
 }
 
-// visit is what the session cookie of a request comes to.
+// visit is what the certificate and the session cookie of a request come to.
 type visit struct {
-	session *session.Session
+	session *session.Session // nil: a certificate alone says who it is
 	user    *session.Profile
+	proofs  []assurance.Proof // all that count
+	device  *presented        // of the user; nil: none
 }
 
-// identify asks the session cookies who this is. errNobody is a definite no;
+// expires is when what the visit rests on ends by itself.
+func (v visit) expires() time.Time {
+	if v.session == nil || v.device != nil && v.device.Expires.Before(v.session.Expires) {
+		return v.device.Expires
+	}
+	return v.session.Expires
+}
+
+// deviceName is the name of the device that counts; empty: none does.
+func (v visit) deviceName() string {
+	if v.device == nil {
+		return ""
+	}
+	return v.device.Name
+}
+
+// bySession asks the session cookies who this is. errNobody is a definite no;
 // any other error means that it could not be told.
-func (g *Gate) identify(r *request) (visit, error) {
+func (g *Gate) bySession(r *request) (visit, error) {
 	if len(r.cookies.Sessions) == 0 {
 		return visit{}, errNobody
 	}
@@ -209,7 +227,7 @@ func (g *Gate) identify(r *request) (visit, error) {
 			Session: s, For: &r.connection, Passive: passive, MaxStaleness: g.MaxStaleness,
 		})
 		if err == nil {
-			return visit{session: s, user: user}, nil
+			return visit{session: s, user: user, proofs: s.Proofs}, nil
 		}
 		if !errors.Is(err, session.ErrEnded) {
 			return visit{}, err
@@ -254,12 +272,12 @@ var (
 
 // decide is the way of a request that is not open.
 func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
-	v, err := g.identify(r)
+	v, err := g.identify(r, r.rule)
 	if err != nil {
 		g.nobody(w, r, err)
 		return nil
 	}
-	if g.isForged(r) {
+	if v.session == nil && g.isForgedByDevice(r) || v.session != nil && g.isForged(r) {
 		g.refuseForged(w, r)
 		return nil
 	}
@@ -267,14 +285,17 @@ func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 		g.refuse(w, r, v)
 		return nil
 	}
-	now := g.Clock()
-	if r.rule.Require.Missing(v.session.Proofs, now, g.Enabled) != assurance.Nothing {
-		// A session that doesn't meet what it was just minted for never will;
-		// one that meets another rule is a person clicking on.
-		if v.session.Asked == r.rule.Require && isNew(v.session, now) {
+	now, ask := g.Clock(), r.rule.ask(v.device != nil)
+	if ask.Missing(v.proofs, now, g.Enabled) != assurance.Nothing {
+		switch {
+		case v.session == nil:
+			g.signIn(w, r, ask)
+		case v.session.Asked == ask && isNew(v.session, now):
+			// A session that doesn't meet what it was just minted for never
+			// will; one that meets another rule is a person clicking on.
 			g.stuck(w, r)
-		} else {
-			g.stepUp(w, r)
+		default:
+			g.stepUp(w, r, ask)
 		}
 		return nil
 	}
@@ -283,22 +304,25 @@ func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 
 // nobody answers a request of whose sender nothing is known.
 func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
+	reason, refused := refusalOf(err)
 	switch {
+	case refused:
+		g.refuseCertificate(w, r, reason)
 	case errors.Is(err, errTooSoon):
 		g.stuck(w, r)
-	case errors.Is(err, errNobody):
-		g.signIn(w, r)
+	case errors.Is(err, errNobody), errors.Is(err, session.ErrEnded):
+		g.signIn(w, r, r.rule.Require)
 	default:
 		g.unable(w, r, "looking up a sign-on", err)
 	}
 }
 
 // admitTo passes a request on with the identity of its sender, for as long as
-// the sign-on lives and the rule allows the user.
+// the sign-on or the device lives and the rule allows the user.
 func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) error {
 	g.Headers.Set(r.Header, v.user, &r.identity)
 	if g.Assertions != nil {
-		token, err := g.Assertions.Token(v.session, v.user, r.origin)
+		token, err := g.Assertions.Token(v.statement(), r.origin)
 		if err != nil {
 			g.unable(w, r, "signing an assertion", err)
 			return nil
@@ -307,16 +331,14 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.Header[AssertionHeader] = r.identity.assertion[:]
 	}
 	r.guard.ResponseWriter = w
-	err := g.SignOns.Open(r.Context(), &r.connection, r.rule.Allows, &r.guard)
-	switch {
-	case errors.Is(err, session.ErrEnded):
-		g.signIn(w, r)
-		return nil
-	case err != nil:
-		g.unable(w, r, "looking up a sign-on", err)
+	if err := g.SignOns.Open(r.Context(), &r.connection, r.rule.Allows, &r.guard); err != nil {
+		g.nobody(w, r, err)
 		return nil
 	}
 	defer g.SignOns.Close(&r.connection)
+	if v.session == nil {
+		g.noteAdmission(r, v)
+	}
 	if r.ProtoMajor > 2 {
 		// There the server doesn't cancel what has been interrupted.
 		ctx, cancel := context.WithCancel(r.Context())
@@ -324,8 +346,17 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.guard.onCut(cancel)
 		r.Request = r.WithContext(ctx)
 	}
-	r.visitor = Visitor{User: v.user, proofs: v.session.Proofs, enabled: g.Enabled}
+	r.visitor = Visitor{User: v.user, Device: v.deviceName(), proofs: v.proofs, enabled: g.Enabled}
 	return g.pass(w, r, next, &r.visitor)
+}
+
+// statement is what an app is told of the visit.
+func (v visit) statement() Statement {
+	s := Statement{User: v.user, Proofs: v.proofs, Expires: v.expires()}
+	if v.session != nil {
+		s.SignOn = v.session.SignOn
+	}
+	return s
 }
 
 // unable answers where it could not be told who this is: never through.

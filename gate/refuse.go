@@ -26,7 +26,9 @@ type problem struct {
 	Type string // empty: about:blank
 	// Key begins the keys of its texts: "title", "text", and with an ActionURL
 	// "action".
-	Key       string
+	Key string
+	// Text is the key of the text where Key doesn't lead to it.
+	Text      string
 	Values    map[string]any // of the text
 	ActionURL string
 	Retry     time.Duration
@@ -47,20 +49,20 @@ const (
 func (g *Gate) reference() string { return token.Reference(g.Random) }
 
 // signIn answers somebody who isn't signed in.
-func (g *Gate) signIn(w http.ResponseWriter, r *request) {
+func (g *Gate) signIn(w http.ResponseWriter, r *request, ask assurance.Requirement) {
 	if kindOf(r.Request) == navigation && g.lostSession(r) {
 		g.stuck(w, r)
 		return
 	}
 	g.demand(w, r, problem{
-		Type: typeSignIn, Key: "gate.sign_in.", Values: map[string]any{"Host": r.host}, Required: r.rule.Require,
+		Type: typeSignIn, Key: "gate.sign_in.", Values: map[string]any{"Host": r.host}, Required: ask,
 	})
 }
 
 // stepUp answers somebody of whom a rule asks more than was shown.
-func (g *Gate) stepUp(w http.ResponseWriter, r *request) {
+func (g *Gate) stepUp(w http.ResponseWriter, r *request, ask assurance.Requirement) {
 	g.demand(w, r, problem{
-		Type: typeStepUp, Key: "gate.step_up.", Required: r.rule.Require,
+		Type: typeStepUp, Key: "gate.step_up.", Required: ask,
 	})
 }
 
@@ -229,7 +231,7 @@ func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p prob
 	}
 	body, err := json.Marshal(problemDetails{
 		Type: cmp.Or(p.Type, "about:blank"), Title: g.Pages.Text(templates.English, p.Key+"title", nil),
-		Status: status, Detail: g.Pages.Text(templates.English, p.Key+"text", p.Values),
+		Status: status, Detail: g.Pages.Text(templates.English, cmp.Or(p.Text, p.Key+"text"), p.Values),
 		Required: required(p.Required), SignIn: p.SignIn, Reference: p.Reference,
 	})
 	if err != nil {
@@ -243,7 +245,7 @@ func (g *Gate) problemPage(w http.ResponseWriter, r *request, status int, p prob
 	view := templates.ProblemView{
 		Frame: frame, Status: status, RetryAfter: p.Retry, Reference: p.Reference, ActionURL: p.ActionURL,
 		Title: g.Pages.Text(frame.Language, p.Key+"title", nil),
-		Text:  g.Pages.Text(frame.Language, p.Key+"text", p.Values),
+		Text:  g.Pages.Text(frame.Language, cmp.Or(p.Text, p.Key+"text"), p.Values),
 	}
 	if p.ActionURL != "" {
 		view.Action = g.Pages.Text(frame.Language, p.Key+"action", nil)

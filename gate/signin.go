@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -24,6 +25,9 @@ func signInPath(require assurance.Requirement, to string) string {
 	query := url.Values{"assurance": {require.Level.String()}}
 	if age := maxAge(require); age > 0 {
 		query.Set("max_age", strconv.FormatInt(age, 10))
+	}
+	if require.Certificate != assurance.CertificateIgnored {
+		query.Set("certificate", require.Certificate.String())
 	}
 	if to != "" {
 		query.Set("to", to)
@@ -51,16 +55,22 @@ func (g *Gate) goSignIn(w http.ResponseWriter, r *request) {
 	g.toPortal(w, r, ticket.Request{Return: r.within(to), Ask: require})
 }
 
+// rest is the rule that holds for what no other is about.
+func (g *Gate) rest() *Rule { return &g.Rules[len(g.Rules)-1] }
+
 // requirementIn returns the requirement that a query names, if it is of one of
-// the rules; else that of the last, which holds for the rest of the site.
+// the rules, beside a certificate or without; else that of the last.
 func (g *Gate) requirementIn(query url.Values) assurance.Requirement {
 	age, _ := strconv.ParseInt(query.Get("max_age"), 10, 64) // none: any age
+	certificate := cmp.Or(query.Get("certificate"), assurance.CertificateIgnored.String())
 	for _, rule := range g.Rules {
-		if !rule.Open && rule.Require.Level.String() == query.Get("assurance") && maxAge(rule.Require) == age {
-			return rule.Require
+		for _, ask := range [...]assurance.Requirement{rule.ask(false), rule.ask(true)} {
+			if !rule.Open && ask.Level.String() == query.Get("assurance") && maxAge(ask) == age && ask.Certificate.String() == certificate {
+				return ask
+			}
 		}
 	}
-	return g.Rules[len(g.Rules)-1].Require
+	return g.rest().Require
 }
 
 // within returns the URL of this site to which a path from a link leads. What
@@ -91,9 +101,8 @@ func (r *request) referrer() string {
 
 // signedIn tells somebody who signed in beside a form to go back to it.
 func (g *Gate) signedIn(w http.ResponseWriter, r *request) {
-	_, err := g.identify(r)
-	if err != nil {
-		r.rule = &g.Rules[len(g.Rules)-1]
+	r.rule = g.rest()
+	if _, err := g.bySession(r); err != nil {
 		g.nobody(w, r, err)
 		return
 	}

@@ -39,6 +39,8 @@ type Accounts interface {
 	EndSignOn(ctx context.Context, u store.User, shortID string, c authflow.Client) error
 	EndOthers(ctx context.Context, s store.SignOn, u store.User, c authflow.Client) (int, error)
 	Disown(ctx context.Context, s store.SignOn, u store.User, c authflow.Client) error
+	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
+	RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id string, c authflow.Client) error
 	Activity(ctx context.Context, userID string, before int64, limit int) ([]store.Event, error)
 }
 
@@ -114,7 +116,7 @@ func (p *Portal) accountFailed(w http.ResponseWriter, r *http.Request, v visitor
 	switch {
 	case errors.Is(err, authflow.ErrStale):
 		p.checkAnew(w, r, v, p.comeBack(r))
-	case errors.Is(err, authflow.ErrNoCredential), errors.Is(err, authflow.ErrNoSignOn), errors.Is(err, authflow.ErrNoBrowser):
+	case errors.Is(err, authflow.ErrNoCredential), errors.Is(err, authflow.ErrNoSignOn), errors.Is(err, authflow.ErrNoBrowser), errors.Is(err, authflow.ErrNoDevice):
 		p.notFound(w, r)
 	case errors.Is(err, session.ErrEnded), errors.Is(err, authflow.ErrFlowGone):
 		p.redirect(w, "/sign-in")
@@ -171,6 +173,11 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "listing devices", err)
+		return
+	}
 	events, err := p.Accounts.Activity(r.Context(), v.user.ID, 0, eventsOnPage)
 	if err != nil {
 		p.fault(w, r, "reading what happened lately", err)
@@ -180,7 +187,7 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 	p.page(w, r, http.StatusOK, "account_overview", templates.OverviewView{
 		Frame: p.frame(r), Done: p.done(w, r), Name: v.user.Name, DisplayName: v.user.DisplayName,
 		Email: v.user.Email, Groups: v.user.Groups, Advice: advise(t, held, enrollable),
-		Ways: ways(t, held, enrollable), Since: local(v.signOn.Started),
+		Ways: append(ways(t, held, enrollable), deviceWay(t, devices)...), Since: local(v.signOn.Started),
 		Before: signInBefore(t, events, v.signOn), Recent: happened(t, events[:min(newest, len(events))]),
 	})
 }
@@ -384,7 +391,7 @@ func (p *Portal) done(w http.ResponseWriter, r *http.Request) string {
 	}
 	setCookie(w, doneCookie, "", -time.Second)
 	switch what := cookie.Value; what {
-	case "added", "renamed", "removed", "new_codes", "password", "ended", "ended_others", "forgotten":
+	case "added", "renamed", "removed", "new_codes", "password", "ended", "ended_others", "forgotten", "revoked":
 		return p.words(r).say("portal.done." + what)
 	}
 	return ""

@@ -27,6 +27,7 @@ type accounts struct {
 	// enrollable is what she can add; nil: the usual.
 	enrollable []assurance.Factor
 
+	devices []store.Device
 	freshTo string // where the last fresh check leads back to
 	addTo   string // where the last enrolment leads back to
 	done    []string
@@ -119,6 +120,12 @@ func (a *accounts) Activity(_ context.Context, _ string, before int64, limit int
 	return some, nil
 }
 
+func (a *accounts) DevicesOf(context.Context, string) ([]store.Device, error) { return a.devices, nil }
+
+func (a *accounts) RevokeDevice(_ context.Context, _ store.SignOn, _ store.User, id string, _ authflow.Client) error {
+	return a.note("revoke " + id)
+}
+
 func (a *accounts) note(what string) error {
 	if a.refusal == nil {
 		a.done = append(a.done, what)
@@ -141,6 +148,10 @@ func atHome(t *testing.T) *hall {
 		{ID: "c2", Kind: assurance.TOTP, Name: "Tablet", Created: noon},
 		{ID: "b1", Kind: assurance.BackupCode, Details: factors.Codes{Left: 3, Total: 10, Used: []time.Time{noon}}},
 	}
+	h.accounts.devices = []store.Device{
+		{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: noon, Expires: noon.AddDate(0, 3, 0), LastSeen: noon.Add(time.Hour)},
+		{ID: "d2", Name: "Tablet of <b>Ada</b>", Serial: "c0ffee", Issued: noon, Expires: noon.AddDate(0, 3, 0)},
+	}
 	h.flows.step = authflow.Step{Kind: authflow.StepGrant}
 	h.signIn("ada")
 	h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)
@@ -149,8 +160,8 @@ func atHome(t *testing.T) *hall {
 
 // The pages of an account, and what can be done there.
 var (
-	readingPages = []string{"/account", "/account/totp", "/account/backup-codes", "/account/sign-ons", "/account/activity", "/account/not-me"}
-	editingPages = []string{"/account/password", "/account/totp/add", "/account/backup-codes/add", "/account/totp/rename?id=c1", "/account/totp/remove?id=c1", "/account/totp/remove-all"}
+	readingPages = []string{"/account", "/account/totp", "/account/backup-codes", "/account/sign-ons", "/account/devices", "/account/activity", "/account/not-me"}
+	editingPages = []string{"/account/password", "/account/totp/add", "/account/backup-codes/add", "/account/totp/rename?id=c1", "/account/totp/remove?id=c1", "/account/totp/remove-all", "/account/devices/revoke?id=d1"}
 	changes      = map[string]url.Values{
 		"/account/totp/rename":         {"id": {"c1"}, "name": {"Phone"}},
 		"/account/totp/remove":         {"id": {"c1"}},
@@ -158,6 +169,7 @@ var (
 		"/account/password":            {"current": {"old"}, "password": {"new"}},
 		"/account/sign-ons/end":        {"id": {"s7"}},
 		"/account/sign-ons/end-others": {},
+		"/account/devices/revoke":      {"id": {"d1"}},
 		"/account/not-me":              {},
 		"/account/totp/add":            {},
 	}
@@ -222,6 +234,7 @@ func TestFormsAskForAFreshCheckFirst(t *testing.T) {
 		"/account/totp/rename": "/account/totp/rename?id=c1", "/account/totp/remove": "/account/totp/remove?id=c1",
 		"/account/totp/remove-all": "/account/totp/remove-all",
 		"/account/password":        "/account/password", "/account/totp/add": "/account/totp/add", "/account/sign-ons/end": "/account/sign-ons",
+		"/account/devices/revoke": "/account/devices/revoke?id=d1",
 	} {
 		r := h.send(http.MethodPost, path, changes[path])
 		if r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != back {
@@ -238,6 +251,7 @@ func TestChangesAreMadeAndTold(t *testing.T) {
 		"/account/password":            {"password old to new", "/account", "Your password is changed."},
 		"/account/sign-ons/end":        {"end s7", "/account/sign-ons", "Signed out there."},
 		"/account/sign-ons/end-others": {"end others", "/account/sign-ons", "You are signed out everywhere but here."},
+		"/account/devices/revoke":      {"revoke d1", "/account/devices", "Revoked. That device opens nothing by its certificate any more."},
 	} {
 		t.Run(path, func(t *testing.T) {
 			h := atHome(t)

@@ -60,7 +60,8 @@ func tell(t words, e store.Event) string {
 	kind := assurance.Factor(e.Fields[string(audit.Factor)])
 	return t.sayOr("portal.event.unnamed", "portal.event."+e.Name,
 		"Proof", t.kind(kind, "proof"), "Thing", t.kind(kind, "name"),
-		"Proofs", proofs(t, e.Fields[string(audit.Factors)]), "App", hostOf(e.Fields[string(audit.App)]))
+		"Proofs", proofs(t, e.Fields[string(audit.Factors)]), "App", hostOf(e.Fields[string(audit.App)]),
+		"Device", e.Fields[string(audit.Device)])
 }
 
 // proofs lists what was shown.

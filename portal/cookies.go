@@ -15,6 +15,9 @@ const (
 	portalCookie  = "__Host-mfa-portal"
 	flowCookie    = "__Host-mfa-flow"
 	browserCookie = "__Host-mfa-browser"
+	// signedOutCookie says that somebody signed out at a device, which therefore
+	// doesn't go in again by itself.
+	signedOutCookie = "__Host-mfa-signed-out"
 
 	// maxFlows is how many flows a browser may have under way.
 	maxFlows = 8

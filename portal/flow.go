@@ -357,7 +357,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
 		p.flowFailed(w, r, at.flow, err)
 		return
 	}
-	if err = p.keep(w, granted); err == nil {
+	if err = p.keep(w, r, granted); err == nil {
 		err = p.releaseFlow(w, r, at.flow.ID)
 	}
 	if err != nil {
@@ -380,12 +380,15 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
 }
 
 // keep has the browser keep what was granted.
-func (p *Portal) keep(w http.ResponseWriter, granted authflow.Granted) error {
+func (p *Portal) keep(w http.ResponseWriter, r *http.Request, granted authflow.Granted) error {
 	value, err := p.PortalCookies.Mint(session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret})
 	if err != nil {
 		return err
 	}
 	setCookie(w, portalCookie, value, kept(granted.SignOn.Expires.Sub(p.Clock()), granted.SignOn.Shared))
+	if _, err := r.Cookie(signedOutCookie); err == nil {
+		setCookie(w, signedOutCookie, "", -time.Second)
+	}
 	if granted.Browser != "" {
 		setCookie(w, browserCookie, granted.Browser, browserLifetime)
 	}

@@ -346,7 +346,7 @@ func (p *Portal) remove(w http.ResponseWriter, r *http.Request) {
 // removed has the browser keep its new sign-on after a removal, and leads back
 // to the list.
 func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.Factor, granted authflow.Granted) {
-	if err := p.keep(w, granted); err != nil {
+	if err := p.keep(w, r, granted); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}

@@ -35,7 +35,7 @@ func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request) {
 		p.passwordRefused(w, r, v, err)
 		return
 	}
-	if err := p.keep(w, granted); err != nil {
+	if err := p.keep(w, r, granted); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}

@@ -7,6 +7,7 @@ package portal
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -51,6 +53,7 @@ type Flows interface {
 	Extend(ctx context.Context, f authflow.Flow) (time.Duration, error)
 	Left(f authflow.Flow) time.Duration
 	Grant(ctx context.Context, f authflow.Flow, previous string, c authflow.Client) (authflow.Granted, error)
+	SignInDevice(ctx context.Context, in authflow.DeviceLogin, previous string, c authflow.Client) (authflow.Granted, error)
 	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
 	Forget(ctx context.Context, u store.User, id string, c authflow.Client) error
 }
@@ -59,6 +62,12 @@ type Flows interface {
 type SignOns interface {
 	LivePortal(ctx context.Context, p session.PortalSession) (session.SignOn, session.User, error)
 	End(ctx context.Context, id, reason string) error
+}
+
+// Devices tells by what a TLS client presented which device it is; package
+// devices offers it.
+type Devices interface {
+	Read(ctx context.Context, presented []*x509.Certificate, maxStaleness time.Duration) (devices.Presented, error)
 }
 
 // Tickets hands a sign-on over to an app.
@@ -87,12 +96,13 @@ type Pages interface {
 	ServeAsset(w http.ResponseWriter, r *http.Request, name string)
 }
 
-// Settings are what a Portal is made of. RelatedOrigins may be nil, all other
-// fields are needed.
+// Settings are what a Portal is made of. All fields are needed, unless they say
+// otherwise.
 type Settings struct {
 	Flows         Flows
 	Accounts      Accounts
 	SignOns       SignOns
+	Devices       Devices
 	Tickets       Tickets
 	Requests      Requests
 	PortalCookies *session.PortalCookies
@@ -109,6 +119,13 @@ type Settings struct {
 	// RelatedOrigins is the document in which browsers find the origins that may
 	// use the portal's keys (WebAuthn Level 3 §5.11); nil: there is none.
 	RelatedOrigins []byte
+	// RevocationList returns the list of revoked devices (RFC 5280 §5, DER),
+	// served at RevocationListPath; nil: there is none.
+	RevocationList     func(ctx context.Context) ([]byte, error)
+	RevocationListPath string
+	// MaxStaleness is for how long devices count while this process is cut off
+	// from what changes in the store.
+	MaxStaleness time.Duration
 	// PasswordRules decides on chosen passwords; see PasswordRules.
 	PasswordRules PasswordRules
 	// CodePeriod is how often the codes of authenticator apps change.
@@ -149,6 +166,7 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("GET /sign-in/passkey", p.askPasskey)
 	mux.HandleFunc("POST /sign-in/passkey", p.signInByPasskey)
+	mux.HandleFunc("POST "+devicePath, p.continueAsDevice)
 	mux.HandleFunc("GET /setup", p.openLink)
 	mux.HandleFunc("GET /invitation", p.openLink)
 	mux.HandleFunc("GET /flow", p.dispatch)
@@ -168,6 +186,9 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("GET /.well-known/jwks.json", p.assertionKeys)
 	if s.RelatedOrigins != nil {
 		mux.HandleFunc("GET /.well-known/webauthn", p.relatedOrigins)
+	}
+	if p.RevocationList != nil {
+		mux.HandleFunc("GET "+p.RevocationListPath, p.revocationList)
 	}
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
@@ -190,6 +211,9 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+signOnsPath+"/end", p.endSignOn)
 	mux.HandleFunc("POST "+signOnsPath+"/end-others", p.endOthers)
 	mux.HandleFunc("POST /browsers/forget", p.forgetBrowser)
+	mux.HandleFunc("GET "+devicesPath, p.showDevices)
+	mux.HandleFunc("GET "+devicesPath+"/revoke", p.askRevoke)
+	mux.HandleFunc("POST "+devicesPath+"/revoke", p.revoke)
 	mux.HandleFunc("GET "+activityPath, p.showActivity)
 	mux.HandleFunc("GET "+disownPath, p.askDisown)
 	mux.HandleFunc("POST "+disownPath, p.disown)

@@ -91,7 +91,7 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
 	to.own = accountPage(r.URL.Query().Get("to"))
 	signOn, user, err := p.signedOn(r)
 	if errors.Is(err, session.ErrEnded) {
-		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{})
+		p.begin(w, r, to, err)
 		return
 	}
 	if err != nil {

@@ -42,6 +42,9 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	setCookie(w, portalCookie, "", -time.Second)
 	setCookie(w, flowCookie, "", -time.Second)
+	if isCertified(r) {
+		setCookie(w, signedOutCookie, "yes", 0)
+	}
 	// Not "cookies", which browsers clear for the whole domain: other apps', and
 	// the one by which this browser is known.
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)

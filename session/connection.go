@@ -6,17 +6,21 @@ import (
 	"time"
 )
 
-// Connection is one request under way that ends with its sign-on: a WebSocket,
-// a stream of events, a long download, or any other. It is used once.
+// Connection is one request under way that ends with its sign-on, its device,
+// or either of them: a WebSocket, a stream of events, a long download, or any
+// other. It is used once.
 type Connection struct {
-	// SignOn is the id of its sign-on.
+	// SignOn is the id of its sign-on; empty: a device alone brought it.
 	SignOn string
+	// Device is the device that it ends with; nil: none.
+	Device *LiveDevice
 	// Passive says that it doesn't count as activity.
 	Passive bool
 	// MaxStaleness is how long it goes on while this process is cut off.
 	MaxStaleness time.Duration
 
-	// What the lookup found: only read afterwards.
+	// What the lookup found: only read afterwards. Both are nil without a
+	// sign-on.
 	signOn  *row[keptSignOn]
 	profile *row[Profile]
 
@@ -33,6 +37,30 @@ type Connection struct {
 // Interrupter ends a request under way. It returns soon.
 type Interrupter interface{ Interrupt() }
 
+// known is the profile of its user, as it was found.
+func (c *Connection) known() *row[Profile] {
+	if c.signOn == nil {
+		return c.Device.owner
+	}
+	return c.profile
+}
+
+// user is the id of its user.
+func (c *Connection) user() string {
+	if c.signOn == nil {
+		return c.Device.User.ID
+	}
+	return c.signOn.value.user
+}
+
+// isOver reports whether the time of its sign-on or of its device is up.
+func (c *Connection) isOver(now time.Time) bool {
+	if c.Device != nil && !now.Before(c.Device.Expires) {
+		return true
+	}
+	return c.signOn != nil && now.UnixNano() >= c.signOn.value.expires
+}
+
 // connections are those that are open. A shard is a mere list: requests come
 // and go all the time, while ends are few.
 type connections struct {
@@ -47,7 +75,11 @@ func newConnections() *connections { return &connections{seed: maphash.MakeSeed(
 
 // attach begins to watch over a connection.
 func (c *connections) attach(conn *Connection) {
-	conn.shard = c.shardOf(conn.SignOn)
+	key := conn.SignOn
+	if key == "" {
+		key = conn.Device.ID
+	}
+	conn.shard = c.shardOf(key)
 	s := &c.shards[conn.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 // and as JSON it would be twice as long.
 
 // format comes first, so that what another version wrote is told apart.
-const format = 1
+const format = 2
 
 // The bits of a proof.
 const (
@@ -37,6 +37,7 @@ func (s *Session) encode() ([]byte, error) {
 	addTime(&b, s.Expires)
 	b.AddUint8(uint8(s.Asked.Level))
 	b.AddUint64(uint64(s.Asked.MaxAge))
+	b.AddUint8(uint8(s.Asked.Certificate))
 	for _, p := range s.Proofs {
 		addProof(&b, p)
 	}
@@ -46,15 +47,18 @@ func (s *Session) encode() ([]byte, error) {
 // decode is the reverse of encode.
 func (s *Session) decode(encoded []byte) error {
 	rest := cryptobyte.String(encoded)
-	var version, level uint8
+	var version, level, certificate uint8
 	var maxAge uint64
 	ok := rest.ReadUint8(&version) && version == format
 	for _, text := range []*string{&s.SignOn, &s.User, &s.Host, &s.Incarnation} {
 		ok = ok && readText(&rest, text)
 	}
-	ok = ok && readTime(&rest, &s.Minted) && readTime(&rest, &s.Expires) && rest.ReadUint8(&level) && rest.ReadUint64(&maxAge)
+	ok = ok && readTime(&rest, &s.Minted) && readTime(&rest, &s.Expires) && rest.ReadUint8(&level) &&
+		rest.ReadUint64(&maxAge) && rest.ReadUint8(&certificate)
 	s.Host, s.Incarnation = shared(s.Host), shared(s.Incarnation)
-	s.Asked = assurance.Requirement{Level: assurance.Level(level), MaxAge: time.Duration(maxAge)}
+	s.Asked = assurance.Requirement{
+		Level: assurance.Level(level), MaxAge: time.Duration(maxAge), Certificate: assurance.CertificateUse(certificate),
+	}
 	for ok && !rest.Empty() {
 		var p assurance.Proof
 		ok = readProof(&rest, &p)

@@ -20,6 +20,9 @@ func filled(t *testing.T, v reflect.Value) {
 	case *assurance.Level:
 		*field = assurance.Multi
 		return
+	case *assurance.CertificateUse:
+		*field = assurance.CertificateAlone
+		return
 	}
 	switch v.Kind() {
 	case reflect.String:

@@ -63,6 +63,12 @@ func (s *slowStore) UserByID(context.Context, string) (store.User, error) {
 
 func (s *slowStore) TouchSignOns(context.Context, []store.Activity) error { return nil }
 
+func (s *slowStore) DeviceByCertificate(context.Context, string) (store.Device, error) {
+	return store.Device{}, store.ErrNotFound
+}
+
+func (s *slowStore) TouchDevices(context.Context, []store.DeviceActivity) error { return nil }
+
 func (s *slowStore) EndUnseenSignOn(context.Context, string, time.Time, time.Time, string) error {
 	return nil
 }

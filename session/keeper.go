@@ -40,19 +40,22 @@ type Profile struct {
 	GroupList string
 }
 
-// Keeper answers whether a sign-on still counts, notes when it is used, and
-// ends the connections of one that has ended. There is one for each store in a
-// process, for as long as the store is open.
+// Keeper answers whether a sign-on or a device still counts, notes when it is
+// used, and ends the connections of one that has ended. There is one for each
+// store in a process, for as long as the store is open.
 //
 // It follows the store's feed of changes: see the methods of store.Follower.
 type Keeper struct {
-	store       Store
-	clock       func() time.Time
-	warn        Warn
-	signOns     *rows[keptSignOn]
-	profiles    *rows[Profile]
-	activity    *activity
-	connections *connections
+	store    Store
+	clock    func() time.Time
+	warn     Warn
+	signOns  *rows[keptSignOn]
+	profiles *rows[Profile]
+	devices  *rows[keptDevice] // by certificate
+	activity *activity
+	// deviceActivity is activity of devices.
+	deviceActivity *activity
+	connections    *connections
 
 	// heard is the sending time of the newest heartbeat, in nanoseconds since
 	// 1970, and lost whether changes were lost since.
@@ -78,10 +81,13 @@ type Warn func(message string, fields ...zap.Field)
 // NewKeeper returns a Keeper that is to follow the store's feed. Until it does,
 // it answers ErrCutOff.
 func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
-	k := &Keeper{store: s, clock: clock, warn: warn, activity: newActivity(), connections: newConnections()}
+	k := &Keeper{
+		store: s, clock: clock, warn: warn, activity: newActivity(), deviceActivity: newActivity(), connections: newConnections(),
+	}
 	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
 	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended)
 	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended)
+	k.devices = newRows(maxDevices, k.readDevice, k.current, func(error) bool { return false })
 	return k
 }
 
@@ -272,6 +278,9 @@ func (k *Keeper) End(ctx context.Context, id, reason string) error {
 // Flush writes down what was seen to be used. What can't be written stays to be
 // written.
 func (k *Keeper) Flush(ctx context.Context) {
+	if err := k.flushDevices(ctx); err != nil {
+		k.warn("writing down when devices were seen", zap.Error(err))
+	}
 	pending := k.activity.takePending(k.clock().Add(-2 * Granularity))
 	if len(pending) == 0 {
 		return
@@ -282,11 +291,11 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 }
 
-// Open has a connection interrupted from now on as soon as its sign-on ends or
-// its user isn't admitted any more, until it is closed. Both must have been
-// found to count, by a Lookup for the connection, and the user to be admitted.
-// ErrEnded says that this has changed already; with any error, there is nothing
-// to close.
+// Open has a connection interrupted from now on as soon as its sign-on or its
+// device ends or its user isn't admitted any more, until it is closed. All must
+// have been found to count, by a Lookup for the connection or LiveDevice, and
+// the user to be admitted. ErrEnded or a DeviceRefusal says that this has
+// changed already; with any error, there is nothing to close.
 func (k *Keeper) Open(ctx context.Context, c *Connection, admits func(User) bool, interrupt Interrupter) error {
 	c.admits, c.interrupt = admits, interrupt
 	k.connections.attach(c)
@@ -302,15 +311,20 @@ func (k *Keeper) Open(ctx context.Context, c *Connection, admits func(User) bool
 // recheck asks whether what the lookup for a connection found has changed, and
 // if so, whether it goes on all the same.
 func (k *Keeper) recheck(ctx context.Context, c *Connection) error {
-	if !k.signOns.counts(c.signOn) {
+	if c.Device != nil {
+		if err := k.recheckDevice(ctx, c.Device); err != nil {
+			return err
+		}
+	}
+	if c.signOn != nil && !k.signOns.counts(c.signOn) {
 		if _, err := k.signOns.find(ctx, c.SignOn); err != nil {
 			return err
 		}
 	}
-	if k.profiles.counts(c.profile) {
+	if k.profiles.counts(c.known()) {
 		return nil
 	}
-	p, err := active(k.profiles.find(ctx, c.signOn.value.user))
+	p, err := active(k.profiles.find(ctx, c.user()))
 	if err != nil {
 		return err
 	}
@@ -324,14 +338,21 @@ func (k *Keeper) recheck(ctx context.Context, c *Connection) error {
 func (k *Keeper) Close(c *Connection) { k.connections.detach(c) }
 
 // Watch ends the connections whose sign-on is over its absolute or idle limit,
-// and those that went on for too long while this process is cut off. All
-// others but passive ones count as activity.
+// or whose device over its certificate's time, and those that went on for too
+// long while this process is cut off. All others but passive ones count as
+// activity.
 func (k *Keeper) Watch() {
 	now := k.clock()
 	var idle []string
 	k.connections.each(func(c *Connection) bool {
-		if now.UnixNano() >= c.signOn.value.expires || k.stale(now, c.MaxStaleness) {
+		if c.isOver(now) || k.stale(now, c.MaxStaleness) {
 			return true
+		}
+		if c.Device != nil {
+			k.deviceActivity.note(c.Device.ID, now)
+		}
+		if c.signOn == nil {
+			return false
 		}
 		if !c.Passive {
 			k.activity.note(c.SignOn, now)
@@ -381,6 +402,9 @@ func (k *Keeper) Changed(changes []store.Change) {
 		case store.UserChanged:
 			k.profiles.drop(change.ID)
 			go k.checkUser(change.ID)
+		case store.DeviceChanged:
+			k.devices.drop(change.ID)
+			go k.checkDevice(change.ID)
 		}
 	}
 }
@@ -391,7 +415,10 @@ func (k *Keeper) checkUser(id string) {
 	defer cancel()
 	p, err := active(k.profiles.find(ctx, id))
 	k.connections.each(func(c *Connection) bool {
-		return c.signOn.value.user == id && (err != nil || !c.admits(p.value.User))
+		if c.Device != nil && c.Device.User.ID == id && err != nil {
+			return true
+		}
+		return c.user() == id && (err != nil || !c.admits(p.value.User))
 	})
 }
 
@@ -401,6 +428,7 @@ func (k *Keeper) Heartbeat(sent time.Time) {
 		// Nothing that was read before may be believed from now on.
 		k.signOns.dropAll()
 		k.profiles.dropAll()
+		k.devices.dropAll()
 		go k.checkAll()
 	}
 	k.heard.Store(sent.UnixNano())
@@ -413,10 +441,16 @@ func (k *Keeper) Lost() { k.lost.Store(true) }
 // checkAll asks about all that have a connection.
 func (k *Keeper) checkAll() {
 	var signOns []string
-	users := make(map[string]bool)
+	users, devices := make(map[string]bool), make(map[string]bool)
 	k.connections.each(func(c *Connection) bool {
-		signOns = append(signOns, c.SignOn)
-		users[c.signOn.value.user] = true
+		if c.signOn != nil {
+			signOns = append(signOns, c.SignOn)
+		}
+		if c.Device != nil {
+			devices[c.Device.certificate] = true
+			users[c.Device.User.ID] = true
+		}
+		users[c.user()] = true
 		return false
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
@@ -425,6 +459,9 @@ func (k *Keeper) checkAll() {
 		if _, err := k.signOns.find(ctx, id); err != nil {
 			k.connections.end(id)
 		}
+	}
+	for certificate := range devices {
+		k.checkDevice(certificate)
 	}
 	for id := range users {
 		k.checkUser(id)

@@ -190,4 +190,6 @@ type Store interface {
 	TouchSignOns(ctx context.Context, seen []store.Activity) error
 	EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error
 	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
+	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
+	TouchDevices(ctx context.Context, seen []store.DeviceActivity) error
 }

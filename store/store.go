@@ -155,6 +155,32 @@ type Browser struct {
 	RememberedFor assurance.Factor
 }
 
+// Device is a machine's certificate, and whose it is.
+type Device struct {
+	ID     string // opaque, never reused
+	UserID string
+	Name   string
+	// Certificate is the SHA-256 of the certificate (DER), in lower-case hex;
+	// unique. Devices are looked up by it.
+	Certificate string
+	Serial      string // of the certificate, in lower-case hex
+	// Issuer is the name of the operator's CA that the certificate is of; empty:
+	// it was issued here.
+	Issuer       string
+	Issued       time.Time
+	Expires      time.Time // when the certificate does
+	Revoked      time.Time // zero: not revoked
+	RevokeReason string
+	LastSeen     time.Time // zero: never
+	Version      int64
+}
+
+// DeviceActivity says when a device was last seen.
+type DeviceActivity struct {
+	Device string
+	Seen   time.Time
+}
+
 // Event is one audit event. Fields holds no secret, ever.
 type Event struct {
 	ID     int64 // assigned by the store, ascending
@@ -190,8 +216,8 @@ type Users interface {
 	ListUsers(ctx context.Context) ([]User, error)
 	// CountUsers counts users in the given states; none given counts all.
 	CountUsers(ctx context.Context, states ...UserStatus) (int, error)
-	// DeleteUser deletes a user with all credentials, sign-ons, browsers and
-	// records of theirs. Events stay. An unknown user is ErrNotFound.
+	// DeleteUser deletes a user with all credentials, sign-ons, browsers,
+	// devices and records of theirs. Events stay. An unknown user is ErrNotFound.
 	DeleteUser(ctx context.Context, id string) error
 }
 
@@ -301,6 +327,30 @@ type Browsers interface {
 	DeleteBrowsersOf(ctx context.Context, userID string) error
 }
 
+// Devices are the operations on devices. Those revoked and expired are found
+// too, until they are swept.
+type Devices interface {
+	// CreateDevice inserts d. A taken id or certificate is ErrConflict, an
+	// unknown user ErrNotFound.
+	CreateDevice(ctx context.Context, d Device) error
+	DeviceByID(ctx context.Context, id string) (Device, error)
+	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
+	// DevicesOf returns a user's devices, newest first.
+	DevicesOf(ctx context.Context, userID string) ([]Device, error)
+	// ListDevices returns everybody's devices, newest first.
+	ListDevices(ctx context.Context) ([]Device, error)
+	// UpdateDevice is a compare-and-set on the version, as UpdateUser, of the
+	// name only.
+	UpdateDevice(ctx context.Context, d Device) error
+	// RevokeDevice revokes a device that is not revoked yet and raises its
+	// version; of a revoked one the first time and reason stay, without an
+	// error. An unknown one is ErrNotFound. The time must not be zero.
+	RevokeDevice(ctx context.Context, id string, at time.Time, reason string) error
+	// TouchDevices raises LastSeen of each, as TouchSignOns does; it does
+	// nothing to a revoked or unknown device.
+	TouchDevices(ctx context.Context, seen []DeviceActivity) error
+}
+
 // Events are the operations on audit events.
 type Events interface {
 	// AppendEvent adds e under an id above all earlier ones; e.ID is ignored.
@@ -316,6 +366,7 @@ type Tx interface {
 	Records
 	AttemptCounts
 	Browsers
+	Devices
 	Events
 }
 
@@ -330,6 +381,8 @@ type SweepLimits struct {
 	SignOnsBefore time.Time
 	// BrowsersBefore forgets browsers last seen before it.
 	BrowsersBefore time.Time
+	// DevicesBefore forgets devices whose certificate expired before it.
+	DevicesBefore time.Time
 	// EventsBefore forgets events older than it.
 	EventsBefore time.Time
 }
@@ -345,6 +398,10 @@ const (
 	SignOnChanged ChangeKind = "sign_on_changed"
 	// UserChanged has another name, address, groups or status, or was deleted.
 	UserChanged ChangeKind = "user_changed"
+	// DeviceChanged was created, renamed, revoked, or deleted with its user. The
+	// change names it by its Certificate: who looked in vain for that before it
+	// was created knows nothing else of it.
+	DeviceChanged ChangeKind = "device_changed"
 )
 
 // Change names a row that is not as it was.
@@ -389,11 +446,12 @@ type Store interface {
 	// have been brought back from a copy, in which what was ended since is
 	// alive again. It deletes all sign-ons and has no browser remembered, so
 	// that nothing outlives the change whatever its cookie says. Followers are
-	// told of the sign-ons.
+	// told of the sign-ons. Devices stay: which of them were revoked since
+	// nobody here can know.
 	Renew(ctx context.Context) error
 	// Position counts the transactions that created, changed, ended or deleted
-	// sign-ons, users or credentials: a copy brought back is behind the store
-	// it was taken of. TouchSignOns and Sweep don't count. It goes on through
+	// sign-ons, users, credentials or devices: a copy brought back is behind the
+	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through
 	// Renew.
 	Position(ctx context.Context) (int64, error)
 	// Follow tells the follower of all changes from now on, until stop is

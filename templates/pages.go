@@ -36,6 +36,8 @@ var emptyViews = map[string]any{
 	"account_remove":   RemoveView{},
 	"account_password": ChangePasswordView{},
 	"account_sign_ons": SignOnsView{},
+	"account_devices":  DevicesView{},
+	"account_revoke":   RevokeView{},
 	"account_activity": ActivityView{},
 	"account_disown":   DisownView{},
 	"lost":             LostView{},

@@ -70,6 +70,11 @@ type SignInView struct {
 	// Unknown is the id of a credential, in base64url, that the browser should
 	// offer no more; empty: none.
 	Unknown string
+	// Device is who can go on without typing anything, since this device is
+	// theirs; empty: nobody.
+	Device string
+	// Notice is what is wrong with the device's certificate; empty: nothing.
+	Notice string
 }
 
 // Choice is one other way to go on.

@@ -165,6 +165,29 @@ type SignOnsView struct {
 	Browsers []Browser
 }
 
+// OwnDevice is one machine of somebody's that carries a certificate.
+type OwnDevice struct {
+	ID      string // as its form posts it
+	Name    string
+	Serial  string // of the certificate
+	Issued  time.Time
+	Expires time.Time
+	Seen    time.Time // zero: never
+}
+
+// DevicesView lists the machines of somebody's that carry a certificate.
+type DevicesView struct {
+	Frame
+	Done    string
+	Devices []OwnDevice
+}
+
+// RevokeView says what revoking a device ends.
+type RevokeView struct {
+	Frame
+	Device OwnDevice
+}
+
 // ActivityView lists what happened in somebody's account, newest first.
 type ActivityView struct {
 	Frame

@@ -28,15 +28,16 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"portal", "gate", "accounts", "authflow", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
-		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance",
+		"portal", "gate", "accounts", "authflow", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
+		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token",
 	}},
 
-	{"portal", []string{"authflow", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token"}},
-	{"gate", []string{"ticket", "session", "audit", "templates", "assurance", "token"}},
+	{"portal", []string{"authflow", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token"}},
+	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token"}},
 
-	{"accounts", []string{"authflow", "session", "identity", "audit", "store", "assurance", "token"}},
+	{"accounts", []string{"authflow", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"devices", []string{"session", "identity", "store"}},
 	{"ticket", []string{"session", "store", "assurance", "token"}},
 
 	{"session", []string{"store", "assurance", "token"}},
@@ -91,6 +92,7 @@ var banned = []struct {
 	paths []string
 }{
 	{"authflow", []string{"net/http", "html", "database/sql"}},
+	{"devices", []string{"net/http", "html", "database/sql"}},
 	{"factors", []string{"net/http", "database/sql"}},
 	{"store", []string{"net/http", "html"}},
 	{"assurance", []string{"net", "os", "html", "database/sql"}},

@@ -17,7 +17,7 @@ var cancellationTests = []test{
 }
 
 // operations is every operation of the contract, each valid by itself once
-// there is a user u1 with c1 and s1 and a record k.
+// there is a user u1 with c1, s1 and d1 and a record k.
 func (f fixture) operations() map[string]func(context.Context) error {
 	second := func(_ any, err error) error { return err }
 	return map[string]func(context.Context) error{
@@ -72,12 +72,26 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		},
 		"ForgetBrowsersOf": func(ctx context.Context) error { return f.ForgetBrowsersOf(ctx, "u1") },
 		"DeleteBrowsersOf": func(ctx context.Context) error { return f.DeleteBrowsersOf(ctx, "u1") },
-		"AppendEvent":      func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
-		"ListEvents":       func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
-		"Atomically":       func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
-		"Renew":            func(ctx context.Context) error { return f.Renew(ctx) },
-		"Position":         func(ctx context.Context) error { return second(f.Position(ctx)) },
-		"Sweep":            func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
+		"CreateDevice": func(ctx context.Context) error {
+			return f.CreateDevice(ctx, store.Device{ID: "d9", UserID: "u1", Certificate: certificateOf("d9")})
+		},
+		"DeviceByID": func(ctx context.Context) error { return second(f.DeviceByID(ctx, "d1")) },
+		"DeviceByCertificate": func(ctx context.Context) error {
+			return second(f.DeviceByCertificate(ctx, certificateOf("d1")))
+		},
+		"DevicesOf":    func(ctx context.Context) error { return second(f.DevicesOf(ctx, "u1")) },
+		"ListDevices":  func(ctx context.Context) error { return second(f.ListDevices(ctx)) },
+		"UpdateDevice": func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 1}) },
+		"RevokeDevice": func(ctx context.Context) error { return f.RevokeDevice(ctx, "d1", noon, "x") },
+		"TouchDevices": func(ctx context.Context) error {
+			return f.TouchDevices(ctx, []store.DeviceActivity{{Device: "d1", Seen: noon.AddDate(1, 0, 0)}})
+		},
+		"AppendEvent": func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
+		"ListEvents":  func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
+		"Atomically":  func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
+		"Renew":       func(ctx context.Context) error { return f.Renew(ctx) },
+		"Position":    func(ctx context.Context) error { return second(f.Position(ctx)) },
+		"Sweep":       func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}
 }
 
@@ -93,6 +107,7 @@ func (f fixture) state(t *testing.T) []any {
 		get(f.GetRecord(f.ctx, "n", "k", noon))(t),
 		get(f.GetAttempts(f.ctx, "s", "k"))(t),
 		get(f.BrowserByToken(f.ctx, "u1", "h"))(t),
+		get(f.ListDevices(f.ctx))(t),
 		get(f.ListEvents(f.ctx, store.EventFilter{}))(t),
 	}
 }
@@ -108,6 +123,7 @@ func (f fixture) populate(t *testing.T) {
 	b := browser("b1", "u1", "h")
 	b.Remembered, b.RememberedFor = noon.Add(time.Hour), assurance.TOTP
 	must(t, f.CreateBrowser(f.ctx, b))
+	f.addDevice(t, "u1", "d1")
 	must(t, f.AppendEvent(f.ctx, store.Event{At: noon, Name: "e1"}))
 }
 
@@ -154,11 +170,11 @@ func cancelledMidway(t *testing.T, f fixture) {
 		})
 		written := f.writtenEverywhere(t, f)
 		switch {
-		case err == nil && written != 7, written != 0 && written != 7:
-			t.Fatalf("after %v, %d of 7 were written", err, written)
+		case err == nil && written != writesEverywhere, written != 0 && written != writesEverywhere:
+			t.Fatalf("after %v, %d of %d were written", err, written, writesEverywhere)
 		case err != nil && !errors.Is(err, context.Canceled):
 			t.Fatalf("got error %v, want %v", err, context.Canceled)
-		case written == 7:
+		case written == writesEverywhere:
 			return // the next round would meet these rows
 		}
 	}

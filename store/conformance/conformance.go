@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Records", recordTests},
 		{"Attempts", attemptTests},
 		{"Browsers", browserTests},
+		{"Devices", deviceTests},
 		{"Events", eventTests},
 		{"Transactions", transactionTests},
 		{"Feed", feedTests},
@@ -96,6 +97,20 @@ func (f fixture) addSignOn(t *testing.T, userID, id string) store.SignOn {
 	s.Version = 1
 	return s
 }
+
+func (f fixture) addDevice(t *testing.T, userID, id string) store.Device {
+	t.Helper()
+	d := store.Device{
+		ID: id, UserID: userID, Name: "name of " + id, Certificate: certificateOf(id),
+		Issued: noon, Expires: noon.AddDate(0, 3, 0),
+	}
+	must(t, f.CreateDevice(f.ctx, d))
+	d.Version = 1
+	return d
+}
+
+// certificateOf is what the tests have for the certificate of a device.
+func certificateOf(id string) string { return "certificate of " + id }
 
 func (f fixture) addRecord(t *testing.T, namespace, key, owner string) store.Record {
 	t.Helper()

@@ -84,7 +84,7 @@ func wantTold(t *testing.T, l *listener, changes ...store.Change) {
 func wantUntold(t *testing.T, l *listener, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
-		for _, kind := range []store.ChangeKind{store.SignOnEnded, store.SignOnChanged, store.UserChanged, ""} {
+		for _, kind := range []store.ChangeKind{store.SignOnEnded, store.SignOnChanged, store.UserChanged, store.DeviceChanged, ""} {
 			if change := (store.Change{Kind: kind, ID: id}); l.knows(change) {
 				t.Errorf("the follower was told: %+v", change)
 			}
@@ -113,6 +113,7 @@ func ended(ids ...string) (changes []store.Change) {
 func feedTells(t *testing.T, f fixture) {
 	f.people(t)
 	userChanged := store.Change{Kind: store.UserChanged, ID: "u1"}
+	device := []store.Change{{Kind: store.DeviceChanged, ID: certificateOf("d1")}}
 	steps := []struct {
 		name string
 		do   func() error
@@ -132,7 +133,12 @@ func feedTells(t *testing.T, f fixture) {
 			_, err := f.EndSignOnsOf(f.ctx, "u2", noon, "x")
 			return err
 		}, ended("u2-s1", "u2-s2", "u2-s3")},
-		{"DeleteUser", func() error { return f.DeleteUser(f.ctx, "u1") }, append(ended("u1-s3"), userChanged)},
+		{"CreateDevice", func() error {
+			return f.CreateDevice(f.ctx, store.Device{ID: "d1", UserID: "u1", Certificate: certificateOf("d1")})
+		}, device},
+		{"UpdateDevice", func() error { return f.UpdateDevice(f.ctx, store.Device{ID: "d1", Version: 1}) }, device},
+		{"RevokeDevice", func() error { return f.RevokeDevice(f.ctx, "d1", noon, "x") }, device},
+		{"DeleteUser", func() error { return f.DeleteUser(f.ctx, "u1") }, append(ended("u1-s3"), userChanged, device[0])},
 	}
 	for _, step := range steps {
 		l := new(listener)
@@ -147,7 +153,13 @@ func feedTellsNothingElse(t *testing.T, f fixture) {
 	f.people(t)
 	f.addCredential(t, "u1", "c1")
 	must(t, f.EndSignOn(f.ctx, "u2-s3", noon, "x"))
+	f.addDevice(t, "u1", "d1")
+	f.addDevice(t, "u1", "revoked")
+	must(t, f.RevokeDevice(f.ctx, "revoked", noon, "x"))
 	l := f.follow(t)
+	must(t, f.seeDevice("d1", noon.Add(time.Hour)))
+	wantError(t, f.UpdateDevice(f.ctx, store.Device{ID: "d1", Version: 7}), store.ErrConflict)
+	must(t, f.RevokeDevice(f.ctx, "revoked", noon, "again"))
 	must(t, f.touch("u1-s1", noon.Add(time.Hour)))
 	wantError(t, f.UpdateUser(f.ctx, store.User{ID: "u1", Version: 7}), store.ErrConflict)
 	wantError(t, f.UpdateSignOn(f.ctx, store.SignOn{ID: "u1-s1", Version: 7}), store.ErrConflict)
@@ -159,6 +171,7 @@ func feedTellsNothingElse(t *testing.T, f fixture) {
 	f.addRecord(t, "n", "k", "u1")
 	must(t, f.AppendEvent(f.ctx, store.Event{Name: "e", UserID: "u1"}))
 	wantUntold(t, l, "u1", "u2", "u1-s1", "u1-s2", "u1-s3", "u2-s1", "u2-s2", "")
+	wantUntold(t, l, certificateOf("d1"), certificateOf("revoked"))
 }
 
 func feedTellsAfterCommit(t *testing.T, f fixture) {

@@ -34,6 +34,7 @@ func lifeRenewed(t *testing.T, f fixture) {
 	f.addSignOn(t, "u1", "s2")
 	must(t, f.EndSignOn(f.ctx, "s2", noon, "x"))
 	user, old := get(f.UserByID(f.ctx, "u1"))(t), f.Incarnation()
+	device := get(f.DeviceByID(f.ctx, "d1"))(t)
 	before := f.position(t)
 	l := f.follow(t)
 
@@ -51,6 +52,7 @@ func lifeRenewed(t *testing.T, f fixture) {
 	wantEqual(t, "remembered for", b.RememberedFor, assurance.Factor(""))
 	wantEqual(t, "user", get(f.UserByID(f.ctx, "u1"))(t), user)
 	get(f.CredentialByID(f.ctx, "c1"))(t)
+	wantEqual(t, "device", get(f.DeviceByID(f.ctx, "d1"))(t), device)
 	if after := f.position(t); after <= before {
 		t.Errorf("position %d follows %d", after, before)
 	}
@@ -87,7 +89,7 @@ func lifePositionRises(t *testing.T, f fixture) {
 	last := f.position(t)
 	for _, name := range []string{
 		"CreateUser", "UpdateUser", "CreateCredential", "UpdateCredential", "CreateSignOn", "UpdateSignOn",
-		"EndSignOn", "EndUnseenSignOn", "EndSignOnsOf", "Renew", "DeleteUser",
+		"EndSignOn", "EndUnseenSignOn", "EndSignOnsOf", "CreateDevice", "UpdateDevice", "RevokeDevice", "Renew", "DeleteUser",
 	} {
 		must(t, operations[name](f.ctx))
 		position := f.position(t)
@@ -107,6 +109,8 @@ func lifePositionStays(t *testing.T, f fixture) {
 	f.populate(t)
 	f.addSignOn(t, "u1", "ended")
 	must(t, f.EndSignOn(f.ctx, "ended", noon, "x"))
+	f.addDevice(t, "u1", "revoked")
+	must(t, f.RevokeDevice(f.ctx, "revoked", noon, "x"))
 	operations := f.operations()
 	for name, refused := range map[string]func(context.Context) error{
 		"UpdateUser": func(ctx context.Context) error { return f.UpdateUser(ctx, store.User{ID: "u1", Version: 7}) },
@@ -129,6 +133,9 @@ func lifePositionStays(t *testing.T, f fixture) {
 		"CreateUser":       func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u1"}) },
 		"CreateCredential": func(ctx context.Context) error { return f.CreateCredential(ctx, store.Credential{ID: "c9"}) },
 		"CreateSignOn":     func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9"}) },
+		"CreateDevice":     func(ctx context.Context) error { return f.CreateDevice(ctx, store.Device{ID: "d9"}) },
+		"UpdateDevice":     func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 7}) },
+		"RevokeDevice":     func(ctx context.Context) error { return f.RevokeDevice(ctx, "revoked", noon, "again") },
 		"Renew": func(ctx context.Context) error {
 			return f.Atomically(ctx, func(tx store.Tx) error { return errors.Join(tx.DeleteUser(ctx, "u1"), errRefused) })
 		},

@@ -16,6 +16,7 @@ var sweepTests = []test{
 	{"old attempts go", sweepOldAttempts},
 	{"ended and expired sign-ons go", sweepSignOns},
 	{"browsers not seen go", sweepBrowsers},
+	{"expired devices go", sweepDevices},
 	{"old events go", sweepEvents},
 }
 
@@ -139,6 +140,19 @@ func sweepBrowsers(t *testing.T, f fixture) {
 	_, err := f.BrowserByToken(f.ctx, "u1", "gone")
 	wantError(t, err, store.ErrNotFound)
 	get(f.BrowserByToken(f.ctx, "u1", "stays"))(t)
+}
+
+func sweepDevices(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	for id, expires := range map[string]time.Time{"expired": noon.Add(-time.Microsecond), "expires": noon, "later": noon.AddDate(1, 0, 0)} {
+		must(t, f.CreateDevice(f.ctx, store.Device{
+			ID: id, UserID: "u1", Certificate: certificateOf(id), Expires: expires, Revoked: noon.AddDate(-1, 0, 0),
+		}))
+	}
+	must(t, f.Sweep(f.ctx, noon.AddDate(2, 0, 0), store.SweepLimits{DevicesBefore: noon}))
+	_, err := f.DeviceByID(f.ctx, "expired")
+	wantError(t, err, store.ErrNotFound)
+	wantEqual(t, "devices left", len(get(f.ListDevices(f.ctx))(t)), 2)
 }
 
 func sweepEvents(t *testing.T, f fixture) {

@@ -20,6 +20,9 @@ var transactionTests = []test{
 
 var errRefused = errors.New("refused by the test")
 
+// writesEverywhere is how many kinds of writes there are.
+const writesEverywhere = 8
+
 // writeEverywhere does one write of each kind.
 func (f fixture) writeEverywhere(tx store.Tx) error {
 	for _, write := range []func() error{
@@ -29,6 +32,7 @@ func (f fixture) writeEverywhere(tx store.Tx) error {
 		func() error { return tx.PutRecord(f.ctx, store.Record{Namespace: "n", Key: "k9", Expires: noon}) },
 		func() error { return tx.PutAttempts(f.ctx, store.Attempts{Scope: "s", Key: "k9", Failures: 1}) },
 		func() error { return tx.CreateBrowser(f.ctx, browser("b9", "u9", "h9")) },
+		func() error { return tx.CreateDevice(f.ctx, store.Device{ID: "d9", UserID: "u9"}) },
 		func() error { return tx.AppendEvent(f.ctx, store.Event{Name: "e9"}) },
 	} {
 		if err := write(); err != nil {
@@ -38,7 +42,7 @@ func (f fixture) writeEverywhere(tx store.Tx) error {
 	return nil
 }
 
-// writtenEverywhere counts what writeEverywhere left: 7, or 0.
+// writtenEverywhere counts what writeEverywhere left: writesEverywhere, or 0.
 func (f fixture) writtenEverywhere(t *testing.T, tx store.Tx) int {
 	t.Helper()
 	found := 0
@@ -60,13 +64,15 @@ func (f fixture) writtenEverywhere(t *testing.T, tx store.Tx) int {
 	count(err)
 	_, err = tx.BrowserByToken(f.ctx, "u9", "h9")
 	count(err)
+	_, err = tx.DeviceByID(f.ctx, "d9")
+	count(err)
 	found += get(tx.GetAttempts(f.ctx, "s", "k9"))(t).Failures
 	return found + len(get(tx.ListEvents(f.ctx, store.EventFilter{Name: "e9"}))(t))
 }
 
 func transactionsCommit(t *testing.T, f fixture) {
 	must(t, f.Atomically(f.ctx, f.writeEverywhere))
-	wantEqual(t, "written", f.writtenEverywhere(t, f), 7)
+	wantEqual(t, "written", f.writtenEverywhere(t, f), writesEverywhere)
 }
 
 func transactionsRollBack(t *testing.T, f fixture) {
@@ -133,14 +139,14 @@ func transactionsSeeOwn(t *testing.T, f fixture) {
 		if err := f.writeEverywhere(tx); err != nil {
 			return err
 		}
-		wantEqual(t, "seen within", f.writtenEverywhere(t, tx), 7)
+		wantEqual(t, "seen within", f.writtenEverywhere(t, tx), writesEverywhere)
 		return nil
 	}))
 	var seen int
 	var other sync.WaitGroup
 	other.Go(func() { seen = f.writtenEverywhere(t, f) })
 	other.Wait()
-	wantEqual(t, "seen by another", seen, 7)
+	wantEqual(t, "seen by another", seen, writesEverywhere)
 }
 
 // transactionsSerial lets each transaction write only if it saw nothing: rows

@@ -120,6 +120,7 @@ func usersDeleted(t *testing.T, f fixture) {
 	credential, signOn := f.addCredential(t, "u2", "c2"), f.addSignOn(t, "u2", "s2")
 	record, nobodys := f.addRecord(t, "n", "k2", "u2"), f.addRecord(t, "n", "k3", "")
 	must(t, f.CreateBrowser(f.ctx, browser("b2", "u2", "h")))
+	device := f.addDevice(t, "u2", "d2")
 
 	must(t, f.DeleteUser(f.ctx, "u1"))
 	absent := func(_ any, err error) { t.Helper(); wantError(t, err, store.ErrNotFound) }
@@ -129,6 +130,8 @@ func usersDeleted(t *testing.T, f fixture) {
 	absent(f.SignOnByID(f.ctx, "s1"))
 	absent(f.GetRecord(f.ctx, "n", "k", longBefore))
 	absent(f.BrowserByToken(f.ctx, "u1", "h"))
+	absent(f.DeviceByID(f.ctx, "d1"))
+	absent(f.DeviceByCertificate(f.ctx, certificateOf("d1")))
 	wantEqual(t, "events", len(get(f.ListEvents(f.ctx, store.EventFilter{}))(t)), 1)
 	wantEqual(t, "users", len(get(f.ListUsers(f.ctx))(t)), 1)
 	wantEqual(t, "another's credential", get(f.CredentialByID(f.ctx, "c2"))(t), credential)
@@ -136,6 +139,7 @@ func usersDeleted(t *testing.T, f fixture) {
 	wantEqual(t, "another's record", get(f.GetRecord(f.ctx, "n", "k2", noon))(t), record)
 	wantEqual(t, "nobody's record", get(f.GetRecord(f.ctx, "n", "k3", noon))(t), nobodys)
 	get(f.BrowserByToken(f.ctx, "u2", "h"))(t)
+	wantEqual(t, "another's device", get(f.DeviceByID(f.ctx, "d2"))(t), device)
 	f.addUser(t, "u1") // the name is free again
 }
 

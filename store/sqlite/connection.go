@@ -92,7 +92,7 @@ func newPool(ctx context.Context, path string) (*pool, error) {
 		return nil, err
 	}
 	p := &pool{DB: db, prepared: make(map[string]*sql.Stmt)}
-	for _, query := range []string{selectUserByID, selectSignOnByID} {
+	for _, query := range []string{selectUserByID, selectSignOnByID, selectDeviceByCertificate} {
 		statement, err := db.PrepareContext(ctx, query)
 		if err != nil {
 			_ = p.Close() // the first error says more

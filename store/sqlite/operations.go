@@ -38,6 +38,12 @@ func (t *transaction) noteEnded(signOns []string) {
 	}
 }
 
+func (t *transaction) noteDevices(certificates []string) {
+	for _, certificate := range certificates {
+		t.note(store.Change{Kind: store.DeviceChanged, ID: certificate})
+	}
+}
+
 // within runs writes inside the transaction.
 func within(tx *transaction) func(context.Context, func(*transaction) error) error {
 	return func(_ context.Context, fn func(*transaction) error) error { return fn(tx) }

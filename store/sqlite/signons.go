@@ -83,14 +83,18 @@ func (o operations) UpdateSignOn(ctx context.Context, s store.SignOn) error {
 	}, signOnExists(s.ID), store.Change{Kind: store.SignOnChanged, ID: s.ID})
 }
 
-// touchBatch is how many sign-ons one transaction touches, so that those who
-// sign in meanwhile wait milliseconds at most.
+// touchBatch is how many rows one transaction touches, so that those who sign
+// in meanwhile wait milliseconds at most.
 const touchBatch = 500
 
 // TouchSignOns implements store.SignOns.
 func (o operations) TouchSignOns(ctx context.Context, seen []store.Activity) error {
 	for batch := range slices.Chunk(seen, touchBatch) {
-		err := o.write(ctx, func(rows *transaction) error { return touch(ctx, rows, batch) })
+		err := o.write(ctx, func(rows *transaction) error {
+			return touch(ctx, rows,
+				`UPDATE sign_ons SET last_seen = ?1 WHERE id = ?2 AND ended = 0 AND last_seen < ?1`,
+				batch, func(a store.Activity) (string, time.Time) { return a.SignOn, a.Seen })
+		})
 		if err != nil {
 			return err
 		}
@@ -98,15 +102,16 @@ func (o operations) TouchSignOns(ctx context.Context, seen []store.Activity) err
 	return nil
 }
 
-func touch(ctx context.Context, rows *transaction, seen []store.Activity) error {
+// touch runs the SQL with the time and the id of each that was seen.
+func touch[T any](ctx context.Context, rows *transaction, sql string, seen []T, of func(T) (id string, at time.Time)) error {
 	const doing = "noting activity"
-	statement, err := rows.PrepareContext(ctx,
-		`UPDATE sign_ons SET last_seen = ?1 WHERE id = ?2 AND ended = 0 AND last_seen < ?1`)
+	statement, err := rows.PrepareContext(ctx, sql)
 	if err != nil {
 		return failed(ctx, doing, err)
 	}
 	for _, activity := range seen {
-		if _, err = statement.ExecContext(ctx, micros(activity.Seen), activity.SignOn); err != nil {
+		id, at := of(activity)
+		if _, err = statement.ExecContext(ctx, micros(at), id); err != nil {
 			break
 		}
 	}

@@ -48,6 +48,8 @@ func sweeps(now time.Time, limits store.SweepLimits) []statement {
 		(SELECT id FROM sign_ons WHERE expires < ?1 OR (ended <> 0 AND ended < ?1) LIMIT ?2)`)
 	before(limits.BrowsersBefore, `DELETE FROM browsers WHERE rowid IN
 		(SELECT rowid FROM browsers WHERE last_seen < ? LIMIT ?)`)
+	before(limits.DevicesBefore, `DELETE FROM devices WHERE id IN
+		(SELECT id FROM devices WHERE expires < ? LIMIT ?)`)
 	before(limits.EventsBefore, `DELETE FROM events WHERE id IN
 		(SELECT id FROM events WHERE at < ? LIMIT ?)`)
 	return deletions

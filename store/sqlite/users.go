@@ -92,6 +92,10 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
+		devices, err := list(ctx, doing, rows, statement{`DELETE FROM devices WHERE user_id = ? RETURNING certificate`, []any{id}}, scanText)
+		if err != nil {
+			return err
+		}
 		var deleted int64
 		// Records come last, as they alone can be there without the user: a
 		// refusal must leave them, whatever else its transaction does.
@@ -111,6 +115,7 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 			return err
 		}
 		rows.noteEnded(signOns)
+		rows.noteDevices(devices)
 		rows.note(store.Change{Kind: store.UserChanged, ID: id})
 		return nil
 	})

@@ -59,6 +59,8 @@ type Client struct {
 	t         testing.TB
 	transport *http.Transport
 	jar       *jar
+	// certificate is what it shows to sites that ask; nil: none.
+	certificate *tls.Certificate
 
 	mu      sync.Mutex
 	current *Page // what the window shows; nil: an empty tab

@@ -190,7 +190,7 @@ const webSocketKey = "dGhlIHNhbXBsZSBub25jZQ=="
 func (c *Client) WebSocket(t testing.TB, address string, overHTTP2 bool) *Live {
 	t.Helper()
 	at := c.parse(address)
-	target := Target{Addr: loopbackOf(at), TLS: at.Scheme == "https", SNI: at.Hostname()}
+	target := Target{Addr: loopbackOf(at), TLS: at.Scheme == "https", SNI: at.Hostname(), Certificate: c.certificate}
 	open := target.webSocket1
 	if overHTTP2 {
 		open = target.webSocket2

@@ -7,7 +7,7 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How many transactions have changed sign-ons, users or credentials.
+-- How many transactions have changed sign-ons, users, credentials or devices.
 CREATE TABLE position (
     only  INTEGER PRIMARY KEY CHECK (only = 1),
     value INTEGER NOT NULL
@@ -99,6 +99,23 @@ CREATE TABLE browsers (
     UNIQUE (user_id, token_hash)
 ) STRICT;
 CREATE INDEX browsers_aging ON browsers (last_seen);
+
+CREATE TABLE devices (
+    id            TEXT PRIMARY KEY,
+    user_id       TEXT NOT NULL REFERENCES users (id),
+    name          TEXT NOT NULL,
+    certificate   TEXT NOT NULL UNIQUE,
+    serial        TEXT NOT NULL,
+    issuer        TEXT NOT NULL,
+    issued        INTEGER NOT NULL,
+    expires       INTEGER NOT NULL,
+    revoked       INTEGER NOT NULL,
+    revoke_reason TEXT NOT NULL,
+    last_seen     INTEGER NOT NULL,
+    version       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX devices_of ON devices (user_id, issued);
+CREATE INDEX devices_expiring ON devices (expires);
 
 -- AUTOINCREMENT, so that the id of a swept event never comes back.
 CREATE TABLE events (

@@ -1,0 +1,77 @@
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Adopt implements devices.Adopter: it keeps a device that a CA of the
+// operator's issued to a user, the first time that it comes. From then on it is
+// that user's, whoever has the name or the address later.
+func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
+	device := devices.Describe(chain[0])
+	device.Name = cmp.Or(storable(device.Name), device.Serial)
+	device.Issuer = storable(chain[len(chain)-1].Subject.String())
+	var err error
+	if device.ID, err = token.New(d.random); err != nil {
+		return err
+	}
+	var event store.Event
+	err = d.store.Atomically(ctx, func(tx store.Tx) error {
+		user, err := ownerIn(ctx, tx, owner)
+		if err != nil {
+			return err
+		}
+		device.UserID = user.ID
+		event = d.audit.Event(audit.DeviceAdopted, user.ID, audit.Fields{
+			audit.User: user.Name, audit.Device: device.Name, audit.Serial: device.Serial,
+		})
+		if err := tx.CreateDevice(ctx, device); err != nil {
+			return err
+		}
+		return tx.AppendEvent(ctx, event)
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return session.DeviceUnknown
+	case errors.Is(err, store.ErrConflict):
+		return nil // another request of it was faster
+	case err != nil:
+		return fmt.Errorf("keeping a device: %w", err)
+	}
+	d.audit.Written(event)
+	return nil
+}
+
+// maxDeviceName bounds what is kept of a name in a certificate, in bytes.
+const maxDeviceName = 256
+
+// storable makes of a name in a certificate, which can hold any bytes, a text
+// that can be kept.
+func storable(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), maxDeviceName)], "")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, name))
+}
+
+func ownerIn(ctx context.Context, users store.Users, owner devices.Owner) (store.User, error) {
+	if owner.Email != "" {
+		return users.UserByEmail(ctx, owner.Email)
+	}
+	return users.UserByName(ctx, owner.Name)
+}

@@ -1,0 +1,209 @@
+package accounts
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+var (
+	// ErrNoDevice says that no device has the id.
+	ErrNoDevice = errors.New("no device has this id")
+	// ErrRevoked says that a device is revoked already.
+	ErrRevoked = errors.New("the device is revoked already")
+	// ErrNoCA says that no certificates are issued here.
+	ErrNoCA = errors.New("no certificates are issued here: write certificate { ca NAME } in the global option mfa, and name a CA of the pki option")
+)
+
+// Issuer makes certificates; *devices.Authority does.
+type Issuer interface {
+	Issue(d store.Device, request []byte) (store.Device, []*x509.Certificate, error)
+}
+
+// Device is a device with the name of its user.
+type Device struct {
+	store.Device
+	User string
+}
+
+// DeviceError says what about a device can't be, and what to do.
+type DeviceError struct{ text string }
+
+func (e *DeviceError) Error() string { return e.text }
+
+// Text says it to operators.
+func (e *DeviceError) Text() string { return e.text }
+
+// maxCommonName is how long the common name of a certificate may be, in
+// characters (RFC 5280, appendix A.1).
+const maxCommonName = 64
+
+func deviceName(written string) (string, error) {
+	name, err := identity.CheckDisplayName(written)
+	switch {
+	case err != nil:
+		return "", err
+	case name == "":
+		return "", &DeviceError{"The device needs a name."}
+	case utf8.RuneCountInString(name) > maxCommonName:
+		return "", &DeviceError{"Use a shorter name for the device, of at most 64 characters."}
+	}
+	return name, nil
+}
+
+// IssueDevice makes a certificate for a device of a user's, for the key of a
+// signing request (PEM or DER). It returns the certificate, followed by those
+// between it and the CA's root. ErrNoCA where none is issued here; what can't be
+// used is an error whose method Text says so to people.
+func (d *Desk) IssueDevice(ctx context.Context, user, name string, request []byte) (Device, []*x509.Certificate, error) {
+	if d.issuer == nil {
+		return Device{}, nil, ErrNoCA
+	}
+	name, err := deviceName(name)
+	if err != nil {
+		return Device{}, nil, err
+	}
+	id, err := token.New(d.random)
+	if err != nil {
+		return Device{}, nil, err
+	}
+	var issued Device
+	var chain []*x509.Certificate
+	err = d.change(ctx, user, func(tx store.Tx, owner store.User) (store.Event, error) {
+		if owner.Status == store.UserDisabled {
+			return store.Event{}, &DeviceError{"The user is disabled: enable them first."}
+		}
+		made, certificates, err := d.issuer.Issue(store.Device{ID: id, UserID: owner.ID, Name: name}, request)
+		if err != nil {
+			return store.Event{}, err
+		}
+		issued, chain = Device{made, owner.Name}, certificates
+		return d.deviceEvent(audit.DeviceIssued, issued, ""), tx.CreateDevice(ctx, made)
+	})
+	return issued, chain, err
+}
+
+// deviceEvent makes an event about a device, done by an administrator.
+func (d *Desk) deviceEvent(what audit.Name, device Device, reason string) store.Event {
+	fields := audit.Fields{audit.Device: device.Name, audit.Serial: device.Serial}
+	if reason != "" {
+		fields[audit.Reason] = reason
+	}
+	return d.event(what, store.User{ID: device.UserID, Name: device.User}, fields)
+}
+
+// Devices lists the devices of a user, or everybody's for the empty name, newest
+// first, those revoked and expired included.
+func (d *Desk) Devices(ctx context.Context, name string) ([]Device, error) {
+	if name != "" {
+		user, err := d.find(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := d.store.DevicesOf(ctx, user.ID)
+		return named(rows, map[string]string{user.ID: user.Name}), err
+	}
+	users, err := d.store.ListUsers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing users: %w", err)
+	}
+	names := make(map[string]string, len(users))
+	for _, u := range users {
+		names[u.ID] = u.Name
+	}
+	rows, err := d.store.ListDevices(ctx)
+	return named(rows, names), err
+}
+
+func named(rows []store.Device, users map[string]string) []Device {
+	all := make([]Device, len(rows))
+	for i, row := range rows {
+		all[i] = Device{row, users[row.UserID]}
+	}
+	return all
+}
+
+// Device returns the device of an id, as lists show it or as its certificate
+// does.
+func (d *Desk) Device(ctx context.Context, id string) (Device, error) {
+	all, err := d.Devices(ctx, "")
+	if err != nil {
+		return Device{}, err
+	}
+	matching := slices.DeleteFunc(all, func(one Device) bool { return one.ID != id && audit.ShortID(one.ID) != id })
+	if len(matching) != 1 {
+		return Device{}, ErrNoDevice
+	}
+	return matching[0], nil
+}
+
+// RenameDevice gives a device another name. Its certificate keeps the old one.
+func (d *Desk) RenameDevice(ctx context.Context, id, name string) (Device, error) {
+	name, err := deviceName(name)
+	if err != nil {
+		return Device{}, err
+	}
+	return d.onDevice(ctx, id, func(tx store.Tx, device Device) ([]store.Event, error) {
+		device.Name = name
+		return []store.Event{d.deviceEvent(audit.DeviceRenamed, device, "")}, tx.UpdateDevice(ctx, device.Device)
+	})
+}
+
+// RevokeDevice revokes a device for one of devices.Reasons, or the empty one for
+// the default, and ends the sign-ons that it opened. ErrRevoked where it is
+// revoked.
+func (d *Desk) RevokeDevice(ctx context.Context, id, reason string) (Device, error) {
+	if reason == "" {
+		reason = devices.DefaultReason
+	}
+	if !slices.Contains(devices.Reasons(), reason) {
+		return Device{}, &DeviceError{"There is no such reason. There are " + strings.Join(devices.Reasons(), ", ") + "."}
+	}
+	return d.onDevice(ctx, id, func(tx store.Tx, device Device) ([]store.Event, error) {
+		if !device.Revoked.IsZero() {
+			return nil, ErrRevoked
+		}
+		ended, err := authflow.Revoke(ctx, tx, device.Device, d.clock(), reason)
+		events := d.endedBecause(session.EndedDevice, device.User, device.UserID, ended...)
+		return append(events, d.deviceEvent(audit.DeviceRevoked, device, reason)), err
+	})
+}
+
+// onDevice changes a device in one transaction, with the events that apply
+// makes of it, and returns it as it is then.
+func (d *Desk) onDevice(ctx context.Context, id string, apply func(store.Tx, Device) ([]store.Event, error)) (Device, error) {
+	found, err := d.Device(ctx, id)
+	if err != nil {
+		return Device{}, err
+	}
+	var changed Device
+	err = d.inOne(ctx, "changing a device", func(tx store.Tx) ([]store.Event, error) {
+		row, err := tx.DeviceByID(ctx, found.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, ErrNoDevice
+		}
+		if err != nil {
+			return nil, err
+		}
+		events, err := apply(tx, Device{row, found.User})
+		if err != nil {
+			return nil, err
+		}
+		row, err = tx.DeviceByID(ctx, found.ID)
+		changed = Device{row, found.User}
+		return events, err
+	})
+	return changed, err
+}

@@ -1,0 +1,73 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// DeviceLogin is a device whose certificate was verified on the connection that
+// a request came by.
+type DeviceLogin struct {
+	ID      string
+	Expires time.Time // when the certificate, or its CA, does
+}
+
+// SignInDevice makes a sign-on of the owner of a device, by the certificate
+// alone and without a flow, since there is nothing to ask. It ends with the
+// certificate at the latest. previous is as in Grant. The device and its user
+// are read again in the same transaction: ErrNoDevice where they don't count any
+// more.
+func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous string, c Client) (Granted, error) {
+	prepared, err := e.prepare(Flow{}, c)
+	if err != nil {
+		return Granted{}, err
+	}
+	var made Granted
+	err = e.change(ctx, "signing a device in", func(tx store.Tx) ([]store.Event, error) {
+		device, user, err := e.deviceIn(ctx, tx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		made = prepared
+		made.SignOn.UserID = user.ID
+		made.SignOn.Proofs = []assurance.Proof{{Factor: assurance.Certificate, At: made.SignOn.Started, Credential: device.ID}}
+		for _, end := range []time.Time{device.Expires, in.Expires} {
+			if end.Before(made.SignOn.Expires) {
+				made.SignOn.Expires = end
+			}
+		}
+		var known bool
+		if made.Browser, known, err = e.keepBrowser(ctx, tx, Flow{}, made.SignOn, c.Browser, prepared.Browser); err != nil {
+			return nil, err
+		}
+		if err := e.replace(ctx, tx, made.SignOn, previous); err != nil {
+			return nil, err
+		}
+		return []store.Event{e.granted(audit.SignInSucceeded, user, made.SignOn, known, c)}, nil
+	})
+	if err != nil {
+		return Granted{}, err
+	}
+	return made, nil
+}
+
+// deviceIn reads a device that counts, and its user.
+func (e *Engine) deviceIn(ctx context.Context, tx store.Tx, id string) (store.Device, store.User, error) {
+	device, err := tx.DeviceByID(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !e.counts(device) {
+		return store.Device{}, store.User{}, ErrNoDevice
+	}
+	if err != nil {
+		return store.Device{}, store.User{}, err
+	}
+	user, err := tx.UserByID(ctx, device.UserID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserActive {
+		return store.Device{}, store.User{}, ErrNoDevice
+	}
+	return device, user, err
+}

@@ -1,0 +1,315 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddypki"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// Certificate says which CAs vouch for devices: one that is held here, one of
+// the operator's, or both.
+type Certificate struct {
+	// CA is the id of a CA of Caddy's pki app, from which the certificates of
+	// devices are issued. It has to be one that issues nothing else. Default:
+	// none are issued.
+	CA string `json:"ca,omitempty"`
+	// Lifetime is for how long certificates are issued, 1h at least; none lives
+	// longer than its CA. Default: 90d, or as long as the CA's intermediates
+	// live where that is less.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+	// TrustPoolRaw is the operator's own CA, in any of the ways that Caddy's
+	// client_auth knows but `system`. It needs Map. Default: none.
+	TrustPoolRaw json.RawMessage `json:"trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
+	// Map says what names the user in a certificate of the operator's CA: email
+	// and upn, which are alternative names, or "subject CN", "subject UID" and
+	// "subject serialNumber". The first that a certificate has decides. What is
+	// found is an e-mail address where it has an @, else a sign-in name.
+	Map []string `json:"map,omitempty"`
+	// CRL is a file with the revocation lists (RFC 5280) of the operator's CA,
+	// as PEM or DER, which is read again when it changes. A certificate whose CA
+	// has no list in it doesn't count, nor does one whose list is overdue by a
+	// day. Default: none, and revocation is by `caddy mfa device revoke`.
+	CRL string `json:"crl,omitempty"`
+
+	trust     devices.Trust
+	authority *devices.Authority // nil: none are issued
+}
+
+// resolveCertificate finds the CAs and checks them. It makes nothing that isn't
+// there.
+func (a *App) resolveCertificate() error {
+	if a.Certificate == nil {
+		return nil
+	}
+	if err := a.Certificate.check(); err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	if a.Certificate.CA != "" {
+		if err := a.resolveDeviceCA(); err != nil {
+			return fmt.Errorf("certificate: ca %s: %w", a.Certificate.CA, err)
+		}
+	}
+	if a.Certificate.TrustPoolRaw != nil {
+		if err := a.resolveTrustPool(); err != nil {
+			return fmt.Errorf("certificate: %w", err)
+		}
+	}
+	return nil
+}
+
+// check refuses settings that say nothing, or nothing without others.
+func (c *Certificate) check() error {
+	pool := c.TrustPoolRaw != nil
+	switch {
+	case c.CA == "" && !pool:
+		return errors.New("it names no CA: write ca NAME for one of Caddy's pki, or trust_pool for your own")
+	case c.CA == caddypki.DefaultCAID:
+		return fmt.Errorf("ca %s: that CA makes the certificates of sites, which are good for clients too: write a CA of its own in the global option pki { ca devices }", c.CA)
+	case c.CA == "" && c.Lifetime != 0:
+		return errors.New("lifetime is about certificates that are issued here: write ca NAME beside it")
+	case c.Lifetime != 0 && time.Duration(c.Lifetime) < time.Hour:
+		return fmt.Errorf("lifetime %s: write a time from 1h on", time.Duration(c.Lifetime))
+	case pool && len(c.Map) == 0:
+		return errors.New("trust_pool needs map, which says what in a certificate names its user: write map email")
+	case !pool && (len(c.Map) > 0 || c.CRL != ""):
+		return errors.New("map and crl are about certificates of your own CA: write trust_pool beside them")
+	}
+	return nil
+}
+
+// resolveDeviceCA joins the CA of the pki app that issues to devices.
+func (a *App) resolveDeviceCA() error {
+	configured, err := a.ctx.AppIfConfigured("pki")
+	if err != nil && !errors.Is(err, caddy.ErrNotConfigured) {
+		return err
+	}
+	pki, ok := configured.(*caddypki.PKI)
+	if !ok || pki.CAs[a.Certificate.CA] == nil {
+		return fmt.Errorf("there is no such CA: write in the Caddyfile's global options a block pki with a block ca %s in it, and intermediate_lifetime 365d in that", a.Certificate.CA)
+	}
+	ca, err := pki.GetCA(a.ctx, a.Certificate.CA)
+	if err != nil {
+		return err
+	}
+	lifetime, err := a.certificateLifetime(ca)
+	if err != nil {
+		return err
+	}
+	if ca.InstallTrust == nil || *ca.InstallTrust {
+		a.logger.Warn("Caddy makes this machine trust the CA of devices for sites, too, which nothing needs: set install_trust to false in the CA's JSON, or write skip_install_trust in the global options", zap.String("ca", ca.ID))
+	}
+	a.Certificate.authority = &devices.Authority{
+		Signer: func() ([]*x509.Certificate, crypto.Signer) {
+			return ca.IntermediateCertificateChain(), ca.IntermediateKey()
+		},
+		Root: ca.RootCertificate, Lifetime: lifetime, Portal: a.portal, Clock: time.Now, Random: rand.Reader,
+	}
+	a.Certificate.trust = append(a.Certificate.trust, devices.Authorised{
+		Anchors: func() *x509.CertPool {
+			pool := x509.NewCertPool()
+			pool.AddCert(ca.RootCertificate())
+			return pool
+		},
+		Intermediates: ca.IntermediateCertificateChain,
+	})
+	return nil
+}
+
+// certificateLifetime is what was asked for, if the CA can give it, else what it
+// can give. Caddy's intermediates live for 7 days unless told otherwise.
+func (a *App) certificateLifetime(ca *caddypki.CA) (time.Duration, error) {
+	whole := time.Duration(ca.IntermediateLifetime)
+	if ca.Intermediate != nil {
+		own := ca.IntermediateCertificateChain()[0]
+		whole = own.NotAfter.Sub(own.NotBefore)
+	}
+	asked := time.Duration(a.Certificate.Lifetime)
+	switch {
+	case asked > whole:
+		return 0, fmt.Errorf("lifetime %s: the CA's intermediates live for %s, and nothing that they sign lives longer: write a longer intermediate_lifetime in its pki block", asked, whole)
+	case asked != 0:
+		return asked, nil
+	case whole < devices.DefaultLifetime:
+		a.logger.Warn("certificates of devices live no longer than the CA's intermediates: write a longer intermediate_lifetime in its pki block, or lifetime in certificate",
+			zap.String("ca", ca.ID), zap.Duration("intermediate_lifetime", whole))
+		return whole, nil
+	}
+	return devices.DefaultLifetime, nil
+}
+
+// resolveTrustPool joins the operator's own CA.
+func (a *App) resolveTrustPool() error {
+	c := a.Certificate
+	module, err := a.ctx.LoadModule(c, "TrustPoolRaw")
+	if err != nil {
+		return fmt.Errorf("trust_pool: %w", err)
+	}
+	source, ok := module.(caddytls.CA)
+	if !ok {
+		return fmt.Errorf("trust_pool: %T is no pool of CAs", module)
+	}
+	if _, ok := module.(*caddytls.SystemCAPool); ok {
+		return errors.New("trust_pool system: every public CA could say who is who: name your own CA's file")
+	}
+	// Without a pool crypto/x509 would ask the roots of the system.
+	if pool := source.CertPool(); pool == nil || pool.Equal(x509.NewCertPool()) {
+		return errors.New("trust_pool: there is no certificate of a CA in it")
+	}
+	operators := devices.Authorised{Anchors: source.CertPool}
+	for _, written := range c.Map {
+		attribute, err := devices.ParseAttribute(written)
+		if err != nil {
+			return err
+		}
+		operators.Owners = append(operators.Owners, attribute)
+	}
+	if operators.Revocations, err = a.openRevocations(source); err != nil {
+		return fmt.Errorf("crl: %w", err)
+	}
+	c.trust = append(c.trust, operators)
+	return nil
+}
+
+// openRevocations reads the operator's revocation lists, where there are some,
+// and checks their signatures as far as the pool shows its certificates.
+func (a *App) openRevocations(source caddytls.CA) (*devices.Revocations, error) {
+	path, err := expand("crl", a.Certificate.CRL)
+	if err != nil || path == "" {
+		return nil, err
+	}
+	opened, err := devices.OpenRevocations(path, time.Now, func(message string, err error) {
+		a.logger.Error(message, zap.String("crl", path), zap.Error(err))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if shown, ok := source.(caddytls.CertificateProvider); ok {
+		return opened, opened.SignedBy(shown.Certificates())
+	}
+	return opened, nil
+}
+
+// keepList is for how long a revocation list is served that was made once.
+const keepList = time.Minute
+
+// revocationList returns what makes the list of revoked devices; nil: none are
+// issued here. Anybody may ask for it, so it is made once a minute at most.
+func (a *App) revocationList(rows interface {
+	ListDevices(ctx context.Context) ([]store.Device, error)
+}) func(context.Context) ([]byte, error) {
+	if a.issuer() == nil {
+		return nil
+	}
+	var making sync.Mutex
+	var list []byte
+	var made time.Time
+	return func(ctx context.Context) ([]byte, error) {
+		making.Lock()
+		defer making.Unlock()
+		if age := time.Since(made); list != nil && age < keepList {
+			return list, nil
+		}
+		all, err := rows.ListDevices(ctx)
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := a.Certificate.authority.RevocationList(all)
+		if err != nil {
+			return nil, err
+		}
+		list, made = fresh, time.Now()
+		return list, nil
+	}
+}
+
+// issuer is who issues certificates; nil: nobody does.
+func (a *App) issuer() accounts.Issuer {
+	if a.Certificate == nil || a.Certificate.authority == nil {
+		return nil
+	}
+	return a.Certificate.authority
+}
+
+// trust is the CAs whose certificates count; empty: there is none.
+func (a *App) trust() devices.Trust {
+	if a.Certificate == nil {
+		return nil
+	}
+	return a.Certificate.trust
+}
+
+func (a *App) unmarshalCertificate(d *caddyfile.Dispenser) error {
+	if a.Certificate != nil {
+		return d.Err("certificate is given twice")
+	}
+	if d.NextArg() {
+		return d.Errf("certificate takes a block, not %q: write certificate { ca devices }", d.Val())
+	}
+	a.Certificate = new(Certificate)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := a.Certificate.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "ca":
+		return oneArgument(d, &c.CA)
+	case "lifetime":
+		return duration(d, &c.Lifetime)
+	case "trust_pool":
+		return c.unmarshalTrustPool(d)
+	case "map":
+		return c.unmarshalMap(d)
+	case "crl":
+		return oneArgument(d, &c.CRL)
+	}
+	return d.Errf("unknown option %q of certificate: there are ca, lifetime, trust_pool, map and crl", d.Val())
+}
+
+func (c *Certificate) unmarshalTrustPool(d *caddyfile.Dispenser) error {
+	if c.TrustPoolRaw != nil {
+		return d.Err("trust_pool is given twice: name all files in one, or combine sources by trust_pool combined")
+	}
+	if !d.NextArg() {
+		return d.Err("trust_pool needs a kind: write trust_pool file /etc/ssl/our-ca.pem")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "tls.ca_pool.source."+name)
+	if err != nil {
+		return err
+	}
+	c.TrustPoolRaw = caddyconfig.JSONModuleObject(module, "provider", name, nil)
+	return nil
+}
+
+// unmarshalMap reads one line; several are tried in their order.
+func (c *Certificate) unmarshalMap(d *caddyfile.Dispenser) error {
+	written := strings.Join(d.RemainingArgs(), " ")
+	if _, err := devices.ParseAttribute(written); err != nil {
+		return d.WrapErr(err)
+	}
+	c.Map = append(c.Map, written)
+	return nil
+}

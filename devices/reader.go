@@ -1,0 +1,173 @@
+package devices
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/portcullis-mfa/portcullis/session"
+)
+
+const (
+	// maxVerified bounds how many certificates are remembered, at about 4 KB
+	// each.
+	maxVerified = 20_000
+	// verifyAgain is for how long a certificate is taken to lead to a CA that is
+	// trusted, once it was found to: the CAs may change meanwhile.
+	verifyAgain = time.Hour
+)
+
+// Keeper tells whether a device counts; package session offers it.
+type Keeper interface {
+	LiveDevice(ctx context.Context, l session.DeviceLookup) (session.LiveDevice, error)
+}
+
+// Adopter gives the store a device that only a CA of the operator's knows yet.
+type Adopter interface {
+	// Adopt keeps the device of a verified chain as one of the owner's. It
+	// returns session.DeviceUnknown where there is no such user.
+	Adopt(ctx context.Context, chain []*x509.Certificate, owner Owner) error
+}
+
+// Reader tells by what a TLS client presented which device it is. It remembers
+// the certificates that lead to a CA which is trusted; whether they are in
+// their time, revoked or unknown, and whether their users may sign in, it asks
+// each time. It is safe for concurrent use.
+type Reader struct {
+	trust    Trust
+	keeper   Keeper
+	adopter  Adopter
+	clock    func() time.Time
+	verified *otter.Cache[[sha256.Size]byte, *known]
+}
+
+// known is a certificate that was found to lead to a CA which is trusted.
+type known struct {
+	Verified
+	fingerprint string
+	ca          Authorised
+	at          time.Time // when it was
+}
+
+// NewReader returns a Reader of certificates of the CAs that are trusted.
+func NewReader(trust Trust, keeper Keeper, adopter Adopter, clock func() time.Time) *Reader {
+	return &Reader{
+		trust: trust, keeper: keeper, adopter: adopter, clock: clock,
+		verified: otter.Must(&otter.Options[[sha256.Size]byte, *known]{MaximumSize: maxVerified}),
+	}
+}
+
+// Presented is a device that counts.
+type Presented struct {
+	session.LiveDevice
+	// Verified is when its certificate was last found to lead to a CA that is
+	// trusted: the same for many requests.
+	Verified time.Time
+}
+
+// Read returns the device whose certificate a TLS client presented, its own
+// first. A Refusal or a session.DeviceRefusal is a definite no; any other error
+// means that it could not be told. What may come out of memory while this
+// process is cut off, maxStaleness says.
+func (r *Reader) Read(ctx context.Context, presented []*x509.Certificate, maxStaleness time.Duration) (Presented, error) {
+	k, err := r.verify(presented)
+	if err != nil {
+		return Presented{}, err
+	}
+	lookup := session.DeviceLookup{Certificate: k.fingerprint, MaxStaleness: maxStaleness}
+	device, err := r.keeper.LiveDevice(ctx, lookup)
+	if errors.Is(err, session.DeviceUnknown) && !k.ca.HeldHere() {
+		if err = r.adopt(ctx, k); err == nil {
+			device, err = r.keeper.LiveDevice(ctx, lookup)
+		}
+	}
+	if err != nil {
+		return Presented{}, err
+	}
+	if k.Until.Before(device.Expires) {
+		device.Expires = k.Until // with its CA
+	}
+	return Presented{LiveDevice: device, Verified: k.at}, nil
+}
+
+// verify checks what was presented against the CAs, or remembers that it did,
+// and against the clock and the CA's revocations in any case.
+func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
+	if len(presented) == 0 || presented[0] == nil {
+		return nil, Malformed
+	}
+	now, sum := r.clock(), sha256.Sum256(presented[0].Raw)
+	k, ok := r.verified.GetIfPresent(sum)
+	if age := time.Duration(0); ok {
+		age = now.Sub(k.at)
+		ok = age >= 0 && age < verifyAgain
+	}
+	if !ok {
+		var err error
+		if k, err = r.trust.verify(presented, now); err != nil {
+			return nil, err
+		}
+		k.fingerprint, k.at = hex.EncodeToString(sum[:]), now
+		r.verified.Set(sum, k)
+	}
+	if err := k.At(now); err != nil {
+		return nil, err
+	}
+	return k, k.unrevoked()
+}
+
+// verify finds the CA that a chain leads to. Where it leads to none, the first
+// CA that has more to say than that it doesn't know the issuer is heard.
+func (t Trust) verify(presented []*x509.Certificate, now time.Time) (*known, error) {
+	refusal := error(UnknownIssuer)
+	for _, ca := range t {
+		anchors := Anchors{Roots: ca.Anchors()}
+		if ca.Intermediates != nil {
+			anchors.Intermediates = ca.Intermediates()
+		}
+		v, err := Verify(presented, anchors, now)
+		if err == nil {
+			return &known{Verified: v, ca: ca}, nil
+		}
+		if errors.Is(refusal, UnknownIssuer) {
+			refusal = err
+		}
+	}
+	return nil, refusal
+}
+
+// unrevoked asks what the CA took back.
+func (k *known) unrevoked() error {
+	if k.ca.Revocations == nil {
+		return nil
+	}
+	err := k.ca.Revocations.Check(k.Chain)
+	if errors.Is(err, ErrRevoked) {
+		return session.DeviceRevoked
+	}
+	if err != nil {
+		return fmt.Errorf("asking whether a certificate is revoked: %w", err)
+	}
+	return nil
+}
+
+// adopt has the store keep a device whose CA says whose it is.
+func (r *Reader) adopt(ctx context.Context, k *known) error {
+	owner, err := k.ca.Owners.Owner(k.Leaf())
+	if errors.Is(err, ErrNobody) {
+		return fmt.Errorf("%w: %w", session.DeviceUnknown, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.adopter.Adopt(ctx, k.Chain, owner); err != nil {
+		return fmt.Errorf("adopting a device: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// devicePath is where somebody goes on as the owner of the device that they sit
+// at.
+const devicePath = "/sign-in/device"
+
+// errNoDevice says that no certificate was shown that could open what somebody
+// wants to open.
+var errNoDevice = errors.New("no certificate was shown, or none would do")
+
+// isCertified reports whether TLS brought a certificate with a request.
+func isCertified(r *http.Request) bool { return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 }
+
+// deviceAt returns the device that a request comes from, where its certificate
+// alone would open the app that somebody wants to open. Otherwise it is
+// errNoDevice, or says what is wrong with the certificate. A certificate is of
+// the connection to this host alone, never of one to another.
+func (p *Portal) deviceAt(r *http.Request, to destination) (devices.Presented, error) {
+	if !isCertified(r) || to.ask().Certificate != assurance.CertificateAlone || !strings.EqualFold(r.TLS.ServerName, p.Origin.Hostname()) {
+		return devices.Presented{}, errNoDevice
+	}
+	return p.Devices.Read(r.Context(), r.TLS.PeerCertificates, p.MaxStaleness)
+}
+
+// begin lets the owner of a device in without a click, or shows the form. ended
+// is why nobody is signed in.
+func (p *Portal) begin(w http.ResponseWriter, r *http.Request, to destination, ended error) {
+	device, err := p.deviceAt(r, to)
+	if err != nil {
+		p.withoutDevice(w, r, to, err)
+		return
+	}
+	if !goesAlone(r, to, ended) {
+		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Device: device.User.Name})
+		return
+	}
+	p.enterAs(w, r, device, to, "")
+}
+
+// withoutDevice shows the form, with what is wrong with a certificate.
+func (p *Portal) withoutDevice(w http.ResponseWriter, r *http.Request, to destination, err error) {
+	var (
+		certificate devices.Refusal
+		device      session.DeviceRefusal
+		view        templates.SignInView
+	)
+	switch t := p.words(r); {
+	case errors.Is(err, errNoDevice):
+	case errors.As(err, &certificate):
+		view.Notice = t.say("certificate.because." + string(certificate))
+	case errors.As(err, &device):
+		view.Notice = t.say("certificate.because." + string(device))
+	default:
+		p.fault(w, r, "looking up a device", err)
+		return
+	}
+	p.signInForm(w, r, http.StatusOK, to, view)
+}
+
+// goesAlone reports whether a device goes in by itself: when a person goes to a
+// page, unless they want to be somebody else, or have signed out.
+func goesAlone(r *http.Request, to destination, ended error) bool {
+	if to.request.Switch || r.URL.Query().Has("switch") || errors.Is(ended, session.ErrSignedOut) {
+		return false
+	}
+	if _, err := r.Cookie(signedOutCookie); err == nil {
+		return false
+	}
+	mode, destination := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Purpose") == "" &&
+		(mode == "" || mode == "navigate") && (destination == "" || destination == "document")
+}
+
+// continueAsDevice lets the owner of a device in who says so.
+func (p *Portal) continueAsDevice(w http.ResponseWriter, r *http.Request) {
+	to, err := p.destinationOf(r.PostFormValue("request"))
+	if err != nil {
+		p.badDestination(w, r)
+		return
+	}
+	device, err := p.deviceAt(r, to)
+	if err != nil {
+		p.withoutDevice(w, r, to, err)
+		return
+	}
+	signOn, _, err := p.signedOn(r)
+	if err != nil && !errors.Is(err, session.ErrEnded) {
+		p.fault(w, r, "looking up a sign-on", err)
+		return
+	}
+	p.enterAs(w, r, device, to, signOn.ID)
+}
+
+// enterAs signs the owner of a device in, in place of the sign-on that the
+// browser had, and goes on to the app.
+func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination, previous string) {
+	granted, err := p.Flows.SignInDevice(r.Context(), authflow.DeviceLogin{ID: device.ID, Expires: device.Expires}, previous, p.client(r))
+	if errors.Is(err, authflow.ErrNoDevice) {
+		p.withoutDevice(w, r, to, session.DeviceRevoked)
+		return
+	}
+	if err == nil {
+		err = p.keep(w, r, granted)
+	}
+	if err != nil {
+		p.fault(w, r, "signing a device in", err)
+		return
+	}
+	p.leave(w, r, granted.SignOn, to)
+}

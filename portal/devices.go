@@ -1,0 +1,100 @@
+package portal
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+const devicesPath = accountPath + "/devices"
+
+// deviceWay is how the first page of an account leads to the devices; somebody
+// who has none sees nothing of it.
+func deviceWay(t words, devices []store.Device) []templates.Way {
+	if len(devices) == 0 {
+		return nil
+	}
+	latest := slices.MaxFunc(devices, func(a, b store.Device) int { return a.LastSeen.Compare(b.LastSeen) })
+	return []templates.Way{{
+		Kind: string(assurance.Certificate), Name: t.say("portal.devices.title"), URL: devicesPath,
+		State: t.count("portal.devices.state", len(devices)), Daily: true, LastUsed: local(latest.LastSeen),
+	}}
+}
+
+// showDevices lists the machines of somebody's that carry a certificate.
+func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) {
+	v, ok := p.member(w, r)
+	if !ok {
+		return
+	}
+	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "listing devices", err)
+		return
+	}
+	view := templates.DevicesView{Frame: p.frame(r), Done: p.done(w, r)}
+	for _, d := range devices {
+		view.Devices = append(view.Devices, ownDevice(d))
+	}
+	p.page(w, r, http.StatusOK, "account_devices", view)
+}
+
+func ownDevice(d store.Device) templates.OwnDevice {
+	return templates.OwnDevice{
+		ID: d.ID, Name: d.Name, Serial: d.Serial, Issued: local(d.Issued), Expires: local(d.Expires), Seen: local(d.LastSeen),
+	}
+}
+
+// askRevoke says what revoking a device ends, before the button.
+func (p *Portal) askRevoke(w http.ResponseWriter, r *http.Request) {
+	v, ok := p.changer(w, r)
+	if !ok {
+		return
+	}
+	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "listing devices", err)
+		return
+	}
+	id := r.URL.Query().Get("id")
+	i := slices.IndexFunc(devices, func(d store.Device) bool { return d.ID == id })
+	if i < 0 {
+		p.notFound(w, r)
+		return
+	}
+	p.page(w, r, http.StatusOK, "account_revoke", templates.RevokeView{Frame: p.frame(r), Device: ownDevice(devices[i])})
+}
+
+// revoke revokes one of a person's own devices.
+func (p *Portal) revoke(w http.ResponseWriter, r *http.Request) {
+	v, ok := p.changer(w, r)
+	if !ok {
+		return
+	}
+	if err := p.Accounts.RevokeDevice(r.Context(), v.signOn, v.user, r.PostFormValue("id"), p.client(r)); err != nil {
+		p.accountFailed(w, r, v, "revoking a device", err)
+		return
+	}
+	p.finished(w, "revoked", devicesPath)
+}
+
+// revocationList serves the list of revoked devices to others who trust the CA
+// that issued to them.
+func (p *Portal) revocationList(w http.ResponseWriter, r *http.Request) {
+	list, err := p.RevocationList(r.Context())
+	if err != nil {
+		p.fault(w, r, "making the revocation list", err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/pkix-crl")
+	w.Header().Set("Cache-Control", "public, max-age=60")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(list)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(list) // the client went away; there is nobody to tell
+	}
+}

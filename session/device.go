@@ -1,0 +1,207 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// Device is a machine's certificate, as the store has it.
+type Device = store.Device
+
+// DeviceRefusal says why a device doesn't count. It is a definite no; texts for
+// people are made at the edge.
+type DeviceRefusal string
+
+// The reasons for which a device is refused.
+const (
+	// DeviceUnknown: nobody has a device with that certificate.
+	DeviceUnknown DeviceRefusal = "unknown_device"
+	// DeviceRevoked: it was revoked.
+	DeviceRevoked DeviceRefusal = "revoked"
+	// DeviceExpired: its certificate is over its time.
+	DeviceExpired DeviceRefusal = "expired"
+	// DeviceOfNobody: its user may not sign in.
+	DeviceOfNobody DeviceRefusal = "disabled_user"
+)
+
+// Error returns the reason.
+func (r DeviceRefusal) Error() string { return "device: " + string(r) }
+
+// EndedDevice is the reason for which sign-ons end with a device.
+const EndedDevice = "device_revoked"
+
+// maxDevices bounds how many devices are kept in memory.
+const maxDevices = 100_000
+
+// keptDevice is what is needed of a device with each request. One that doesn't
+// count is kept like any other, since it may be there later: the feed tells.
+type keptDevice struct {
+	id, user, name string
+	expires        time.Time
+	refusal        DeviceRefusal // empty: it counts
+	seen           *sighting     // nil where it doesn't
+}
+
+// LiveDevice is a device that counted when it was looked up.
+type LiveDevice struct {
+	ID      string
+	Name    string
+	Expires time.Time // with its certificate
+	User    *Profile
+
+	certificate string
+	device      *row[keptDevice]
+	owner       *row[Profile]
+}
+
+// DeviceLookup says which device is asked about, and how.
+type DeviceLookup struct {
+	// Certificate is the SHA-256 of the certificate (DER), in lower-case hex.
+	Certificate string
+	// MaxStaleness is as in Lookup.
+	MaxStaleness time.Duration
+}
+
+// LiveDevice returns the device with the certificate, and its user, if both
+// count now, and notes that it was seen. A DeviceRefusal is a definite no; any
+// other error means that it could not be told.
+func (k *Keeper) LiveDevice(ctx context.Context, l DeviceLookup) (LiveDevice, error) {
+	now := k.clock()
+	if k.stale(now, l.MaxStaleness) {
+		return LiveDevice{}, ErrCutOff
+	}
+	d, err := k.findDevice(ctx, l.Certificate, now)
+	if err != nil {
+		return LiveDevice{}, err
+	}
+	owner, err := k.findOwner(ctx, d.value.user)
+	if err != nil {
+		return LiveDevice{}, err
+	}
+	if !d.value.seen.raise(now.UnixNano()) {
+		k.deviceActivity.note(d.value.id, now)
+	}
+	return LiveDevice{
+		ID: d.value.id, Name: d.value.name, Expires: d.value.expires, User: &owner.value,
+		certificate: l.Certificate, device: d, owner: owner,
+	}, nil
+}
+
+func (k *Keeper) readDevice(ctx context.Context, certificate string) (keptDevice, error) {
+	d, err := k.store.DeviceByCertificate(ctx, certificate)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return keptDevice{refusal: DeviceUnknown}, nil
+	case err != nil:
+		return keptDevice{}, fmt.Errorf("reading a device: %w", err)
+	case !d.Revoked.IsZero():
+		return keptDevice{refusal: DeviceRevoked}, nil
+	}
+	return keptDevice{
+		id: d.ID, user: d.UserID, name: d.Name, expires: d.Expires, seen: k.deviceActivity.learn(d.ID, d.LastSeen),
+	}, nil
+}
+
+// findDevice returns a device that counts at the time now.
+func (k *Keeper) findDevice(ctx context.Context, certificate string, now time.Time) (*row[keptDevice], error) {
+	d, err := k.devices.find(ctx, certificate)
+	switch {
+	case err != nil:
+		return nil, err
+	case d.value.refusal != "":
+		return nil, d.value.refusal
+	case !now.Before(d.value.expires):
+		return nil, DeviceExpired
+	}
+	return d, nil
+}
+
+// findOwner returns the user of a device.
+func (k *Keeper) findOwner(ctx context.Context, id string) (*row[Profile], error) {
+	owner, err := active(k.profiles.find(ctx, id))
+	if errors.Is(err, ErrEnded) {
+		return nil, DeviceOfNobody
+	}
+	return owner, err
+}
+
+// recheckDevice asks whether what a look-up found has changed, and if so,
+// whether the device counts all the same.
+func (k *Keeper) recheckDevice(ctx context.Context, d *LiveDevice) error {
+	if !k.devices.counts(d.device) {
+		if _, err := k.findDevice(ctx, d.certificate, k.clock()); err != nil {
+			return err
+		}
+	}
+	if !k.profiles.counts(d.owner) {
+		_, err := k.findOwner(ctx, d.device.value.user)
+		return err
+	}
+	return nil
+}
+
+// checkDevice ends the connections of a device that doesn't count any more.
+func (k *Keeper) checkDevice(certificate string) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	if _, err := k.findDevice(ctx, certificate, k.clock()); err != nil {
+		k.connections.each(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == certificate })
+	}
+}
+
+// flushDevices writes down when devices were seen, as Flush does for sign-ons.
+func (k *Keeper) flushDevices(ctx context.Context) error {
+	pending := k.deviceActivity.takePending(k.clock().Add(-2 * Granularity))
+	if len(pending) == 0 {
+		return nil
+	}
+	seen := make([]store.DeviceActivity, len(pending))
+	for i, p := range pending {
+		seen[i] = store.DeviceActivity{Device: p.SignOn, Seen: p.Seen}
+	}
+	err := k.store.TouchDevices(ctx, seen)
+	if err != nil {
+		k.deviceActivity.putBack(pending)
+	}
+	return err
+}
+
+// DeviceEnder is what EndOpenedBy needs of a transaction.
+type DeviceEnder interface {
+	Lister
+	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
+}
+
+// EndOpenedBy ends the sign-ons of a user that were opened by the certificate of
+// a device, and returns their ids.
+func EndOpenedBy(ctx context.Context, tx DeviceEnder, d Device, at time.Time) (ended []string, err error) {
+	signOns, err := tx.ListSignOns(ctx, d.UserID, at)
+	if err != nil {
+		return nil, fmt.Errorf("listing the sign-ons of a device: %w", err)
+	}
+	for _, s := range signOns {
+		if !OpenedBy(s, d.ID) {
+			continue
+		}
+		if err := tx.EndSignOn(ctx, s.ID, at, EndedDevice); err != nil {
+			return ended, fmt.Errorf("ending a sign-on of a device: %w", err)
+		}
+		ended = append(ended, s.ID)
+	}
+	return ended, nil
+}
+
+// OpenedBy reports whether a sign-on was opened by the certificate of a device.
+func OpenedBy(s SignOn, device string) bool {
+	for _, p := range s.Proofs {
+		if p.Factor == assurance.Certificate && p.Credential == device {
+			return true
+		}
+	}
+	return false
+}
