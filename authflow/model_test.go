@@ -96,6 +96,29 @@ func TestAKeyOfAnotherRPIDIsNoWayIn(t *testing.T) {
 	}
 }
 
+// TestTheOnlyKeyCanGoOnceItWorksNoMore removes it in a sign-on that it opened.
+func TestTheOnlyKeyCanGoOnceItWorksNoMore(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.person("ada")
+	k := newSecurityKey()
+	f := ada.adding()
+	h.must(h.enrolKey(f, k.created(h, f)))
+	phone := h.credential(ada.id, assurance.TOTP)
+	h.must(h.store.DeleteCredential(h.ctx, phone.ID, phone.Version))
+	f = ada.shown(authflow.Client{})
+	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	key := h.credential(ada.id, assurance.FIDO)
+	if _, err := h.Remove(h.ctx, granted.SignOn, ada.user(), key.ID, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+		t.Errorf("while it works: %v", err)
+	}
+	h.bind("example.com")
+	if _, err := h.Remove(h.ctx, granted.SignOn, ada.user(), key.ID, authflow.Client{}); err != nil {
+		t.Errorf("when it works no more: %v", err)
+	}
+}
+
 // TestNamesOfModels holds what a new key is called.
 func TestNamesOfModels(t *testing.T) {
 	h := newHouseWithKeys(t, false)

@@ -125,19 +125,11 @@ func (a *Attestation) bars(object protocol.AttestationObject, now time.Time) fac
 	return ""
 }
 
-// proofs are the formats of attestation (§8) whose certificates lead to those
-// in the metadata.
-var proofs = []protocol.AttestationFormat{
-	protocol.AttestationFormatPacked, protocol.AttestationFormatTPM,
-	protocol.AttestationFormatAndroidKey, protocol.AttestationFormatApple,
-}
-
-// isAttested reports whether an authenticator has shown certificates: some
-// show nothing, or sign with the new key itself.
+// isAttested reports whether an authenticator has shown certificates that lead
+// to its maker's: some show nothing, or sign with the new key itself.
 func isAttested(object protocol.AttestationObject) bool {
-	return slices.Contains(proofs, protocol.AttestationFormat(object.Format)) &&
-		metadata.AuthenticatorAttestationTypes{metadata.AuthenticatorAttestationType(object.Type)}.HasCertificateTrustPath() &&
-		len(certificates(object)) > 0
+	shown := metadata.AuthenticatorAttestationTypes{metadata.AuthenticatorAttestationType(object.Type)}
+	return shown.HasCertificateTrustPath() && len(certificates(object)) > 0
 }
 
 // certificates are those that an authenticator showed, in DER.

@@ -106,11 +106,11 @@ func (m *maker) batch() *authority {
 }
 
 // statement makes an attestation of what an authenticator has to say.
-type statement func(authData, clientDataHash []byte) (format string, made map[string]any)
+type statement func(authData, clientDataHash []byte) (format string, made any)
 
 // packed attests by the certificate of a batch (§8.2).
 func packed(batch *authority) statement {
-	return func(authData, clientDataHash []byte) (string, map[string]any) {
+	return func(authData, clientDataHash []byte) (string, any) {
 		digest := sha256.Sum256(slices.Concat(authData, clientDataHash))
 		signature, err := batch.key.Sign(rand.Reader, digest[:], crypto.SHA256)
 		if err != nil {
@@ -122,12 +122,25 @@ func packed(batch *authority) statement {
 
 // self attests by the new key itself.
 func self(f *forger) statement {
-	return func(authData, clientDataHash []byte) (string, map[string]any) {
+	return func(authData, clientDataHash []byte) (string, any) {
 		return "packed", map[string]any{"alg": algES256, "sig": f.sign(slices.Concat(authData, clientDataHash))}
 	}
 }
 
-func none([]byte, []byte) (string, map[string]any) { return "none", map[string]any{} }
+// compound attests twice, by batches of one model (§8.9). Whose certificates
+// lead where isn't told then.
+func compound(one, two *authority) statement {
+	return func(authData, clientDataHash []byte) (string, any) {
+		var made []any
+		for _, batch := range []*authority{one, two} {
+			format, part := packed(batch)(authData, clientDataHash)
+			made = append(made, map[string]any{"fmt": format, "attStmt": part})
+		}
+		return "compound", made
+	}
+}
+
+func none([]byte, []byte) (string, any) { return "none", map[string]any{} }
 
 // attest answers an enrolment with an authenticator of a model.
 func (f *forger) attest(t *testing.T, asked []byte, model uuid.UUID, attest statement) string {
@@ -262,6 +275,7 @@ func TestBarredModels(t *testing.T) {
 		"attested":               {},
 		"none":                   {attest: func(*forger) statement { return none }, want: factors.Unattested},
 		"self":                   {attest: self, want: factors.Unattested},
+		"compound":               {attest: func(*forger) statement { return compound(batch, one.batch()) }, want: factors.Unattested},
 		"another maker's":        {attest: func(*forger) statement { return packed(stranger.batch()) }, want: factors.Unproven},
 		"allowed":                {policy: Attestation{Allow: id}},
 		"not among the allowed":  {policy: Attestation{Allow: other}, want: factors.Disallowed},
@@ -328,15 +342,15 @@ func TestAttestationThatIsWrong(t *testing.T) {
 	d := strictDesk(t, Attestation{Metadata: newPublisher(t).read(entry(one)), Deny: []uuid.UUID{one.model}})
 	batch := one.batch()
 	for what, attest := range map[string]statement{
-		"signed of something else": func(authData, _ []byte) (string, map[string]any) {
+		"signed of something else": func(authData, _ []byte) (string, any) {
 			return packed(batch)(authData, []byte("something else"))
 		},
-		"signed by another key": func(authData, hash []byte) (string, map[string]any) {
+		"signed by another key": func(authData, hash []byte) (string, any) {
 			format, made := packed(one.batch())(authData, hash)
-			made["x5c"] = []any{batch.cert.Raw}
+			made.(map[string]any)["x5c"] = []any{batch.cert.Raw}
 			return format, made
 		},
-		"a format that nobody knows":  func([]byte, []byte) (string, map[string]any) { return "abacus", map[string]any{} },
+		"a format that nobody knows":  func([]byte, []byte) (string, any) { return "abacus", map[string]any{} },
 		"another model's certificate": packed(newMaker(t, modelTwo).batch()),
 	} {
 		f := forge(t, algES256)

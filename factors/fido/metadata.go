@@ -117,6 +117,9 @@ func (p payload) index() (*Metadata, error) {
 		case err != nil:
 			made.Unread++
 		case parsed.AaGUID != uuid.Nil: // it is of FIDO2
+			// The pictures are most of it, and nobody is shown them.
+			parsed.MetadataStatement.Icon, parsed.MetadataStatement.IconDark = nil, nil
+			parsed.MetadataStatement.ProviderLogoLight, parsed.MetadataStatement.ProviderLogoDark = nil, nil
 			made.entries[parsed.AaGUID] = &parsed
 		}
 	}
