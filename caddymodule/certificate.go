@@ -21,6 +21,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -120,7 +121,8 @@ func (a *App) resolveDeviceCA() error {
 		Signer: func() ([]*x509.Certificate, crypto.Signer) {
 			return ca.IntermediateCertificateChain(), ca.IntermediateKey()
 		},
-		Root: ca.RootCertificate, Lifetime: lifetime, Portal: a.portal, Clock: time.Now, Random: rand.Reader,
+		Root: ca.RootCertificate, Lifetime: lifetime, Clock: time.Now, Random: rand.Reader,
+		Names: a.portal.JoinPath(portal.NamesPath), List: a.portal.JoinPath(portal.RevocationListPath),
 	}
 	a.Certificate.trust = append(a.Certificate.trust, devices.Authorised{
 		Anchors: func() *x509.CertPool {

@@ -58,8 +58,11 @@ type Authority struct {
 	// Lifetime is for how long certificates are at most; none lives longer than
 	// its CA.
 	Lifetime time.Duration
-	// Portal is where the names and the revocation list of the certificates are.
-	Portal *url.URL
+	// Names is the address below which devices and users have the names that
+	// stand in their certificates. Nothing is served there.
+	Names *url.URL
+	// List is where the revocation list is served.
+	List   *url.URL
 	Clock  func() time.Time
 	Random io.Reader
 }
@@ -124,12 +127,12 @@ func (a *Authority) template(d store.Device, chain []*x509.Certificate) (*x509.C
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: d.Name},
 		URIs: []*url.URL{
-			a.Portal.JoinPath("/.well-known/mfa/devices", d.ID), a.Portal.JoinPath("/.well-known/mfa/users", d.UserID),
+			a.Names.JoinPath("devices", d.ID), a.Names.JoinPath("users", d.UserID),
 		},
 		NotBefore: now.Add(-backdated), NotAfter: now.Add(a.Lifetime),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
-		CRLDistributionPoints: []string{a.Portal.JoinPath(RevocationListPath).String()},
+		CRLDistributionPoints: []string{a.List.String()},
 	}
 	for _, above := range append(slices.Clone(chain), a.Root()) {
 		if above.NotAfter.Before(template.NotAfter) {

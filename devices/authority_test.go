@@ -49,7 +49,8 @@ func newIssuing(t *testing.T) *issuing {
 	a.Authority = &devices.Authority{
 		Signer:   func() ([]*x509.Certificate, crypto.Signer) { return []*x509.Certificate{a.intermediate}, a.key },
 		Root:     func() *x509.Certificate { return a.root },
-		Lifetime: 30 * 24 * time.Hour, Portal: &url.URL{Scheme: "https", Host: "login.example.com"},
+		Lifetime: 30 * 24 * time.Hour, Names: &url.URL{Scheme: "https", Host: "login.example.com", Path: "/.well-known/mfa"},
+		List:  &url.URL{Scheme: "https", Host: "login.example.com", Path: "/.well-known/mfa/devices.crl"},
 		Clock: func() time.Time { return a.now }, Random: rand.Reader,
 	}
 	return a

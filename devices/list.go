@@ -11,9 +11,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// RevocationListPath is where the portal serves the list of revoked devices.
-const RevocationListPath = "/.well-known/mfa/devices.crl"
-
 // listLifetime is for how long a revocation list is good. Whoever relies on it
 // should fetch it more often.
 const listLifetime = 24 * time.Hour

@@ -12,6 +12,14 @@ import (
 
 const devicesPath = accountPath + "/devices"
 
+const (
+	// NamesPath is below which the names lie that certificates give to devices
+	// and users; there are no pages.
+	NamesPath = "/.well-known/mfa"
+	// RevocationListPath is where the list of revoked devices is served.
+	RevocationListPath = "/.well-known/mfa/devices.crl"
+)
+
 // deviceWay is how the first page of an account leads to the devices; somebody
 // who has none sees nothing of it.
 func deviceWay(t words, devices []store.Device) []templates.Way {

@@ -49,8 +49,6 @@ func TestRevocationListIsServed(t *testing.T) {
 	h := newHall(t)
 	const path = "/.well-known/mfa/devices.crl"
 	list, failure := []byte("list"), error(nil)
-	h.RevocationListPath = path
-	h.Portal = portal.New(h.Settings)
 	if r := h.send(http.MethodGet, path, nil); r.StatusCode != http.StatusNotFound {
 		t.Errorf("where none is issued: %d", r.StatusCode)
 	}

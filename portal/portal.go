@@ -121,8 +121,7 @@ type Settings struct {
 	RelatedOrigins []byte
 	// RevocationList returns the list of revoked devices (RFC 5280 §5, DER),
 	// served at RevocationListPath; nil: there is none.
-	RevocationList     func(ctx context.Context) ([]byte, error)
-	RevocationListPath string
+	RevocationList func(ctx context.Context) ([]byte, error)
 	// MaxStaleness is for how long devices count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration
@@ -188,7 +187,7 @@ func New(s Settings) *Portal {
 		mux.HandleFunc("GET /.well-known/webauthn", p.relatedOrigins)
 	}
 	if p.RevocationList != nil {
-		mux.HandleFunc("GET "+p.RevocationListPath, p.revocationList)
+		mux.HandleFunc("GET "+RevocationListPath, p.revocationList)
 	}
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
