@@ -92,6 +92,16 @@ func (a *Authenticator) Forge(wrong bool) {
 // Keys returns how many keys it holds.
 func (a *Authenticator) Keys() int { return len(a.keys()) }
 
+// DisplayName returns how its one passkey calls the person; empty: it holds
+// none, or more.
+func (a *Authenticator) DisplayName() string {
+	a.b.t.Helper()
+	if keys := a.keys(); len(keys) == 1 {
+		return keys[0].UserDisplayName
+	}
+	return ""
+}
+
 func (a *Authenticator) keys() []*webauthn.Credential {
 	a.b.t.Helper()
 	return command(a.b, "reading an authenticator", webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: a.id}).Credentials

@@ -1,0 +1,162 @@
+package test
+
+import (
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/scene"
+)
+
+const fasterNextTime = "Sign in faster next time"
+
+// TestBrowserPasskeys has people offered a passkey, and look after those that
+// they have.
+func TestBrowserPasskeys(t *testing.T) {
+	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: keysCaddyfile})}
+	page := harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`}
+	s.App.Answer(page)
+	s.Admin.Answer(page)
+	s.Administrator("root")
+	s.chromium = visit(t, s.Server, harness.BrowserOptions{})
+	for name, test := range map[string]func(*testing.T, *suite){
+		"an offer that is taken":        testOfferTaken,
+		"an offer that is declined":     testOfferDeclined,
+		"where nothing is offered":      testNoOffer,
+		"all keys are removed, and one": testRemovedKeys,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, s) })
+	}
+}
+
+// laptop is a browser on a computer that can keep passkeys.
+func (s *suite) laptop(t *testing.T) (*visitor, *harness.Authenticator) {
+	t.Helper()
+	b := s.browser(t, harness.BrowserOptions{})
+	return b, b.NewAuthenticator(harness.AuthenticatorOptions{Internal: true})
+}
+
+func testOfferTaken(t *testing.T, s *suite) {
+	ada := s.Invited("ada")
+	b, laptop := s.laptop(t)
+	b.signIn(ada, s.At("app", "/page?of=it"))
+	b.AwaitH1(fasterNextTime)
+	b.AwaitText("Either way you then go on to app.localhost.")
+	b.inspectBoth("130-passkey-offer", fasterNextTime, "Nächstes Mal schneller anmelden")
+	b.ClickThrough("Set up a passkey")
+	b.AwaitH1(setUpKey)
+	b.ClickThrough("Back, and change nothing")
+	b.AwaitH1(fasterNextTime)
+	b.ClickThrough("Set up a passkey")
+	b.AwaitH1(setUpKey)
+	b.Click("Continue")
+	b.awaitAt(s.At("app", "/page?of=it"))
+	if laptop.Keys() != 1 {
+		t.Errorf("the laptop holds %d passkeys", laptop.Keys())
+	}
+	b.Navigate(s.At("vault", "/"))
+	b.awaitAt(s.At("vault", "/")) // a step-up by the passkey
+	s.signsOut(b)
+	b.Navigate(s.At("app", "/"))
+	b.showPasswordAlone(ada)
+	b.awaitAt(s.At("app", "/"))
+}
+
+func testOfferDeclined(t *testing.T, s *suite) {
+	bea := s.Invited("bea")
+	b, laptop := s.laptop(t)
+	b.signIn(bea, s.At("app", "/page"))
+	b.AwaitH1(fasterNextTime)
+	b.ClickThrough("Not now")
+	b.expectAt(s.At("app", "/page"))
+	s.signsOut(b)
+	b.signIn(bea, s.At("app", "/"))
+	b.expectAt(s.At("app", "/"))
+	if laptop.Keys() != 0 {
+		t.Errorf("the laptop holds %d passkeys", laptop.Keys())
+	}
+}
+
+func testNoOffer(t *testing.T, s *suite) {
+	weak := s.browser(t, harness.BrowserOptions{})
+	weak.NewAuthenticator(harness.AuthenticatorOptions{}) // which keeps no passkeys
+	shared, _ := s.laptop(t)
+	for name, c := range map[string]struct {
+		b    *visitor
+		tick bool
+	}{
+		"cleo": {b: weak},
+		"cora": {b: s.browser(t, harness.BrowserOptions{NoJavaScript: true})},
+		"carl": {b: shared, tick: true},
+	} {
+		p := s.Invited(name)
+		c.b.Navigate(s.At("app", "/"))
+		c.b.AwaitH1("Sign in")
+		if c.tick {
+			c.b.Click("This is a shared computer")
+		}
+		c.b.showPassword(p)
+		c.b.showCode(p)
+		c.b.expectAt(s.At("app", "/"))
+	}
+}
+
+// testRemovedKeys removes keys, all at once and one alone, and looks at what
+// the browser makes of what it is told.
+func testRemovedKeys(t *testing.T, s *suite) {
+	dora := s.Invited("dora")
+	b, laptop := s.laptop(t)
+	b.signIn(dora, s.At("login", "/"))
+	b.ClickThrough("Not now")
+	b.Navigate(s.At("login", "/account/fido"))
+	b.addsKey("Laptop")
+	b.AwaitText("1 security key or passkey")
+
+	// A second key, at a time when nobody is at the laptop.
+	b.Click(addKey)
+	b.AwaitH1(addKey)
+	b.ClickThrough("Continue")
+	b.AwaitH1(setUpKey)
+	stick := b.NewAuthenticator(harness.AuthenticatorOptions{})
+	laptop.Rest()
+	b.FillSelector("#name", "Stick")
+	b.Through(func() { b.Click("Continue") })
+	laptop.Wake()
+	b.AwaitText("2 security keys and passkeys")
+	if laptop.Keys() != 1 {
+		t.Fatalf("of those that are there, the laptop holds %d", laptop.Keys())
+	}
+	s.CLI("mfa", "user", "set", "dora", "--name", "Dora Doe")
+	b.Navigate(s.At("login", "/account/fido"))
+	harness.Eventually(t, patience, "the new name", func() bool { return laptop.DisplayName() == "Dora Doe" })
+
+	b.ClickThrough("Remove all")
+	all := "Remove all 2 security keys and passkeys"
+	b.AwaitH1(all)
+	for _, says := range []string{"Laptop", "Stick", "With your password, you can then sign in by:", "Authenticator app", "10 backup codes"} {
+		b.AwaitText(says)
+	}
+	b.inspectBoth("131-remove-all", all, "Alle entfernen: 2 Sicherheitsschlüssel und Passkeys")
+	b.ClickThrough("Remove all")
+	b.AwaitText("Removed. You are signed out everywhere but here.")
+	b.AwaitText("You have none yet.")
+	harness.Eventually(t, patience, "the laptop to forget the passkey", func() bool { return laptop.Keys() == 0 })
+
+	stick.Unplug()
+	b.addsKey("Laptop again")
+	b.Click("Remove Laptop again")
+	b.AwaitH1("Remove Laptop again")
+	if laptop.Keys() != 1 {
+		t.Fatalf("before it is removed, the laptop holds %d passkeys", laptop.Keys())
+	}
+	b.ClickThrough("Remove")
+	b.AwaitText("Removed. You are signed out everywhere but here.")
+	harness.Eventually(t, patience, "the laptop to forget the passkey", func() bool { return laptop.Keys() == 0 })
+
+	// Backup codes alone are nothing to go on with.
+	b.Navigate(s.At("login", authenticators+"/add"))
+	b.ClickThrough("Continue")
+	hands{visitor: b}.pair(dora, "Tablet")
+	b.Navigate(s.At("login", authenticators+"/remove-all"))
+	b.AwaitText("They are your last way in besides backup codes")
+	b.inspect("132-remove-all-last")
+}
