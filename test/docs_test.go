@@ -59,6 +59,7 @@ var optionTables = []struct {
 	{"TOTP", "### The block totp", "{\n\tmfa {\n\t\ttotp {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"FIDO", "### The block fido", "{\n\tmfa {\n\t\tfido {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"BackupCodes", "### The block backup_codes", "{\n\tmfa {\n\t\tbackup_codes {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"Certificate", "### The block certificate", "{\n\tmfa {\n\t\tcertificate {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Platforms", "### Platforms", ""},
 	{"SQLiteStore", "### The store sqlite", "{\n\tmfa {\n\t\tstore sqlite {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Gate", "### The directive mfa", "a.example {\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},
