@@ -110,7 +110,7 @@ func (a *Authority) Issue(d store.Device, request []byte) (store.Device, []*x509
 		return store.Device{}, nil, fmt.Errorf("reading a certificate just signed: %w", err)
 	}
 	described := Describe(leaf)
-	described.ID, described.UserID, described.Name = d.ID, d.UserID, d.Name
+	described.ID, described.UserID, described.Name, described.Issued = d.ID, d.UserID, d.Name, a.Clock()
 	return described, append([]*x509.Certificate{leaf}, a.between(chain)...), nil
 }
 

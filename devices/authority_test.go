@@ -158,7 +158,10 @@ func TestIssuedCertificates(t *testing.T) {
 			}
 			want := store.Device{
 				ID: "d1", UserID: "u1", Name: "Ada's laptop", Certificate: devices.Fingerprint(leaf), Serial: leaf.SerialNumber.Text(16),
-				Issued: today.Add(-time.Hour), Expires: today.Add(30 * 24 * time.Hour),
+				Issued: today, Expires: today.Add(30 * 24 * time.Hour),
+			}
+			if !leaf.NotBefore.Equal(today.Add(-time.Hour)) {
+				t.Errorf("valid from %s", leaf.NotBefore)
 			}
 			if len(want.Serial)%2 == 1 {
 				want.Serial = "0" + want.Serial

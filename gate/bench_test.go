@@ -2,8 +2,14 @@ package gate_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +21,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -29,8 +36,42 @@ import (
 type benchGate struct {
 	*gate.Gate
 	keeper  *session.Keeper
+	device  *x509.Certificate
 	signOns []string // ids
 	cookies []string
+}
+
+// certifiedDevice makes the certificate of a device, and the trust in its CA.
+func certifiedDevice(b *testing.B) (*x509.Certificate, devices.Trust) {
+	b.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sign := func(template, parent *x509.Certificate) *x509.Certificate {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		template.SerialNumber, template.BasicConstraintsValid = big.NewInt(1), true
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		made, err := x509.ParseCertificate(der)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return made
+	}
+	root := &x509.Certificate{Subject: pkix.Name{CommonName: "Devices"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	root = sign(root, root)
+	leaf := sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "laptop"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, root)
+	return leaf, devices.Trust{{Anchors: func() *x509.CertPool {
+		pool := x509.NewCertPool()
+		pool.AddCert(root)
+		return pool
+	}}}
 }
 
 func newBenchGate(b *testing.B, signOns int) benchGate {
@@ -60,13 +101,16 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 	sessions := session.NewCookies(set.Codec("session"), func() uint64 { return 1 }, db.Incarnation(), time.Now)
 	keeper := session.NewKeeper(db, time.Now, zap.NewNop().Warn)
 	b.Cleanup(db.Follow(keeper))
-	made := benchGate{keeper: keeper, Gate: gate.New(gate.Settings{
+	device, trust := certifiedDevice(b)
+	made := benchGate{keeper: keeper, device: device, Gate: gate.New(gate.Settings{
 		Rules: []gate.Rule{{
-			Allows:  func(session.User) bool { return true },
-			Require: assurance.Requirement{Level: assurance.Multi},
+			Allows:      func(session.User) bool { return true },
+			Certificate: gate.CertificateAccept,
+			Require:     assurance.Requirement{Level: assurance.Multi, Certificate: assurance.CertificateAlone},
 		}},
-		Origin: func(name, _ string) (string, bool) { return "https://" + name, true },
-		Portal: portal, Headers: headers, Enabled: func(assurance.Factor) bool { return true },
+		Devices: devices.NewReader(trust, keeper, nil, time.Now),
+		Origin:  func(name, _ string) (string, bool) { return "https://" + name, true },
+		Portal:  portal, Headers: headers, Enabled: func(assurance.Factor) bool { return true },
 		Sessions: sessions, SignOns: keeper,
 		Requests: ticket.NewRequests(set.Codec("request").WithMaxLength(8<<10), time.Now),
 		States:   set.Codec("state"), Tickets: ticket.NewTickets(db, time.Now, rand.Reader),
@@ -78,6 +122,11 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 		Groups: []string{"engineers", "on-call"}, Status: store.UserActive, Created: time.Now(),
 	}
 	if err := db.CreateUser(ctx, user); err != nil {
+		b.Fatal(err)
+	}
+	row := devices.Describe(device)
+	row.ID, row.UserID = "device", user.ID
+	if err := db.CreateDevice(ctx, row); err != nil {
 		b.Fatal(err)
 	}
 	err = db.Atomically(ctx, func(tx store.Tx) error {
@@ -111,6 +160,19 @@ func (g benchGate) pass(b *testing.B, cookie string) {
 	r := httptest.NewRequest(http.MethodGet, "/wiki/page", nil)
 	r.Host = "app.example.com"
 	r.Header["Cookie"] = []string{gate.SessionCookie + "=" + cookie}
+	g.send(b, r)
+}
+
+// passByCertificate is pass for a device without a session.
+func (g benchGate) passByCertificate(b *testing.B, presented []*x509.Certificate) {
+	r := httptest.NewRequest(http.MethodGet, "/wiki/page", nil)
+	r.Host = "app.example.com"
+	r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: "app.example.com", PeerCertificates: presented}
+	g.send(b, r)
+}
+
+func (g benchGate) send(b *testing.B, r *http.Request) {
+	b.Helper()
 	passed := false
 	w := httptest.NewRecorder()
 	_ = g.ServeHTTP(w, r, func(http.ResponseWriter, *http.Request, *gate.Visitor) error {
@@ -142,6 +204,15 @@ func BenchmarkGate(b *testing.B) {
 			g.pass(b, g.cookies[0])
 		}
 		b.ReportMetric(float64(len(g.cookies[0])), "cookie-bytes")
+	})
+	b.Run("certificate", func(b *testing.B) {
+		g := newBenchGate(b, 1)
+		presented := []*x509.Certificate{g.device}
+		g.passByCertificate(b, presented)
+		b.ReportAllocs()
+		for b.Loop() {
+			g.passByCertificate(b, presented)
+		}
 	})
 	b.Run("cold", func(b *testing.B) {
 		// More cookies than are remembered, in turn, of sign-ons that have

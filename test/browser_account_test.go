@@ -1,6 +1,7 @@
 package test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,6 +20,15 @@ const ownCaddyfile = `
 		contact "the help desk"
 		session {
 			remember 30d
+		}
+		certificate {
+			ca devices
+		}
+	}
+	skip_install_trust
+	pki {
+		ca devices {
+			intermediate_lifetime 365d
 		}
 	}
 }
@@ -66,7 +76,33 @@ func TestBrowserAccount(t *testing.T) {
 	t.Run("removing authenticators", func(t *testing.T) { testRemoving(t, s) })
 	t.Run("backup codes", func(t *testing.T) { testOwnCodes(t, s) })
 	t.Run("sign-ons", func(t *testing.T) { testOwnSignOns(t, s) })
+	t.Run("devices", func(t *testing.T) { testOwnDevices(t, s) })
 	t.Run("a link of somebody else", func(t *testing.T) { testForeignLink(t, s, ada) })
+}
+
+// testOwnDevices has somebody find their devices, and revoke one.
+func testOwnDevices(t *testing.T, s *suite) {
+	dan := s.Invited("dan")
+	for _, name := range []string{"Dan's laptop", "An old tablet in the kitchen, with a long name"} {
+		expectDone(t, s.Scene, "mfa", "device", "issue", "dan", name, "--out", filepath.Join(t.TempDir(), "device.p12"))
+	}
+	b := s.settled(t, dan, harness.BrowserOptions{})
+	b.Navigate(s.At("login", "/account"))
+	b.AwaitText("2 with a certificate")
+	b.inspect("90-overview-devices")
+	b.ClickThrough("Devices")
+	b.AwaitH1("Your devices")
+	b.inspect("91-devices")
+	b.ClickThrough("Revoke Dan's laptop")
+	b.AwaitH1("Revoke Dan's laptop")
+	b.inspect("92-revoke")
+	b.ClickThrough("Revoke")
+	b.AwaitH1("Your devices")
+	b.AwaitText("Revoked. That device opens nothing by its certificate any more.")
+	b.ClickThrough("Revoke An old tablet in the kitchen, with a long name")
+	b.ClickThrough("Revoke")
+	b.AwaitText("You have no such device.")
+	b.inspect("93-devices-none")
 }
 
 // testOwnFactors has somebody who has one authenticator add one, give it

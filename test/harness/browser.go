@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +40,10 @@ type BrowserOptions struct {
 	// FlawsExpected lets pages violate their Content Security Policy and
 	// leave exceptions uncaught, which otherwise fails the test.
 	FlawsExpected bool
+	// Certificate is a PKCS #12 file, and CertificatePassword the file with its
+	// password, of a certificate that the browser shows to *.localhost without
+	// asking; "": none. Only for NewBrowser.
+	Certificate, CertificatePassword string
 }
 
 // Keys that Press takes beside printable ones.
@@ -65,16 +70,21 @@ type Browser struct {
 func NewBrowser(t testing.TB, server *Server, options BrowserOptions) *Browser {
 	t.Helper()
 	Need(t, "chromium")
+	home := t.TempDir()
 	flags := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("chromium"),
-		chromedp.Env("HOME="+t.TempDir()),
+		chromedp.Env("HOME="+home),
 		chromedp.Flag("host-resolver-rules", "MAP *.localhost 127.0.0.1, MAP *.example.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
 		chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(server.publicKeyHashes(), ",")),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-quic", true),
 	)
-	if options.NoCookies {
-		flags = append(flags, chromedp.UserDataDir(profileWithoutCookies(t)))
+	switch {
+	case options.NoCookies:
+		flags = append(flags, chromedp.UserDataDir(profileWith(t, blockCookies)))
+	case options.Certificate != "":
+		importCertificate(t, home, options)
+		flags = append(flags, chromedp.UserDataDir(profileWith(t, chooseCertificate)))
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), flags...)
 	t.Cleanup(stop)
@@ -82,19 +92,43 @@ func NewBrowser(t testing.TB, server *Server, options BrowserOptions) *Browser {
 	return openTab(t, ctx, options)
 }
 
-// profileWithoutCookies makes a profile whose content settings block cookies.
-func profileWithoutCookies(t testing.TB) string {
+// The content settings of profiles.
+const (
+	blockCookies      = `{"profile": {"default_content_setting_values": {"cookies": 2}}}`
+	chooseCertificate = `{"profile": {"content_settings": {"exceptions": {"auto_select_certificate": {
+		"https://[*.]localhost,*": {"setting": {"filters": [{}]}}}}}}}`
+)
+
+// profileWith makes a profile with the given preferences.
+func profileWith(t testing.TB, preferences string) string {
 	t.Helper()
-	const block = `{"profile": {"default_content_setting_values": {"cookies": 2}}}`
 	folder := t.TempDir()
 	err := os.Mkdir(filepath.Join(folder, "Default"), 0o700)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(folder, "Default", "Preferences"), []byte(block), 0o600)
+		err = os.WriteFile(filepath.Join(folder, "Default", "Preferences"), []byte(preferences), 0o600)
 	}
 	if err != nil {
 		t.Fatalf("making a profile: %v", err)
 	}
 	return folder
+}
+
+// importCertificate puts a certificate where Chromium looks for them.
+func importCertificate(t testing.TB, home string, options BrowserOptions) {
+	t.Helper()
+	Need(t, "certutil", "pk12util")
+	folder := filepath.Join(home, ".pki", "nssdb")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatalf("making a certificate database: %v", err)
+	}
+	for _, command := range [][]string{
+		{"certutil", "-N", "-d", "sql:" + folder, "--empty-password"},
+		{"pk12util", "-d", "sql:" + folder, "-i", options.Certificate, "-w", options.CertificatePassword, "-K", ""},
+	} {
+		if output, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command[0], err, output)
+		}
+	}
 }
 
 // Tab opens another tab of the same profile: the same cookies.

@@ -1,0 +1,171 @@
+package accounts_test
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// issuer makes certificates that are nothing but a record of what was asked.
+type issuer struct{ refusal error }
+
+func (i issuer) Issue(d store.Device, request []byte) (store.Device, []*x509.Certificate, error) {
+	d.Certificate, d.Serial = "certificate of "+string(request), "0badcafe"
+	d.Issued, d.Expires = noon, noon.AddDate(0, 1, 0)
+	return d, []*x509.Certificate{new(x509.Certificate)}, i.refusal
+}
+
+// issuing gives the office an issuer.
+func (o *office) issuing(i accounts.Issuer) *office {
+	clock := func() time.Time { return noon }
+	o.Desk = accounts.NewDesk(o.store, nil, i, audit.NewLog(zap.NewNop(), o.store, clock), clock, rand.Reader)
+	return o
+}
+
+func (o *office) device(user, name string) accounts.Device {
+	o.t.Helper()
+	device, _, err := o.IssueDevice(o.ctx, user, name, []byte(name))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return device
+}
+
+func TestIssueDevice(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada := o.active("ada")
+	device, chain, err := o.IssueDevice(o.ctx, "ADA", " Laptop ", []byte("request"))
+	if err != nil || len(chain) != 1 || device.User != "ada" || device.UserID != ada.ID || device.Name != "Laptop" || device.ID == "" {
+		t.Fatalf("%+v, %v, %v", device, chain, err)
+	}
+	kept, err := o.store.DeviceByCertificate(o.ctx, "certificate of request")
+	if err != nil || kept.ID != device.ID || kept.Name != "Laptop" {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
+	if got := o.told(ada.ID); !slices.Equal(got, []string{"device.issued"}) {
+		t.Errorf("events %v", got)
+	}
+}
+
+func TestDevicesThatArentIssued(t *testing.T) {
+	broken := errors.New("broken")
+	tests := []struct {
+		name, user, device string
+		issuer             accounts.Issuer
+		want               string
+	}{
+		{"nobody issues", "ada", "Laptop", nil, accounts.ErrNoCA.Error()},
+		{"to nobody", "nemo", "Laptop", issuer{}, accounts.ErrNobody.Error()},
+		{"to somebody disabled", "dis", "Laptop", issuer{}, "enable them first"},
+		{"without a name", "ada", " ", issuer{}, "needs a name"},
+		{"with a name too long", "ada", strings.Repeat("é", 65), issuer{}, "at most 64 characters"},
+		{"with a name that hides something", "ada", "a\u202eb", issuer{}, "name"},
+		{"the CA fails", "ada", "Laptop", issuer{broken}, "broken"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			o := newOffice(t).issuing(test.issuer)
+			o.active("ada")
+			o.active("dis")
+			o.must(o.Disable(o.ctx, "dis"))
+			_, chain, err := o.IssueDevice(o.ctx, test.user, test.device, []byte("request"))
+			if err == nil || !strings.Contains(err.Error(), test.want) || chain != nil {
+				t.Errorf("got %v, %v", chain, err)
+			}
+			if all, err := o.Devices(o.ctx, ""); err != nil || len(all) != 0 {
+				t.Errorf("kept %+v, %v", all, err)
+			}
+		})
+	}
+}
+
+func TestDevicesAreFound(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	o.active("ada")
+	o.active("bob")
+	laptop, phone := o.device("ada", "Laptop"), o.device("bob", "Phone")
+	for _, id := range []string{laptop.ID, audit.ShortID(laptop.ID)} {
+		if got, err := o.Device(o.ctx, id); err != nil || got.ID != laptop.ID || got.User != "ada" {
+			t.Errorf("%q: %+v, %v", id, got, err)
+		}
+	}
+	for _, id := range []string{"", "0123456789ab", laptop.ID[:20], laptop.Serial, "Laptop"} {
+		if _, err := o.Device(o.ctx, id); !errors.Is(err, accounts.ErrNoDevice) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	for name, want := range map[string]int{"": 2, "ada": 1, "BOB": 1} {
+		if all, err := o.Devices(o.ctx, name); err != nil || len(all) != want {
+			t.Errorf("of %q: %+v, %v", name, all, err)
+		}
+	}
+	if _, err := o.Devices(o.ctx, "nemo"); !errors.Is(err, accounts.ErrNobody) {
+		t.Errorf("of nobody: %v", err)
+	}
+	renamed, err := o.RenameDevice(o.ctx, phone.ID, "Old phone")
+	if err != nil || renamed.Name != "Old phone" || renamed.User != "bob" || renamed.Version != 2 {
+		t.Errorf("renamed %+v, %v", renamed, err)
+	}
+	if _, err := o.RenameDevice(o.ctx, phone.ID, ""); err == nil {
+		t.Error("a device without a name")
+	}
+}
+
+// TestRevokeDevice ends what the device opened, and nothing else of its user's.
+func TestRevokeDevice(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada := o.active("ada")
+	laptop, tablet := o.device("ada", "Laptop"), o.device("ada", "Tablet")
+	opened := func(id string, proofs ...assurance.Proof) {
+		o.must(o.store.CreateSignOn(o.ctx, store.SignOn{
+			ID: id, UserID: ada.ID, Started: noon, Expires: noon.Add(time.Hour), Idle: time.Hour, LastSeen: noon, Proofs: proofs,
+		}))
+	}
+	by := func(d accounts.Device) assurance.Proof {
+		return assurance.Proof{Factor: assurance.Certificate, At: noon, Credential: d.ID}
+	}
+	password := assurance.Proof{Factor: assurance.Password, At: noon}
+	opened("by the laptop", by(laptop))
+	opened("by it and a password", password, by(laptop))
+	opened("by the tablet", by(tablet))
+	opened("by a password", password)
+
+	if _, err := o.RevokeDevice(o.ctx, laptop.ID, "whim"); err == nil || !strings.Contains(err.Error(), "There is no such reason.") {
+		t.Errorf("for a whim: %v", err)
+	}
+	revoked, err := o.RevokeDevice(o.ctx, audit.ShortID(laptop.ID), "key_compromise")
+	if err != nil || !revoked.Revoked.Equal(noon) || revoked.RevokeReason != "key_compromise" {
+		t.Fatalf("%+v, %v", revoked, err)
+	}
+	for id, ends := range map[string]bool{"by the laptop": true, "by it and a password": true, "by the tablet": false, "by a password": false} {
+		s, err := o.store.SignOnByID(o.ctx, id)
+		if err != nil || s.Ended.IsZero() == ends || ends && s.EndReason != "device_revoked" {
+			t.Errorf("%s: ended %s for %q, %v", id, s.Ended, s.EndReason, err)
+		}
+	}
+	events := o.told(ada.ID)
+	slices.Sort(events)
+	if !slices.Equal(events, []string{"device.issued", "device.issued", "device.revoked", "sign_on.ended", "sign_on.ended"}) {
+		t.Errorf("events %v", events)
+	}
+	if _, err := o.RevokeDevice(o.ctx, laptop.ID, ""); !errors.Is(err, accounts.ErrRevoked) {
+		t.Errorf("twice: %v", err)
+	}
+	if unspecified, err := o.RevokeDevice(o.ctx, tablet.ID, ""); err != nil || unspecified.RevokeReason != "unspecified" {
+		t.Errorf("without a reason: %+v, %v", unspecified, err)
+	}
+	if _, err := o.RevokeDevice(o.ctx, "nowhere", ""); !errors.Is(err, accounts.ErrNoDevice) {
+		t.Errorf("one that isn't there: %v", err)
+	}
+}

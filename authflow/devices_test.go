@@ -1,0 +1,82 @@
+package authflow_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// device gives the person a machine with a certificate.
+func (p *person) device(id string, expires time.Duration) store.Device {
+	p.h.t.Helper()
+	d := store.Device{
+		ID: id, UserID: p.id, Name: id, Certificate: "certificate of " + id, Serial: "0badcafe",
+		Issued: p.h.clock(), Expires: p.h.clock().Add(expires),
+	}
+	p.h.must(p.h.store.CreateDevice(p.h.ctx, d))
+	return d
+}
+
+func TestOwnDevices(t *testing.T) {
+	h := newHouse(t)
+	ada, bob := h.person("ada"), h.person("bob")
+	laptop, revoked := ada.device("laptop", 24*time.Hour), ada.device("revoked", 24*time.Hour)
+	ada.device("expired", 0)
+	phone := bob.device("phone", 24*time.Hour)
+	h.must(h.store.RevokeDevice(h.ctx, revoked.ID, h.clock(), "x"))
+	here := ada.in()
+	opened := store.SignOn{
+		ID: "by the laptop", UserID: ada.id, Started: h.clock(), Expires: h.clock().Add(time.Hour), Idle: time.Hour, LastSeen: h.clock(),
+		Proofs: []assurance.Proof{{Factor: assurance.Certificate, At: h.clock(), Credential: laptop.ID}},
+	}
+	h.must(h.store.CreateSignOn(h.ctx, opened))
+
+	own, err := h.DevicesOf(h.ctx, ada.id)
+	if err != nil || len(own) != 1 || own[0].ID != laptop.ID {
+		t.Errorf("has %+v, %v", own, err)
+	}
+	for _, id := range []string{phone.ID, revoked.ID, "expired", "", "nowhere"} {
+		if err := h.RevokeDevice(h.ctx, here, ada.user(), id, authflow.Client{}); !errors.Is(err, authflow.ErrNoDevice) {
+			t.Errorf("revoking %q: %v", id, err)
+		}
+	}
+	// A device is no fresh check, and opens no account.
+	if err := h.RevokeDevice(h.ctx, opened, ada.user(), laptop.ID, authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
+		t.Errorf("revoked by the device itself: %v", err)
+	}
+	h.must(h.RevokeDevice(h.ctx, here, ada.user(), laptop.ID, authflow.Client{}))
+	if h.lives(opened) || !h.lives(here) {
+		t.Error("what the device opened lives on, or more has ended")
+	}
+	ended, err := h.store.SignOnByID(h.ctx, opened.ID)
+	if err != nil || ended.EndReason != session.EndedDevice {
+		t.Errorf("ended for %q, %v", ended.EndReason, err)
+	}
+	for name, want := range map[audit.Name]int{audit.DeviceRevoked: 1, audit.SignOnEnded: 1} {
+		if got := len(h.events(name)); got != want {
+			t.Errorf("%d events %s, want %d", got, name, want)
+		}
+	}
+	if d, err := h.store.DeviceByID(h.ctx, phone.ID); err != nil || !d.Revoked.IsZero() {
+		t.Errorf("somebody else's is revoked: %+v, %v", d, err)
+	}
+}
+
+func TestRevokingADeviceAsksForAFreshCheck(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	laptop, here := ada.device("laptop", 24*time.Hour), ada.in()
+	h.pass(authflow.FreshFor)
+	if err := h.RevokeDevice(h.ctx, here, ada.user(), laptop.ID, authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
+		t.Errorf("after %s: %v", authflow.FreshFor, err)
+	}
+	if d, err := h.store.DeviceByID(h.ctx, laptop.ID); err != nil || !d.Revoked.IsZero() {
+		t.Errorf("revoked all the same: %+v, %v", d, err)
+	}
+}

@@ -1,0 +1,284 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/session"
+)
+
+// fakeDevices reads certificates by their common name: "alice" and "bob" are
+// devices of theirs, and what is refused says why.
+type fakeDevices struct{}
+
+func (fakeDevices) Read(_ context.Context, presented []*x509.Certificate, _ time.Duration) (devices.Presented, error) {
+	switch name := presented[0].Subject.CommonName; name {
+	case "alice", "bob":
+		id := map[string]string{"alice": "1", "bob": "2"}[name]
+		return devices.Presented{Verified: testNow, LiveDevice: session.LiveDevice{
+			ID: "device of " + name, Name: name + "'s laptop", Expires: testNow.Add(30 * time.Minute),
+			User: &session.Profile{User: session.User{ID: id, Name: name}},
+		}}, nil
+	case "revoked":
+		return devices.Presented{}, session.DeviceRevoked
+	case "unclear":
+		return devices.Presented{}, errFault
+	default:
+		return devices.Presented{}, devices.Expired
+	}
+}
+
+// certified returns a rule of a mode, with what caddymodule makes of it where
+// nothing else is written.
+func certified(mode CertificateMode, require assurance.Requirement) Rule {
+	switch {
+	case mode == CertificateOff:
+	case mode == CertificateAndPassword, require != assurance.Requirement{Level: assurance.Multi}:
+		require.Certificate = assurance.CertificateAdded
+	default:
+		require.Certificate = assurance.CertificateAlone
+	}
+	return Rule{Allows: func(session.User) bool { return true }, Certificate: mode, Require: require}
+}
+
+func newCertifiedGate(t *testing.T, rules ...Rule) *testGate {
+	t.Helper()
+	g := newTestGate(t, rules...)
+	settings := g.Settings
+	settings.Devices = fakeDevices{}
+	g.Gate = New(settings)
+	for name, factors := range map[string][]assurance.Factor{
+		"good": {assurance.Password, assurance.TOTP}, "single": {assurance.Password}, "portal": {assurance.Certificate},
+	} {
+		s := sessionOf(name, time.Hour, factors...)
+		s.User = "1" // alice
+		g.sessions[name] = s
+	}
+	return g
+}
+
+// showing has a request come over TLS with a certificate; "" is none.
+func showing(r *http.Request, certificate string) *http.Request {
+	r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: "app.example.com"}
+	if certificate != "" {
+		leaf := new(x509.Certificate)
+		leaf.Subject.CommonName = certificate
+		r.TLS.PeerCertificates = []*x509.Certificate{leaf}
+	}
+	return r
+}
+
+func TestCertificates(t *testing.T) {
+	multi := assurance.Requirement{Level: assurance.Multi}
+	fresh := assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}
+	resistant := assurance.Requirement{Level: assurance.PhishingResistant}
+	single := assurance.Requirement{Level: assurance.Single, Certificate: assurance.CertificateAdded}
+	for _, test := range []struct {
+		name        string
+		mode        CertificateMode
+		require     assurance.Requirement
+		certificate string
+		session     string // "": none
+		status      int
+		user        string // who passes
+		level       assurance.Level
+		ask         assurance.Requirement // of the portal, with 302; but for what certificates do, the rule's
+	}{
+		{"accept, a device", CertificateAccept, multi, "alice", "", 200, "alice", assurance.Device, multi},
+		{"accept, nobody", CertificateAccept, multi, "", "", 302, "", 0, multi},
+		{"accept, a session", CertificateAccept, multi, "", "good", 200, "alice", assurance.Multi, multi},
+		{"accept, both", CertificateAccept, multi, "alice", "good", 200, "alice", assurance.Multi, multi},
+		{"accept, both add up", CertificateAccept, multi, "alice", "single", 200, "alice", assurance.Multi, multi},
+		{"accept, two people", CertificateAccept, multi, "bob", "good", 200, "alice", assurance.Multi, multi},
+		{"accept, two people, the session not enough", CertificateAccept, multi, "bob", "single", 302, "", 0, multi},
+		{"accept, a session of the portal by certificate", CertificateAccept, multi, "", "portal", 200, "alice", assurance.Device, multi},
+		{"accept, written, a device", CertificateAccept, fresh, "alice", "", 302, "", 0, fresh},
+		{"accept, written, both, not fresh", CertificateAccept, fresh, "alice", "good", 302, "", 0, fresh},
+		{"accept, phishing-resistant, both", CertificateAccept, resistant, "alice", "good", 302, "", 0, resistant},
+		{"accept, bad", CertificateAccept, multi, "expired", "", 401, "", 0, multi},
+		{"accept, revoked", CertificateAccept, multi, "revoked", "", 401, "", 0, multi},
+		{"accept, bad beside a session", CertificateAccept, multi, "revoked", "good", 200, "alice", assurance.Multi, multi},
+		{"accept, unclear", CertificateAccept, multi, "unclear", "", 503, "", 0, multi},
+		{"accept, unclear beside a session", CertificateAccept, multi, "unclear", "good", 200, "alice", assurance.Multi, multi},
+		{"require, a device", CertificateRequire, multi, "alice", "", 200, "alice", assurance.Device, multi},
+		{"require, nothing", CertificateRequire, multi, "", "", 403, "", 0, multi},
+		{"require, a session", CertificateRequire, multi, "", "good", 403, "", 0, multi},
+		{"require, two people", CertificateRequire, multi, "bob", "good", 200, "alice", assurance.Multi, multi},
+		{"require, two people, the session not enough", CertificateRequire, multi, "bob", "single", 302, "", 0, multi},
+		{"require, bad", CertificateRequire, multi, "expired", "", 403, "", 0, multi},
+		{"require, bad beside a session", CertificateRequire, multi, "expired", "good", 403, "", 0, multi},
+		{"require, unclear beside a session", CertificateRequire, multi, "unclear", "good", 503, "", 0, multi},
+		{"and password, a device", CertificateAndPassword, multi, "alice", "", 302, "", 0, single},
+		{"and password, both", CertificateAndPassword, multi, "alice", "single", 200, "alice", assurance.Multi, multi},
+		{"and password, both, not fresh", CertificateAndPassword, fresh, "alice", "single", 302, "", 0,
+			assurance.Requirement{Level: assurance.Single, MaxAge: time.Minute}},
+		{"and password, the password", CertificateAndPassword, multi, "", "single", 302, "", 0, multi},
+		{"and password, another's password", CertificateAndPassword, multi, "bob", "single", 302, "", 0, multi},
+		{"and password, nothing", CertificateAndPassword, multi, "", "", 302, "", 0, multi},
+		{"and password, phishing-resistant", CertificateAndPassword, resistant, "alice", "single", 302, "", 0, resistant},
+		{"off, a device", CertificateOff, multi, "alice", "", 302, "", 0, multi},
+		{"off, bad", CertificateOff, multi, "expired", "", 302, "", 0, multi},
+		{"off, both", CertificateOff, multi, "alice", "single", 302, "", 0, multi},
+		{"off, a session of the portal by certificate", CertificateOff, multi, "", "portal", 302, "", 0, multi},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, test.require))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		o := g.serve(showing(navigate("/x"), test.certificate), cookies...)
+		if o.Code != test.status || o.passed != (test.status == 200) {
+			t.Errorf("%s: %d, not %d", test.name, o.Code, test.status)
+			continue
+		}
+		switch {
+		case o.passed && (o.visitor.User.Name != test.user || o.visitor.Level() != test.level):
+			t.Errorf("%s: %s at %s", test.name, o.visitor.User.Name, o.visitor.Level())
+		case test.status == 302:
+			got := g.asked[0].Ask
+			if got.Level != test.ask.Level || got.MaxAge != test.ask.MaxAge {
+				t.Errorf("%s: the portal is asked for %+v", test.name, got)
+			}
+		}
+		if g.opened != 0 {
+			t.Errorf("%s: a connection is left open", test.name)
+		}
+	}
+}
+
+// TestC06CertificatesAlone has pages of other sites send requests in a browser
+// that has only a certificate.
+func TestC06CertificatesAlone(t *testing.T) {
+	for _, test := range []struct {
+		name, method string
+		header       http.Header
+		session      string
+		want         bool // it passes
+	}{
+		{"a program", "POST", http.Header{}, "", true},
+		{"the app's own page", "POST", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {testOrigin}}, "", true},
+		{"an old browser at the app's own page", "POST", http.Header{"Origin": {testOrigin}}, "", true},
+		{"a sibling's page", "POST", http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://b.example.com"}}, "", true},
+		{"another site's page", "POST", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.test"}}, "", false},
+		{"another site's page, in an old browser", "DELETE", http.Header{"Origin": {"https://evil.test"}}, "", false},
+		{"a page of no origin", "POST", http.Header{"Origin": {"null"}}, "", false},
+		{"another site's link", "GET", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}}, "", true},
+		{"another site's picture", "GET", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, "", false},
+		{"another site's frame", "GET", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}}, "", false},
+		{"another site's script", "GET", http.Header{"Origin": {"https://evil.test"}, "Accept": {"*/*"}}, "", false},
+		{"a WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Origin": {testOrigin}}, "", true},
+		{"a program's WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}, "", true},
+		{"a sibling's WebSocket", "GET", http.Header{
+			"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Fetch-Site": {"same-site"}, "Origin": {"https://b.example.com"}}, "", false},
+		{"another site's WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Origin": {"https://evil.test"}}, "", false},
+		// With a session there is a cookie, which SameSite has kept from others.
+		{"beside a session", "POST", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.test"}}, "good", true},
+	} {
+		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+		r := showing(navigate("/x"), "alice")
+		r.Method, r.Header = test.method, test.header
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		if o := g.serve(r, cookies...); o.passed != test.want || !o.passed && o.Code != 403 {
+			t.Errorf("%s: %d, passed %t", test.name, o.Code, o.passed)
+		}
+	}
+}
+
+// TestT01CertificatesCountForOneHost sends requests over connections that were
+// made to another name.
+func TestT01CertificatesCountForOneHost(t *testing.T) {
+	for _, test := range []struct {
+		mode       CertificateMode
+		serverName string
+		session    string
+		status     int
+	}{
+		{CertificateAccept, "app.example.com", "", 200},
+		{CertificateAccept, "APP.example.COM", "", 200},
+		{CertificateAccept, "other.example.com", "", 421},
+		{CertificateAccept, "", "", 421},
+		{CertificateAccept, "other.example.com", "good", 200},
+		{CertificateRequire, "other.example.com", "good", 421},
+		{CertificateAndPassword, "other.example.com", "single", 302},
+		{CertificateOff, "other.example.com", "", 302},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, assurance.Requirement{Level: assurance.Multi}))
+		r := showing(navigate("/x"), "alice")
+		r.TLS.ServerName = test.serverName
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		if o := g.serve(r, cookies...); o.Code != test.status {
+			t.Errorf("mode %d over a connection to %q, session %q: %d, not %d", test.mode, test.serverName, test.session, o.Code, test.status)
+		}
+	}
+}
+
+// TestRefusedCertificatesSayWhy wants words for each reason, and a way on.
+func TestRefusedCertificatesSayWhy(t *testing.T) {
+	pages, err := testPages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := []error{missing, misdirected, session.DeviceUnknown, session.DeviceRevoked, session.DeviceExpired, session.DeviceOfNobody}
+	for _, r := range []devices.Refusal{
+		devices.Expired, devices.NotYetValid, devices.UnknownIssuer, devices.WrongUsage, devices.IsAuthority, devices.Weak,
+		devices.UnknownExtension, devices.Malformed,
+	} {
+		reasons = append(reasons, r)
+	}
+	for _, r := range reasons {
+		reason, ok := refusalOf(r)
+		key := "certificate.because." + reason
+		if !ok || pages.Text("en", key, nil) == key || pages.Text("de", key, nil) == pages.Text("en", key, nil) {
+			t.Errorf("%v: no words for %q", r, key)
+		}
+	}
+	if _, ok := refusalOf(errors.New("certificate: expired")); ok {
+		t.Error("any error is taken for a refusal")
+	}
+	g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+	o := g.serve(showing(navigate("/x?y=1"), "revoked"))
+	if !strings.Contains(o.Body.String(), "was revoked") || !strings.Contains(o.Body.String(), "/.mfa/sign-in?") {
+		t.Errorf("%s", o.Body)
+	}
+	if !slices.ContainsFunc(g.audited.All(), func(e observer.LoggedEntry) bool { return e.Message == "device.refused" }) {
+		t.Errorf("nothing is noted: %v", g.audited.All())
+	}
+}
+
+func TestAdmissionsAreWrittenDownOnceAnHour(t *testing.T) {
+	g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+	count := func() int { return g.audited.FilterMessage("device.admitted").Len() }
+	for range 3 {
+		g.serve(showing(navigate("/x"), "alice"))
+	}
+	g.serve(showing(navigate("/x"), "alice"), cookieGood)
+	if n := count(); n != 1 {
+		t.Errorf("%d times", n)
+	}
+	g.serve(showing(navigate("/x"), "bob"))
+	g.now = testNow.Add(time.Hour)
+	g.serve(showing(navigate("/x"), "alice"))
+	if n := count(); n != 3 {
+		t.Errorf("%d times", n)
+	}
+}
