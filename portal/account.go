@@ -173,9 +173,8 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "listing devices", err)
+	devices, ok := p.devicesOf(w, r, v)
+	if !ok {
 		return
 	}
 	events, err := p.Accounts.Activity(r.Context(), v.user.ID, 0, eventsOnPage)

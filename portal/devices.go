@@ -33,15 +33,24 @@ func deviceWay(t words, devices []store.Device) []templates.Way {
 	}}
 }
 
+// devicesOf returns somebody's devices; it answers itself, and returns false,
+// where that can't be told.
+func (p *Portal) devicesOf(w http.ResponseWriter, r *http.Request, v visitor) ([]store.Device, bool) {
+	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "listing devices", err)
+	}
+	return devices, err == nil
+}
+
 // showDevices lists the machines of somebody's that carry a certificate.
 func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) {
 	v, ok := p.member(w, r)
 	if !ok {
 		return
 	}
-	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "listing devices", err)
+	devices, ok := p.devicesOf(w, r, v)
+	if !ok {
 		return
 	}
 	view := templates.DevicesView{Frame: p.frame(r), Done: p.done(w, r)}
@@ -63,9 +72,8 @@ func (p *Portal) askRevoke(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
-	if err != nil {
-		p.fault(w, r, "listing devices", err)
+	devices, ok := p.devicesOf(w, r, v)
+	if !ok {
 		return
 	}
 	id := r.URL.Query().Get("id")

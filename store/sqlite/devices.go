@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/store"
@@ -120,15 +119,7 @@ func (o operations) changeDevice(ctx context.Context, doing string, set statemen
 
 // TouchDevices implements store.Devices.
 func (o operations) TouchDevices(ctx context.Context, seen []store.DeviceActivity) error {
-	for batch := range slices.Chunk(seen, touchBatch) {
-		err := o.write(ctx, func(rows *transaction) error {
-			return touch(ctx, rows,
-				`UPDATE devices SET last_seen = ?1 WHERE id = ?2 AND revoked = 0 AND last_seen < ?1`,
-				batch, func(a store.DeviceActivity) (string, time.Time) { return a.Device, a.Seen })
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return touch(ctx, o,
+		`UPDATE devices SET last_seen = ?1 WHERE id = ?2 AND revoked = 0 AND last_seen < ?1`,
+		seen, func(a store.DeviceActivity) (string, time.Time) { return a.Device, a.Seen })
 }

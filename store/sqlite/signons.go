@@ -89,12 +89,16 @@ const touchBatch = 500
 
 // TouchSignOns implements store.SignOns.
 func (o operations) TouchSignOns(ctx context.Context, seen []store.Activity) error {
+	return touch(ctx, o,
+		`UPDATE sign_ons SET last_seen = ?1 WHERE id = ?2 AND ended = 0 AND last_seen < ?1`,
+		seen, func(a store.Activity) (string, time.Time) { return a.SignOn, a.Seen })
+}
+
+// touch runs the SQL with the time and the id of each that was seen, in
+// transactions of touchBatch.
+func touch[T any](ctx context.Context, o operations, sql string, seen []T, of func(T) (id string, at time.Time)) error {
 	for batch := range slices.Chunk(seen, touchBatch) {
-		err := o.write(ctx, func(rows *transaction) error {
-			return touch(ctx, rows,
-				`UPDATE sign_ons SET last_seen = ?1 WHERE id = ?2 AND ended = 0 AND last_seen < ?1`,
-				batch, func(a store.Activity) (string, time.Time) { return a.SignOn, a.Seen })
-		})
+		err := o.write(ctx, func(rows *transaction) error { return touchEach(ctx, rows, sql, batch, of) })
 		if err != nil {
 			return err
 		}
@@ -102,8 +106,7 @@ func (o operations) TouchSignOns(ctx context.Context, seen []store.Activity) err
 	return nil
 }
 
-// touch runs the SQL with the time and the id of each that was seen.
-func touch[T any](ctx context.Context, rows *transaction, sql string, seen []T, of func(T) (id string, at time.Time)) error {
+func touchEach[T any](ctx context.Context, rows *transaction, sql string, seen []T, of func(T) (id string, at time.Time)) error {
 	const doing = "noting activity"
 	statement, err := rows.PrepareContext(ctx, sql)
 	if err != nil {
