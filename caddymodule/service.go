@@ -210,8 +210,8 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
 		RevocationList: a.revocationList(s.store),
-		MaxStaleness:  time.Duration(a.MaxStaleness),
-		AssertionKeys: s.assertions.JWKS, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		MaxStaleness:   time.Duration(a.MaxStaleness),
+		AssertionKeys:  s.assertions.JWKS, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
