@@ -144,8 +144,6 @@ func checkLeaf(leaf *x509.Certificate) error {
 		return IsAuthority
 	case !isStrong(leaf) || !isSoundlySigned(leaf):
 		return Weak
-	case len(leaf.UnhandledCriticalExtensions) > 0:
-		return UnknownExtension
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth),
 		leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
 		return WrongUsage

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -82,6 +84,12 @@ func TestC01Verify(t *testing.T) {
 	root := sprout(t, nil, template("Root", true), newKey())
 	between := sprout(t, root, template("Between", true), newKey())
 	namesake := sprout(t, nil, template("Root", true), newKey())
+	// Whoever asks the system's roots finds this one there.
+	systemRoots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(systemRoots, asPEM("CERTIFICATE", root.certificate.Raw), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", systemRoots)
 	weakRoot := sprout(t, nil, template("Weak", true), rsaKey(t, 1024))
 	narrow := sprout(t, root, changed(template("Narrow", true), func(c *x509.Certificate) {
 		c.PermittedEmailAddresses, c.PermittedDNSDomainsCritical = []string{"example.com"}, true

@@ -60,6 +60,7 @@ func newCertifiedGate(t *testing.T, rules ...Rule) *testGate {
 	g.Gate = New(settings)
 	for name, factors := range map[string][]assurance.Factor{
 		"good": {assurance.Password, assurance.TOTP}, "single": {assurance.Password}, "portal": {assurance.Certificate},
+		"portal+password": {assurance.Certificate, assurance.Password},
 	} {
 		s := sessionOf(name, time.Hour, factors...)
 		s.User = "1" // alice
@@ -131,6 +132,7 @@ func TestCertificates(t *testing.T) {
 		{"off, bad", CertificateOff, multi, "expired", "", 302, "", 0, multi},
 		{"off, both", CertificateOff, multi, "alice", "single", 302, "", 0, multi},
 		{"off, a session of the portal by certificate", CertificateOff, multi, "", "portal", 302, "", 0, multi},
+		{"off, such a session and the password", CertificateOff, assurance.Requirement{Level: assurance.Single}, "", "portal+password", 200, "alice", assurance.Single, multi},
 	} {
 		g := newCertifiedGate(t, certified(test.mode, test.require))
 		var cookies []string

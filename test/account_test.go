@@ -33,7 +33,16 @@ const accountCaddyfile = `
 		totp {
 			not_on android
 		}
+		certificate {
+			ca devices
+		}
 		contact "the help desk"
+	}
+	skip_install_trust
+	pki {
+		ca devices {
+			intermediate_lifetime 365d
+		}
 	}
 }
 
@@ -59,6 +68,7 @@ const (
 	authenticators = "/account/totp"
 	backupCodes    = "/account/backup-codes"
 	signOns        = "/account/sign-ons"
+	ownDevices     = "/account/devices"
 	activity       = "/account/activity"
 )
 
@@ -591,7 +601,7 @@ func held(t *testing.T, s *scene.Scene, p *scene.Person) string {
 	shown := decoded[map[string]any](t, expectDone(t, s, "mfa", "user", "show", p.Name, "--json"))
 	delete(shown, "sessions")
 	seen := []string{lastSeen.ReplaceAllString(fmt.Sprint(shown), "")}
-	for _, path := range []string{authenticators, backupCodes} {
+	for _, path := range []string{authenticators, backupCodes, ownDevices} {
 		page := p.Browser.Visit(s.At("login", path))
 		if page.URL.Path != path {
 			t.Fatalf("%s led its owner to %d %s", path, page.Status, page.URL)

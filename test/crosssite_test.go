@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,7 @@ func TestW01CrossSite(t *testing.T) {
 		{"the password again", half, s.At("login", "/flow/password"), url.Values{
 			"flow": {challenge.Form("one-time-code").Value("flow")}, "password": {ada.Password},
 		}},
+		{"going on by a device", signingIn, s.At("login", "/sign-in/device"), nil},
 		{"signing out at the portal", ada.Browser, s.At("login", "/sign-out"), nil},
 		{"signing out at an app", ada.Browser, s.At("app", "/.mfa/sign-out"), nil},
 	}
@@ -261,6 +263,7 @@ func TestW01CrossSite(t *testing.T) {
 type owned struct {
 	browser, other        *harness.Client
 	tablet, signOn, known string
+	laptop                string
 	current, password     string
 }
 
@@ -273,6 +276,8 @@ func ownedBy(t *testing.T, s *scene.Scene, p *scene.Person) owned {
 	form := p.ShowPassword(mine.other, mine.other.Visit(s.At("app", "/"))).Form("one-time-code")
 	landed(t, submitted(mine.other, form, map[string]string{"one-time-code": p.Code(), "remember": "yes"}), s.At("app", "/"))
 	mine.signOn = signOnOf(t, s, p.Name)
+	expectDone(t, s, "mfa", "device", "issue", p.Name, "Laptop", "--out", filepath.Join(t.TempDir(), "laptop.p12"))
+	_, mine.laptop, _ = strings.Cut(p.Browser.Visit(s.At("login", ownDevices)).Link("Revoke Laptop"), "?id=")
 	mine.tablet = idOf(t, p.Browser.Visit(s.At("login", authenticators)), "Tablet")
 	mine.known = formTo(t, p.Browser.Visit(s.At("login", signOns)), "/browsers/forget").Value("id")
 	return mine
@@ -288,6 +293,7 @@ func (o owned) changes(s *scene.Scene) []change {
 		{"forgetting a browser", o.browser, s.At("login", "/browsers/forget"), url.Values{"id": {o.known}}},
 		{"ending a sign-on", o.browser, s.At("login", signOns+"/end"), url.Values{"id": {o.signOn}}},
 		{"ending other sign-ons", o.browser, s.At("login", signOns+"/end-others"), url.Values{"x": {"y"}}},
+		{"revoking a device", o.browser, s.At("login", ownDevices+"/revoke"), url.Values{"id": {o.laptop}}},
 		{"removing an authenticator", o.browser, s.At("login", authenticators+"/remove"), url.Values{"id": {o.tablet}}},
 		{"changing the password", o.browser, s.At("login", "/account/password"), url.Values{"current": {o.current}, "password": {o.password}}},
 		{"saying that it wasn't me", o.browser, s.At("login", "/account/not-me"), url.Values{"x": {"y"}}},
