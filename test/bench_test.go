@@ -129,7 +129,7 @@ type round struct{ bare, gated, again cost }
 
 func (r round) allocsOver() float64 { return r.gated.allocs - (r.bare.allocs+r.again.allocs)/2 }
 
-func medianOf(rounds []round, of func(round) float64) float64 {
+func medianOf[T any](rounds []T, of func(T) float64) float64 {
 	values := make([]float64, len(rounds))
 	for i, r := range rounds {
 		values[i] = of(r)

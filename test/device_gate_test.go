@@ -133,13 +133,13 @@ https://quiet.localhost:{{.Port "web"}} {
 
 // certifier is an operator's CA that makes whatever certificate is asked for.
 type certifier struct {
-	t           *testing.T
+	t           testing.TB
 	certificate *x509.Certificate
 	key         crypto.Signer
 	serial      int64
 }
 
-func newCertifier(t *testing.T, name string) *certifier {
+func newCertifier(t testing.TB, name string) *certifier {
 	t.Helper()
 	c := &certifier{t: t, key: curveKey(t)}
 	template := &x509.Certificate{
@@ -151,7 +151,7 @@ func newCertifier(t *testing.T, name string) *certifier {
 	return c
 }
 
-func curveKey(t *testing.T) *ecdsa.PrivateKey {
+func curveKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -241,7 +241,7 @@ func (c *certifier) sha1(user string) tls.Certificate {
 	return pair
 }
 
-func writePEM(t *testing.T, path, kind string, der []byte) {
+func writePEM(t testing.TB, path, kind string, der []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
