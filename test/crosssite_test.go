@@ -153,6 +153,9 @@ func TestW01CrossSite(t *testing.T) {
 			"flow": {challenge.Form("one-time-code").Value("flow")}, "password": {ada.Password},
 		}},
 		{"going on by a device", signingIn, s.At("login", "/sign-in/device"), nil},
+		{"a passkey", signingIn, s.At("login", "/sign-in/passkey"), url.Values{"state": {"x"}, "credential": {"{}"}}},
+		{"an offered passkey", ada.Browser, s.At("login", "/account/passkey-offer"), url.Values{"answer": {"set_up"}}},
+		{"removing all authenticators", ada.Browser, s.At("login", authenticators+"/remove-all"), url.Values{"x": {"y"}}},
 		{"signing out at the portal", ada.Browser, s.At("login", "/sign-out"), nil},
 		{"signing out at an app", ada.Browser, s.At("app", "/.mfa/sign-out"), nil},
 	}

@@ -161,7 +161,7 @@ func (p *Page) Forms() []Form {
 
 // beside are where the forms lead that stand on many pages, beside the one that
 // the page is about.
-var beside = []string{"/language", "/flow/more-time"}
+var beside = []string{"/language", "/flow/more-time", "/sign-in/passkey"}
 
 // Form returns the only form that the page is about, or the only one that has
 // inputs of the given names or autocomplete values. It fails the test where

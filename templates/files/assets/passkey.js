@@ -111,4 +111,6 @@ if (window.isSecureContext && window.PublicKeyCredential) {
 	}
 	document.addEventListener("visibilitychange", renew);
 	setInterval(renew, lasting);
+} else {
+	form.remove(); // with the room that was kept for it
 }
