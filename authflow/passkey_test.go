@@ -243,6 +243,62 @@ func TestF06BarredAfterAPasskey(t *testing.T) {
 	}
 }
 
+// TestF06PasswordWantedAfterAPasskey has the operator want the password all the
+// same, between a passkey and the grant.
+func TestF06PasswordWantedAfterAPasskey(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.holder("ada")
+	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
+	h.must(err)
+	h.Passwordless = false
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("%v", err)
+	}
+	if step := h.stepOf(h.load(f)); step != authflow.StepPassword {
+		t.Errorf("the next step is %s", step)
+	}
+	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
+	_, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+}
+
+// TestPasskeysAndWhatIsDue asks whoever signed in by a passkey alone for what is
+// due, as it asks everybody.
+func TestPasskeysAndWhatIsDue(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.holder("ada")
+	user := ada.user()
+	user.NewPassword = true
+	h.must(h.store.UpdateUser(h.ctx, user))
+	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
+	h.must(err)
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.stepOf(h.load(f)) != authflow.StepNewPassword {
+		t.Errorf("%v, and the next step is %s", err, h.stepOf(h.load(f)))
+	}
+	h.must(h.ChooseNewPassword(h.ctx, h.load(f), "another password for the wiki", authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+
+	// A password of the last minutes is asked for, as it never was shown.
+	f, err = h.BeginStepUp(h.ctx, authflow.Raise{
+		SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Single, MaxAge: time.Minute},
+	})
+	h.must(err)
+	if step := h.stepOf(f); step != authflow.StepPassword {
+		t.Errorf("for a fresh password: the next step is %s", step)
+	}
+	h.pass(2 * time.Minute)
+	for _, level := range []assurance.Level{assurance.Multi, assurance.PhishingResistant} {
+		f, err = h.BeginStepUp(h.ctx, authflow.Raise{
+			SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: level, MaxAge: time.Minute},
+		})
+		h.must(err)
+		if step, err := h.Step(h.ctx, f, ""); err != nil || step.Kind != authflow.StepChallenge || step.Factor != assurance.FIDO {
+			t.Errorf("for a fresh %s: %+v, %v", level, step, err)
+		}
+	}
+}
+
 // TestHeldPasskeysNeedThePassword holds a passkey that stands in for something
 // lost to being the second of two.
 func TestHeldPasskeysNeedThePassword(t *testing.T) {
