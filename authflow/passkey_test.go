@@ -215,6 +215,7 @@ func TestWhoeverMayNotSignIn(t *testing.T) {
 			h.must(h.store.UpdateCredential(h.ctx, c))
 		}, factors.Wrong},
 		"K03 another's user handle": {func(h *house, p *holder) { p.phone.device.Options.UserHandle = []byte(h.person("bob").id) }, factors.Unknown},
+		"W04 a handle of no text":   {func(h *house, p *holder) { p.phone.device.Options.UserHandle = []byte{0, 0xff, '\''} }, factors.Unknown},
 		"no user handle":            {func(h *house, p *holder) { p.phone.device.Options.UserHandle = nil }, factors.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
