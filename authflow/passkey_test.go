@@ -298,6 +298,13 @@ func TestPasskeysAndWhatIsDue(t *testing.T) {
 			t.Errorf("for a fresh %s: %+v, %v", level, step, err)
 		}
 	}
+
+	// A touch that says nothing of who it was isn't two factors.
+	ada.phone.device.Options.UserNotVerified = true
+	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	if step := h.stepOf(h.load(f)); step != authflow.StepPassword {
+		t.Errorf("after a mere touch: the next step is %s", step)
+	}
 }
 
 // TestHeldPasskeysNeedThePassword holds a passkey that stands in for something
