@@ -48,6 +48,9 @@ func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.
 		who.NewPassword = user.NewPassword
 	}
 	f.Proofs = standing(f.Proofs, active)
+	if f.Kind == SignIn && !e.Passwordless && !slices.ContainsFunc(f.Proofs, isPassword) {
+		f.Proofs = nil // a passkey alone was enough when it was shown
+	}
 	f, err := e.recalled(ctx, r, f, who)
 	if err != nil {
 		return f, Step{}, err
@@ -62,6 +65,8 @@ func standing(proofs []assurance.Proof, active []store.Credential) []assurance.P
 		return p.Credential != "" && !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == p.Credential })
 	})
 }
+
+func isPassword(p assurance.Proof) bool { return p.Factor == assurance.Password }
 
 // Challenge begins the ceremony of a second factor and returns its page.
 func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {

@@ -18,6 +18,11 @@ type kindOnly struct {
 
 func (k kindOnly) Kind() assurance.Factor { return k.kind }
 
+// elsewhere is a factor whose credentials work in one realm alone.
+type elsewhere struct{ kindOnly }
+
+func (elsewhere) Realm() string { return "example.com" }
+
 func setOf(kinds ...assurance.Factor) factors.Set {
 	var set factors.Set
 	for _, k := range kinds {
@@ -191,6 +196,10 @@ func TestWorthOffering(t *testing.T) {
 			lost.State = store.CredentialSuspended
 			*all = append(*all, lost)
 		}, false},
+		{"a key is there, for another RP ID", func(_ *Flow, all *[]store.Credential, set *factors.Set) {
+			*set = append(setOf(assurance.TOTP), elsewhere{kindOnly{kind: assurance.FIDO}})
+			*all = append(*all, had(assurance.FIDO))
+		}, true},
 		{"something lost was replaced on the way", func(_ *Flow, all *[]store.Credential, _ *factors.Set) {
 			(*all)[1].State = store.CredentialSuspended
 			fresh := had(assurance.TOTP)

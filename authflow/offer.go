@@ -30,8 +30,8 @@ const (
 // worthOffering decides whether somebody who has just signed in is offered a
 // passkey: a pure function of the flow, of all that they have, lost ones too,
 // and of the factors that are configured. They have shown two factors and have
-// no security key or passkey; they are in a browser of their own that can keep
-// one; and they aren't busy already: with something that they set up on the
+// no security key or passkey, or one for another RP ID alone; they are in a
+// browser of their own that can keep one; and they aren't busy already: with something that they set up on the
 // way, or with an app that opens by a key alone and tells them so.
 func worthOffering(f Flow, all []store.Credential, set factors.Set) bool {
 	if f.Kind != SignIn || f.Shared || !f.CanPasskey || f.Ask.Level >= assurance.PhishingResistant || !set.Enabled(assurance.FIDO) {
@@ -41,7 +41,7 @@ func worthOffering(f Flow, all []store.Credential, set factors.Set) bool {
 		return false
 	}
 	return !slices.ContainsFunc(all, func(c store.Credential) bool {
-		return c.Kind == assurance.FIDO || !c.Created.Before(f.Started)
+		return c.Kind == assurance.FIDO && set.Works(c.Kind, c.Realm) || !c.Created.Before(f.Started)
 	})
 }
 

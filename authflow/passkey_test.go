@@ -215,6 +215,7 @@ func TestWhoeverMayNotSignIn(t *testing.T) {
 			h.must(h.store.UpdateCredential(h.ctx, c))
 		}, factors.Wrong},
 		"K03 another's user handle": {func(h *house, p *holder) { p.phone.device.Options.UserHandle = []byte(h.person("bob").id) }, factors.Unknown},
+		"W04 a handle of no text":   {func(h *house, p *holder) { p.phone.device.Options.UserHandle = []byte{0, 0xff, '\''} }, factors.Unknown},
 		"no user handle":            {func(h *house, p *holder) { p.phone.device.Options.UserHandle = nil }, factors.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -240,6 +241,69 @@ func TestF06BarredAfterAPasskey(t *testing.T) {
 	ada.disable()
 	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestF06PasswordWantedAfterAPasskey has the operator want the password all the
+// same, between a passkey and the grant.
+func TestF06PasswordWantedAfterAPasskey(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.holder("ada")
+	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
+	h.must(err)
+	h.Passwordless = false
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("%v", err)
+	}
+	if step := h.stepOf(h.load(f)); step != authflow.StepPassword {
+		t.Errorf("the next step is %s", step)
+	}
+	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
+	_, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+}
+
+// TestPasskeysAndWhatIsDue asks whoever signed in by a passkey alone for what is
+// due, as it asks everybody.
+func TestPasskeysAndWhatIsDue(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.holder("ada")
+	user := ada.user()
+	user.NewPassword = true
+	h.must(h.store.UpdateUser(h.ctx, user))
+	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
+	h.must(err)
+	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.stepOf(h.load(f)) != authflow.StepNewPassword {
+		t.Errorf("%v, and the next step is %s", err, h.stepOf(h.load(f)))
+	}
+	h.must(h.ChooseNewPassword(h.ctx, h.load(f), "another password for the wiki", authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+
+	// A password of the last minutes is asked for, as it never was shown.
+	f, err = h.BeginStepUp(h.ctx, authflow.Raise{
+		SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Single, MaxAge: time.Minute},
+	})
+	h.must(err)
+	if step := h.stepOf(f); step != authflow.StepPassword {
+		t.Errorf("for a fresh password: the next step is %s", step)
+	}
+	h.pass(2 * time.Minute)
+	for _, level := range []assurance.Level{assurance.Multi, assurance.PhishingResistant} {
+		f, err = h.BeginStepUp(h.ctx, authflow.Raise{
+			SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: level, MaxAge: time.Minute},
+		})
+		h.must(err)
+		if step, err := h.Step(h.ctx, f, ""); err != nil || step.Kind != authflow.StepChallenge || step.Factor != assurance.FIDO {
+			t.Errorf("for a fresh %s: %+v, %v", level, step, err)
+		}
+	}
+
+	// A touch that says nothing of who it was isn't two factors.
+	ada.phone.device.Options.UserNotVerified = true
+	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	if step := h.stepOf(h.load(f)); step != authflow.StepPassword {
+		t.Errorf("after a mere touch: the next step is %s", step)
 	}
 }
 

@@ -188,10 +188,10 @@ type FIDO struct {
 	// Attestation has keys prove what they are when they are enrolled. Default:
 	// none is asked for, and all keys may be enrolled.
 	Attestation *Attestation `json:"attestation,omitempty"`
-	// UpgradeOffer says whether somebody who has no security key or passkey, and
-	// signs in by something weaker where the device can keep one, is offered one
-	// afterwards: once a day at most, and not for 30 days after "not now".
-	// Default: true.
+	// UpgradeOffer says whether somebody who has no security key or passkey that
+	// is bound to the RP ID, and signs in by something weaker where the device can
+	// keep one, is offered one afterwards: once a day at most, and not for 30 days
+	// after "not now". Default: true.
 	UpgradeOffer *bool `json:"upgrade_offer,omitempty"`
 
 	Platforms

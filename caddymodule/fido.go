@@ -142,7 +142,7 @@ func (a *Attestation) check() error {
 		}
 	}
 	for _, text := range a.Deny {
-		if slices.Contains(a.Allow, text) {
+		if slices.ContainsFunc(a.Allow, func(allowed string) bool { return strings.EqualFold(allowed, text) }) {
 			return fmt.Errorf("AAGUID %s is allowed and denied", text)
 		}
 	}

@@ -107,11 +107,10 @@ func (p *Portal) announcement(w http.ResponseWriter, r *http.Request, v visitor,
 
 // kindTexts is what the pages of a kind say of it.
 func (p *Portal) kindTexts(t words, kind assurance.Factor) templates.KindTexts {
-	texts := templates.KindTexts{
+	return templates.KindTexts{
 		Kind: string(kind), URL: kindPath(kind), Title: t.kind(kind, "title"), About: t.kind(kind, "about"),
 		Add: t.kind(kind, "add"), AddAbout: t.kind(kind, "add_about"), None: t.kind(kind, "none"), Help: p.helpURL(kind),
 	}
-	return texts
 }
 
 func items(t words, held []authflow.Held) []templates.Item {

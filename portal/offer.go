@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -28,9 +29,10 @@ func (p *Portal) showOffer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	held, enrollable, ok := p.waysOf(w, r, v)
+	has := func(h authflow.Held) bool { return h.Kind == assurance.FIDO && !h.Elsewhere }
 	switch {
 	case !ok:
-	case len(ofKind(held, assurance.FIDO)) > 0 || !slices.Contains(enrollable, assurance.FIDO):
+	case slices.ContainsFunc(held, has) || !slices.Contains(enrollable, assurance.FIDO):
 		p.proceed(w, r, v, to)
 	default:
 		p.page(w, r, http.StatusOK, "passkey_offer", templates.PasskeyOfferView{

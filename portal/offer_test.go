@@ -71,6 +71,10 @@ func TestPasskeyIsOfferedOnTheWay(t *testing.T) {
 	if r.Header.Get("Location") != "/account/totp" {
 		t.Errorf("on the way to the account: %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
+	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k0", Kind: assurance.FIDO, Elsewhere: true})
+	if r := h.send(http.MethodGet, onTheWay, nil); r.StatusCode != http.StatusOK {
+		t.Errorf("with a key that works no more: %d to %q", r.StatusCode, r.Header.Get("Location"))
+	}
 	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k1", Kind: assurance.FIDO})
 	if r := h.send(http.MethodGet, onTheWay, nil); r.Header.Get("Location") != atWiki {
 		t.Errorf("back with the back button: %d to %q", r.StatusCode, r.Header.Get("Location"))

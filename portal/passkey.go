@@ -11,8 +11,13 @@ import (
 )
 
 // askPasskey answers the sign-in form's script with a question for a passkey,
-// and binds it to the browser. Nothing is kept of it here.
+// and binds it to the browser. Nothing is kept of it here. A person comes here
+// where a browser loads anew what was posted: they get the form.
 func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+		p.redirect(w, "/sign-in")
+		return
+	}
 	browser, err := p.nonce(w, r)
 	if err != nil {
 		p.fault(w, r, "binding a question to a browser", err)

@@ -3,6 +3,7 @@ package portal_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -45,6 +46,19 @@ func TestQuestionsAreForOneBrowser(t *testing.T) {
 	h.send(http.MethodPost, "/sign-in/passkey", url.Values{"state": {state}, "credential": {"c"}})
 	if got := h.flows.passkey.Browser; got != "" {
 		t.Errorf("a browser without the cookie is %q", got)
+	}
+}
+
+// TestQuestionsAreForScripts leads a person to the form, as when a browser opens
+// anew the page that refused a passkey.
+func TestQuestionsAreForScripts(t *testing.T) {
+	h := newHall(t)
+	r := httptest.NewRequest(http.MethodGet, "https://login.example.com/sign-in/passkey", nil)
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/sign-in" {
+		t.Errorf("%d to %q", w.Code, w.Header().Get("Location"))
 	}
 }
 

@@ -57,7 +57,7 @@ func testOfferTaken(t *testing.T, s *suite) {
 	b.awaitAt(s.At("vault", "/")) // a step-up by the passkey
 	s.signsOut(b)
 	b.Navigate(s.At("app", "/"))
-	b.awaitAt(s.At("app", "/")) // in by the passkey alone
+	b.awaitAt(s.At("app", "/")) // by the passkey, which this browser fills in for the name
 }
 
 func testOfferDeclined(t *testing.T, s *suite) {
@@ -158,4 +158,54 @@ func testRemovedKeys(t *testing.T, s *suite) {
 	b.Navigate(s.At("login", authenticators+"/remove-all"))
 	b.AwaitText("They are your last way in besides backup codes")
 	b.inspect("132-remove-all-last")
+}
+
+// TestBrowserParentDomain has passkeys bound to a parent domain of the portal's
+// host, where other sites may have theirs.
+func TestBrowserParentDomain(t *testing.T) {
+	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: `
+{
+	mfa {
+		portal http://login.site.localhost:{{.Port "web"}}
+		admins group admins
+		fido {
+			rp_id site.localhost
+		}
+	}
+}
+
+http://login.site.localhost:{{.Port "web"}} {
+	mfa_portal
+}
+`})}
+	s.Administrator("root")
+	ada := s.Invited("ada")
+	s.chromium = visit(t, s.Server, harness.BrowserOptions{})
+	b, laptop := s.laptop(t)
+	home := s.At("login.site", "/")
+	b.signIn(ada, home)
+	b.ClickThrough("Set up a passkey")
+	b.AwaitH1(setUpKey)
+	b.Click("Continue")
+	b.AwaitH1("Your apps")
+	b.Navigate(s.At("login.site", "/sign-out"))
+	b.ClickThrough("Sign out")
+	b.Navigate(home)
+	b.AwaitH1("Your apps") // by the passkey, which this browser fills in for the name
+
+	// A passkey that isn't known may be another site's, and stays.
+	s.CLI("mfa", "user", "reset-factors", "ada")
+	laptop.Rest()
+	b.Navigate(home)
+	b.AwaitText(usePasskey)
+	laptop.Wake()
+	b.Click(usePasskey)
+	b.AwaitText("That passkey doesn't work here. Use another one, or your name and password.")
+	laptop.Rest()
+	harness.Eventually(t, patience, "the page to have told what it tells", func() bool {
+		return b.Evaluate(`document.getElementById("name").autocomplete`) == "username webauthn"
+	})
+	if laptop.Keys() != 1 {
+		t.Errorf("the laptop holds %d passkeys", laptop.Keys())
+	}
 }

@@ -126,10 +126,13 @@ func (a *Attestation) bars(object protocol.AttestationObject, now time.Time) fac
 }
 
 // isAttested reports whether an authenticator has shown certificates that lead
-// to its maker's: some show nothing, or sign with the new key itself.
+// to its maker's: some show nothing, or sign with the new key itself. U2F signs
+// nothing of the AAGUID (§8.6), so that one key of a maker could be said to be
+// any other of theirs.
 func isAttested(object protocol.AttestationObject) bool {
 	shown := metadata.AuthenticatorAttestationTypes{metadata.AuthenticatorAttestationType(object.Type)}
-	return shown.HasCertificateTrustPath() && len(certificates(object)) > 0
+	return protocol.AttestationFormat(object.Format) != protocol.AttestationFormatFIDOUniversalSecondFactor &&
+		shown.HasCertificateTrustPath() && len(certificates(object)) > 0
 }
 
 // certificates are those that an authenticator showed, in DER.

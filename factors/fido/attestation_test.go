@@ -140,6 +140,19 @@ func compound(one, two *authority) statement {
 	}
 }
 
+// u2f attests as U2F does (§8.6): what is signed doesn't hold the AAGUID.
+func u2f(f *forger, batch *authority) statement {
+	return func(authData, clientDataHash []byte) (string, any) {
+		signed := slices.Concat([]byte{0}, authData[:sha256.Size], clientDataHash, f.id, []byte{4}, f.cose[-2].([]byte), f.cose[-3].([]byte))
+		digest := sha256.Sum256(signed)
+		signature, err := batch.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		if err != nil {
+			batch.t.Fatal(err)
+		}
+		return "fido-u2f", map[string]any{"sig": signature, "x5c": []any{batch.cert.Raw}}
+	}
+}
+
 func none([]byte, []byte) (string, any) { return "none", map[string]any{} }
 
 // attest answers an enrolment with an authenticator of a model.
@@ -276,6 +289,7 @@ func TestBarredModels(t *testing.T) {
 		"none":                   {attest: func(*forger) statement { return none }, want: factors.Unattested},
 		"self":                   {attest: self, want: factors.Unattested},
 		"compound":               {attest: func(*forger) statement { return compound(batch, one.batch()) }, want: factors.Unattested},
+		"of U2F":                 {attest: func(f *forger) statement { return u2f(f, batch) }, want: factors.Unattested},
 		"another maker's":        {attest: func(*forger) statement { return packed(stranger.batch()) }, want: factors.Unproven},
 		"allowed":                {policy: Attestation{Allow: id}},
 		"not among the allowed":  {policy: Attestation{Allow: other}, want: factors.Disallowed},

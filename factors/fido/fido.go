@@ -189,6 +189,9 @@ func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credenti
 		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
 	key, err := valid(owner, begun.Session, answered)
+	if err == nil {
+		err = f.checkOrigin(answered.Response.CollectedClientData)
+	}
 	if err != nil {
 		f.explain("checking what a key has shown", explained(err))
 		return factors.Verdict{Reason: factors.Wrong}, nil
@@ -271,6 +274,9 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 		return factors.Enrolment{Reason: factors.Malformed, Spent: true}, nil
 	}
 	key, err := f.party.CreateCredential(owner{who: who}, begun.Session, answered)
+	if err == nil {
+		err = f.checkOrigin(answered.Response.CollectedClientData)
+	}
 	if refused, barred := f.barred(answered.Response.AttestationObject, err); barred {
 		return refused, nil
 	}

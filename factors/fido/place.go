@@ -61,6 +61,16 @@ func checkWithin(origin, rpID string) error {
 	return nil
 }
 
+// checkOrigin says why an answer can't be a browser's: origins are compared
+// letter by letter (§13.4.9), of which go-webauthn leaves out the case, and all
+// that isn't scheme, host and port.
+func (f *Factor) checkOrigin(client protocol.CollectedClientData) error {
+	if !slices.Contains(f.party.Config.RPOrigins, client.Origin) {
+		return fmt.Errorf("it comes from %q, which no browser writes so", client.Origin)
+	}
+	return nil
+}
+
 // RelatedOrigins returns the document in which the host of an RP ID names other
 // origins that may use the keys which are bound to it (§5.11).
 func RelatedOrigins(origins []string) ([]byte, error) {

@@ -15,6 +15,7 @@ const failed = said.textContent;
 const words = form.dataset;
 
 const lasting = 4 * 60 * 1000; // milliseconds in which a question can surely be answered
+const often = 30 * 1000; // milliseconds after which its age is looked at again
 
 let asking; // what can call off the question that is open
 let question;
@@ -76,10 +77,15 @@ async function offer() {
 	}
 }
 
-// disown tells the browser of a passkey that was shown and isn't set up here.
+// disown tells the browser of a passkey that was shown and isn't set up here,
+// which it may then delete. Where passkeys are bound to a parent domain, it may
+// be that of another site there, and nobody here can tell.
 async function disown(credentialId) {
 	const { ceremony } = await fetchQuestion();
-	await signalUnknown(JSON.parse(ceremony.Options).rpId, credentialId);
+	const { rpId } = JSON.parse(ceremony.Options);
+	if (rpId === location.hostname) {
+		await signalUnknown(rpId, credentialId);
+	}
 }
 
 // Who comes back to the page after a while is offered what can be answered yet.
@@ -110,7 +116,7 @@ if (window.isSecureContext && window.PublicKeyCredential) {
 		offer();
 	}
 	document.addEventListener("visibilitychange", renew);
-	setInterval(renew, lasting);
+	setInterval(renew, often);
 } else {
 	form.remove(); // with the room that was kept for it
 }
