@@ -52,7 +52,8 @@ type known struct {
 	Verified
 	fingerprint string
 	ca          Authorised
-	at          time.Time // when it was
+	at          time.Time    // when it was
+	vouched     func() error // unrevoked; nil: the CA says nothing of what it took back
 }
 
 // NewReader returns a Reader of certificates of the CAs that are trusted.
@@ -93,6 +94,7 @@ func (r *Reader) Read(ctx context.Context, presented []*x509.Certificate, maxSta
 	if k.Until.Before(device.Expires) {
 		device.Expires = k.Until // with its CA
 	}
+	device.Vouched = k.vouched
 	return Presented{LiveDevice: device, Verified: k.at}, nil
 }
 
@@ -114,6 +116,9 @@ func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
 			return nil, err
 		}
 		k.fingerprint, k.at = hex.EncodeToString(sum[:]), now
+		if k.ca.Revocations != nil {
+			k.vouched = k.unrevoked
+		}
 		r.verified.Set(sum, k)
 	}
 	if err := k.At(now); err != nil {

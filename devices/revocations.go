@@ -38,10 +38,10 @@ var (
 // revocation lists (RFC 5280 §5) in a file, one in DER form or any number in
 // PEM form. It is safe for concurrent use.
 //
-// The file is read again when it changes. One that can't be read then, or holds
-// something else, leaves in force what was read last, and is told of; so is a
-// list whose next one is due. A day after that the list tells nothing any more,
-// and no certificate of its CA passes.
+// The file is read again when it changes. One that can't be read then, holds
+// something else, or is older than before, leaves in force what was read last,
+// and is told of; so is a list whose next one is due. A day after that the list
+// tells nothing any more, and no certificate of its CA passes.
 type Revocations struct {
 	path  string
 	clock func() time.Time
@@ -160,6 +160,9 @@ func (r *Revocations) read() error {
 		return fmt.Errorf("%s is larger than %d MiB", r.path, maxRevocations>>20)
 	}
 	read, err := parseLists(content)
+	if err == nil {
+		err = read.follow(r.current.Load())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}
@@ -259,6 +262,22 @@ func (l *lists) inDate(now time.Time) error {
 	for _, ofOne := range l.byIssuer {
 		if newest := newestOf(ofOne); now.After(newest.NextUpdate) {
 			return fmt.Errorf("%w: the next one of %s was due at %s", errOutdated, newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// follow refuses lists that are older than those in force: what was revoked
+// since would be let in again.
+func (l *lists) follow(inForce *lists) error {
+	if inForce == nil {
+		return nil
+	}
+	for name, ofOne := range l.byIssuer {
+		for _, before := range inForce.byIssuer[name] {
+			if !slices.ContainsFunc(ofOne, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
+				return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
+			}
 		}
 	}
 	return nil

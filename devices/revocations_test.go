@@ -222,7 +222,12 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true, 2},
-		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 2},
+		{"an older one, an hour later", time.Hour, func() {
+			p.publish(p.listLike(x509.RevocationList{
+				Number: big.NewInt(1), ThisUpdate: today.Add(-time.Second), NextUpdate: today.AddDate(0, 0, 14),
+			}, p.intermediate, p.key))
+		}, true, 3},
+		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 3},
 	}
 	for _, step := range steps {
 		p.now = p.now.Add(step.after)
