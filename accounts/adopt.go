@@ -54,6 +54,35 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 	return nil
 }
 
+// EndWithdrawn ends what devices opened whose CA took their certificate back:
+// those of the operator's CAs that are named. They stay, since their CA may give
+// the certificate back, and until then asks about it each time.
+func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) error {
+	all, err := d.Devices(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, device := range all {
+		if device.Issuer == "" || !d.clock().Before(device.Expires) || !named(device.Device) {
+			continue
+		}
+		err := d.end(ctx, func(tx store.Tx) ([]store.Event, error) {
+			ended, err := session.EndOpenedBy(ctx, tx, device.Device, d.clock())
+			events := make([]store.Event, len(ended))
+			for i, id := range ended {
+				events[i] = d.audit.Event(audit.SignOnEnded, device.UserID, audit.Fields{
+					audit.User: device.User, audit.SignOn: audit.ShortID(id), audit.Reason: session.EndedDevice,
+				})
+			}
+			return events, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // maxDeviceName bounds what is kept of a name in a certificate, in bytes.
 const maxDeviceName = 256
 

@@ -169,3 +169,37 @@ func TestRevokeDevice(t *testing.T) {
 		t.Errorf("one that isn't there: %v", err)
 	}
 }
+
+// TestEndWithdrawn has the operator's CA take certificates back: what their
+// devices opened ends, and the devices stay.
+func TestEndWithdrawn(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada := o.active("ada")
+	own := o.device("ada", "Laptop")
+	for id, expires := range map[string]time.Time{"named": noon.Add(time.Hour), "other": noon.Add(time.Hour), "expired": noon} {
+		o.must(o.store.CreateDevice(o.ctx, store.Device{
+			ID: id, UserID: ada.ID, Name: id, Certificate: id, Serial: id, Issuer: "CN=Company CA", Issued: noon, Expires: expires,
+		}))
+	}
+	for _, id := range []string{own.ID, "named", "other", "expired"} {
+		o.must(o.store.CreateSignOn(o.ctx, store.SignOn{
+			ID: "by " + id, UserID: ada.ID, Started: noon, Expires: noon.Add(time.Hour), Idle: time.Hour, LastSeen: noon,
+			Proofs: []assurance.Proof{{Factor: assurance.Certificate, At: noon, Credential: id}},
+		}))
+	}
+	named := func(d store.Device) bool { return d.ID != "other" }
+	for range 2 {
+		o.must(o.EndWithdrawn(o.ctx, named))
+	}
+	for id, ends := range map[string]bool{own.ID: false, "named": true, "other": false, "expired": false} {
+		if s, err := o.store.SignOnByID(o.ctx, "by "+id); err != nil || s.Ended.IsZero() == ends {
+			t.Errorf("%s: ended %s, %v", id, s.Ended, err)
+		}
+	}
+	if d, err := o.store.DeviceByID(o.ctx, "named"); err != nil || !d.Revoked.IsZero() {
+		t.Errorf("the device: %+v, %v", d, err)
+	}
+	if events := o.told(ada.ID); !slices.Equal(events, []string{"device.issued", "sign_on.ended"}) {
+		t.Errorf("events %v", events)
+	}
+}

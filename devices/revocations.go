@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 const (
@@ -47,7 +50,7 @@ type Revocations struct {
 	clock func() time.Time
 	warn  func(message string, err error)
 
-	current atomic.Pointer[lists]
+	current atomic.Pointer[Lists]
 	reading sync.Mutex
 	looked  atomic.Int64 // when the file was looked at, in Unix nanoseconds
 	state   fileState    // of the file as it was read last, under reading
@@ -171,9 +174,30 @@ func (r *Revocations) read() error {
 	return nil
 }
 
-// lists are revocation lists by the name of the CA that they are of (DER).
-type lists struct {
-	byIssuer map[string][]*list
+// Current returns the lists that are in force, the same until they change.
+func (r *Revocations) Current() *Lists {
+	r.look(r.clock())
+	return r.current.Load()
+}
+
+// Lists are the revocation lists of a file.
+type Lists struct {
+	byIssuer map[string][]*list // by the name of the CA that they are of (DER)
+}
+
+// Name reports whether some list names a device by its serial number, whoever
+// signed the list: Check alone knows the CA of a certificate.
+func (l *Lists) Name(d store.Device) bool {
+	serial, err := hex.DecodeString(d.Serial)
+	if err != nil {
+		return false
+	}
+	for _, ofOne := range l.byIssuer {
+		if slices.ContainsFunc(ofOne, func(one *list) bool { return one.revoked[string(serial)] }) {
+			return true
+		}
+	}
+	return false
 }
 
 // list is one revocation list.
@@ -186,12 +210,12 @@ type list struct {
 }
 
 // parseLists reads what is in a file: at least one list, and nothing else.
-func parseLists(content []byte) (*lists, error) {
+func parseLists(content []byte) (*Lists, error) {
 	all, err := encodedLists(content)
 	if err != nil {
 		return nil, err
 	}
-	read := &lists{byIssuer: make(map[string][]*list)}
+	read := &Lists{byIssuer: make(map[string][]*list)}
 	for _, der := range all {
 		one, err := parseList(der)
 		if err != nil {
@@ -258,7 +282,7 @@ func incomplete(parsed *x509.RevocationList, extension asn1.ObjectIdentifier) er
 }
 
 // inDate tells of a list whose next one should be there.
-func (l *lists) inDate(now time.Time) error {
+func (l *Lists) inDate(now time.Time) error {
 	for _, ofOne := range l.byIssuer {
 		if newest := newestOf(ofOne); now.After(newest.NextUpdate) {
 			return fmt.Errorf("%w: the next one of %s was due at %s", errOutdated, newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
@@ -269,7 +293,7 @@ func (l *lists) inDate(now time.Time) error {
 
 // follow refuses lists that are older than those in force: what was revoked
 // since would be let in again.
-func (l *lists) follow(inForce *lists) error {
+func (l *Lists) follow(inForce *Lists) error {
 	if inForce == nil {
 		return nil
 	}
@@ -288,7 +312,7 @@ func newestOf(ofOne []*list) *list {
 }
 
 // check looks for a certificate in the lists that its issuer signed.
-func (l *lists) check(certificate, issuer *x509.Certificate, now time.Time) error {
+func (l *Lists) check(certificate, issuer *x509.Certificate, now time.Time) error {
 	var ofIssuer []*list
 	unsigned := errNotListed
 	for _, one := range l.byIssuer[string(certificate.RawIssuer)] {

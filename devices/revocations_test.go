@@ -275,6 +275,27 @@ func TestOverdueLists(t *testing.T) {
 	}
 }
 
+// TestListsNameDevices looks devices up that the store alone knows.
+func TestListsNameDevices(t *testing.T) {
+	p := newPublished(t)
+	device := devices.Describe(p.chain[0])
+	r := p.mustOpen(p.list(p.intermediate, p.key))
+	before := r.Current()
+	if before.Name(device) || r.Current() != before {
+		t.Error("an empty list names it, or changes by itself")
+	}
+	p.now = p.now.Add(2 * time.Second)
+	p.publish(p.list(p.intermediate, p.key, p.chain[0]))
+	after := r.Current()
+	if after == before || !after.Name(device) || after.Name(devices.Describe(p.root)) {
+		t.Error("the changed list names another, or isn't there")
+	}
+	device.Serial = "no number"
+	if after.Name(device) {
+		t.Error("what is no number is named")
+	}
+}
+
 func FuzzRevocationLists(f *testing.F) {
 	f.Add([]byte("garbage"))
 	f.Add([]byte("-----BEGIN X509 CRL-----\nMIIB"))
