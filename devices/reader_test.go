@@ -51,3 +51,33 @@ func TestC02WhatIsReadCanBeAskedAboutLater(t *testing.T) {
 		t.Errorf("of a CA that says nothing: %v", err)
 	}
 }
+
+// TestL01RefusalsAreRemembered has a stranger send requests over one connection:
+// what they presented is checked once for all of them. The same device with a
+// whole chain isn't held to it.
+func TestL01RefusalsAreRemembered(t *testing.T) {
+	p := newPublished(t)
+	roots, asked := x509.NewCertPool(), 0
+	roots.AddCert(p.root)
+	r := devices.NewReader(devices.Trust{{Anchors: func() *x509.CertPool { asked++; return roots }}}, allKnown{}, nil, func() time.Time { return p.now })
+	for _, step := range []struct {
+		name      string
+		presented []*x509.Certificate
+		after     time.Duration
+		want      error
+		asked     int // until then
+	}{
+		{"without its CA", p.chain[:1], 0, devices.UnknownIssuer, 1},
+		{"again", p.chain[:1], 9 * time.Second, devices.UnknownIssuer, 1},
+		{"with its CA", p.chain[:2], 0, nil, 2},
+		{"without, and known", p.chain[:1], time.Second, nil, 2},
+		{"a CA's own", p.chain[1:], 0, devices.IsAuthority, 3},
+		{"later", p.chain[1:], 10 * time.Second, devices.IsAuthority, 4},
+		{"the clock set back", p.chain[1:], -time.Second, devices.IsAuthority, 5},
+	} {
+		p.now = p.now.Add(step.after)
+		if _, err := r.Read(t.Context(), step.presented, time.Minute); !errors.Is(err, step.want) || asked != step.asked {
+			t.Errorf("%s: %v, checked %d times", step.name, err, asked)
+		}
+	}
+}
