@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -22,7 +22,8 @@ import (
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
 	device.Name = cmp.Or(storable(device.Name), device.Serial)
-	device.Issuer = storable(chain[len(chain)-1].Subject.String())
+	// Without one it would pass for a device of the CA that is held here.
+	device.Issuer = cmp.Or(storable(chain[len(chain)-1].Subject.String()), "unnamed")
 	var err error
 	if device.ID, err = token.New(d.random); err != nil {
 		return err
@@ -87,11 +88,11 @@ func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) 
 const maxDeviceName = 256
 
 // storable makes of a name in a certificate, which can hold any bytes, a text
-// that can be kept.
+// that can be kept and shown.
 func storable(name string) string {
 	name = strings.ToValidUTF8(name[:min(len(name), maxDeviceName)], "")
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if identity.IsInvisible(r) {
 			return -1
 		}
 		return r

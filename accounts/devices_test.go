@@ -3,7 +3,9 @@ package accounts_test
 import (
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -201,5 +205,40 @@ func TestEndWithdrawn(t *testing.T) {
 	}
 	if events := o.told(ada.ID); !slices.Equal(events, []string{"device.issued", "sign_on.ended"}) {
 		t.Errorf("events %v", events)
+	}
+}
+
+// TestW02NamesInForeignCertificates adopts devices whose CA lets them be called
+// anything.
+func TestW02NamesInForeignCertificates(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada := o.active("ada")
+	for i, test := range []struct{ name, want string }{
+		{"Ada's laptop", "Ada's laptop"},
+		{"a\x00b\x1b[31m\nc", "ab[31mc"},
+		{"\u202egpj.exe\u2066", "gpj.exe"},
+		{" \u200b ", "2a"},
+		{"", "2a"},
+		{"bad \xff\xfe bytes", "bad  bytes"},
+		{strings.Repeat("ä", 1000), strings.Repeat("ä", 128)},
+		{strings.Repeat("x", 255) + "ä", strings.Repeat("x", 255)},
+	} {
+		leaf := &x509.Certificate{
+			Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: test.name}, NotAfter: noon.Add(time.Hour),
+		}
+		root := &x509.Certificate{Subject: pkix.Name{CommonName: "Our\u202e CA"}}
+		o.must(o.Adopt(o.ctx, []*x509.Certificate{leaf, root}, devices.Owner{Name: "ada"}))
+		d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf))
+		if err != nil || d.Name != test.want || d.Issuer != "CN=Our CA" || d.UserID != ada.ID {
+			t.Errorf("%q is kept as %+v, %v", test.name, d, err)
+		}
+	}
+	nameless := &x509.Certificate{Raw: []byte("of a CA without a name"), SerialNumber: big.NewInt(1), NotAfter: noon.Add(time.Hour)}
+	o.must(o.Adopt(o.ctx, []*x509.Certificate{nameless, new(x509.Certificate)}, devices.Owner{Name: "ada"}))
+	if d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(nameless)); err != nil || d.Issuer == "" {
+		t.Errorf("passes for one of ours: %+v, %v", d, err)
+	}
+	if err := o.Adopt(o.ctx, []*x509.Certificate{{SerialNumber: big.NewInt(1)}}, devices.Owner{Name: "bob"}); !errors.Is(err, session.DeviceUnknown) {
+		t.Errorf("of nobody: %v", err)
 	}
 }
