@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -22,7 +22,8 @@ import (
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
 	device.Name = cmp.Or(storable(device.Name), device.Serial)
-	device.Issuer = storable(chain[len(chain)-1].Subject.String())
+	// Without one it would pass for a device of the CA that is held here.
+	device.Issuer = cmp.Or(storable(chain[len(chain)-1].Subject.String()), "unnamed")
 	var err error
 	if device.ID, err = token.New(d.random); err != nil {
 		return err
@@ -54,15 +55,44 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 	return nil
 }
 
+// EndWithdrawn ends what devices opened whose CA took their certificate back:
+// those of the operator's CAs that are named. They stay, since their CA may give
+// the certificate back, and until then asks about it each time.
+func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) error {
+	all, err := d.Devices(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, device := range all {
+		if device.Issuer == "" || !d.clock().Before(device.Expires) || !named(device.Device) {
+			continue
+		}
+		err := d.end(ctx, func(tx store.Tx) ([]store.Event, error) {
+			ended, err := session.EndOpenedBy(ctx, tx, device.Device, d.clock())
+			events := make([]store.Event, len(ended))
+			for i, id := range ended {
+				events[i] = d.audit.Event(audit.SignOnEnded, device.UserID, audit.Fields{
+					audit.User: device.User, audit.SignOn: audit.ShortID(id), audit.Reason: session.EndedDevice,
+				})
+			}
+			return events, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // maxDeviceName bounds what is kept of a name in a certificate, in bytes.
 const maxDeviceName = 256
 
 // storable makes of a name in a certificate, which can hold any bytes, a text
-// that can be kept.
+// that can be kept and shown.
 func storable(name string) string {
 	name = strings.ToValidUTF8(name[:min(len(name), maxDeviceName)], "")
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if identity.IsInvisible(r) {
 			return -1
 		}
 		return r

@@ -3,7 +3,9 @@ package accounts_test
 import (
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -167,5 +171,74 @@ func TestRevokeDevice(t *testing.T) {
 	}
 	if _, err := o.RevokeDevice(o.ctx, "nowhere", ""); !errors.Is(err, accounts.ErrNoDevice) {
 		t.Errorf("one that isn't there: %v", err)
+	}
+}
+
+// TestEndWithdrawn has the operator's CA take certificates back: what their
+// devices opened ends, and the devices stay.
+func TestEndWithdrawn(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada := o.active("ada")
+	own := o.device("ada", "Laptop")
+	for id, expires := range map[string]time.Time{"named": noon.Add(time.Hour), "other": noon.Add(time.Hour), "expired": noon} {
+		o.must(o.store.CreateDevice(o.ctx, store.Device{
+			ID: id, UserID: ada.ID, Name: id, Certificate: id, Serial: id, Issuer: "CN=Company CA", Issued: noon, Expires: expires,
+		}))
+	}
+	for _, id := range []string{own.ID, "named", "other", "expired"} {
+		o.must(o.store.CreateSignOn(o.ctx, store.SignOn{
+			ID: "by " + id, UserID: ada.ID, Started: noon, Expires: noon.Add(time.Hour), Idle: time.Hour, LastSeen: noon,
+			Proofs: []assurance.Proof{{Factor: assurance.Certificate, At: noon, Credential: id}},
+		}))
+	}
+	named := func(d store.Device) bool { return d.ID != "other" }
+	for range 2 {
+		o.must(o.EndWithdrawn(o.ctx, named))
+	}
+	for id, ends := range map[string]bool{own.ID: false, "named": true, "other": false, "expired": false} {
+		if s, err := o.store.SignOnByID(o.ctx, "by "+id); err != nil || s.Ended.IsZero() == ends {
+			t.Errorf("%s: ended %s, %v", id, s.Ended, err)
+		}
+	}
+	if d, err := o.store.DeviceByID(o.ctx, "named"); err != nil || !d.Revoked.IsZero() {
+		t.Errorf("the device: %+v, %v", d, err)
+	}
+	if events := o.told(ada.ID); !slices.Equal(events, []string{"device.issued", "sign_on.ended"}) {
+		t.Errorf("events %v", events)
+	}
+}
+
+// TestW02NamesInForeignCertificates adopts devices whose CA lets them be called
+// anything.
+func TestW02NamesInForeignCertificates(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada := o.active("ada")
+	for i, test := range []struct{ name, want string }{
+		{"Ada's laptop", "Ada's laptop"},
+		{"a\x00b\x1b[31m\nc", "ab[31mc"},
+		{"\u202egpj.exe\u2066", "gpj.exe"},
+		{" \u200b ", "2a"},
+		{"", "2a"},
+		{"bad \xff\xfe bytes", "bad  bytes"},
+		{strings.Repeat("ä", 1000), strings.Repeat("ä", 128)},
+		{strings.Repeat("x", 255) + "ä", strings.Repeat("x", 255)},
+	} {
+		leaf := &x509.Certificate{
+			Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: test.name}, NotAfter: noon.Add(time.Hour),
+		}
+		root := &x509.Certificate{Subject: pkix.Name{CommonName: "Our\u202e CA"}}
+		o.must(o.Adopt(o.ctx, []*x509.Certificate{leaf, root}, devices.Owner{Name: "ada"}))
+		d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf))
+		if err != nil || d.Name != test.want || d.Issuer != "CN=Our CA" || d.UserID != ada.ID {
+			t.Errorf("%q is kept as %+v, %v", test.name, d, err)
+		}
+	}
+	nameless := &x509.Certificate{Raw: []byte("of a CA without a name"), SerialNumber: big.NewInt(1), NotAfter: noon.Add(time.Hour)}
+	o.must(o.Adopt(o.ctx, []*x509.Certificate{nameless, new(x509.Certificate)}, devices.Owner{Name: "ada"}))
+	if d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(nameless)); err != nil || d.Issuer == "" {
+		t.Errorf("passes for one of ours: %+v, %v", d, err)
+	}
+	if err := o.Adopt(o.ctx, []*x509.Certificate{{SerialNumber: big.NewInt(1)}}, devices.Owner{Name: "bob"}); !errors.Is(err, session.DeviceUnknown) {
+		t.Errorf("of nobody: %v", err)
 	}
 }

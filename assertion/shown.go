@@ -55,22 +55,31 @@ func methodsOf(f assurance.Factor) methods {
 type shown struct {
 	methods methods
 	level   assurance.Level
-	at      int64 // when the newest was shown, in seconds since 1970; 0: none was
+	at      int64 // when the newest that counts was shown, in seconds since 1970; 0: none was
 }
 
 // whatWasShown sums proofs up. What a remembered browser stood in for raises
-// the level, but was not shown.
+// the level, but was not shown. A certificate is shown with each connection,
+// whether somebody is there or not, so its time counts where there is no other.
 func whatWasShown(proofs []assurance.Proof, enabled func(assurance.Factor) bool) shown {
 	s := shown{level: assurance.Of(proofs, enabled)}
 	reached, remembered := s.level, false // reached by what was shown
+	certified := int64(0)
 	for _, p := range proofs {
 		switch {
 		case p.Remembered:
 			remembered = true
 		case enabled == nil || enabled(p.Factor):
 			s.methods |= methodsOf(p.Factor)
-			s.at = max(s.at, p.At.Unix())
+			if p.Factor == assurance.Certificate {
+				certified = max(certified, p.At.Unix())
+			} else {
+				s.at = max(s.at, p.At.Unix())
+			}
 		}
+	}
+	if s.at == 0 {
+		s.at = certified
 	}
 	if remembered {
 		reached = assurance.Of(assurance.Shown(proofs), enabled)

@@ -156,11 +156,11 @@ func TestMethods(t *testing.T) {
 		{"security key", []assurance.Proof{at(assurance.Password, 3), at(assurance.FIDO, 2)}, nil, "pwd hwk user mfa", "phishing_resistant", 2},
 		{"passkey alone", []assurance.Proof{verified}, nil, "hwk user mfa", "phishing_resistant", 1},
 		{"certificate alone", []assurance.Proof{at(assurance.Certificate, 4)}, nil, "swk", "device", 4},
-		{"certificate and password", []assurance.Proof{at(assurance.Certificate, 4), at(assurance.Password, 6)}, nil, "pwd swk mfa", "multi", 4},
+		{"certificate and password", []assurance.Proof{at(assurance.Certificate, 4), at(assurance.Password, 6)}, nil, "pwd swk mfa", "multi", 6},
 		{"all at once", []assurance.Proof{
 			at(assurance.Password, 9), at(assurance.TOTP, 8), at(assurance.FIDO, 7), at(assurance.Push, 6), at(assurance.BackupCode, 5),
 			at(assurance.Email, 4), at(assurance.SMS, 3), at(assurance.Certificate, 2), at(assurance.Certificate, 1),
-		}, nil, "pwd otp sms hwk swk user mfa", "phishing_resistant", 1},
+		}, nil, "pwd otp sms hwk swk user mfa", "phishing_resistant", 3},
 		{"a remembered browser stands in", []assurance.Proof{at(assurance.Password, 3), remembered}, nil, "pwd", "multi", 3},
 		{"and another factor was shown", []assurance.Proof{at(assurance.Password, 3), remembered, at(assurance.SMS, 2)}, nil, "pwd sms mfa", "multi", 2},
 		{"a factor that is switched off", []assurance.Proof{at(assurance.Password, 3), at(assurance.TOTP, 1)}, notTOTP, "pwd", "single", 3},

@@ -80,3 +80,26 @@ func TestRevokingADeviceAsksForAFreshCheck(t *testing.T) {
 		t.Errorf("revoked all the same: %+v, %v", d, err)
 	}
 }
+
+// TestDevicesMakeNoBrowserKnown has whoever holds a device and knows the password
+// come again and again: each known browser would be another count of guesses at
+// the second factor.
+func TestDevicesMakeNoBrowserKnown(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	laptop := ada.device("laptop", 24*time.Hour)
+	granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+	h.must(err)
+	f, err := h.BeginStepUp(h.ctx, authflow.Raise{
+		SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Single, Certificate: assurance.CertificateAdded},
+	})
+	h.must(err)
+	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
+	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{})
+	h.must(err)
+	known, err := h.store.BrowsersOf(h.ctx, ada.id)
+	h.must(err)
+	if granted.Browser != "" || raised.Browser != "" || len(known) > 1 {
+		t.Errorf("%q and %q, known: %d", granted.Browser, raised.Browser, len(known))
+	}
+}

@@ -74,7 +74,8 @@ func IsRemembered(b store.Browser, now time.Time) bool { return now.Before(b.Rem
 // A password alone makes no browser known, and yields no token: else whoever
 // stole one would get, with each browser that it lets in somewhere, another
 // count of guesses at the second factor. Neither does a remembered browser's
-// word. A shared computer's browser is left as it was.
+// word, nor a device's certificate, which comes with whoever sits at the device.
+// A shared computer's browser is left as it was.
 func (e *Engine) keepBrowser(ctx context.Context, tx store.Tx, f Flow, s store.SignOn, had, fresh string) (string, bool, error) {
 	b, err := tx.BrowserByToken(ctx, s.UserID, token.Hash(had))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -86,7 +87,7 @@ func (e *Engine) keepBrowser(ctx context.Context, tx store.Tx, f Flow, s store.S
 		return "", known, nil
 	case known && f.Remember == "":
 		return had, known, tx.TouchBrowser(ctx, b.ID, e.Clock())
-	case assurance.Of(assurance.Shown(s.Proofs), e.Factors.Enabled) < assurance.Multi:
+	case twoFactors.Missing(assurance.Shown(s.Proofs), e.Clock(), e.Factors.Enabled) != assurance.Nothing:
 		return "", known, nil
 	}
 	if known {
@@ -96,6 +97,9 @@ func (e *Engine) keepBrowser(ctx context.Context, tx store.Tx, f Flow, s store.S
 	}
 	return fresh, known, tx.CreateBrowser(ctx, e.newBrowser(f, s, fresh))
 }
+
+// twoFactors asks for two that people have shown: no device's certificate.
+var twoFactors = assurance.Requirement{Level: assurance.Multi}
 
 // newBrowser is the entry of the browser in which a flow was finished.
 func (e *Engine) newBrowser(f Flow, s store.SignOn, fresh string) store.Browser {

@@ -45,9 +45,10 @@ type Certificate struct {
 	// found is an e-mail address where it has an @, else a sign-in name.
 	Map []string `json:"map,omitempty"`
 	// CRL is a file with the revocation lists (RFC 5280) of the operator's CA,
-	// as PEM or DER, which is read again when it changes. A certificate whose CA
-	// has no list in it doesn't count, nor does one whose list is overdue by a
-	// day. Default: none, and revocation is by `caddy mfa device revoke`.
+	// as PEM or DER, which is read again when it changes, unless it is older then.
+	// A certificate whose CA has no list in it doesn't count, nor does one whose
+	// list is overdue by a day. What the devices opened that a list names, ends.
+	// Default: none, and revocation is by `caddy mfa device revoke`.
 	CRL string `json:"crl,omitempty"`
 
 	trust     devices.Trust
@@ -256,6 +257,16 @@ func (a *App) trust() devices.Trust {
 		return nil
 	}
 	return a.Certificate.trust
+}
+
+// revocations are the operator's revocation lists; nil: there are none.
+func (a *App) revocations() *devices.Revocations {
+	for _, ca := range a.trust() {
+		if ca.Revocations != nil {
+			return ca.Revocations
+		}
+	}
+	return nil
 }
 
 func (a *App) unmarshalCertificate(d *caddyfile.Dispenser) error {

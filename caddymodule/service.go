@@ -120,6 +120,8 @@ type service struct {
 	desk     *accounts.Desk
 	devices  *devices.Reader
 	portal   *portal.Portal
+	// revocations are the operator's revocation lists; nil: there are none.
+	revocations *devices.Revocations
 
 	assertions *assertion.Signer
 	mark       *keys.Mark
@@ -211,7 +213,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.states = s.keys.Codec("state")
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
 	s.desk = accounts.NewDesk(s.store, s.engine, a.issuer(), s.audit, time.Now, rand.Reader)
-	s.devices = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now)
+	s.devices, s.revocations = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now), a.revocations()
 	s.portal = portal.New(portal.Settings{
 		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),

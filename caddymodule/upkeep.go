@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -18,6 +19,8 @@ const (
 	// sweepEvery is how often what has expired is cleared away, and the keys
 	// are read again.
 	sweepEvery = time.Minute
+	// listsEvery is how often the operator's revocation lists are looked at.
+	listsEvery = time.Second
 	// pruneEvery is how often keys are looked for that nothing depends on.
 	pruneEvery = time.Hour
 )
@@ -35,6 +38,8 @@ const (
 // keepUp does what has to be done from time to time, until the context ends.
 func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 	marks, sweeps, prunes := time.NewTicker(markEvery), time.NewTicker(sweepEvery), time.NewTicker(pruneEvery)
+	lists := time.NewTicker(listsEvery)
+	defer lists.Stop()
 	defer marks.Stop()
 	defer sweeps.Stop()
 	defer prunes.Stop()
@@ -43,7 +48,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			logger.Warn(doing, zap.Error(err))
 		}
 	}
-	keepMark := s.markKeeper()
+	keepMark, heed := s.markKeeper(), s.listHeeder()
 	try("keeping the mark of the store's position", keepMark)
 	for {
 		select {
@@ -54,6 +59,8 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			return
 		case <-marks.C:
 			try("keeping the mark of the store's position", keepMark)
+		case <-lists.C:
+			try("ending what was opened by certificates that their CA took back", heed)
 		case <-sweeps.C:
 			try("rereading the keys", s.keys.Refresh)
 			try("clearing away what has expired", s.sweep)
@@ -75,6 +82,26 @@ func (s *service) markKeeper() func(context.Context) error {
 			return err
 		}
 		marked = position
+		return nil
+	}
+}
+
+// listHeeder returns what ends, once the operator's revocation lists have
+// changed, what the devices opened that they name.
+func (s *service) listHeeder() func(context.Context) error {
+	var heeded *devices.Lists
+	return func(ctx context.Context) error {
+		if s.revocations == nil {
+			return nil
+		}
+		current := s.revocations.Current()
+		if current == heeded {
+			return nil
+		}
+		if err := s.desk.EndWithdrawn(ctx, current.Name); err != nil {
+			return err
+		}
+		heeded = current
 		return nil
 	}
 }

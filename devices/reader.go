@@ -21,6 +21,11 @@ const (
 	// verifyAgain is for how long a certificate is taken to lead to a CA that is
 	// trusted, once it was found to: the CAs may change meanwhile.
 	verifyAgain = time.Hour
+	// maxRefused bounds how many refusals are remembered, and refuseAgain for how
+	// long each is: a chain of strangers can cost a tenth of a second to check,
+	// and one connection brings any number of requests.
+	maxRefused  = 1000
+	refuseAgain = 10 * time.Second
 )
 
 // Keeper tells whether a device counts; package session offers it.
@@ -36,7 +41,8 @@ type Adopter interface {
 }
 
 // Reader tells by what a TLS client presented which device it is. It remembers
-// the certificates that lead to a CA which is trusted; whether they are in
+// the certificates that lead to a CA which is trusted, and for a moment what it
+// refused; whether they are in
 // their time, revoked or unknown, and whether their users may sign in, it asks
 // each time. It is safe for concurrent use.
 type Reader struct {
@@ -45,6 +51,15 @@ type Reader struct {
 	adopter  Adopter
 	clock    func() time.Time
 	verified *otter.Cache[[sha256.Size]byte, *known]
+	// refusals are by all that was presented: the same device may come with a
+	// better chain.
+	refusals *otter.Cache[[sha256.Size]byte, refusal]
+}
+
+// refusal is a Refusal and when it was found.
+type refusal struct {
+	reason Refusal
+	at     time.Time
 }
 
 // known is a certificate that was found to lead to a CA which is trusted.
@@ -52,7 +67,8 @@ type known struct {
 	Verified
 	fingerprint string
 	ca          Authorised
-	at          time.Time // when it was
+	at          time.Time    // when it was
+	vouched     func() error // unrevoked; nil: the CA says nothing of what it took back
 }
 
 // NewReader returns a Reader of certificates of the CAs that are trusted.
@@ -60,6 +76,7 @@ func NewReader(trust Trust, keeper Keeper, adopter Adopter, clock func() time.Ti
 	return &Reader{
 		trust: trust, keeper: keeper, adopter: adopter, clock: clock,
 		verified: otter.Must(&otter.Options[[sha256.Size]byte, *known]{MaximumSize: maxVerified}),
+		refusals: otter.Must(&otter.Options[[sha256.Size]byte, refusal]{MaximumSize: maxRefused}),
 	}
 }
 
@@ -93,6 +110,7 @@ func (r *Reader) Read(ctx context.Context, presented []*x509.Certificate, maxSta
 	if k.Until.Before(device.Expires) {
 		device.Expires = k.Until // with its CA
 	}
+	device.Vouched = k.vouched
 	return Presented{LiveDevice: device, Verified: k.at}, nil
 }
 
@@ -104,22 +122,53 @@ func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
 	}
 	now, sum := r.clock(), sha256.Sum256(presented[0].Raw)
 	k, ok := r.verified.GetIfPresent(sum)
-	if age := time.Duration(0); ok {
-		age = now.Sub(k.at)
-		ok = age >= 0 && age < verifyAgain
-	}
-	if !ok {
+	if !ok || !isWithin(verifyAgain, k.at, now) {
 		var err error
-		if k, err = r.trust.verify(presented, now); err != nil {
+		if k, err = r.verifyChain(presented, now); err != nil {
 			return nil, err
 		}
 		k.fingerprint, k.at = hex.EncodeToString(sum[:]), now
+		if k.ca.Revocations != nil {
+			k.vouched = k.unrevoked
+		}
 		r.verified.Set(sum, k)
 	}
 	if err := k.At(now); err != nil {
 		return nil, err
 	}
 	return k, k.unrevoked()
+}
+
+// verifyChain checks a chain against the CAs, unless it was refused a moment ago.
+func (r *Reader) verifyChain(presented []*x509.Certificate, now time.Time) (*known, error) {
+	sum := sumOf(presented)
+	if before, ok := r.refusals.GetIfPresent(sum); ok && isWithin(refuseAgain, before.at, now) {
+		return nil, before.reason
+	}
+	k, err := r.trust.verify(presented, now)
+	if reason := Refusal(""); errors.As(err, &reason) {
+		r.refusals.Set(sum, refusal{reason, now})
+	}
+	return k, err
+}
+
+// sumOf is the SHA-256 of all that was presented.
+func sumOf(presented []*x509.Certificate) (sum [sha256.Size]byte) {
+	hash := sha256.New()
+	for _, certificate := range presented {
+		if certificate != nil {
+			hash.Write(certificate.Raw) // DER says where it ends
+		}
+	}
+	hash.Sum(sum[:0])
+	return sum
+}
+
+// isWithin reports whether at was less than a time before now. What seems to
+// come is from before the clock was set back.
+func isWithin(limit time.Duration, at, now time.Time) bool {
+	age := now.Sub(at)
+	return age >= 0 && age < limit
 }
 
 // verify finds the CA that a chain leads to. Where it leads to none, the first

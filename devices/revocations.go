@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 const (
@@ -38,16 +41,16 @@ var (
 // revocation lists (RFC 5280 §5) in a file, one in DER form or any number in
 // PEM form. It is safe for concurrent use.
 //
-// The file is read again when it changes. One that can't be read then, or holds
-// something else, leaves in force what was read last, and is told of; so is a
-// list whose next one is due. A day after that the list tells nothing any more,
-// and no certificate of its CA passes.
+// The file is read again when it changes. One that can't be read then, holds
+// something else, or is older than before, leaves in force what was read last,
+// and is told of; so is a list whose next one is due. A day after that the list
+// tells nothing any more, and no certificate of its CA passes.
 type Revocations struct {
 	path  string
 	clock func() time.Time
 	warn  func(message string, err error)
 
-	current atomic.Pointer[lists]
+	current atomic.Pointer[Lists]
 	reading sync.Mutex
 	looked  atomic.Int64 // when the file was looked at, in Unix nanoseconds
 	state   fileState    // of the file as it was read last, under reading
@@ -160,6 +163,9 @@ func (r *Revocations) read() error {
 		return fmt.Errorf("%s is larger than %d MiB", r.path, maxRevocations>>20)
 	}
 	read, err := parseLists(content)
+	if err == nil {
+		err = read.follow(r.current.Load())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}
@@ -168,9 +174,30 @@ func (r *Revocations) read() error {
 	return nil
 }
 
-// lists are revocation lists by the name of the CA that they are of (DER).
-type lists struct {
-	byIssuer map[string][]*list
+// Current returns the lists that are in force, the same until they change.
+func (r *Revocations) Current() *Lists {
+	r.look(r.clock())
+	return r.current.Load()
+}
+
+// Lists are the revocation lists of a file.
+type Lists struct {
+	byIssuer map[string][]*list // by the name of the CA that they are of (DER)
+}
+
+// Name reports whether some list names a device by its serial number, whoever
+// signed the list: Check alone knows the CA of a certificate.
+func (l *Lists) Name(d store.Device) bool {
+	serial, err := hex.DecodeString(d.Serial)
+	if err != nil {
+		return false
+	}
+	for _, ofOne := range l.byIssuer {
+		if slices.ContainsFunc(ofOne, func(one *list) bool { return one.revoked[string(serial)] }) {
+			return true
+		}
+	}
+	return false
 }
 
 // list is one revocation list.
@@ -183,12 +210,12 @@ type list struct {
 }
 
 // parseLists reads what is in a file: at least one list, and nothing else.
-func parseLists(content []byte) (*lists, error) {
+func parseLists(content []byte) (*Lists, error) {
 	all, err := encodedLists(content)
 	if err != nil {
 		return nil, err
 	}
-	read := &lists{byIssuer: make(map[string][]*list)}
+	read := &Lists{byIssuer: make(map[string][]*list)}
 	for _, der := range all {
 		one, err := parseList(der)
 		if err != nil {
@@ -255,10 +282,26 @@ func incomplete(parsed *x509.RevocationList, extension asn1.ObjectIdentifier) er
 }
 
 // inDate tells of a list whose next one should be there.
-func (l *lists) inDate(now time.Time) error {
+func (l *Lists) inDate(now time.Time) error {
 	for _, ofOne := range l.byIssuer {
 		if newest := newestOf(ofOne); now.After(newest.NextUpdate) {
 			return fmt.Errorf("%w: the next one of %s was due at %s", errOutdated, newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// follow refuses lists that are older than those in force: what was revoked
+// since would be let in again.
+func (l *Lists) follow(inForce *Lists) error {
+	if inForce == nil {
+		return nil
+	}
+	for name, ofOne := range l.byIssuer {
+		for _, before := range inForce.byIssuer[name] {
+			if !slices.ContainsFunc(ofOne, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
+				return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
+			}
 		}
 	}
 	return nil
@@ -269,7 +312,7 @@ func newestOf(ofOne []*list) *list {
 }
 
 // check looks for a certificate in the lists that its issuer signed.
-func (l *lists) check(certificate, issuer *x509.Certificate, now time.Time) error {
+func (l *Lists) check(certificate, issuer *x509.Certificate, now time.Time) error {
 	var ofIssuer []*list
 	unsigned := errNotListed
 	for _, one := range l.byIssuer[string(certificate.RawIssuer)] {

@@ -222,7 +222,12 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true, 2},
-		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 2},
+		{"an older one, an hour later", time.Hour, func() {
+			p.publish(p.listLike(x509.RevocationList{
+				Number: big.NewInt(1), ThisUpdate: today.Add(-time.Second), NextUpdate: today.AddDate(0, 0, 14),
+			}, p.intermediate, p.key))
+		}, true, 3},
+		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 3},
 	}
 	for _, step := range steps {
 		p.now = p.now.Add(step.after)
@@ -267,6 +272,27 @@ func TestOverdueLists(t *testing.T) {
 	}, p.intermediate, p.key))
 	if err := r.Check(p.chain); err != nil {
 		t.Errorf("with a new list: %v", err)
+	}
+}
+
+// TestListsNameDevices looks devices up that the store alone knows.
+func TestListsNameDevices(t *testing.T) {
+	p := newPublished(t)
+	device := devices.Describe(p.chain[0])
+	r := p.mustOpen(p.list(p.intermediate, p.key))
+	before := r.Current()
+	if before.Name(device) || r.Current() != before {
+		t.Error("an empty list names it, or changes by itself")
+	}
+	p.now = p.now.Add(2 * time.Second)
+	p.publish(p.list(p.intermediate, p.key, p.chain[0]))
+	after := r.Current()
+	if after == before || !after.Name(device) || after.Name(devices.Describe(p.root)) {
+		t.Error("the changed list names another, or isn't there")
+	}
+	device.Serial = "no number"
+	if after.Name(device) {
+		t.Error("what is no number is named")
 	}
 }
 

@@ -204,16 +204,16 @@ func (s subject) checkText(text string) error {
 		return s.refuse("too_big", "That "+s.what+" is too long.")
 	case !utf8.ValidString(text):
 		return s.refuse("unreadable", "That "+s.what+" has characters that can't be read.")
-	case strings.ContainsFunc(text, isInvisible):
+	case strings.ContainsFunc(text, IsInvisible):
 		return s.cant("invisible", "contain control characters or invisible ones")
 	}
 	return nil
 }
 
-// isInvisible reports whether r controls, reorders or hides text. The two
+// IsInvisible reports whether r controls, reorders or hides text. The two
 // joiners are left out: names in Persian and Indic scripts need them, and
 // where they would deceive, in identifiers, PRECIS allows them only there.
-func isInvisible(r rune) bool {
+func IsInvisible(r rune) bool {
 	const zeroWidthNonJoiner, zeroWidthJoiner = '\u200c', '\u200d'
 	if r == zeroWidthNonJoiner || r == zeroWidthJoiner {
 		return false

@@ -65,8 +65,11 @@ func (p *Portal) present(w http.ResponseWriter, r *http.Request) (visitor, bool)
 	return visitor{signOn, user}, true
 }
 
+// hasShownTwo reports whether somebody has shown two factors. A device's
+// certificate is none of them: it says nothing of who sits at the device.
 func (p *Portal) hasShownTwo(v visitor) bool {
-	return assurance.Of(v.signOn.Proofs, p.Enabled) >= assurance.Multi
+	two := assurance.Requirement{Level: assurance.Multi}
+	return two.Missing(v.signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing
 }
 
 // member returns who is signed in with two factors. Whoever has shown the

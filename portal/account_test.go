@@ -193,16 +193,20 @@ func TestAccountPagesAreThere(t *testing.T) {
 // a check, and back to where they wanted to go.
 func TestS06PasswordAloneOpensNoAccount(t *testing.T) {
 	h := atHome(t)
-	h.signOns.proofs = h.signOns.proofs[:1]
-	for _, path := range slices.Concat(readingPages, editingPages) {
-		r := h.send(http.MethodGet, path, nil)
-		if r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != path {
-			t.Errorf("%s: %d to %q and back to %q", path, r.StatusCode, r.Header.Get("Location"), h.accounts.freshTo)
+	password, device := h.signOns.proofs[0], assurance.Proof{Factor: assurance.Certificate, At: noon, Credential: "d1"}
+	// Whose device it is doesn't say who sits at it.
+	for _, proofs := range [][]assurance.Proof{{password}, {device}, {device, password}} {
+		h.signOns.proofs = proofs
+		for _, path := range slices.Concat(readingPages, editingPages) {
+			r := h.send(http.MethodGet, path, nil)
+			if r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != path {
+				t.Errorf("%v at %s: %d to %q and back to %q", proofs, path, r.StatusCode, r.Header.Get("Location"), h.accounts.freshTo)
+			}
 		}
-	}
-	for path, form := range changes {
-		if r := h.send(http.MethodPost, path, form); r.Header.Get("Location") != "/flow?id=check" || len(h.accounts.done) > 0 {
-			t.Errorf("%s: %d to %q, done %v", path, r.StatusCode, r.Header.Get("Location"), h.accounts.done)
+		for path, form := range changes {
+			if r := h.send(http.MethodPost, path, form); r.Header.Get("Location") != "/flow?id=check" || len(h.accounts.done) > 0 {
+				t.Errorf("%v at %s: %d to %q, done %v", proofs, path, r.StatusCode, r.Header.Get("Location"), h.accounts.done)
+			}
 		}
 	}
 	clear(h.cookies)

@@ -53,6 +53,9 @@ type LiveDevice struct {
 	Name    string
 	Expires time.Time // with its certificate
 	User    *Profile
+	// Vouched asks the certificate's CA whether it took it back, and returns an
+	// error unless it says no; nil: the CA isn't asked.
+	Vouched func() error
 
 	certificate string
 	device      *row[keptDevice]
@@ -150,8 +153,13 @@ func (k *Keeper) checkDevice(certificate string) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
 	if _, err := k.findDevice(ctx, certificate, k.clock()); err != nil {
-		k.connections.each(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == certificate })
+		k.endDevice(certificate)
 	}
+}
+
+// endDevice ends the connections of a device.
+func (k *Keeper) endDevice(certificate string) {
+	k.connections.each(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == certificate })
 }
 
 // flushDevices writes down when devices were seen, as Flush does for sign-ons.

@@ -32,8 +32,15 @@ func liveDevice(t *testing.T, k *session.Keeper, id string) (session.LiveDevice,
 // or alone.
 func connectDevice(t *testing.T, k *session.Keeper, id, signOn string) *line {
 	t.Helper()
+	return connectVouched(t, k, id, signOn, nil)
+}
+
+// connectVouched is connectDevice with a CA that can be asked.
+func connectVouched(t *testing.T, k *session.Keeper, id, signOn string, vouched func() error) *line {
+	t.Helper()
 	d, err := liveDevice(t, k, id)
 	must(t, err)
+	d.Vouched = vouched
 	l := &line{cut: make(chan struct{})}
 	l.MaxStaleness = time.Minute
 	if signOn != "" {
@@ -133,6 +140,33 @@ func TestDevicesEndWithTheirCertificate(t *testing.T) {
 	k.Watch()
 	if _, err := liveDevice(t, k, "laptop"); !errors.Is(err, session.DeviceExpired) || !l.isCut() {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestC02ConnectionsEndOnceTheCATakesTheCertificateBack has only a CA know that a
+// device is revoked.
+func TestC02ConnectionsEndOnceTheCATakesTheCertificateBack(t *testing.T) {
+	h := newHouse(t)
+	h.engineer(t)
+	h.signOn(t, "s")
+	h.device(t, "laptop")
+	h.device(t, "phone")
+	k := h.keeper(t, h.store)
+	var said error
+	vouched := func() error { return said }
+	lost := []*line{connectVouched(t, k, "laptop", "", vouched), connectVouched(t, k, "laptop", "s", vouched)}
+	others := []*line{connectDevice(t, k, "phone", ""), connectVouched(t, k, "phone", "s", func() error { return nil })}
+	k.Watch()
+	if lost[0].isCut() || lost[1].isCut() {
+		t.Error("ended while the CA vouches for it")
+	}
+	said = session.DeviceRevoked
+	k.Watch()
+	if !lost[0].isCut() || !lost[1].isCut() {
+		t.Error("goes on without the CA")
+	}
+	if others[0].isCut() || others[1].isCut() {
+		t.Error("another device's connection ended")
 	}
 }
 

@@ -338,18 +338,22 @@ func (k *Keeper) recheck(ctx context.Context, c *Connection) error {
 func (k *Keeper) Close(c *Connection) { k.connections.detach(c) }
 
 // Watch ends the connections whose sign-on is over its absolute or idle limit,
-// or whose device over its certificate's time, and those that went on for too
-// long while this process is cut off. All others but passive ones count as
-// activity.
+// or whose device over its certificate's time or not vouched for any more, and
+// those that went on for too long while this process is cut off. All others but
+// passive ones count as activity.
 func (k *Keeper) Watch() {
 	now := k.clock()
 	var idle []string
+	vouched := make(map[string]func() error)
 	k.connections.each(func(c *Connection) bool {
 		if c.isOver(now) || k.stale(now, c.MaxStaleness) {
 			return true
 		}
 		if c.Device != nil {
 			k.deviceActivity.note(c.Device.ID, now)
+			if c.Device.Vouched != nil {
+				vouched[c.Device.certificate] = c.Device.Vouched
+			}
 		}
 		if c.signOn == nil {
 			return false
@@ -361,6 +365,11 @@ func (k *Keeper) Watch() {
 		}
 		return false
 	})
+	for certificate, ask := range vouched {
+		if ask() != nil {
+			k.endDevice(certificate)
+		}
+	}
 	if len(idle) > 0 && k.checkingIdle.CompareAndSwap(false, true) {
 		go func() {
 			defer k.checkingIdle.Store(false)
