@@ -168,12 +168,14 @@ type claimant struct {
 	unknown string
 }
 
-// discovered looks for whom an answer is said to come from.
+// discovered looks for whom an answer is said to come from. One of a credential
+// that they don't have is no guess at theirs, and has a count of its own: whoever
+// knows a user's id, as apps do, must not be able to slow them down.
 func (e *Engine) discovered(ctx context.Context, kind assurance.Factor, said factors.Discovered, c Client) (claimant, error) {
+	handle := token.Hash("user handle\x00" + said.UserID)
 	user, err := e.Store.UserByID(ctx, said.UserID)
 	if errors.Is(err, store.ErrNotFound) {
-		key := token.Hash("user handle\x00" + said.UserID)
-		return claimant{at: attempt{scope: ScopeName, key: key, factor: kind, client: c}, unknown: said.Unique}, nil
+		return claimant{at: attempt{scope: ScopeName, key: handle, factor: kind, client: c}, unknown: said.Unique}, nil
 	}
 	if err != nil {
 		return claimant{}, fmt.Errorf("looking for the user of a passkey: %w", err)
@@ -189,7 +191,7 @@ func (e *Engine) discovered(ctx context.Context, kind assurance.Factor, said fac
 	who := claimant{at: attemptOf(user, kind, browser, c)}
 	id := credentialID(kind, said.Unique)
 	if !slices.ContainsFunc(all, func(c store.Credential) bool { return c.ID == id }) {
-		who.unknown = said.Unique
+		who.unknown, who.at.scope, who.at.key = said.Unique, ScopeName, handle
 	}
 	if user.Status == store.UserActive {
 		who.credentials, who.rows, err = e.ofKind(e.active(all), kind)

@@ -356,6 +356,23 @@ func TestF02PasskeysAreLimited(t *testing.T) {
 	h.must(err)
 }
 
+// TestF03StrangersDontSlowPasskeys has somebody who knows a user's id, as apps
+// do, show passkeys that nobody has.
+func TestF03StrangersDontSlowPasskeys(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada, stranger := h.holder("ada"), newSecurityKey()
+	stranger.device.Options.UserHandle = []byte(ada.id)
+	for range 5 {
+		_, err := h.byPasskey(stranger.answers(h, h.discovery()), assurance.Multi)
+		h.expectRefusal("a passkey that nobody has", err, factors.Unknown)
+	}
+	if _, err := h.byPasskey(stranger.answers(h, h.discovery()), assurance.Multi); !errors.As(err, new(*authflow.Slowed)) {
+		t.Errorf("the sixth: %v", err)
+	}
+	_, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
+	h.must(err)
+}
+
 // TestL01StrangersMakeNoRows asks for passkeys without answering.
 func TestL01StrangersMakeNoRows(t *testing.T) {
 	h := newHouseWithKeys(t, false)
