@@ -397,6 +397,7 @@ func TestDevices(t *testing.T) {
 		{"sign in at the portal", (*deviceSuite).portal},
 		{"verify_if_given", (*deviceSuite).verifiedByCaddy},
 		{"F06 disabled in between", (*deviceSuite).disabledMeanwhile},
+		{"C01 C02 by curl", (*deviceSuite).byCurl},
 		{"load-time checks", (*deviceSuite).checksAtLoad},
 	} {
 		t.Run(test.name, func(t *testing.T) {
