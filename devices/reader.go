@@ -42,9 +42,8 @@ type Adopter interface {
 
 // Reader tells by what a TLS client presented which device it is. It remembers
 // the certificates that lead to a CA which is trusted, and for a moment what it
-// refused; whether they are in
-// their time, revoked or unknown, and whether their users may sign in, it asks
-// each time. It is safe for concurrent use.
+// refused; whether they are in their time, revoked or unknown, and whether their
+// users may sign in, it asks each time. It is safe for concurrent use.
 type Reader struct {
 	trust    Trust
 	keeper   Keeper
