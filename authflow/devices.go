@@ -30,6 +30,16 @@ func (e *Engine) counts(d store.Device) bool {
 	return d.Revoked.IsZero() && e.Clock().Before(d.Expires)
 }
 
+// countingDevice reads a device, or returns ErrNoDevice where there is none that
+// counts.
+func (e *Engine) countingDevice(ctx context.Context, tx store.Tx, id string) (store.Device, error) {
+	device, err := tx.DeviceByID(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !e.counts(device) {
+		return store.Device{}, ErrNoDevice
+	}
+	return device, err
+}
+
 // RevokeDevice revokes one of the person's own devices, and ends the sign-ons
 // that it opened. ErrStale where they have to be checked first.
 func (e *Engine) RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id string, c Client) error {
@@ -38,12 +48,12 @@ func (e *Engine) RevokeDevice(ctx context.Context, s store.SignOn, u store.User,
 		if err != nil {
 			return nil, err
 		}
-		device, err := tx.DeviceByID(ctx, id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (device.UserID != user.ID || !e.counts(device)) {
-			return nil, ErrNoDevice
-		}
+		device, err := e.countingDevice(ctx, tx, id)
 		if err != nil {
 			return nil, err
+		}
+		if device.UserID != user.ID {
+			return nil, ErrNoDevice
 		}
 		ended, err := Revoke(ctx, tx, device, e.Clock(), session.EndedByOwner)
 		if err != nil {

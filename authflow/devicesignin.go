@@ -58,10 +58,7 @@ func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous stri
 
 // deviceIn reads a device that counts, and its user.
 func (e *Engine) deviceIn(ctx context.Context, tx store.Tx, id string) (store.Device, store.User, error) {
-	device, err := tx.DeviceByID(ctx, id)
-	if errors.Is(err, store.ErrNotFound) || err == nil && !e.counts(device) {
-		return store.Device{}, store.User{}, ErrNoDevice
-	}
+	device, err := e.countingDevice(ctx, tx, id)
 	if err != nil {
 		return store.Device{}, store.User{}, err
 	}

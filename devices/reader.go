@@ -113,6 +113,22 @@ func (r *Reader) Read(ctx context.Context, presented []*x509.Certificate, maxSta
 	return Presented{LiveDevice: device, Verified: k.at}, nil
 }
 
+// ReasonOf returns why a certificate was refused, a Refusal or a
+// session.DeviceRefusal, or false for an error that is neither.
+func ReasonOf(err error) (reason string, refused bool) {
+	var (
+		certificate Refusal
+		device      session.DeviceRefusal
+	)
+	switch {
+	case errors.As(err, &certificate):
+		return string(certificate), true
+	case errors.As(err, &device):
+		return string(device), true
+	}
+	return "", false
+}
+
 // verify checks what was presented against the CAs, or remembers that it did,
 // and against the clock and the CA's revocations in any case.
 func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {

@@ -182,20 +182,10 @@ func opensSocket(r *http.Request) bool {
 // refusalOf returns the reason why a certificate was refused, as its texts have
 // it, or false for an error that says no such thing.
 func refusalOf(err error) (reason string, ok bool) {
-	var (
-		certificate devices.Refusal
-		device      session.DeviceRefusal
-		place       misplaced
-	)
-	switch {
-	case errors.As(err, &certificate):
-		return string(certificate), true
-	case errors.As(err, &device):
-		return string(device), true
-	case errors.As(err, &place):
+	if place := misplaced(""); errors.As(err, &place) {
 		return string(place), true
 	}
-	return "", false
+	return devices.ReasonOf(err)
 }
 
 // refuseCertificate tells somebody what is wrong with their certificate, and

@@ -51,20 +51,14 @@ func (p *Portal) begin(w http.ResponseWriter, r *http.Request, to destination, e
 
 // withoutDevice shows the form, with what is wrong with a certificate.
 func (p *Portal) withoutDevice(w http.ResponseWriter, r *http.Request, to destination, err error) {
-	var (
-		certificate devices.Refusal
-		device      session.DeviceRefusal
-		view        templates.SignInView
-	)
-	switch t := p.words(r); {
-	case errors.Is(err, errNoDevice):
-	case errors.As(err, &certificate):
-		view.Notice = t.say("certificate.because." + string(certificate))
-	case errors.As(err, &device):
-		view.Notice = t.say("certificate.because." + string(device))
-	default:
-		p.fault(w, r, "looking up a device", err)
-		return
+	var view templates.SignInView
+	if !errors.Is(err, errNoDevice) {
+		reason, refused := devices.ReasonOf(err)
+		if !refused {
+			p.fault(w, r, "looking up a device", err)
+			return
+		}
+		view.Notice = p.words(r).say("certificate.because." + reason)
 	}
 	p.signInForm(w, r, http.StatusOK, to, view)
 }

@@ -54,12 +54,7 @@ const (
 // TestBrowserFIDO has people add security keys and passkeys, and sign in by
 // them.
 func TestBrowserFIDO(t *testing.T) {
-	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: keysCaddyfile})}
-	page := harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`}
-	s.App.Answer(page)
-	s.Admin.Answer(page)
-	s.Administrator("root")
-	s.chromium = visit(t, s.Server, harness.BrowserOptions{})
+	s := startKeys(t)
 	for name, test := range map[string]func(*testing.T, *suite){
 		"a security key from its first day to its last": testSecurityKey,
 		"a passkey in the first set-up":                 testPasskeyAtSetUp,
@@ -70,6 +65,18 @@ func TestBrowserFIDO(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
+}
+
+// startKeys starts the scene of security keys, with a Chromium beside it.
+func startKeys(t *testing.T) *suite {
+	t.Helper()
+	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: keysCaddyfile})}
+	page := harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`}
+	s.App.Answer(page)
+	s.Admin.Answer(page)
+	s.Administrator("root")
+	s.chromium = visit(t, s.Server, harness.BrowserOptions{})
+	return s
 }
 
 // inspectBoth inspects a page in both languages; it is loaded anew for each.

@@ -12,12 +12,7 @@ const fasterNextTime = "Sign in faster next time"
 // TestBrowserPasskeys has people offered a passkey, and look after those that
 // they have.
 func TestBrowserPasskeys(t *testing.T) {
-	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: keysCaddyfile})}
-	page := harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`}
-	s.App.Answer(page)
-	s.Admin.Answer(page)
-	s.Administrator("root")
-	s.chromium = visit(t, s.Server, harness.BrowserOptions{})
+	s := startKeys(t)
 	for name, test := range map[string]func(*testing.T, *suite){
 		"an offer that is taken":        testOfferTaken,
 		"an offer that is declined":     testOfferDeclined,
