@@ -373,30 +373,20 @@ func (b *Browser) AwaitURL(what string, wanted func(*url.URL) bool) {
 }
 
 // Evaluate runs a JavaScript expression that yields text, in the page but
-// outside its Content Security Policy, scripts switched off or not. Between two
-// pages it waits for the second.
+// outside its Content Security Policy, scripts switched off or not. While a page
+// makes way for the next one, or isn't whole yet, the expression may throw: it is
+// run again until it yields.
 func (b *Browser) Evaluate(expression string) string {
 	b.t.Helper()
 	var result string
-	Eventually(b.t, patience, "a page to evaluate "+expression+" in", func() bool {
-		var err error
-		if result, err = b.try(expression); err != nil && !betweenPages(err) {
-			b.t.Fatalf("evaluating %s: %v", expression, err)
-		}
+	var err error
+	if !poll(patience, func() bool {
+		result, err = b.try(expression)
 		return err == nil
-	})
-	return result
-}
-
-// betweenPages reports whether an evaluation failed only because the page made
-// way for the next one.
-func betweenPages(err error) bool {
-	for _, said := range []string{"Execution context was destroyed", "Cannot find context", "Cannot find default execution context", "navigated or closed"} {
-		if strings.Contains(err.Error(), said) {
-			return true
-		}
+	}) {
+		b.t.Fatalf("evaluating %s: %v", expression, err)
 	}
-	return false
+	return result
 }
 
 // Cookies returns the cookies that the profile would send to the URL.
