@@ -12,6 +12,9 @@ import (
 const (
 	shownLogLines = 120
 	shownLogWidth = 600
+	// A server that doesn't come up fills its log with what it is asked
+	// meanwhile, so that the cause stands far from the end.
+	shownComplaints = 20
 )
 
 // LogEntry is one line of the server's log, decoded.
@@ -54,6 +57,21 @@ func (l *serverLog) entries() []LogEntry {
 		}
 	}
 	return entries
+}
+
+// complaints returns the last warnings and errors, one a line.
+func (l *serverLog) complaints() string {
+	var complaints []string
+	for line := range strings.Lines(l.String()) {
+		var entry LogEntry
+		if json.Unmarshal([]byte(line), &entry) != nil {
+			continue
+		}
+		if level := entry.Text("level"); level == "warn" || level == "error" {
+			complaints = append(complaints, line)
+		}
+	}
+	return strings.Join(complaints[max(0, len(complaints)-shownComplaints):], "")
 }
 
 // show writes the end of the log into the test's output, long lines cut.

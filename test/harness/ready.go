@@ -15,6 +15,10 @@ import (
 // probeLimit bounds one attempt at finding out whether a site answers.
 const probeLimit = 5 * time.Second
 
+// startPatience bounds the wait for all sites. Caddy tries again after a minute
+// where it couldn't make a certificate at once, and after two more.
+const startPatience = 4 * time.Minute
+
 // awaitServing returns once the configuration is in force and every address
 // of it answers, TLS with a certificate for each site included.
 func (s *Server) awaitServing() {
@@ -36,8 +40,9 @@ func (s *Server) awaitServing() {
 		}
 		return len(probes) == 0
 	}
-	if !poll(patience, ready) {
-		s.t.Fatalf("the server didn't answer within %s; still waiting for %v", patience, probes)
+	if !poll(startPatience, ready) {
+		s.t.Fatalf("the server didn't answer within %s; still waiting for %v; its log complains:\n%s",
+			startPatience, probes, s.log.complaints())
 	}
 	if !s.process.running() {
 		s.t.Fatalf("the server ended with code %d: %s", s.process.exitCode(), errorText(s.log.String()))
