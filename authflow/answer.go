@@ -48,6 +48,9 @@ func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.
 		who.NewPassword = user.NewPassword
 	}
 	f.Proofs = standing(f.Proofs, active)
+	if !f.Helped && !slices.ContainsFunc(f.Proofs, isSecond) {
+		f.Replacing = "" // what allowed it was removed
+	}
 	if f.Kind == SignIn && !e.Passwordless && !slices.ContainsFunc(f.Proofs, isPassword) {
 		f.Proofs = nil // a passkey alone was enough when it was shown
 	}
@@ -67,6 +70,8 @@ func standing(proofs []assurance.Proof, active []store.Credential) []assurance.P
 }
 
 func isPassword(p assurance.Proof) bool { return p.Factor == assurance.Password }
+
+func isSecond(p assurance.Proof) bool { return p.Factor.IsSecond() }
 
 // Challenge begins the ceremony of a second factor and returns its page.
 func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
@@ -229,6 +234,9 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		}
 		changed = f
 		if len(f.Lost) > 0 {
+			if err := e.stillAt(ctx, tx, f, StepChallenge, a.kind); err != nil {
+				return nil, err
+			}
 			if events, err = e.suspend(ctx, tx, &changed, a.at.client); err != nil {
 				return nil, err
 			}

@@ -281,7 +281,7 @@ func (e *Engine) renew(ctx context.Context, u store.User, c Client, reason strin
 		if err != nil {
 			return nil, err
 		}
-		ended, err := e.endAll(ctx, tx, store.User{ID: u.ID, Name: u.Name}, reason, c)
+		ended, err := e.endAll(ctx, tx, Flow{UserID: u.ID, Name: u.Name}, reason, c)
 		if err != nil {
 			return nil, err
 		}
@@ -295,18 +295,22 @@ func (e *Engine) renew(ctx context.Context, u store.User, c Client, reason strin
 	return made, nil
 }
 
-// endAll ends all of a user's sign-ons and has none of their browsers
-// remembered any more.
-func (e *Engine) endAll(ctx context.Context, tx store.Tx, u store.User, reason string, c Client) ([]store.Event, error) {
-	ids, err := tx.EndSignOnsOf(ctx, u.ID, e.Clock(), reason)
+// endAll ends all sign-ons of a flow's user and their flows but this one, which
+// may be none: what somebody else has begun under what held before goes no
+// further. It has none of their browsers remembered any more.
+func (e *Engine) endAll(ctx context.Context, tx store.Tx, f Flow, reason string, c Client) ([]store.Event, error) {
+	ids, err := tx.EndSignOnsOf(ctx, f.UserID, e.Clock(), reason)
 	if err != nil {
 		return nil, err
 	}
 	events := make([]store.Event, len(ids))
 	for i, id := range ids {
-		events[i] = e.ended(u, id, reason, c)
+		events[i] = e.ended(store.User{ID: f.UserID, Name: f.Name}, id, reason, c)
 	}
-	return events, tx.ForgetBrowsersOf(ctx, u.ID)
+	if err := tx.DeleteRecordsOf(ctx, flowNamespace, f.UserID, f.key()); err != nil {
+		return nil, err
+	}
+	return events, tx.ForgetBrowsersOf(ctx, f.UserID)
 }
 
 func (e *Engine) ended(u store.User, id, reason string, c Client) store.Event {
@@ -391,7 +395,7 @@ func (e *Engine) Disown(ctx context.Context, s store.SignOn, u store.User, c Cli
 		if err != nil {
 			return nil, err
 		}
-		ended, err := e.endAll(ctx, tx, user, session.EndedDisowned, c)
+		ended, err := e.endAll(ctx, tx, Flow{UserID: user.ID, Name: user.Name}, session.EndedDisowned, c)
 		if err != nil {
 			return nil, err
 		}
@@ -446,7 +450,7 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		ended, err := e.endAll(ctx, tx, current, session.EndedPasswordChanged, c)
+		ended, err := e.endAll(ctx, tx, changed, session.EndedPasswordChanged, c)
 		if err != nil {
 			return nil, err
 		}

@@ -186,6 +186,11 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 	}
 	err = e.change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
 		changed, kept := f, credential
+		if f.Kind != Enrol {
+			if err := e.stillAt(ctx, tx, f, StepEnrol, factor.Kind()); err != nil {
+				return nil, err
+			}
+		}
 		if err := e.admit(ctx, tx, &changed, &kept, enrolment.UserVerified); err != nil {
 			return nil, err
 		}

@@ -77,6 +77,8 @@ type Flow struct {
 	Lost []string `json:"lost,omitempty"`
 	// Replacing is the kind of what was lost, while its replacement is missing.
 	Replacing assurance.Factor `json:"replacing,omitempty"`
+	// Helped says that an administrator's code stood in for a second factor.
+	Helped bool `json:"helped,omitempty"`
 	// Enrol is what an enrolment adds, and Done says that it has.
 	Enrol assurance.Factor `json:"enrol,omitempty"`
 	Done  bool             `json:"done,omitempty"`
@@ -119,6 +121,14 @@ func (f Flow) sealingContext(use string, kind assurance.Factor) []byte {
 	return []byte("flow\x00" + token.Hash(f.ID) + "\x00" + use + "\x00" + string(kind))
 }
 
+// key is where a flow is kept; empty: there is none.
+func (f Flow) key() string {
+	if f.ID == "" {
+		return ""
+	}
+	return token.Hash(f.ID)
+}
+
 func (f Flow) record(now time.Time) (store.Record, error) {
 	raw, err := json.Marshal(f)
 	if err != nil {
@@ -129,7 +139,7 @@ func (f Flow) record(now time.Time) (store.Record, error) {
 		expires = end
 	}
 	return store.Record{
-		Namespace: flowNamespace, Key: token.Hash(f.ID), Owner: f.UserID,
+		Namespace: flowNamespace, Key: f.key(), Owner: f.UserID,
 		Value: raw, Expires: expires, Version: f.version,
 	}, nil
 }
@@ -158,7 +168,7 @@ func (e *Engine) Load(ctx context.Context, id string) (Flow, error) {
 // access codes.
 func Abandon(ctx context.Context, tx store.Records, userID string) error {
 	for _, namespace := range []string{flowNamespace, linkNamespace, accessNamespace} {
-		if err := tx.DeleteRecordsOf(ctx, namespace, userID); err != nil {
+		if err := tx.DeleteRecordsOf(ctx, namespace, userID, ""); err != nil {
 			return fmt.Errorf("abandoning what a user has under way: %w", err)
 		}
 	}
@@ -191,7 +201,7 @@ type recordWriter interface {
 }
 
 // save writes a new flow, or a changed one by compare-and-set: of two answers to
-// one flow the later finds it gone or changed.
+// one flow the later finds it gone, ErrFlowGone, or changed, store.ErrConflict.
 func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
 	record, err := f.record(e.Clock())
 	if err != nil {
@@ -201,6 +211,9 @@ func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
 		err = w.PutRecord(ctx, record)
 	} else {
 		err = w.UpdateRecord(ctx, record, e.Clock())
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = ErrFlowGone
 	}
 	if err != nil {
 		return fmt.Errorf("keeping a flow: %w", err)

@@ -106,7 +106,7 @@ const maxUserAgent = 256
 // finish takes the flow and checks once more, from what the store holds now,
 // that it has reached what it must.
 func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.User, error) {
-	record, err := tx.TakeRecord(ctx, flowNamespace, token.Hash(f.ID), e.Clock())
+	record, err := tx.TakeRecord(ctx, flowNamespace, f.key(), e.Clock())
 	if errors.Is(err, store.ErrNotFound) {
 		return Flow{}, store.User{}, ErrFlowGone
 	}
@@ -117,26 +117,7 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 	if err := json.Unmarshal(record.Value, &finished); err != nil {
 		return Flow{}, store.User{}, fmt.Errorf("reading a flow: %w", err)
 	}
-	user, err := tx.UserByID(ctx, finished.UserID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserActive {
-		return Flow{}, store.User{}, ErrFlowGone
-	}
-	if err != nil {
-		return Flow{}, store.User{}, err
-	}
-	credentials, err := tx.CredentialsOf(ctx, user.ID)
-	if err != nil {
-		return Flow{}, store.User{}, err
-	}
-	credentials = e.active(credentials)
-	stands, err := e.passwordStands(finished, credentials)
-	if err != nil {
-		return Flow{}, store.User{}, err
-	}
-	if !stands {
-		return Flow{}, store.User{}, ErrFlowGone
-	}
-	finished, step, err := e.next(ctx, tx, finished, credentials, "")
+	finished, user, step, err := e.judge(ctx, tx, finished, "")
 	if err != nil {
 		return Flow{}, store.User{}, err
 	}
@@ -147,6 +128,43 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 		finished.Remember = ""
 	}
 	return finished, user, nil
+}
+
+// judge decides in a transaction, from what the store holds now, what comes next
+// in a flow of somebody who exists. ErrFlowGone where they may not sign in any
+// more, or have another password than the flow saw.
+func (e *Engine) judge(ctx context.Context, tx store.Tx, f Flow, prefer assurance.Factor) (Flow, store.User, Step, error) {
+	user, err := tx.UserByID(ctx, f.UserID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserActive {
+		return f, user, Step{}, ErrFlowGone
+	}
+	if err != nil {
+		return f, user, Step{}, err
+	}
+	credentials, err := tx.CredentialsOf(ctx, user.ID)
+	if err != nil {
+		return f, user, Step{}, err
+	}
+	credentials = e.active(credentials)
+	stands, err := e.passwordStands(f, credentials)
+	if err != nil {
+		return f, user, Step{}, err
+	}
+	if !stands {
+		return f, user, Step{}, ErrFlowGone
+	}
+	f, step, err := e.next(ctx, tx, f, credentials, prefer)
+	return f, user, step, err
+}
+
+// stillAt returns ErrWrongStep unless a flow, judged once more, asks for that of
+// a factor.
+func (e *Engine) stillAt(ctx context.Context, tx store.Tx, f Flow, asked StepKind, of assurance.Factor) error {
+	_, _, step, err := e.judge(ctx, tx, f, of)
+	if err == nil && (step.Kind != asked || step.Factor != of) {
+		err = ErrWrongStep
+	}
+	return err
 }
 
 // passwordStands reports whether the password that the flow saw is still among

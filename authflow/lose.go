@@ -64,8 +64,8 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 	return e.save(ctx, e.Store, &f)
 }
 
-// suspend takes out of use what a flow says is lost, ends all sign-ons of the
-// user, and has the flow go on with the replacement.
+// suspend takes out of use what a flow says is lost, ends all sign-ons and other
+// flows of the user, and has the flow go on with the replacement.
 func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([]store.Event, error) {
 	user := store.User{ID: f.UserID, Name: f.Name}
 	all, err := tx.CredentialsOf(ctx, f.UserID)
@@ -90,7 +90,7 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([
 		f.Replacing = "" // new ones are asked for anyhow
 	}
 	f.Lost = nil
-	ended, err := e.endAll(ctx, tx, user, session.EndedFactorLost, c)
+	ended, err := e.endAll(ctx, tx, *f, session.EndedFactorLost, c)
 	return append(events, ended...), err
 }
 
@@ -122,7 +122,7 @@ func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error
 		if user.Status != store.UserActive {
 			return nil, ErrNotActive
 		}
-		if err := tx.DeleteRecordsOf(ctx, accessNamespace, user.ID); err != nil {
+		if err := tx.DeleteRecordsOf(ctx, accessNamespace, user.ID, ""); err != nil {
 			return nil, err
 		}
 		event := e.Audit.Event(audit.AccessCodeCreated, user.ID, audit.Fields{audit.User: user.Name, audit.By: "administrator"})
@@ -162,10 +162,18 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 		return e.failed(ctx, at, failures, &Refused{Reason: factors.Malformed})
 	}
 	err = e.change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
+		_, _, step, err := e.judge(ctx, tx, f, AccessCode)
+		if err != nil {
+			return nil, err
+		}
+		if step.Kind != StepAccessCode {
+			return nil, ErrWrongStep
+		}
 		if _, err := tx.TakeRecord(ctx, accessNamespace, accessCodeKey(f.UserID, code), e.Clock()); err != nil {
 			return nil, err
 		}
 		changed := f
+		changed.Helped = true
 		events, err := e.suspend(ctx, tx, &changed, c)
 		if err != nil {
 			return nil, err

@@ -293,11 +293,104 @@ func TestProofsOfALostCredentialDontLeadIn(t *testing.T) {
 	thief := ada.complete() // on the way in with phone and password
 	h.pass(time.Minute)
 	h.must(ada.backup(ada.lost(), 0))
-	if step := h.stepOf(h.load(thief)); step != authflow.StepChallenge {
+	if step := h.stepOf(thief); step != authflow.StepChallenge {
 		t.Errorf("F06: with a phone that was reported lost, a sign-in goes on to %s", step)
 	}
-	if _, err := h.Grant(h.ctx, h.load(thief), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+	if _, err := h.Grant(h.ctx, thief, "", authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("F06: a sign-in finished with a phone that was reported lost: %v", err)
+	}
+}
+
+// TestF06AReplacementEndsWithWhatAllowedIt has a thief, who knows the password
+// and a backup code, report a phone lost and then wait, while its owner does
+// what owners do who notice something.
+func TestF06AReplacementEndsWithWhatAllowedIt(t *testing.T) {
+	for what, does := range map[string]func(h *house, ada *person, s store.SignOn){
+		"another password": func(h *house, ada *person, s store.SignOn) {
+			h.must(second(h.ChangePassword(h.ctx, s, ada.user(), authflow.PasswordChange{Current: ada.password, New: "window kettle 90"}, authflow.Client{})))
+		},
+		"the password taken away": func(h *house, ada *person, _ store.SignOn) {
+			h.takePassword(ada)
+		},
+		"the backup codes removed": func(h *house, ada *person, s store.SignOn) {
+			h.must(second(h.Remove(h.ctx, s, ada.user(), ada.named("Backup codes").ID, authflow.Client{})))
+		},
+		"new backup codes": func(h *house, ada *person, s store.SignOn) {
+			f, err := h.BeginEnrolment(h.ctx, s, ada.user(), assurance.BackupCode, "/account", authflow.Client{})
+			h.must(err)
+			_, err = h.Enrolment(h.ctx, f, assurance.BackupCode)
+			h.must(err)
+			h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, authflow.Client{}))
+		},
+		"something else reported lost": func(h *house, ada *person, _ store.SignOn) {
+			f := ada.shown(authflow.Client{})
+			h.must(h.Lose(h.ctx, f, []string{ada.named("Second").ID}))
+			h.must(ada.backup(f, 1))
+		},
+		"the account disabled": func(h *house, ada *person, _ store.SignOn) {
+			user := ada.user()
+			user.Status = store.UserDisabled
+			h.must(h.store.UpdateUser(h.ctx, user))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newHouse(t)
+			ada := h.person("ada")
+			tablet := ada.addTOTP(ada.in(), "Second")
+			h.pass(time.Minute)
+			thief := ada.lost()
+			h.must(ada.backup(thief, 0))
+			made, err := h.Enrolment(h.ctx, h.load(thief), assurance.TOTP)
+			h.must(err)
+			thief = h.load(thief)
+			if thief.Replacing != assurance.TOTP {
+				t.Fatalf("the thief replaces %q", thief.Replacing)
+			}
+			f := tablet.shown(authflow.Client{})
+			h.must(tablet.answer(f, tablet.code(), authflow.Client{}))
+			granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+			h.must(err)
+			does(h, ada, granted.SignOn)
+			before, err := h.store.CredentialsOf(h.ctx, ada.id)
+			h.must(err)
+			theirs := *ada
+			theirs.secret = keyOn(made)
+			err = h.AnswerEnrolment(h.ctx, thief, authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": theirs.code()}}, authflow.Client{})
+			if !errors.Is(err, authflow.ErrFlowGone) && !errors.Is(err, authflow.ErrWrongStep) {
+				t.Errorf("the thief's enrolment: %v", err)
+			}
+			if after, err := h.store.CredentialsOf(h.ctx, ada.id); err != nil || len(after) != len(before) {
+				t.Errorf("ada has %d credentials, and had %d; %v", len(after), len(before), err)
+			}
+		})
+	}
+}
+
+// TestF06NothingIsSuspendedByAnOldPassword reports a phone lost, and shows what
+// suspends it after the password has changed.
+func TestF06NothingIsSuspendedByAnOldPassword(t *testing.T) {
+	for what, answer := range map[string]func(h *house, ada *person, f authflow.Flow) error{
+		"a backup code": func(h *house, ada *person, f authflow.Flow) error {
+			return h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, authflow.Client{})
+		},
+		"an administrator's code": func(h *house, ada *person, f authflow.Flow) error {
+			code, err := h.NewAccessCode(h.ctx, ada.user())
+			h.must(err)
+			return h.AnswerAccessCode(h.ctx, f, code, authflow.Client{})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newHouse(t)
+			ada := h.person("ada")
+			thief := ada.lost()
+			h.takePassword(ada)
+			if err := answer(h, ada, thief); !errors.Is(err, authflow.ErrFlowGone) {
+				t.Errorf("%v", err)
+			}
+			if ada.named("Authenticator app").Suspended {
+				t.Error("it is suspended")
+			}
+		})
 	}
 }
 
@@ -313,4 +406,12 @@ func TestOneOfTwoAuthenticatorsIsLost(t *testing.T) {
 	if !ada.named("Authenticator app").Suspended || ada.named("Second").Suspended {
 		t.Error("not the lost one alone is suspended")
 	}
+}
+
+// takePassword leaves somebody without a password, and what they have under way
+// as it is.
+func (h *house) takePassword(p *person) {
+	h.t.Helper()
+	row := h.credential(p.id, assurance.Password)
+	h.must(h.store.DeleteCredential(h.ctx, row.ID, row.Version))
 }

@@ -64,7 +64,7 @@ func (e *Engine) offerPasskey(ctx context.Context, tx store.Tx, f Flow) (bool, e
 
 // restOffer leaves a user in peace for a while, from now on.
 func (e *Engine) restOffer(ctx context.Context, tx store.Tx, userID string, rest time.Duration) error {
-	if err := tx.DeleteRecordsOf(ctx, offerNamespace, userID); err != nil {
+	if err := tx.DeleteRecordsOf(ctx, offerNamespace, userID, ""); err != nil {
 		return err
 	}
 	return tx.PutRecord(ctx, store.Record{

@@ -65,7 +65,7 @@ func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Ev
 	}
 	err = e.change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
 		if owner != "" {
-			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner); err != nil {
+			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner, ""); err != nil {
 				return nil, err
 			}
 		}

@@ -288,9 +288,9 @@ type Records interface {
 	// TakeRecord reads and deletes: of any number of callers exactly one gets
 	// the record, the others ErrNotFound.
 	TakeRecord(ctx context.Context, namespace, key string, now time.Time) (Record, error)
-	// DeleteRecordsOf deletes a user's records in a namespace. The empty owner
-	// owns none.
-	DeleteRecordsOf(ctx context.Context, namespace, owner string) error
+	// DeleteRecordsOf deletes a user's records in a namespace but for the one
+	// with the key that is spared; empty: none is. The empty owner owns none.
+	DeleteRecordsOf(ctx context.Context, namespace, owner, spared string) error
 }
 
 // AttemptCounts are the operations on counters. Inside Atomically a read

@@ -57,7 +57,7 @@ func (f fixture) operations() map[string]func(context.Context) error {
 			return f.UpdateRecord(ctx, store.Record{Namespace: "n", Key: "k", Version: 1}, noon)
 		},
 		"TakeRecord":      func(ctx context.Context) error { return second(f.TakeRecord(ctx, "n", "k", noon)) },
-		"DeleteRecordsOf": func(ctx context.Context) error { return f.DeleteRecordsOf(ctx, "n", "u1") },
+		"DeleteRecordsOf": func(ctx context.Context) error { return f.DeleteRecordsOf(ctx, "n", "u1", "") },
 		"GetAttempts":     func(ctx context.Context) error { return second(f.GetAttempts(ctx, "s", "k")) },
 		"PutAttempts": func(ctx context.Context) error {
 			return f.PutAttempts(ctx, store.Attempts{Scope: "s", Key: "k", Failures: 9})

@@ -148,13 +148,15 @@ func recordsOfUser(t *testing.T, f fixture) {
 	f.addRecord(t, "flow", "k3", "u2")
 	f.addRecord(t, "flow", "k4", "")
 	f.addRecord(t, "invitation", "k5", "u1")
-	must(t, f.DeleteRecordsOf(f.ctx, "flow", "u1"))
-	must(t, f.DeleteRecordsOf(f.ctx, "flow", "")) // owns none
-	must(t, f.DeleteRecordsOf(f.ctx, "flow", "%"))
-	for key, namespace := range map[string]string{"k3": "flow", "k4": "flow", "k5": "invitation"} {
+	f.addRecord(t, "flow", "k6", "u1")
+	must(t, f.DeleteRecordsOf(f.ctx, "flow", "u1", "k6"))
+	must(t, f.DeleteRecordsOf(f.ctx, "flow", "", "")) // owns none
+	must(t, f.DeleteRecordsOf(f.ctx, "flow", "%", ""))
+	for key, namespace := range map[string]string{"k3": "flow", "k4": "flow", "k5": "invitation", "k6": "flow"} {
 		get(f.GetRecord(f.ctx, namespace, key, noon))(t)
 	}
-	for _, key := range []string{"k1", "k2"} {
+	must(t, f.DeleteRecordsOf(f.ctx, "flow", "u1", ""))
+	for _, key := range []string{"k1", "k2", "k6"} {
 		_, err := f.GetRecord(f.ctx, "flow", key, noon)
 		wantError(t, err, store.ErrNotFound)
 	}

@@ -64,10 +64,10 @@ func (o operations) TakeRecord(ctx context.Context, namespace, key string, now t
 }
 
 // DeleteRecordsOf implements store.Records.
-func (o operations) DeleteRecordsOf(ctx context.Context, namespace, owner string) error {
+func (o operations) DeleteRecordsOf(ctx context.Context, namespace, owner, spared string) error {
 	_, err := o.change(ctx, "deleting a user's records", statement{
-		`DELETE FROM records WHERE owner = ? AND owner <> '' AND namespace = ?`,
-		[]any{owner, namespace},
+		`DELETE FROM records WHERE owner = ? AND owner <> '' AND namespace = ? AND key <> ?`,
+		[]any{owner, namespace, spared},
 	})
 	return err
 }

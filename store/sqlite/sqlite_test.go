@@ -349,7 +349,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, _ = o.ListSignOns(ctx, "u", now)
 	_, _ = o.GetRecord(ctx, "n", "k", now)
 	_, _ = o.TakeRecord(ctx, "n", "k", now)
-	_ = o.DeleteRecordsOf(ctx, "n", "u")
+	_ = o.DeleteRecordsOf(ctx, "n", "u", "")
 	_, _ = o.GetAttempts(ctx, "s", "k")
 	_ = o.DeleteAttempts(ctx, "s", "k")
 	_, _ = o.BrowserByToken(ctx, "u", "h")
