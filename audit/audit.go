@@ -72,26 +72,27 @@ type Field string
 
 // The fields.
 const (
-	User      Field = "user"       // sign-in name of a user who exists
-	Factor    Field = "factor"     // kind of factor
-	Factors   Field = "factors"    // kinds of factors, comma-separated
-	Reason    Field = "reason"     // why, in a word
-	Address   Field = "address"    // of the client
-	UserAgent Field = "user_agent" // of the client
-	SignOn    Field = "sign_on"    // short form of a sign-on's id
-	App       Field = "app"        // origin of the app concerned
-	By        Field = "by"         // who did it, where not the user
-	Failures  Field = "failures"   // in a row
-	Drift     Field = "drift"      // of a clock
-	Browser   Field = "browser"    // known, unknown or remembered
-	Changed   Field = "changed"    // what of a user is new, comma-separated
-	Groups    Field = "groups"     // all groups that a user is in from now on, comma-separated
-	WasCalled Field = "was_called" // the user's sign-in name before
-	Outcome   Field = "outcome"    // refused or accepted
-	ModelID   Field = "model_id"   // AAGUID of a security key or passkey
-	Model     Field = "model"      // what it is called, where that is known
-	Device    Field = "device"     // name of a device
-	Serial    Field = "serial"     // number of a device's certificate
+	User       Field = "user"       // sign-in name of a user who exists
+	Factor     Field = "factor"     // kind of factor
+	Factors    Field = "factors"    // kinds of factors, comma-separated
+	Reason     Field = "reason"     // why, in a word
+	Address    Field = "address"    // of the client
+	UserAgent  Field = "user_agent" // of the client
+	SignOn     Field = "sign_on"    // short form of a sign-on's id
+	App        Field = "app"        // origin of the app concerned
+	By         Field = "by"         // who did it, where not the user
+	Failures   Field = "failures"   // in a row
+	Drift      Field = "drift"      // of a clock
+	Browser    Field = "browser"    // known, unknown or remembered
+	Changed    Field = "changed"    // what of a user is new, comma-separated
+	Groups     Field = "groups"     // all groups that a user is in from now on, comma-separated
+	WasCalled  Field = "was_called" // the user's sign-in name before
+	Outcome    Field = "outcome"    // refused or accepted
+	ModelID    Field = "model_id"   // AAGUID of a security key or passkey
+	Model      Field = "model"      // what it is called, where that is known
+	Device     Field = "device"     // name of a device
+	Credential Field = "credential" // what its owner calls a credential
+	Serial     Field = "serial"     // number of a device's certificate
 )
 
 // catalogue says which fields each event may carry.
@@ -113,7 +114,7 @@ var catalogue = map[Name][]Field{
 	ActivityDisowned:  {User, Address, UserAgent},
 	AppOpened:         {User, App, SignOn, Address},
 	ClockDrifting:     {User, Drift},
-	CounterRegressed:  {User, Outcome, Address, UserAgent},
+	CounterRegressed:  {User, Credential, Outcome, Address, UserAgent},
 	BrowserRemembered: {User, Factor, Address, UserAgent},
 	BrowserForgotten:  {User, Factor, Address, UserAgent, By},
 	SignOnEnded:       {User, SignOn, Reason, By, Address},

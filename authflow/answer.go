@@ -112,7 +112,10 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	all = slices.DeleteFunc(all, func(c store.Credential) bool { return slices.Contains(f.Lost, c.ID) })
+	now := e.Clock()
+	all = slices.DeleteFunc(all, func(c store.Credential) bool {
+		return slices.Contains(f.Lost, c.ID) || step.Resistant && now.Before(c.HeldUntil)
+	})
 	credentials, rows, err := e.ofKind(all, kind)
 	return factor, credentials, rows, err
 }
@@ -241,7 +244,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 				return nil, err
 			}
 		}
-		if name, fields := noted(a.verdict, a.at.user, a.at.client); name != "" {
+		if name, fields := noted(a.verdict, a.row, a.at.user, a.at.client); name != "" {
 			events = append(events, e.Audit.Event(name, a.at.user.ID, fields))
 		}
 		if err := e.save(ctx, tx, &changed); err != nil {
@@ -260,14 +263,15 @@ func (e *Engine) refusal(ctx context.Context, v factors.Verdict, rows map[string
 			return &Refused{Reason: factors.Wrong}
 		}
 	}
-	if name, fields := noted(v, user, c); name != "" {
+	if name, fields := noted(v, rows[v.CredentialID], user, c); name != "" {
 		e.Audit.Record(ctx, name, user.ID, fields)
 	}
 	return &Refused{Reason: v.Reason, Drift: v.Drift}
 }
 
-// noted returns the event of a verdict's note; empty: there is none.
-func noted(v factors.Verdict, user store.User, c Client) (audit.Name, audit.Fields) {
+// noted returns the event of a verdict's note about a credential; empty: there is
+// none.
+func noted(v factors.Verdict, shown store.Credential, user store.User, c Client) (audit.Name, audit.Fields) {
 	switch v.Note {
 	case factors.ClockOff:
 		return audit.ClockDrifting, audit.Fields{audit.User: user.Name, audit.Drift: v.Drift.String()}
@@ -277,7 +281,8 @@ func noted(v factors.Verdict, user store.User, c Client) (audit.Name, audit.Fiel
 			outcome = "accepted"
 		}
 		return audit.CounterRegressed, audit.Fields{
-			audit.User: user.Name, audit.Outcome: outcome, audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+			audit.User: user.Name, audit.Credential: shown.Name, audit.Outcome: outcome,
+			audit.Address: c.Address, audit.UserAgent: c.UserAgent,
 		}
 	}
 	return "", nil

@@ -31,17 +31,18 @@ func (e *Engine) BeginFreshCheck(ctx context.Context, s store.SignOn, u store.Us
 	return e.BeginStepUp(ctx, Raise{SignOn: s, User: u, Ask: ask, Return: returnPath, Client: c})
 }
 
+// Adding says which kind of credential is added, and where the person goes then.
+type Adding struct {
+	Kind assurance.Factor
+	// Request and Return are as in Flow.
+	Request, Return string
+}
+
 // BeginEnrolment begins a flow in which somebody who is signed in adds a
 // credential. ErrStale where they have to be checked first, ErrTooMany where
 // they have as many of the kind as they may.
-func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, returnPath string, c Client) (Flow, error) {
-	return e.beginEnrolment(ctx, s, u, Flow{Enrol: kind, Return: returnPath, Platform: c.Platform})
-}
-
-// beginEnrolment begins an enrolment of which the flow says what is added and
-// where the person goes then.
-func (e *Engine) beginEnrolment(ctx context.Context, s store.SignOn, u store.User, f Flow) (Flow, error) {
-	factor, err := e.Factors.Get(f.Enrol)
+func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, a Adding, c Client) (Flow, error) {
+	factor, err := e.Factors.Get(a.Kind)
 	if err != nil {
 		return Flow{}, fmt.Errorf("%w: %w", ErrNoCredential, err)
 	}
@@ -53,10 +54,12 @@ func (e *Engine) beginEnrolment(ctx context.Context, s store.SignOn, u store.Use
 		return err
 	})
 	if err != nil {
-		return Flow{}, fmt.Errorf("beginning to add a %s credential: %w", f.Enrol, err)
+		return Flow{}, fmt.Errorf("beginning to add a %s credential: %w", a.Kind, err)
 	}
-	f.Kind, f.UserID, f.Name, f.SignOn, f.Shared = Enrol, u.ID, u.Name, s.ID, s.Shared
-	return e.begin(ctx, f)
+	return e.begin(ctx, Flow{
+		Kind: Enrol, UserID: u.ID, Name: u.Name, DisplayName: u.DisplayName, Enrol: a.Kind,
+		Request: a.Request, Return: a.Return, SignOn: s.ID, Shared: s.Shared, Platform: c.Platform,
+	})
 }
 
 // maxCredentialName bounds what people may call a credential, in code points.

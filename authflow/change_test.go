@@ -41,7 +41,7 @@ func (h *house) lives(s store.SignOn) bool {
 // addTOTP adds an authenticator and returns the person with it.
 func (p *person) addTOTP(s store.SignOn, name string) *person {
 	p.h.t.Helper()
-	f, err := p.h.BeginEnrolment(p.h.ctx, s, p.user(), assurance.TOTP, "/account", authflow.Client{})
+	f, err := p.h.BeginEnrolment(p.h.ctx, s, p.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
 	p.h.must(err)
 	made, err := p.h.Enrolment(p.h.ctx, f, assurance.TOTP)
 	p.h.must(err)
@@ -207,7 +207,7 @@ func TestChangesAskForAFreshCheck(t *testing.T) {
 				"rename":     h.Rename(h.ctx, c.signOn, user, mine, "Mine", authflow.Client{}),
 				"remove":     second(h.Remove(h.ctx, c.signOn, user, mine, authflow.Client{})),
 				"remove all": second(h.RemoveAll(h.ctx, c.signOn, user, assurance.TOTP, authflow.Client{})),
-				"enrol":      second(h.BeginEnrolment(h.ctx, c.signOn, user, assurance.TOTP, "/", authflow.Client{})),
+				"enrol":      second(h.BeginEnrolment(h.ctx, c.signOn, user, authflow.Adding{Kind: assurance.TOTP, Return: "/"}, authflow.Client{})),
 				"password": second(h.ChangePassword(h.ctx, c.signOn, user, authflow.PasswordChange{
 					Current: ada.password, New: "window kettle 90",
 				}, authflow.Client{})),
@@ -243,11 +243,70 @@ func TestChangesAskForAFreshCheck(t *testing.T) {
 // second is the error of a call whose result doesn't matter.
 func second[T any](_ T, err error) error { return err }
 
+// TestLongEnrolmentAsksAgain leaves the page open on which an authenticator is
+// added, where somebody else may find it.
+func TestLongEnrolmentAsksAgain(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	s := ada.in()
+	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
+	h.must(err)
+	made, err := h.Enrolment(h.ctx, f, assurance.TOTP)
+	h.must(err)
+	tablet := *ada
+	tablet.secret = keyOn(made)
+	answer := func() error {
+		return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{
+			Factor: assurance.TOTP, Name: "Tablet", Answer: factors.Answer{"code": tablet.code()},
+		}, authflow.Client{})
+	}
+	h.pass(authflow.FlowIdle - time.Second)
+	_, err = h.Extend(h.ctx, h.load(f))
+	h.must(err)
+	h.pass(2 * time.Second)
+	if err := answer(); !errors.Is(err, authflow.ErrStale) {
+		t.Fatalf("F07: after long: %v", err)
+	}
+	check, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/flow?id="+f.ID, authflow.Client{})
+	h.must(err)
+	h.must(ada.answer(check, ada.code(), authflow.Client{}))
+	_, err = h.Grant(h.ctx, h.load(check), "", authflow.Client{})
+	h.must(err)
+	if err := answer(); err != nil {
+		t.Errorf("after a fresh check: %v", err)
+	}
+}
+
+// TestDisownedAccountOfADevice has a device go in that nobody revoked, after its
+// owner found something that wasn't them: for more they sign in, and choose
+// another password.
+func TestDisownedAccountOfADevice(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	laptop := ada.device("laptop", 24*time.Hour)
+	h.must(h.Disown(h.ctx, ada.in(), ada.user(), authflow.Client{}))
+	h.pass(time.Minute)
+	granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+	h.must(err)
+	f, err := h.BeginStepUp(h.ctx, authflow.Raise{
+		SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Multi, Certificate: assurance.CertificateAdded},
+	})
+	h.must(err)
+	h.must(h.AnswerPassword(h.ctx, f, ada.password, authflow.Client{}))
+	if _, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("by the certificate and the old password: %v", err)
+	}
+	h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	if step := h.stepOf(h.load(f)); step != authflow.StepNewPassword {
+		t.Errorf("after both, the step is %s", step)
+	}
+}
+
 func TestAnEnrolmentEndsWithItsSignOn(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	s := ada.in()
-	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), assurance.TOTP, "/account", authflow.Client{})
+	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
 	h.must(err)
 	made, err := h.Enrolment(h.ctx, f, assurance.TOTP)
 	h.must(err)
@@ -270,13 +329,13 @@ func TestNoMoreOfAKindThanMayBe(t *testing.T) {
 	ada := h.person("ada")
 	s := ada.in()
 	// Begun while there was room, answered when there is none.
-	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), assurance.TOTP, "/account", authflow.Client{})
+	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
 	h.must(err)
 	for _, name := range []string{"2", "3", "4", "5"} {
 		h.pass(-time.Minute) // so that the check stays fresh
 		ada.addTOTP(s, name)
 	}
-	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), assurance.TOTP, "/account", authflow.Client{}); !errors.Is(err, authflow.ErrTooMany) {
+	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{}); !errors.Is(err, authflow.ErrTooMany) {
 		t.Errorf("a sixth: %v", err)
 	}
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
@@ -472,7 +531,7 @@ func TestNewBackupCodesVoidTheOld(t *testing.T) {
 	h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, authflow.Client{}))
 	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
 	h.must(err)
-	enrolment, err := h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), assurance.BackupCode, "/account", authflow.Client{})
+	enrolment, err := h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.BackupCode, Return: "/account"}, authflow.Client{})
 	h.must(err)
 	_, err = h.Enrolment(h.ctx, enrolment, assurance.BackupCode)
 	h.must(err)

@@ -87,7 +87,8 @@ type EnrolmentAnswer struct {
 // In a set-up the first one makes the account: user, password and factor come
 // into being together, and the link is spent, or nothing happens at all.
 // *Refused, *Invalid with the field "name", ErrTooMany and ErrWrongStep are
-// definite.
+// definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
+// back.
 func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
 	kind := given.Factor
 	factor, err := e.enrolling(ctx, f, kind)
@@ -216,7 +217,7 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	shown := f.Proofs
 	switch {
 	case f.Kind == Enrol:
-		current, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
+		current, err := e.stillChanging(ctx, tx, *f)
 		if err != nil {
 			return err
 		}
@@ -233,6 +234,16 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 		credential.HeldUntil = e.Clock().Add(e.Hold)
 	}
 	return nil
+}
+
+// stillChanging returns the sign-on under which somebody adds a credential. Who
+// takes longer over it than most need shows again that it's them: ErrStale.
+func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.SignOn, error) {
+	s, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
+	if err == nil && e.Clock().Sub(f.Started) > EnrolWithin {
+		_, _, _, err = e.checked(ctx, tx, f.SignOn)
+	}
+	return s, err
 }
 
 // isDailyProof reports whether a second factor was shown that isn't there for

@@ -91,7 +91,7 @@ func (p *person) adding() authflow.Flow {
 	p.h.t.Helper()
 	granted, err := p.h.Grant(p.h.ctx, p.complete(), "", authflow.Client{})
 	p.h.must(err)
-	f, err := p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), assurance.FIDO, "/account", authflow.Client{})
+	f, err := p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), authflow.Adding{Kind: assurance.FIDO, Return: "/account"}, authflow.Client{})
 	p.h.must(err)
 	return f
 }
@@ -285,5 +285,117 @@ func TestAnnouncementNamesLostKeysToo(t *testing.T) {
 	}
 	if announcement, err := h.Announcement(h.ctx, ada.user(), assurance.TOTP); announcement != nil || err != nil {
 		t.Errorf("of authenticators: %v, %v", announcement, err)
+	}
+}
+
+// hold has one of somebody's credentials count for less for a while.
+func (h *house) hold(id string) {
+	h.t.Helper()
+	c, err := h.store.CredentialByID(h.ctx, id)
+	h.must(err)
+	c.HeldUntil = h.clock().Add(time.Hour)
+	h.must(h.store.UpdateCredential(h.ctx, c))
+}
+
+// stepUp is a flow that raises somebody's sign-on to the highest.
+func (p *person) stepUp(s store.SignOn) authflow.Flow {
+	p.h.t.Helper()
+	f, err := p.h.BeginStepUp(p.h.ctx, authflow.Raise{
+		SignOn: s, User: p.user(), Ask: assurance.Requirement{Level: assurance.PhishingResistant},
+	})
+	p.h.must(err)
+	return f
+}
+
+// TestHeldKeysArentAskedFor raises a sign-on by one of two keys, of which the
+// other stands in for a lost one and doesn't count for that yet.
+func TestHeldKeysArentAskedFor(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.holder("ada")
+	first := h.credential(ada.id, assurance.FIDO).ID
+	f := ada.shown(authflow.Client{})
+	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	f, err = h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{})
+	h.must(err)
+	second := newSecurityKey()
+	answer := second.created(h, f)
+	answer.Name = "Second"
+	h.must(h.enrolKey(f, answer))
+	h.pass(time.Minute)
+
+	h.hold(first)
+	s := ada.in()
+	f = ada.stepUp(s)
+	ceremony, err := h.Challenge(h.ctx, f, assurance.FIDO)
+	h.must(err)
+	asked, err := virtualwebauthn.ParseAssertionOptions(options(ceremony))
+	h.must(err)
+	if want := base64.RawURLEncoding.EncodeToString(second.ID); len(asked.AllowCredentials) != 1 || asked.AllowCredentials[0] != want {
+		t.Errorf("asked for is %v, want %s", asked.AllowCredentials, want)
+	}
+	if err := h.showKey(f, ada.phone.shown(h, f), authflow.Client{}); !isRefused(err, factors.Wrong) {
+		t.Errorf("the one that is held: %v", err)
+	}
+	h.must(h.showKey(f, second.shown(h, f), authflow.Client{}))
+	_, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+
+	// Where nothing else is there, the person is told, and can still change
+	// their account by what they have.
+	h.hold(ada.named("Second").ID)
+	if step := h.stepOf(ada.stepUp(ada.in())); step != authflow.StepNoFactor {
+		t.Errorf("with nothing but held ones, the step is %s", step)
+	}
+	if ask, err := h.Freshness(h.ctx, ada.id); err != nil || ask.Level != assurance.Multi {
+		t.Errorf("changes ask for %s, %v", ask.Level, err)
+	}
+	f = ada.shown(authflow.Client{})
+	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	h.pass(time.Hour)
+	if step := h.stepOf(ada.stepUp(ada.in())); step != authflow.StepChallenge {
+		t.Errorf("when the time is over, the step is %s", step)
+	}
+}
+
+// TestKeyAloneRaisesADevice has somebody whom a certificate let in show a key,
+// and the password where that verified nobody, or may not do alone.
+func TestKeyAloneRaisesADevice(t *testing.T) {
+	for name, c := range map[string]struct {
+		passwordless, verifies bool
+		steps                  []authflow.StepKind
+	}{
+		"the key alone":          {true, true, []authflow.StepKind{authflow.StepChallenge}},
+		"it verifies nobody":     {true, false, []authflow.StepKind{authflow.StepChallenge, authflow.StepPassword}},
+		"the password is wanted": {false, true, []authflow.StepKind{authflow.StepPassword, authflow.StepChallenge}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouseWithKeys(t, false)
+			ada := h.holder("ada")
+			h.Passwordless = c.passwordless
+			ada.phone.device.Options.UserNotVerified = !c.verifies
+			laptop := ada.device("laptop", 24*time.Hour)
+			device, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+			h.must(err)
+			f := ada.stepUp(device.SignOn)
+			for _, want := range c.steps {
+				switch step := h.stepOf(h.load(f)); step {
+				case want:
+				default:
+					t.Fatalf("the step is %s, want %s", step, want)
+				}
+				if want == authflow.StepPassword {
+					h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
+				} else {
+					h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+				}
+			}
+			granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+			h.must(err)
+			if level := assurance.Of(granted.SignOn.Proofs, h.Factors.Enabled); level != assurance.PhishingResistant {
+				t.Errorf("it is %s: %+v", level, granted.SignOn.Proofs)
+			}
+		})
 	}
 }

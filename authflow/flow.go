@@ -45,6 +45,8 @@ type Flow struct {
 	// UserID is empty while the first administrator has not been made.
 	UserID string `json:"user,omitempty"`
 	Name   string `json:"name,omitempty"`
+	// DisplayName is what people call the user; empty where nobody needs it.
+	DisplayName string `json:"display_name,omitempty"`
 	// Ask is what the flow has to reach.
 	Ask assurance.Requirement `json:"ask"`
 	// Request is the gate's signed request, which the caller understands.
@@ -108,7 +110,7 @@ type account struct {
 }
 
 func (f Flow) subject() factors.Subject {
-	s := factors.Subject{UserID: f.UserID, Name: f.Name}
+	s := factors.Subject{UserID: f.UserID, Name: f.Name, DisplayName: f.DisplayName}
 	if f.Account != nil {
 		s.Name, s.DisplayName = f.Account.Name, f.Account.DisplayName
 		s.UserID = cmp.Or(s.UserID, f.Account.UserID)

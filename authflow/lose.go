@@ -56,7 +56,7 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 		}
 	}
 	if f.Kind == StepUp {
-		f.Kind, f.SignOn, f.Proofs, f.PasswordMark = SignIn, "", nil, ""
+		f.signInAnew()
 	}
 	f.Lost = slices.Compact(slices.Sorted(slices.Values(ids)))
 	f.Ask = assurance.Requirement{Level: assurance.Multi}

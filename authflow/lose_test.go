@@ -316,7 +316,7 @@ func TestF06AReplacementEndsWithWhatAllowedIt(t *testing.T) {
 			h.must(second(h.Remove(h.ctx, s, ada.user(), ada.named("Backup codes").ID, authflow.Client{})))
 		},
 		"new backup codes": func(h *house, ada *person, s store.SignOn) {
-			f, err := h.BeginEnrolment(h.ctx, s, ada.user(), assurance.BackupCode, "/account", authflow.Client{})
+			f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.BackupCode, Return: "/account"}, authflow.Client{})
 			h.must(err)
 			_, err = h.Enrolment(h.ctx, f, assurance.BackupCode)
 			h.must(err)

@@ -159,7 +159,7 @@ func (p *person) addingBy(has *securityKey) authflow.Flow {
 	p.h.must(p.h.showKey(f, has.shown(p.h, f), authflow.Client{}))
 	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", authflow.Client{})
 	p.h.must(err)
-	f, err = p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), assurance.FIDO, "/account", authflow.Client{})
+	f, err = p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), authflow.Adding{Kind: assurance.FIDO, Return: "/account"}, authflow.Client{})
 	p.h.must(err)
 	return f
 }

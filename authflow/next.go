@@ -36,6 +36,8 @@ type Step struct {
 	// Others are what would do instead: of a challenge other second factors,
 	// and AccessCode where one may be given; of an enrolment other kinds.
 	Others []assurance.Factor
+	// Resistant says of a challenge that what is held to multi won't do.
+	Resistant bool
 	// Number and Of count the steps of a set-up.
 	Number, Of int
 }
@@ -50,6 +52,9 @@ type Person struct {
 	// Resistant says that they have a FIDO credential that counts as
 	// phishing-resistant.
 	Resistant bool
+	// Passwordless says that such a credential is enough without the password,
+	// where it verifies the user.
+	Passwordless bool
 	// NewPassword says that the password has to be replaced.
 	NewPassword bool
 }
@@ -75,6 +80,9 @@ func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time
 	}
 	switch f.ask(who).Missing(f.Proofs, now, set.Enabled) {
 	case assurance.NeedPassword:
+		if keyComesFirst(f, who) {
+			return keyStep
+		}
 		return Step{Kind: StepPassword}
 	case assurance.NeedSecond:
 		return challenge(f, who, prefer)
@@ -93,12 +101,23 @@ func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time
 func key(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.Time) Step {
 	switch {
 	case who.Resistant:
-		return Step{Kind: StepChallenge, Factor: assurance.FIDO}
+		return keyStep
 	case f.Kind == SignIn:
 		f.Ask = assurance.Requirement{Level: assurance.Multi, Certificate: f.Ask.Certificate}
 		return Next(f, who, set, prefer, now)
 	}
 	return Step{Kind: StepNoFactor}
+}
+
+// keyStep asks for a security key or passkey that counts as phishing-resistant.
+var keyStep = Step{Kind: StepChallenge, Factor: assurance.FIDO, Resistant: true}
+
+// keyComesFirst reports whether a step-up asks for a key ahead of the password,
+// since it may then do without: whoever was let in by a certificate has shown
+// neither. One that verifies nobody is asked for once, and the password then.
+func keyComesFirst(f Flow, who Person) bool {
+	return f.Kind == StepUp && f.Ask.Level == assurance.PhishingResistant && who.Resistant && who.Passwordless &&
+		!slices.ContainsFunc(f.Proofs, func(p assurance.Proof) bool { return p.Factor == assurance.FIDO && !p.HeldToMulti })
 }
 
 // ask is what a flow has to reach. Whoever has to choose another password shows

@@ -72,13 +72,6 @@ func (e *Engine) restOffer(ctx context.Context, tx store.Tx, userID string, rest
 	})
 }
 
-// AcceptPasskey begins the enrolment of a passkey that somebody was offered on
-// their way to where request and returnPath say, which are as in Flow. The
-// errors are those of BeginEnrolment.
-func (e *Engine) AcceptPasskey(ctx context.Context, s store.SignOn, u store.User, request, returnPath string, c Client) (Flow, error) {
-	return e.beginEnrolment(ctx, s, u, Flow{Enrol: assurance.FIDO, Request: request, Return: returnPath, Platform: c.Platform})
-}
-
 // DeclinePasskey has a user offered no passkey for OfferRest.
 func (e *Engine) DeclinePasskey(ctx context.Context, u store.User) error {
 	err := e.Store.Atomically(ctx, func(tx store.Tx) error { return e.restOffer(ctx, tx, u.ID, OfferRest) })

@@ -96,7 +96,7 @@ func TestOfferedPasskeyIsSetUpOnTheWay(t *testing.T) {
 	h := offering(t)
 	ada := h.person("ada")
 	s := ada.expectOffered("at first", true).SignOn
-	f, err := h.AcceptPasskey(h.ctx, s, ada.user(), "the gate's request", "", authflow.Client{Platform: "ios"})
+	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO, Request: "the gate's request"}, authflow.Client{Platform: "ios"})
 	h.must(err)
 	k := newSecurityKey()
 	h.must(h.enrolKey(f, k.created(h, f)))
@@ -105,11 +105,11 @@ func TestOfferedPasskeyIsSetUpOnTheWay(t *testing.T) {
 	}
 	h.pass(month)
 	ada.expectOffered("with a passkey", false)
-	if _, err := h.AcceptPasskey(h.ctx, s, ada.user(), "", "", authflow.Client{}); err == nil {
+	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{}); err == nil {
 		t.Error("an old sign-on adds one more")
 	}
 	s = ada.able().SignOn
-	if _, err := h.AcceptPasskey(h.ctx, s, ada.user(), "", "", authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
+	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
 		t.Errorf("F07: one more, without the one that is there: %v", err)
 	}
 }

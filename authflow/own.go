@@ -20,6 +20,10 @@ import (
 // person can still present).
 const FreshFor = 5 * time.Minute
 
+// EnrolWithin is how long adding a credential may take before a fresh check is
+// asked for once more.
+const EnrolWithin = 15 * time.Minute
+
 // What people can't do to their own account.
 var (
 	// ErrStale says that a fresh check of the person comes first; see

@@ -122,6 +122,14 @@ func TestK01QuestionsAreAnsweredOnce(t *testing.T) {
 	_, err = h.byPasskey(given, assurance.Multi)
 	h.expectRefusal("twice", err, factors.Used)
 
+	given = ada.phone.answers(h, h.discovery())
+	_, err = h.byPasskey(given, assurance.Multi)
+	h.must(err)
+	h.pass(fido.Patience - time.Second)
+	h.must(h.store.Sweep(h.ctx, h.clock(), store.SweepLimits{KeepAttempts: authflow.Kept(), AttemptsBefore: h.clock(), SignOnsBefore: h.clock().AddDate(0, -1, 0)}))
+	_, err = h.byPasskey(given, assurance.Multi)
+	h.expectRefusal("twice, at the last moment", err, factors.Used)
+
 	question := h.discovery()
 	forged := ada.phone.answers(h, h.discovery())
 	forged.State = question.State

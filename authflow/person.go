@@ -11,7 +11,7 @@ import (
 // personOf returns what the next step of a flow depends on, of somebody with
 // these active credentials. What the flow says is lost doesn't count.
 func (e *Engine) personOf(active []store.Credential, f Flow) Person {
-	who := Person{Have: make(map[assurance.Factor]bool)}
+	who := Person{Have: make(map[assurance.Factor]bool), Passwordless: e.Passwordless}
 	now := e.Clock()
 	for _, c := range active {
 		if slices.Contains(f.Lost, c.ID) {

@@ -47,7 +47,7 @@ func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
 // signingIn is a flow in which nothing has been shown yet.
 func signingIn(in Login, user store.User) Flow {
 	f := Flow{
-		Kind: SignIn, UserID: user.ID, Name: user.Name, Ask: in.Ask, Request: in.Request, Return: in.Return, Shared: in.Shared,
+		Kind: SignIn, UserID: user.ID, Name: user.Name, DisplayName: user.DisplayName, Ask: in.Ask, Request: in.Request, Return: in.Return, Shared: in.Shared,
 		Platform: in.Client.Platform,
 	}
 	if in.Client.Browser != "" {
@@ -86,13 +86,27 @@ type Raise struct {
 	Client          Client
 }
 
-// BeginStepUp begins a flow that raises a live sign-on to what is asked.
+// BeginStepUp begins a flow that raises a live sign-on to what is asked. Whoever
+// was let in by a certificate, and is due to choose another password, signs in
+// for it.
 func (e *Engine) BeginStepUp(ctx context.Context, r Raise) (Flow, error) {
-	return e.begin(ctx, Flow{
-		Kind: StepUp, UserID: r.User.ID, Name: r.User.Name, Ask: r.Ask, Request: r.Request, Return: r.Return,
+	user, err := e.Store.UserByID(ctx, r.User.ID)
+	if err != nil {
+		return Flow{}, fmt.Errorf("reading the user of a sign-on: %w", err)
+	}
+	f := Flow{
+		Kind: StepUp, UserID: user.ID, Name: user.Name, DisplayName: user.DisplayName,
+		Ask: r.Ask, Request: r.Request, Return: r.Return,
 		Proofs: r.SignOn.Proofs, SignOn: r.SignOn.ID, Shared: r.SignOn.Shared, Platform: r.Client.Platform,
-	})
+	}
+	if user.NewPassword && assurance.Of(r.SignOn.Proofs, e.Factors.Enabled) < assurance.Single {
+		f.signInAnew()
+	}
+	return e.begin(ctx, f)
 }
+
+// signInAnew makes a step-up a sign-in in which nothing has been shown yet.
+func (f *Flow) signInAnew() { f.Kind, f.SignOn, f.Proofs, f.PasswordMark = SignIn, "", nil, "" }
 
 // find returns the user whom a typed name or address means, or the zero User.
 func (e *Engine) find(ctx context.Context, typed string) (store.User, error) {

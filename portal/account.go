@@ -27,12 +27,11 @@ type Accounts interface {
 	Announcement(ctx context.Context, u store.User, kind assurance.Factor) (any, error)
 	Freshness(ctx context.Context, userID string) (assurance.Requirement, error)
 	BeginFreshCheck(ctx context.Context, s store.SignOn, u store.User, returnPath string, c authflow.Client) (authflow.Flow, error)
-	BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, returnPath string, c authflow.Client) (authflow.Flow, error)
+	BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, a authflow.Adding, c authflow.Client) (authflow.Flow, error)
 	Enrollable(ctx context.Context, userID string) ([]assurance.Factor, error)
 	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c authflow.Client) error
 	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c authflow.Client) (authflow.Granted, error)
 	RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c authflow.Client) (authflow.Granted, error)
-	AcceptPasskey(ctx context.Context, s store.SignOn, u store.User, request, returnPath string, c authflow.Client) (authflow.Flow, error)
 	DeclinePasskey(ctx context.Context, u store.User) error
 	ChangePassword(ctx context.Context, s store.SignOn, u store.User, change authflow.PasswordChange, c authflow.Client) (authflow.Granted, error)
 	SignOnsOf(ctx context.Context, userID string) ([]authflow.OwnSignOn, error)
@@ -415,9 +414,18 @@ func (p *Portal) comeBack(r *http.Request) string {
 	case asked == "/browsers/forget" || strings.HasPrefix(asked, signOnsPath+"/"):
 		return signOnsPath
 	case strings.HasPrefix(asked, accountPath+"/"):
-		return addressed(asked, "id", r.PostFormValue("id"))
+		return addressed(asked, "id", r.PostFormValue("id"), "request", r.PostFormValue("request"))
 	}
-	return addressed("/sign-in", "request", r.PostFormValue("request"))
+	return addressed("/sign-in", "request", r.PostFormValue("request"), "to", r.PostFormValue("to"))
+}
+
+// returnPage returns where a flow of the portal's own leads: to an account page,
+// or back to the flow that it interrupted. Nothing for any other.
+func returnPage(to string) string {
+	if strings.HasPrefix(to, flowURL("")+"?") && ownPath(to) == to {
+		return to
+	}
+	return accountPage(to)
 }
 
 // accountPage returns the address of an account page as it is, and nothing for
@@ -430,11 +438,17 @@ func accountPage(to string) string {
 	return ""
 }
 
-// addressed returns a path that says in its query which thing it is about, if
-// it is about one.
-func addressed(path, name, value string) string {
-	if value == "" {
+// addressed returns a path that says in its query, by pairs of a name and a
+// value, what it is about; empty values are left out.
+func addressed(path string, pairs ...string) string {
+	query := make(url.Values)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			query.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(query) == 0 {
 		return path
 	}
-	return path + "?" + url.Values{name: {value}}.Encode()
+	return path + "?" + query.Encode()
 }

@@ -60,9 +60,9 @@ func (a *accounts) BeginFreshCheck(_ context.Context, _ store.SignOn, _ store.Us
 	return authflow.Flow{ID: "check", Return: to}, nil
 }
 
-func (a *accounts) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, to string, _ authflow.Client) (authflow.Flow, error) {
-	a.addTo = to
-	return authflow.Flow{ID: "add " + string(kind), Return: to}, a.refusal
+func (a *accounts) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.User, adding authflow.Adding, _ authflow.Client) (authflow.Flow, error) {
+	a.addTo = adding.Request + adding.Return
+	return authflow.Flow{ID: "add " + string(adding.Kind), Kind: authflow.Enrol, Request: adding.Request, Return: adding.Return}, a.refusal
 }
 
 func (a *accounts) Enrollable(context.Context, string) ([]assurance.Factor, error) {
@@ -82,10 +82,6 @@ func (a *accounts) Remove(_ context.Context, _ store.SignOn, _ store.User, id st
 
 func (a *accounts) RemoveAll(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, _ authflow.Client) (authflow.Granted, error) {
 	return a.granted(), a.note("remove all " + string(kind))
-}
-
-func (a *accounts) AcceptPasskey(_ context.Context, _ store.SignOn, _ store.User, request, to string, _ authflow.Client) (authflow.Flow, error) {
-	return authflow.Flow{ID: "passkey", Kind: authflow.Enrol, Request: request, Return: to}, a.note("accept on the way to " + request + to)
 }
 
 func (a *accounts) DeclinePasskey(context.Context, store.User) error { return a.note("decline") }

@@ -61,7 +61,7 @@ func tell(t words, e store.Event) string {
 	return t.sayOr("portal.event.unnamed", "portal.event."+e.Name,
 		"Proof", t.kind(kind, "proof"), "Thing", t.kind(kind, "name"),
 		"Proofs", proofs(t, e.Fields[string(audit.Factors)]), "App", hostOf(e.Fields[string(audit.App)]),
-		"Device", e.Fields[string(audit.Device)])
+		"Device", e.Fields[string(audit.Device)], "Credential", e.Fields[string(audit.Credential)])
 }
 
 // proofs lists what was shown.

@@ -19,6 +19,10 @@ const (
 	// doesn't go in again by itself.
 	signedOutCookie = "__Host-mfa-signed-out"
 
+	// passkeyCookie tells this browser from others while it has been asked for a
+	// passkey and has no flow yet.
+	passkeyCookie = "__Host-mfa-passkey"
+
 	// maxFlows is how many flows a browser may have under way.
 	maxFlows = 8
 	// browserLifetime is how long a known browser is remembered; browsers
@@ -43,9 +47,6 @@ type underWay struct {
 	// Shared says that one of them is at a shared computer, where the cookie
 	// ends with the browser.
 	Shared bool `json:"shared,omitempty"`
-	// Nonce tells this browser from others before it has a flow; empty: nothing
-	// needed it.
-	Nonce string `json:"nonce,omitempty"`
 }
 
 func (p *Portal) underWay(r *http.Request) underWay {

@@ -80,7 +80,7 @@ func (p *Portal) stageOf(w http.ResponseWriter, r *http.Request, f authflow.Flow
 		p.badDestination(w, r)
 		return stage{}, false
 	}
-	to.own = accountPage(f.Return)
+	to.own = returnPage(f.Return)
 	return stage{flow: f, step: step, to: to, status: http.StatusOK}, true
 }
 
@@ -155,6 +155,17 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
 		Ceremony: ceremony.Page, Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
 		Others: choices(t, at.flow, at.step.Others), Lost: lostURL(at), StartOver: startOver(at.to),
+		Help: p.helpURL(at.step.Factor),
+	}
+	if at.step.Resistant {
+		held, err := p.Accounts.Holdings(r.Context(), at.flow.UserID)
+		if err != nil {
+			p.fault(w, r, "listing ways to sign in", err)
+			return
+		}
+		if until := heldUntil(held); !until.IsZero() {
+			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until))
+		}
 	}
 	if lifetime := p.Flows.RememberFor(at.flow); lifetime > 0 {
 		view.Remember, view.Remembering = lasting(t, lifetime), isTicked(r, "remember")
@@ -188,15 +199,27 @@ func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) {
 	view := templates.ProblemView{
 		Status: http.StatusForbidden, Title: t.say("portal.needs_key.title"),
 		Text:   t.say("portal.needs_key.text"),
-		Action: t.kind(assurance.FIDO, "add"), ActionURL: kindPath(assurance.FIDO),
+		Action: t.kind(assurance.FIDO, "add"), ActionURL: addURL(assurance.FIDO, at.to),
 	}
-	for _, h := range working(ofKind(held, assurance.FIDO)) {
-		if !h.HeldUntil.IsZero() {
-			view.Text = t.say("portal.needs_key.held", "Time", local(h.HeldUntil).Format(time.DateTime+" MST"))
-		}
+	if until := heldUntil(held); !until.IsZero() {
+		view.Text = t.say("portal.needs_key.held", "Time", stampOf(until))
 	}
 	p.problem(w, r, view)
 }
+
+// heldUntil is until when the last of somebody's security keys and passkeys that
+// stand in for lost ones counts for less; zero: none does.
+func heldUntil(held []authflow.Held) time.Time {
+	var until time.Time
+	for _, h := range working(ofKind(held, assurance.FIDO)) {
+		if h.HeldUntil.After(until) {
+			until = h.HeldUntil
+		}
+	}
+	return until
+}
+
+func stampOf(at time.Time) string { return local(at).Format(time.DateTime + " MST") }
 
 // answerPassword takes the password of somebody who is signed in.
 func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) {
@@ -311,6 +334,10 @@ func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.F
 		})
 	case errors.Is(err, authflow.ErrWrongStep), errors.Is(err, store.ErrConflict):
 		p.wrongStep(w, r, f)
+	case errors.Is(err, authflow.ErrStale):
+		if v, ok := p.present(w, r); ok {
+			p.checkAnew(w, r, v, flowURL(f.ID))
+		}
 	case errors.Is(err, authflow.ErrNoCredential):
 		p.notFound(w, r)
 	case errors.Is(err, authflow.ErrTooMany):

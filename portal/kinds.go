@@ -188,23 +188,45 @@ func (p *Portal) showAdd(w http.ResponseWriter, r *http.Request) {
 		p.notFound(w, r)
 		return
 	}
+	to, err := p.destinationOf(r.URL.Query().Get("request"))
+	if err != nil {
+		p.badDestination(w, r)
+		return
+	}
 	if _, ok := p.changer(w, r); ok {
-		p.page(w, r, http.StatusOK, "account_add", templates.AddView{Frame: p.frame(r), Kind: p.kindTexts(p.words(r), kind)})
+		p.page(w, r, http.StatusOK, "account_add", templates.AddView{
+			Frame: p.frame(r), Kind: p.kindTexts(p.words(r), kind), Host: to.host(), Request: to.signed,
+		}, to.formOrigins()...)
 	}
 }
 
-// add begins to set up one more of a kind.
+// addURL leads to adding one of a kind on the way to somewhere.
+func addURL(kind assurance.Factor, to destination) string {
+	return addressed(kindPath(kind)+"/add", "request", to.signed)
+}
+
+// add begins to set up one more of a kind. Whoever was on their way to an app
+// goes on there.
 func (p *Portal) add(w http.ResponseWriter, r *http.Request) {
 	kind, known := p.kindOf(r)
 	if !known {
 		p.notFound(w, r)
 		return
 	}
+	to, err := p.destinationOf(r.PostFormValue("request"))
+	if err != nil {
+		p.badDestination(w, r)
+		return
+	}
 	v, ok := p.member(w, r)
 	if !ok {
 		return
 	}
-	flow, err := p.Accounts.BeginEnrolment(r.Context(), v.signOn, v.user, kind, kindPath(kind), p.client(r))
+	adding := authflow.Adding{Kind: kind, Request: to.signed}
+	if to.signed == "" {
+		adding.Return = kindPath(kind)
+	}
+	flow, err := p.Accounts.BeginEnrolment(r.Context(), v.signOn, v.user, adding, p.client(r))
 	if err != nil {
 		p.accountFailed(w, r, v, "beginning an enrolment", err)
 		return

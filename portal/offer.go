@@ -68,7 +68,9 @@ func (p *Portal) answerOffer(w http.ResponseWriter, r *http.Request) {
 		p.proceed(w, r, v, to)
 		return
 	}
-	flow, err := p.Accounts.AcceptPasskey(r.Context(), v.signOn, v.user, to.signed, to.own, p.client(r))
+	flow, err := p.Accounts.BeginEnrolment(r.Context(), v.signOn, v.user, authflow.Adding{
+		Kind: assurance.FIDO, Request: to.signed, Return: to.own,
+	}, p.client(r))
 	if err != nil {
 		p.accountFailed(w, r, v, "beginning to set up a passkey", err)
 		return

@@ -86,16 +86,16 @@ func TestOfferedPasskeyLeadsToTheApp(t *testing.T) {
 	h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)
 	accept := url.Values{"request": {"wiki"}, "answer": {"set_up"}}
 	r := h.send(http.MethodPost, "/account/passkey-offer", accept)
-	if r.Header.Get("Location") != "/flow?id=passkey" || !slices.Equal(h.accounts.done, []string{"accept on the way to wiki"}) {
-		t.Fatalf("%d to %q, done %v", r.StatusCode, r.Header.Get("Location"), h.accounts.done)
+	if r.Header.Get("Location") != "/flow?id=add+fido" || h.accounts.addTo != "wiki" {
+		t.Fatalf("%d to %q, on the way to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.addTo)
 	}
-	h.flows.flow = authflow.Flow{ID: "passkey", Kind: authflow.Enrol, Request: "wiki"}
+	h.flows.flow = authflow.Flow{ID: "add fido", Kind: authflow.Enrol, Request: "wiki"}
 	h.flows.step = authflow.Step{Kind: authflow.StepEnrol, Factor: assurance.TOTP} // what the fake has a page for
-	if page := h.page(h.send(http.MethodGet, "/flow?id=passkey", nil)); !strings.Contains(page, `href="`+onTheWay+`"`) {
+	if page := h.page(h.send(http.MethodGet, "/flow?id=add+fido", nil)); !strings.Contains(page, `href="`+onTheWay+`"`) {
 		t.Error("the set-up doesn't lead back to the offer")
 	}
 	h.flows.step = authflow.Step{Kind: authflow.StepDone}
-	if r := h.send(http.MethodGet, "/flow?id=passkey", nil); r.Header.Get("Location") != atWiki {
+	if r := h.send(http.MethodGet, "/flow?id=add+fido", nil); r.Header.Get("Location") != atWiki {
 		t.Errorf("after the set-up: %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
 

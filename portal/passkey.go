@@ -18,7 +18,7 @@ func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) {
 		p.redirect(w, "/sign-in")
 		return
 	}
-	browser, err := p.nonce(w, r)
+	browser, err := p.passkeyBrowser(w, r)
 	if err != nil {
 		p.fault(w, r, "binding a question to a browser", err)
 		return
@@ -37,18 +37,28 @@ func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// nonce returns the random value by which the flow cookie tells this browser
-// from others, and sets it where there is none yet.
-func (p *Portal) nonce(w http.ResponseWriter, r *http.Request) (string, error) {
-	u := p.underWay(r)
-	if u.Nonce != "" {
-		return u.Nonce, nil
+// passkeyBrowser returns the random value by which a cookie tells this browser
+// from others, and has it kept for longer than a question waits. It is the same for
+// all tabs, so that their questions don't disturb one another.
+func (p *Portal) passkeyBrowser(w http.ResponseWriter, r *http.Request) (string, error) {
+	browser := askedBrowser(r)
+	if browser == "" {
+		var err error
+		if browser, err = token.New(p.Random); err != nil {
+			return "", err
+		}
 	}
-	var err error
-	if u.Nonce, err = token.New(p.Random); err != nil {
-		return "", err
+	setCookie(w, passkeyCookie, browser, authflow.FlowIdle)
+	return browser, nil
+}
+
+// askedBrowser is what passkeyBrowser has had a browser keep; empty: nothing.
+func askedBrowser(r *http.Request) string {
+	cookie, err := r.Cookie(passkeyCookie)
+	if err != nil {
+		return ""
 	}
-	return u.Nonce, p.setUnderWay(w, u)
+	return cookie.Value
 }
 
 // signInByPasskey takes what a passkey answers.
@@ -63,7 +73,7 @@ func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) {
 	flow, err := p.Flows.SignInByPasskey(r.Context(), authflow.Login{
 		Client: p.client(r), Shared: shared, Ask: to.ask(), Request: to.signed, Return: to.own,
 	}, authflow.Passkey{
-		State: r.PostFormValue("state"), Browser: p.underWay(r).Nonce,
+		State: r.PostFormValue("state"), Browser: askedBrowser(r),
 		Answer: factors.Answer{"credential": r.PostFormValue("credential")},
 	})
 	view := templates.SignInView{Shared: shared}

@@ -145,6 +145,11 @@ func TestAdding(t *testing.T) {
 	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, `id="name-error"`) || !strings.Contains(page, `value="Much too long"`) {
 		t.Errorf("a name that can't be: %d", r.StatusCode)
 	}
+	// Who took long over it shows that it's them, and comes back.
+	h.flows.refusal = authflow.ErrStale
+	if r := h.send(http.MethodPost, "/flow/enrol", form); r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != "/flow?id=add+totp" {
+		t.Errorf("after long: %d to %q, and back to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.freshTo)
+	}
 	h.flows.step, h.flows.refusal = authflow.Step{Kind: authflow.StepDone}, nil
 	if r := h.send(http.MethodGet, "/flow?id=add+totp", nil); r.Header.Get("Location") != "/account/totp" {
 		t.Errorf("when it is done: %d to %q", r.StatusCode, r.Header.Get("Location"))
@@ -159,6 +164,7 @@ func TestAdding(t *testing.T) {
 func TestFreshCheckLeadsBack(t *testing.T) {
 	for to, want := range map[string]string{
 		"/account/totp/rename?id=c1": "/account/totp/rename?id=c1", "//evil.example": "/", "https://evil.example/": "/",
+		"/flow?id=add+totp": "/flow?id=add+totp", "/flow/../sign-out?": "/", "/flow?id=a\\b": "/",
 	} {
 		h := atHome(t)
 		h.signOns.proofs = h.signOns.proofs[:1]

@@ -98,6 +98,10 @@ type ChallengeView struct {
 	// Lost leads on for somebody who can't use this factor; empty: it isn't
 	// offered.
 	Lost string
+	// Help explains the factor; empty: nothing does.
+	Help string
+	// Note says what else is to be known of what is asked; empty: nothing.
+	Note string
 	// Remember says for how long the browser can skip this step if the person
 	// wants that ("30 days"); empty: it isn't offered.
 	Remember string

@@ -94,6 +94,9 @@ type CodesLeft struct {
 type AddView struct {
 	Frame
 	Kind KindTexts
+	// Host is what the person goes on to, by the gate's Request; empty: to the
+	// list of what they have.
+	Host, Request string
 }
 
 // RenameView gives a credential another name.

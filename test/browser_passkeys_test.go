@@ -104,11 +104,15 @@ func testRemovedKeys(t *testing.T, s *suite) {
 	b.Navigate(s.At("login", "/account/fido"))
 	b.addsKey("Laptop")
 	b.AwaitText("1 security key or passkey")
+	b.Click("Rename Laptop") // asks for the key, which is the laptop
+	b.AwaitH1("Rename Laptop")
+	b.FillSelector("#name", "Laptop at work")
+	b.ClickThrough("Save")
+	b.AwaitText("The new name is saved.")
+	b.AwaitText("Laptop at work")
 
 	// A second key, at a time when nobody is at the laptop.
-	b.Click(addKey)
-	b.AwaitH1(addKey)
-	b.ClickThrough("Continue")
+	b.ClickThrough(addKey)
 	b.AwaitH1(setUpKey)
 	stick := b.NewAuthenticator(harness.AuthenticatorOptions{})
 	laptop.Rest()

@@ -1,6 +1,7 @@
 package fido
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,20 @@ func (f *Factor) open(kind protocol.CeremonyType, state []byte) (ceremony, bool,
 		return ceremony{}, false, fmt.Errorf("reading a WebAuthn ceremony: it is a %s, not a %s", begun.Type, kind)
 	}
 	return begun, f.clock().Before(begun.Expires) && begun.Session.RelyingPartyID == f.Realm(), nil
+}
+
+// leaveOut takes out of those that may answer what isn't among the keys any more:
+// one may have been removed since, and the others answer yet. It reports whether
+// somebody still may.
+func (c *ceremony) leaveOut(keys []webauthn.Credential) bool {
+	asked := c.Session.AllowedCredentialIDs
+	if len(asked) == 0 {
+		return true // whoever is there
+	}
+	c.Session.AllowedCredentialIDs = slices.DeleteFunc(asked, func(id []byte) bool {
+		return !slices.ContainsFunc(keys, func(k webauthn.Credential) bool { return bytes.Equal(k.ID, id) })
+	})
+	return len(c.Session.AllowedCredentialIDs) > 0
 }
 
 // maxAnswer bounds what a browser may answer, in bytes. Keys that sign with RSA

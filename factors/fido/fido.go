@@ -188,6 +188,9 @@ func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credenti
 		f.explain("reading what a key has shown", explained(err))
 		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
+	if !begun.leaveOut(owner.keys) {
+		return factors.Verdict{Reason: factors.Wrong}, nil
+	}
 	key, err := valid(owner, begun.Session, answered)
 	if err == nil {
 		err = f.checkOrigin(answered.Response.CollectedClientData)

@@ -65,6 +65,20 @@ func TestOneOfSeveralKeys(t *testing.T) {
 	}
 }
 
+// TestKeyRemovedMeanwhile answers a challenge of two keys, of which one is gone
+// by then.
+func TestKeyRemovedMeanwhile(t *testing.T) {
+	d := newDesk(t)
+	one, two := d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})), d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{}))
+	asked, state := d.challenge(alice, one.row, two.row)
+	if got := d.check(alice, state, two.get(t, site, asked), two.row); !got.Accepted || got.CredentialID != two.row.ID {
+		t.Errorf("the one that is left: %+v", got)
+	}
+	d.expectRefused("the one that is gone", d.check(alice, state, one.get(t, site, asked), two.row), factors.Wrong)
+	asked, state = d.challenge(alice, one.row)
+	d.expectRefused("one that wasn't asked for", d.check(alice, state, two.get(t, site, asked), two.row), factors.Wrong)
+}
+
 // TestAlgorithms holds which signatures new keys may make (WebAuthn §5.8.5).
 func TestAlgorithms(t *testing.T) {
 	for name, c := range map[string]struct {

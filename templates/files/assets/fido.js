@@ -22,10 +22,12 @@ function say(text) {
 	problem.hidden = text === "";
 }
 
-function explain(error) {
+// explain says what an error means. Browsers say no in the same way when somebody
+// does and when they have waited for as long as they were told to.
+function explain(error, late) {
 	switch (error.name) {
 	case "NotAllowedError":
-		return words.notAllowed;
+		return late ? words.late : words.notAllowed;
 	case "InvalidStateError":
 		return words.already;
 	case "SecurityError":
@@ -41,10 +43,11 @@ async function ask(byItself) {
 	asking?.abort();
 	const mine = asking = new AbortController();
 	const begun = Date.now();
+	const options = JSON.parse(words.options);
 	say("");
 	status.textContent = words.waiting;
 	try {
-		answer.value = await askBrowser(words.fido, JSON.parse(words.options), { signal: mine.signal });
+		answer.value = await askBrowser(words.fido, options, { signal: mine.signal });
 		form.requestSubmit();
 	} catch (error) {
 		if (mine.signal.aborted) {
@@ -52,8 +55,9 @@ async function ask(byItself) {
 		}
 		status.textContent = "";
 		// Some browsers want to see a click first. There is nothing to tell then.
-		if (!(byItself && error.name === "NotAllowedError" && Date.now() - begun < soon)) {
-			say(explain(error));
+		const waited = Date.now() - begun;
+		if (!(byItself && error.name === "NotAllowedError" && waited < soon)) {
+			say(explain(error, waited > options.timeout - soon));
 		}
 	}
 }

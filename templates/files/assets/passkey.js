@@ -69,11 +69,15 @@ async function getByButton() {
 
 // offer has the browser list passkeys where it fills in the name, until the
 // page is left or the button pressed. Whatever stands in the way, the form is
-// still there.
+// still there, and who comes back to the name is offered them anew.
 async function offer() {
 	if (await PublicKeyCredential.isConditionalMediationAvailable?.()) {
 		name.autocomplete = "username webauthn";
-		get("conditional").catch(() => {});
+		get("conditional").catch((error) => {
+			if (error.name !== "AbortError") {
+				name.addEventListener("focus", offer, { once: true });
+			}
+		});
 	}
 }
 
