@@ -115,7 +115,8 @@ type Client struct {
 type Refused struct {
 	Reason factors.Reason
 	Drift  time.Duration
-	// Credential is what the factor calls the credential, with Unknown.
+	// Credential is what the factor calls the credential, with Unknown and with the
+	// reasons that are about its model.
 	Credential string
 	// Model is what isn't let in, with the reasons that are about it; empty: it
 	// has no name.

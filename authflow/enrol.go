@@ -116,7 +116,7 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	spent.Enrolments = with(f.Enrolments, kind, nil)
 	refused := &Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
 	if enrolment.Barred {
-		refused.Model = enrolment.Model.Name
+		refused.Model, refused.Credential = enrolment.Model.Name, enrolment.Unique
 		e.Audit.Record(ctx, audit.FactorBarred, f.UserID, barred(f, kind, enrolment, c))
 	}
 	switch {

@@ -169,7 +169,7 @@ type picky struct{ *fido.Factor }
 
 func (picky) CheckEnrolment(context.Context, factors.Subject, []byte, factors.Answer) (factors.Enrolment, error) {
 	return factors.Enrolment{
-		Reason: factors.Disallowed, Spent: true, Barred: true, Model: factors.Model{ID: "2fc0579f", Name: "YubiKey 5"},
+		Reason: factors.Disallowed, Spent: true, Barred: true, Model: factors.Model{ID: "2fc0579f", Name: "YubiKey 5"}, Unique: "of-no-use",
 	}, nil
 }
 
@@ -189,7 +189,7 @@ func TestBarredKeysAreAnEvent(t *testing.T) {
 	answer := authflow.EnrolmentAnswer{Factor: assurance.FIDO, Answer: factors.Answer{"credential": "{}"}}
 	err = h.AnswerEnrolment(h.ctx, h.load(f), answer, from("192.0.2.7"))
 	refused := new(authflow.Refused)
-	if !errors.As(err, &refused) || refused.Reason != factors.Disallowed || refused.Model != "YubiKey 5" {
+	if !errors.As(err, &refused) || refused.Reason != factors.Disallowed || refused.Model != "YubiKey 5" || refused.Credential != "of-no-use" {
 		t.Errorf("%v", err)
 	}
 	events := h.events(audit.FactorBarred)

@@ -121,7 +121,7 @@ type Enrolment struct {
 	Name   string
 	// Unique is what no two credentials of the kind may share, whoever has
 	// them: where another has the same, the enrolment is refused as Taken.
-	// Empty: there is nothing of the sort.
+	// Empty: there is nothing of the sort. A Barred one has it too.
 	Unique string
 	// Realm is where the new credential works, of a Bound factor.
 	Realm string

@@ -292,7 +292,7 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) {
 		if a.wrong != "" {
 			text = t.say(a.wrong)
 		}
-		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, templates.Message{Field: a.field, Text: text})
+		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, templates.Message{Field: a.field, Text: text, Unknown: refused.Credential})
 	case errors.As(err, &invalid):
 		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, t.firstOf(invalid))
 	case errors.As(err, &slowed):

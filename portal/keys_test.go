@@ -70,9 +70,9 @@ func TestBarredKeys(t *testing.T) {
 		factors.Unattested, factors.Unproven, factors.Unlisted, factors.Disallowed, factors.Withdrawn, factors.Uncertified,
 	} {
 		for model, want := range map[string]string{"": "This kind of key isn&#39;t allowed here", "YubiKey 5": "YubiKey 5 isn&#39;t allowed here"} {
-			h.flows.refusal = &authflow.Refused{Reason: reason, Model: model}
+			h.flows.refusal = &authflow.Refused{Reason: reason, Model: model, Credential: "of-no-use"}
 			r := h.send(http.MethodPost, "/flow/enrol", form)
-			if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, want) {
+			if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, want) || !strings.Contains(page, `data-unknown="of-no-use"`) {
 				t.Errorf("%s of %q: %d, %s", reason, model, r.StatusCode, page)
 			}
 		}

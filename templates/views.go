@@ -43,6 +43,9 @@ type Message struct {
 	// RetryAfter, where set, is counted down behind the text of a message about
 	// the whole form.
 	RetryAfter time.Duration
+	// Unknown is what the browser calls a passkey that has come and isn't kept
+	// here; empty: there is none.
+	Unknown string
 }
 
 // Wait is RetryAfter as it is told where nothing counts it down: a minute at

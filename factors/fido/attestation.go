@@ -90,7 +90,10 @@ func (f *Factor) barred(object protocol.AttestationObject, err error) (factors.E
 	if reason == "" {
 		return factors.Enrolment{}, false
 	}
-	return factors.Enrolment{Reason: reason, Spent: true, Barred: true, Model: f.model(object.AuthData.AttData.AAGUID)}, true
+	made := object.AuthData.AttData
+	return factors.Enrolment{
+		Reason: reason, Spent: true, Barred: true, Model: f.model(made.AAGUID), Unique: unique(made.CredentialID),
+	}, true
 }
 
 // isUntrusted reports whether go-webauthn refused an answer for what the

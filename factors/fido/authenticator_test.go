@@ -165,7 +165,7 @@ func (d *desk) expectRefused(what string, got factors.Verdict, reason factors.Re
 
 func (d *desk) expectNotEnrolled(what string, got factors.Enrolment, reason factors.Reason) {
 	d.t.Helper()
-	if got.Accepted || got.Reason != reason || got.Secret != nil || got.Unique != "" || !got.Spent {
+	if got.Accepted || got.Reason != reason || got.Secret != nil || (got.Unique != "") != got.Barred || !got.Spent {
 		d.t.Errorf("%s: %+v, want a refusal as %s that spends the challenge", what, got, reason)
 	}
 }

@@ -298,9 +298,12 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 	return factors.Enrolment{
 		Accepted: true, Secret: secret, UserVerified: key.Flags.UserVerified, Realm: f.Realm(),
 		Name: credentialName, Model: f.model(key.Authenticator.AAGUID),
-		Unique: base64.RawURLEncoding.EncodeToString(key.ID), // nobody else's, §7.1
+		Unique: unique(key.ID), // nobody else's, §7.1
 	}, nil
 }
+
+// unique is how browsers write a credential id.
+func unique(id []byte) string { return base64.RawURLEncoding.EncodeToString(id) }
 
 // errNoUser says that a ceremony is about nobody: an authenticator would keep
 // the credential under an empty handle.

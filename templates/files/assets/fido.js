@@ -2,6 +2,7 @@
 // the form whose data-fido says what to do: "get" one that is set up, or
 // "create" a new one. The words are the page's.
 
+import { signalUnknown } from "./signal.js";
 import { ask as askBrowser } from "./webauthn.js";
 
 const form = document.querySelector("form[data-fido]");
@@ -85,6 +86,9 @@ if (!window.isSecureContext) {
 	}
 	if (words.fido === "get") {
 		button.focus();
+	}
+	if (words.unknown) { // made a moment ago, and refused
+		signalUnknown(JSON.parse(words.options).rp.id, words.unknown);
 	}
 	if ("atOnce" in words) {
 		ask(true);
