@@ -219,6 +219,8 @@ type Key struct {
 	Form KeyForm
 	// Model is what the authenticator is called; empty: nobody knows.
 	Model string
+	// Picture shows it, as a data URL of PNG or SVG; empty: there is none.
+	Picture string
 	// Transports are how browsers reach it, in the words of WebAuthn: usb, nfc,
 	// ble, smart-card, hybrid, internal.
 	Transports []string

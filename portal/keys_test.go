@@ -39,11 +39,13 @@ func TestKeysAreTold(t *testing.T) {
 	h.accounts.held = append(h.accounts.held,
 		authflow.Held{ID: "k1", Kind: assurance.FIDO, Name: "Red key", Details: factors.Key{Form: factors.SecurityKey, Model: "YubiKey 5 with NFC", Transports: usb}},
 		authflow.Held{ID: "k2", Kind: assurance.FIDO, Name: "iCloud Keychain 2", Details: factors.Key{Form: factors.SyncedPasskey, Model: "iCloud Keychain"}},
+		authflow.Held{ID: "k4", Kind: assurance.FIDO, Name: "Green key", Details: factors.Key{Form: factors.SecurityKey, Picture: "data:image/png;base64,iVBORw0KGgo="}},
 		authflow.Held{ID: "k3", Kind: assurance.FIDO, Name: "Laptop", Details: factors.Key{Form: factors.DevicePasskey}, Realm: "old.example.com", Elsewhere: true},
 	)
 	page := h.page(h.send(http.MethodGet, "/account/fido", nil))
 	for _, want := range []string{
 		`#icon-security_key"`, "YubiKey 5 with NFC · Security key · USB, NFC</p>",
+		`<img src="data:image/png;base64,iVBORw0KGgo=" alt="" width="24" height="24"><span>Green key</span>`,
 		`#icon-synced_passkey"`, `<p class="state">Synced passkey</p>`,
 		`#icon-device_passkey"`, `<p class="state bad">It is bound to old.example.com,`,
 	} {
@@ -54,8 +56,8 @@ func TestKeysAreTold(t *testing.T) {
 	if n := strings.Count(page, "It is bound to"); n != 1 {
 		t.Errorf("%d keys are said to work elsewhere", n)
 	}
-	if page := h.page(h.send(http.MethodGet, "/account", nil)); strings.Contains(page, "3 set up") {
-		t.Error("a key that works elsewhere is counted")
+	if page := h.page(h.send(http.MethodGet, "/account", nil)); !strings.Contains(page, "3 set up") {
+		t.Error("not the three keys that work here are counted")
 	}
 }
 

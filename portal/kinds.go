@@ -3,6 +3,7 @@ package portal
 import (
 	"encoding/json"
 	"errors"
+	"html/template"
 	"net/http"
 	"slices"
 	"strings"
@@ -119,6 +120,9 @@ func items(t words, held []authflow.Held) []templates.Item {
 		item := templates.Item{
 			ID: h.ID, Name: h.Name, Added: local(h.Created), LastUsed: local(h.LastUsed), Suspended: h.Suspended,
 			Details: details(t, h), Icon: icon(h),
+		}
+		if key, ok := h.Details.(factors.Key); ok {
+			item.Picture = template.URL(key.Picture) // of an image, by its contract
 		}
 		if h.Elsewhere {
 			item.Elsewhere = t.say("portal.kind."+string(h.Kind)+".elsewhere", "Realm", h.Realm)

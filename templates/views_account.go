@@ -1,6 +1,9 @@
 package templates
 
-import "time"
+import (
+	"html/template"
+	"time"
+)
 
 // OverviewView is the first page of somebody's account.
 type OverviewView struct {
@@ -65,6 +68,8 @@ type Item struct {
 	HeldUntil time.Time // in place of a lost one, and worth less till then; zero: no
 	Details   string    // "Synced passkey · USB"; may be empty
 	Icon      string    // what it is kept in, as icons.html has it; may be empty
+	// Picture shows it in place of the icon, as a data URL; may be empty.
+	Picture template.URL
 	Elsewhere string    // why it opens nothing any more, of what works elsewhere alone; may be empty
 }
 

@@ -192,6 +192,15 @@ func (a *Attestation) describe(id uuid.UUID) string {
 	return cleaned(entry.MetadataStatement.Description)
 }
 
+// picture returns what the metadata has to show of a model; empty: nothing.
+func (a *Attestation) picture(aaguid []byte) string {
+	id, err := uuid.FromBytes(aaguid)
+	if a == nil || err != nil {
+		return ""
+	}
+	return a.Metadata.pictures[id]
+}
+
 // maxModel bounds what metadata may call an authenticator, in code points: it
 // becomes the name of credentials.
 const maxModel = 64

@@ -264,6 +264,35 @@ func TestAttestedKeys(t *testing.T) {
 	}
 }
 
+// TestPictures holds which pictures of a model are shown.
+func TestPictures(t *testing.T) {
+	for icon, shown := range map[string]bool{
+		"data:image/png;base64,iVBORw0KGgo=": true,
+		"data:image/svg+xml;base64,PHN2Zy8+": true,
+		"":                                   false,
+		"https://example.com/icon.png":       false,
+		"data:text/html;base64,PHN2Zy8+":     false,
+		"data:image/svg+xml,<svg/>":          false,
+		"data:image/png;base64,iVBORw0KGgo=\" onerror=\"alert(1)":       false,
+		"data:image/png;base64," + strings.Repeat("AAAA", maxPicture/4): false,
+	} {
+		m := newMaker(t, modelOne)
+		told := entry(m)
+		told["metadataStatement"].(map[string]any)["icon"] = icon
+		d, f := strictDesk(t, Attestation{Metadata: newPublisher(t).read(told)}), forge(t, algES256)
+		asked, state := d.begin(alice)
+		k := d.keep(new(key), d.checkEnrolment(alice, state, f.attest(t, asked, m.model, packed(m.batch()))))
+		details, err := d.factor.Details(k.row)
+		want := ""
+		if shown {
+			want = icon
+		}
+		if err != nil || details.(factors.Key).Picture != want {
+			t.Errorf("%.60q: %v, %.60q", icon, err, details.(factors.Key).Picture)
+		}
+	}
+}
+
 // TestBarredModels holds which authenticators aren't let in, and what is said
 // of it.
 func TestBarredModels(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -32,7 +33,8 @@ type Metadata struct {
 	// are about.
 	Unread int
 
-	entries map[uuid.UUID]*metadata.Entry
+	entries  map[uuid.UUID]*metadata.Entry
+	pictures map[uuid.UUID]string
 }
 
 // ReadMetadata reads a BLOB of the FIDO Metadata Service (version 3.1.1, §3.1.7
@@ -105,7 +107,9 @@ func trust(root *x509.Certificate, at time.Time) (x509.VerifyOptions, error) {
 // index reads the entries. One that can't be read spoils no other: what it is
 // about isn't known then.
 func (p payload) index() (*Metadata, error) {
-	made := &Metadata{NextUpdate: p.nextUpdate, entries: make(map[uuid.UUID]*metadata.Entry)}
+	made := &Metadata{
+		NextUpdate: p.nextUpdate, entries: make(map[uuid.UUID]*metadata.Entry), pictures: make(map[uuid.UUID]string),
+	}
 	for _, text := range p.Entries {
 		var entry metadata.EntryJSON
 		if err := json.Unmarshal(text, &entry); err != nil {
@@ -117,7 +121,10 @@ func (p payload) index() (*Metadata, error) {
 		case err != nil:
 			made.Unread++
 		case parsed.AaGUID != uuid.Nil: // it is of FIDO2
-			// The pictures are most of it, and nobody is shown them.
+			if picture := entry.MetadataStatement.Icon; isPicture(picture) {
+				made.pictures[parsed.AaGUID] = picture
+			}
+			// The pictures are most of it, and kept but once.
 			parsed.MetadataStatement.Icon, parsed.MetadataStatement.IconDark = nil, nil
 			parsed.MetadataStatement.ProviderLogoLight, parsed.MetadataStatement.ProviderLogoDark = nil, nil
 			made.entries[parsed.AaGUID] = &parsed
@@ -127,6 +134,21 @@ func (p payload) index() (*Metadata, error) {
 		return nil, errors.New("it has no entry about a security key")
 	}
 	return made, nil
+}
+
+// maxPicture bounds a picture in bytes, as it is written.
+const maxPicture = 32 << 10
+
+// isPicture reports whether an icon is a data URL (RFC 2397) as the metadata may
+// have it, of a size that a page bears.
+func isPicture(icon string) bool {
+	for _, kind := range []string{"image/png", "image/svg+xml"} {
+		if written, ok := strings.CutPrefix(icon, "data:"+kind+";base64,"); ok && len(icon) <= maxPicture {
+			_, err := base64.StdEncoding.Strict().DecodeString(written)
+			return err == nil
+		}
+	}
+	return false
 }
 
 // ReadRoot reads the certificate, in PEM or DER, that signers of metadata are

@@ -55,7 +55,9 @@ func (f *Factor) Details(c factors.Credential) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading credential %s: %w", c.ID, err)
 	}
-	told := factors.Key{Form: form(key), Model: f.model(key.Authenticator.AAGUID).Name}
+	told := factors.Key{
+		Form: form(key), Model: f.model(key.Authenticator.AAGUID).Name, Picture: f.attestation.picture(key.Authenticator.AAGUID),
+	}
 	for _, t := range key.Transport {
 		told.Transports = append(told.Transports, string(t))
 	}
