@@ -421,8 +421,13 @@ func TestActivityIsShownInPages(t *testing.T) {
 
 func TestDisowning(t *testing.T) {
 	h := atHome(t)
-	if h.send(http.MethodGet, "/account/not-me", nil); len(h.accounts.done) > 0 {
-		t.Fatal("looking ends everything")
+	h.accounts.devices = nil
+	if page := h.page(h.send(http.MethodGet, "/account/not-me", nil)); strings.Contains(page, "/account/devices") || len(h.accounts.done) > 0 {
+		t.Fatal("looking ends everything, or it tells of devices that aren't there")
+	}
+	h.accounts.devices = []store.Device{{ID: "laptop"}}
+	if page := h.page(h.send(http.MethodGet, "/account/not-me", nil)); !strings.Contains(page, `<a href="/account/devices">`) {
+		t.Error("it doesn't tell of the devices")
 	}
 	r := h.send(http.MethodPost, "/account/not-me", nil)
 	if r.Header.Get("Location") != "/sign-in" || !slices.Equal(h.accounts.done, []string{"disown"}) || h.cookies["__Host-mfa-portal"] != nil {

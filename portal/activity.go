@@ -100,9 +100,20 @@ func whereabouts(t words, e store.Event) string {
 
 // askDisown says what "this wasn't me" does, and does nothing yet.
 func (p *Portal) askDisown(w http.ResponseWriter, r *http.Request) {
-	if v, ok := p.member(w, r); ok {
-		p.page(w, r, http.StatusOK, "account_disown", templates.DisownView{Frame: p.frame(r), Name: v.user.Name})
+	v, ok := p.member(w, r)
+	if !ok {
+		return
 	}
+	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
+	if err != nil {
+		p.fault(w, r, "listing devices", err)
+		return
+	}
+	view := templates.DisownView{Frame: p.frame(r), Name: v.user.Name}
+	if len(devices) > 0 {
+		view.Devices = devicesPath
+	}
+	p.page(w, r, http.StatusOK, "account_disown", view)
 }
 
 // disown ends everything that anybody has begun in a person's name. They sign

@@ -40,7 +40,7 @@ func accountViews() map[string]any {
 			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since}}},
 		"account_revoke":   RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},
 		"account_activity": ActivityView{Frame: frame, Events: []Happening{happening}, Older: "/account/activity?before=7", Later: true},
-		"account_disown":   DisownView{Frame: frame, Name: "alice"},
+		"account_disown":   DisownView{Frame: frame, Name: "alice", Devices: "/account/devices"},
 		"lost": LostView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", StartOver: "/sign-in", Kind: "totp",
 			Title: "You can't use your authenticator app", Others: others, Items: []Losable{{ID: "c1", Name: "Work phone", Added: since, Ticked: true},
 				{ID: "c2", Name: "Tablet", Added: since}}, Back: "/flow?id=f1", Error: Message{Field: "lose", Text: "Tick one."}},

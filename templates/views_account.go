@@ -69,8 +69,8 @@ type Item struct {
 	Details   string    // "Synced passkey · USB"; may be empty
 	Icon      string    // what it is kept in, as icons.html has it; may be empty
 	// Picture shows it in place of the icon, as a data URL; may be empty.
-	Picture template.URL
-	Elsewhere string    // why it opens nothing any more, of what works elsewhere alone; may be empty
+	Picture   template.URL
+	Elsewhere string // why it opens nothing any more, of what works elsewhere alone; may be empty
 }
 
 // KindView lists what somebody has of one kind of proof.
@@ -208,6 +208,9 @@ type ActivityView struct {
 type DisownView struct {
 	Frame
 	Name string
+	// Devices leads to what goes on opening apps by a certificate; empty:
+	// nothing does.
+	Devices string
 }
 
 // LostView tells somebody how to go on without what a flow asks for.
