@@ -41,20 +41,33 @@ func (h *house) lives(s store.SignOn) bool {
 // addTOTP adds an authenticator and returns the person with it.
 func (p *person) addTOTP(s store.SignOn, name string) *person {
 	p.h.t.Helper()
+	f, with := p.addingTOTP(s)
+	p.h.must(with.confirmTOTP(f, name))
+	if step, err := p.h.Step(p.h.ctx, p.h.load(f), ""); err != nil || step.Kind != authflow.StepDone {
+		p.h.t.Errorf("the enrolment ended at %+v, %v", step, err)
+	}
+	p.h.pass(time.Minute)
+	return with
+}
+
+// addingTOTP is a flow that adds an authenticator, and the person with it.
+func (p *person) addingTOTP(s store.SignOn) (authflow.Flow, *person) {
+	p.h.t.Helper()
 	f, err := p.h.BeginEnrolment(p.h.ctx, s, p.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
 	p.h.must(err)
 	made, err := p.h.Enrolment(p.h.ctx, f, assurance.TOTP)
 	p.h.must(err)
 	with := *p
 	with.secret = keyOn(made)
-	p.h.must(p.h.AnswerEnrolment(p.h.ctx, p.h.load(f), authflow.EnrolmentAnswer{
-		Factor: assurance.TOTP, Name: name, Answer: factors.Answer{"code": with.code()},
-	}, authflow.Client{}))
-	if step, err := p.h.Step(p.h.ctx, p.h.load(f), ""); err != nil || step.Kind != authflow.StepDone {
-		p.h.t.Errorf("the enrolment ended at %+v, %v", step, err)
-	}
-	p.h.pass(time.Minute)
-	return &with
+	return f, &with
+}
+
+// confirmTOTP shows what the authenticator shows that a flow adds.
+func (p *person) confirmTOTP(f authflow.Flow, name string) error {
+	p.h.t.Helper()
+	return p.h.AnswerEnrolment(p.h.ctx, p.h.load(f), authflow.EnrolmentAnswer{
+		Factor: assurance.TOTP, Name: name, Answer: factors.Answer{"code": p.code()},
+	}, authflow.Client{})
 }
 
 // named returns a person's credential by its name.
@@ -249,22 +262,12 @@ func TestLongEnrolmentAsksAgain(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	s := ada.in()
-	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
-	h.must(err)
-	made, err := h.Enrolment(h.ctx, f, assurance.TOTP)
-	h.must(err)
-	tablet := *ada
-	tablet.secret = keyOn(made)
-	answer := func() error {
-		return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{
-			Factor: assurance.TOTP, Name: "Tablet", Answer: factors.Answer{"code": tablet.code()},
-		}, authflow.Client{})
-	}
+	f, tablet := ada.addingTOTP(s)
 	h.pass(authflow.FlowIdle - time.Second)
-	_, err = h.Extend(h.ctx, h.load(f))
+	_, err := h.Extend(h.ctx, h.load(f))
 	h.must(err)
 	h.pass(2 * time.Second)
-	if err := answer(); !errors.Is(err, authflow.ErrStale) {
+	if err := tablet.confirmTOTP(f, "Tablet"); !errors.Is(err, authflow.ErrStale) {
 		t.Fatalf("F07: after long: %v", err)
 	}
 	check, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/flow?id="+f.ID, authflow.Client{})
@@ -272,7 +275,7 @@ func TestLongEnrolmentAsksAgain(t *testing.T) {
 	h.must(ada.answer(check, ada.code(), authflow.Client{}))
 	_, err = h.Grant(h.ctx, h.load(check), "", authflow.Client{})
 	h.must(err)
-	if err := answer(); err != nil {
+	if err := tablet.confirmTOTP(f, "Tablet"); err != nil {
 		t.Errorf("after a fresh check: %v", err)
 	}
 }
@@ -306,17 +309,9 @@ func TestAnEnrolmentEndsWithItsSignOn(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	s := ada.in()
-	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
-	h.must(err)
-	made, err := h.Enrolment(h.ctx, f, assurance.TOTP)
-	h.must(err)
+	f, tablet := ada.addingTOTP(s)
 	h.must(h.EndSignOn(h.ctx, ada.user(), audit.ShortID(s.ID), authflow.Client{}))
-	with := *ada
-	with.secret = keyOn(made)
-	err = h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{
-		Factor: assurance.TOTP, Answer: factors.Answer{"code": with.code()},
-	}, authflow.Client{})
-	if !errors.Is(err, authflow.ErrWrongStep) {
+	if err := tablet.confirmTOTP(f, ""); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("F06: enrolling under a sign-on that has ended: %v", err)
 	}
 	if n := len(h.events(audit.FactorEnrolled)); n != 2 {
@@ -329,8 +324,7 @@ func TestNoMoreOfAKindThanMayBe(t *testing.T) {
 	ada := h.person("ada")
 	s := ada.in()
 	// Begun while there was room, answered when there is none.
-	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
-	h.must(err)
+	f, sixth := ada.addingTOTP(s)
 	for _, name := range []string{"2", "3", "4", "5"} {
 		h.pass(-time.Minute) // so that the check stays fresh
 		ada.addTOTP(s, name)
@@ -338,12 +332,7 @@ func TestNoMoreOfAKindThanMayBe(t *testing.T) {
 	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{}); !errors.Is(err, authflow.ErrTooMany) {
 		t.Errorf("a sixth: %v", err)
 	}
-	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
-	h.must(err)
-	with := *ada
-	with.secret = keyOn(made)
-	err = h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": with.code()}}, authflow.Client{})
-	if !errors.Is(err, authflow.ErrTooMany) {
+	if err := sixth.confirmTOTP(f, ""); !errors.Is(err, authflow.ErrTooMany) {
 		t.Errorf("a sixth that was begun before: %v", err)
 	}
 }
