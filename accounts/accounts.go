@@ -332,7 +332,7 @@ func (d *Desk) EndSignOn(ctx context.Context, short string) error {
 }
 
 // EndSignOnsOf ends all of a user's sign-ons, and returns how many there were.
-// It forgets the user's remembered browsers too, so that none of them skips
+// What is under way ends, too. It forgets the user's remembered browsers too, so that none of them skips
 // the second factor afterwards.
 func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 	user, err := d.find(ctx, name)
@@ -346,6 +346,9 @@ func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 			return nil, err
 		}
 		ended = len(ids)
+		if err := authflow.AbandonFlows(ctx, tx, user.ID); err != nil {
+			return nil, err
+		}
 		forgotten, err := d.forgetAll(ctx, tx, user)
 		return append(d.ended(user.Name, user.ID, ids...), forgotten...), err
 	})

@@ -363,11 +363,20 @@ func TestSignOns(t *testing.T) {
 func TestEndingAllForgetsBrowsers(t *testing.T) {
 	o := newOffice(t)
 	ada, bob := o.active("ada"), o.active("bob")
+	for _, user := range []store.User{ada, bob} {
+		o.must(o.store.PutRecord(o.ctx, store.Record{Namespace: "flow", Key: user.Name, Owner: user.ID, Expires: noon.Add(time.Hour)}))
+	}
 	o.browser("a1", ada, noon.Add(time.Hour))
 	o.browser("a2", ada, noon.Add(-time.Hour))
 	o.browser("b1", bob, noon.Add(time.Hour))
 	if n, err := o.EndSignOnsOf(o.ctx, "ada"); n != 0 || err != nil {
 		t.Errorf("ended %d, %v", n, err)
+	}
+	if _, err := o.store.GetRecord(o.ctx, "flow", "ada", noon); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what is under way: %v", err)
+	}
+	if _, err := o.store.GetRecord(o.ctx, "flow", "bob", noon); err != nil {
+		t.Errorf("what bob has under way: %v", err)
 	}
 	if len(o.remembered(ada)) != 0 || len(o.remembered(bob)) != 1 {
 		t.Errorf("remembered: %q of ada's, %q of bob's", o.remembered(ada), o.remembered(bob))

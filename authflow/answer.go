@@ -48,8 +48,8 @@ func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.
 		who.NewPassword = user.NewPassword
 	}
 	f.Proofs = standing(f.Proofs, active)
-	if !f.Helped && !slices.ContainsFunc(f.Proofs, isSecond) {
-		f.Replacing = "" // what allowed it was removed
+	if !replaces(f, active) {
+		f.Replacing = ""
 	}
 	if f.Kind == SignIn && !e.Passwordless && !slices.ContainsFunc(f.Proofs, isPassword) {
 		f.Proofs = nil // a passkey alone was enough when it was shown
@@ -67,6 +67,12 @@ func standing(proofs []assurance.Proof, active []store.Credential) []assurance.P
 	return slices.DeleteFunc(slices.Clone(proofs), func(p assurance.Proof) bool {
 		return p.Credential != "" && !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == p.Credential })
 	})
+}
+
+// replaces reports whether a replacement is still to be enrolled in a flow: what
+// allowed it may have been removed since.
+func replaces(f Flow, active []store.Credential) bool {
+	return f.Replacing != "" && (f.Helped || slices.ContainsFunc(standing(f.Proofs, active), isSecond))
 }
 
 func isPassword(p assurance.Proof) bool { return p.Factor == assurance.Password }
@@ -227,6 +233,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		Factor: a.kind, At: now, UserVerified: a.verdict.UserVerified,
 		HeldToMulti: now.Before(a.row.HeldUntil), Credential: a.row.ID,
 	})
+	f.Replacing = "" // else this wouldn't have been asked for
 	var changed Flow
 	err := e.change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
 		if consumed.Version, err = e.stillAsRead(ctx, tx, a.row); err != nil {

@@ -36,6 +36,8 @@ type Adding struct {
 	Kind assurance.Factor
 	// Request and Return are as in Flow.
 	Request, Return string
+	// Offered says that the person was offered it on their way.
+	Offered bool
 }
 
 // BeginEnrolment begins a flow in which somebody who is signed in adds a
@@ -58,7 +60,7 @@ func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.Use
 	}
 	return e.begin(ctx, Flow{
 		Kind: Enrol, UserID: u.ID, Name: u.Name, DisplayName: u.DisplayName, Enrol: a.Kind,
-		Request: a.Request, Return: a.Return, SignOn: s.ID, Shared: s.Shared, Platform: c.Platform,
+		Request: a.Request, Return: a.Return, Offered: a.Offered, SignOn: s.ID, Shared: s.Shared, Platform: c.Platform,
 	})
 }
 
@@ -365,7 +367,8 @@ func (e *Engine) EndSignOn(ctx context.Context, u store.User, short string, c Cl
 }
 
 // EndOthers ends all of the person's sign-ons but the one that asks, and
-// returns how many. Browsers that skip the second step do so no more.
+// returns how many. What is under way ends, too, and browsers that skip the
+// second step do so no more.
 func (e *Engine) EndOthers(ctx context.Context, s store.SignOn, u store.User, c Client) (int, error) {
 	ended := 0
 	err := e.change(ctx, "ending other sign-ons", func(tx store.Tx) ([]store.Event, error) {
@@ -384,6 +387,9 @@ func (e *Engine) EndOthers(ctx context.Context, s store.SignOn, u store.User, c 
 			events = append(events, e.ended(u, row.ID, session.EndedByOwner, c))
 		}
 		ended = len(events)
+		if err := AbandonFlows(ctx, tx, u.ID); err != nil {
+			return nil, err
+		}
 		return events, tx.ForgetBrowsersOf(ctx, u.ID)
 	})
 	return ended, err

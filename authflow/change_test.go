@@ -270,6 +270,9 @@ func TestLongEnrolmentAsksAgain(t *testing.T) {
 	if err := tablet.confirmTOTP(f, "Tablet"); !errors.Is(err, authflow.ErrStale) {
 		t.Fatalf("F07: after long: %v", err)
 	}
+	if _, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP); !errors.Is(err, authflow.ErrStale) {
+		t.Errorf("F07: the page, after long: %v", err)
+	}
 	check, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/flow?id="+f.ID, authflow.Client{})
 	h.must(err)
 	h.must(ada.answer(check, ada.code(), authflow.Client{}))
@@ -469,10 +472,14 @@ func TestEndOthers(t *testing.T) {
 	ada, bob := h.person("ada"), h.person("bob")
 	ada.remembered()
 	here, there, bobs := ada.in(), ada.in(), bob.in()
+	thief := ada.complete()
 	ended, err := h.EndOthers(h.ctx, here, ada.user(), authflow.Client{})
 	h.must(err)
 	if ended != 3 || !h.lives(here) || h.lives(there) || !h.lives(bobs) {
 		t.Errorf("%d ended; here %v, there %v, another's %v", ended, h.lives(here), h.lives(there), h.lives(bobs))
+	}
+	if _, err := h.Grant(h.ctx, thief, "", authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+		t.Errorf("a sign-in that was under way: %v", err)
 	}
 	if browsers, err := h.Remembered(h.ctx, ada.id); err != nil || len(browsers) != 0 {
 		t.Errorf("browsers that skip the second step: %+v, %v", browsers, err)

@@ -16,11 +16,24 @@ import (
 )
 
 // Enrolment begins the enrolment that a flow is at, or resumes it after a
-// reload, and returns its page.
+// reload, and returns its page. ErrWrongStep and ErrStale are definite.
 func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
 	factor, err := e.enrolling(ctx, f, kind)
 	if err != nil {
 		return factors.Ceremony{}, err
+	}
+	// Asked for here, too: an authenticator makes what it then can't take back.
+	if f.Kind == Enrol {
+		err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+			_, err := e.stillChanging(ctx, tx, f)
+			return err
+		})
+		if errors.Is(err, session.ErrEnded) {
+			err = fmt.Errorf("%w: %w", ErrWrongStep, err)
+		}
+		if err != nil {
+			return factors.Ceremony{}, err
+		}
 	}
 	state, ceremony, err := e.ceremony(ctx, f, factor)
 	if err != nil {
@@ -246,9 +259,11 @@ func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.
 	return s, err
 }
 
-// isDailyProof reports whether a second factor was shown that isn't there for
-// need alone.
-func isDailyProof(p assurance.Proof) bool { return isDaily(p.Factor) && !p.Remembered }
+// isDailyProof reports whether the person showed a second factor that isn't
+// there for need alone. A certificate shows itself.
+func isDailyProof(p assurance.Proof) bool {
+	return isDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered
+}
 
 // makeRoom deletes what a new credential takes the place of, or returns
 // ErrTooMany.

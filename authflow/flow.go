@@ -81,9 +81,11 @@ type Flow struct {
 	Replacing assurance.Factor `json:"replacing,omitempty"`
 	// Helped says that an administrator's code stood in for a second factor.
 	Helped bool `json:"helped,omitempty"`
-	// Enrol is what an enrolment adds, and Done says that it has.
-	Enrol assurance.Factor `json:"enrol,omitempty"`
-	Done  bool             `json:"done,omitempty"`
+	// Enrol is what an enrolment adds, Offered says that it was offered on the way,
+	// and Done that it has happened.
+	Enrol   assurance.Factor `json:"enrol,omitempty"`
+	Offered bool             `json:"offered,omitempty"`
+	Done    bool             `json:"done,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`
 	// Account is what a set-up has chosen so far.
@@ -166,10 +168,21 @@ func (e *Engine) Load(ctx context.Context, id string) (Flow, error) {
 	return e.load(ctx, e.Store, id)
 }
 
-// Abandon forgets what a person has under way: flows, links to set up by, and
-// access codes.
+// AbandonFlows forgets what a person has under way in any browser.
+func AbandonFlows(ctx context.Context, tx store.Records, userID string) error {
+	if err := tx.DeleteRecordsOf(ctx, flowNamespace, userID, ""); err != nil {
+		return fmt.Errorf("abandoning the flows of a user: %w", err)
+	}
+	return nil
+}
+
+// Abandon forgets what a person has under way, and by what they could begin
+// something: links to set up by, and access codes.
 func Abandon(ctx context.Context, tx store.Records, userID string) error {
-	for _, namespace := range []string{flowNamespace, linkNamespace, accessNamespace} {
+	if err := AbandonFlows(ctx, tx, userID); err != nil {
+		return err
+	}
+	for _, namespace := range []string{linkNamespace, accessNamespace} {
 		if err := tx.DeleteRecordsOf(ctx, namespace, userID, ""); err != nil {
 			return fmt.Errorf("abandoning what a user has under way: %w", err)
 		}

@@ -47,7 +47,11 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 	if err != nil {
 		return err
 	}
-	if f.Replacing != "" || len(ids) == 0 {
+	active, err := e.activeCredentials(ctx, f.UserID)
+	if err != nil {
+		return err
+	}
+	if replaces(f, active) || len(ids) == 0 {
 		return ErrWrongStep
 	}
 	for _, id := range ids {
@@ -58,7 +62,7 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 	if f.Kind == StepUp {
 		f.signInAnew()
 	}
-	f.Lost = slices.Compact(slices.Sorted(slices.Values(ids)))
+	f.Lost, f.Replacing = slices.Compact(slices.Sorted(slices.Values(ids))), ""
 	f.Ask = assurance.Requirement{Level: assurance.Multi}
 	f.Browser, f.Remember = "", ""
 	return e.save(ctx, e.Store, &f)

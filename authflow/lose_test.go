@@ -415,3 +415,53 @@ func (h *house) takePassword(p *person) {
 	row := h.credential(p.id, assurance.Password)
 	h.must(h.store.DeleteCredential(h.ctx, row.ID, row.Version))
 }
+
+// TestLosingAfterAReplacementThatIsGone goes on in a flow whose replacement isn't
+// allowed any more, as in any other.
+func TestLosingAfterAReplacementThatIsGone(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	tablet := ada.addTOTP(ada.in(), "Second")
+	f := ada.lost()
+	h.must(ada.backup(f, 0))
+	codes := h.credential(ada.id, assurance.BackupCode)
+	h.must(h.store.DeleteCredential(h.ctx, codes.ID, codes.Version))
+	if step := h.stepOf(h.load(f)); step != authflow.StepChallenge {
+		t.Fatalf("the step is %s", step)
+	}
+	h.must(tablet.answer(f, tablet.code(), authflow.Client{}))
+	if replacing := h.load(f).Replacing; replacing != "" {
+		t.Errorf("another second factor brings back the replacement of %s", replacing)
+	}
+
+	f = tablet.shown(authflow.Client{})
+	stale := h.load(f)
+	stale.Replacing = assurance.TOTP
+	h.must(h.Lose(h.ctx, stale, []string{ada.named("Second").ID}))
+	if lost := h.load(f); lost.Replacing != "" || len(lost.Lost) != 1 {
+		t.Errorf("%+v", lost)
+	}
+}
+
+// TestCertificatesDontLiftTheHold has somebody enrol who shows a password and a
+// backup code at a machine with a certificate.
+func TestCertificatesDontLiftTheHold(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	h.Hold = hold
+	ada := h.person("ada")
+	laptop := ada.device("laptop", 24*time.Hour)
+	device, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+	h.must(err)
+	f, err := h.BeginFreshCheck(h.ctx, device.SignOn, ada.user(), "/account", authflow.Client{})
+	h.must(err)
+	h.must(h.AnswerPassword(h.ctx, f, ada.password, authflow.Client{}))
+	h.must(ada.backup(f, 0))
+	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(err)
+	f, err = h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{})
+	h.must(err)
+	h.must(h.enrolKey(f, newSecurityKey().created(h, f)))
+	if until := h.credential(ada.id, assurance.FIDO).HeldUntil; !until.Equal(h.clock().Add(hold)) {
+		t.Errorf("the key is held until %s", until)
+	}
+}

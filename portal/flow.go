@@ -163,8 +163,8 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 			p.fault(w, r, "listing ways to sign in", err)
 			return
 		}
-		if until := heldUntil(held); !until.IsZero() {
-			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until))
+		if until := heldUntil(held); len(until) > 0 {
+			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until[len(until)-1]))
 		}
 	}
 	if lifetime := p.Flows.RememberFor(at.flow); lifetime > 0 {
@@ -201,21 +201,22 @@ func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) {
 		Text:   t.say("portal.needs_key.text"),
 		Action: t.kind(assurance.FIDO, "add"), ActionURL: addURL(assurance.FIDO, at.to),
 	}
-	if until := heldUntil(held); !until.IsZero() {
-		view.Text = t.say("portal.needs_key.held", "Time", stampOf(until))
+	if until := heldUntil(held); len(until) > 0 {
+		view.Text = t.say("portal.needs_key.held", "Time", stampOf(until[0]))
 	}
 	p.problem(w, r, view)
 }
 
-// heldUntil is until when the last of somebody's security keys and passkeys that
-// stand in for lost ones counts for less; zero: none does.
-func heldUntil(held []authflow.Held) time.Time {
-	var until time.Time
+// heldUntil is until when those of somebody's security keys and passkeys count
+// for less that do, the earliest first.
+func heldUntil(held []authflow.Held) []time.Time {
+	var until []time.Time
 	for _, h := range working(ofKind(held, assurance.FIDO)) {
-		if h.HeldUntil.After(until) {
-			until = h.HeldUntil
+		if !h.HeldUntil.IsZero() {
+			until = append(until, h.HeldUntil)
 		}
 	}
+	slices.SortFunc(until, time.Time.Compare)
 	return until
 }
 
@@ -429,7 +430,7 @@ func (p *Portal) complete(w http.ResponseWriter, r *http.Request, at stage) {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
-	if at.to.own == "" { // a passkey was offered on the way
+	if at.to.own == "" { // they were on their way to an app
 		if v, ok := p.present(w, r); ok {
 			p.proceed(w, r, v, at.to)
 		}

@@ -200,7 +200,7 @@ func (p *Portal) showAdd(w http.ResponseWriter, r *http.Request) {
 	if _, ok := p.changer(w, r); ok {
 		p.page(w, r, http.StatusOK, "account_add", templates.AddView{
 			Frame: p.frame(r), Kind: p.kindTexts(p.words(r), kind), Host: to.host(), Request: to.signed,
-		}, to.formOrigins()...)
+		})
 	}
 }
 

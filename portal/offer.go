@@ -69,7 +69,7 @@ func (p *Portal) answerOffer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	flow, err := p.Accounts.BeginEnrolment(r.Context(), v.signOn, v.user, authflow.Adding{
-		Kind: assurance.FIDO, Request: to.signed, Return: to.own,
+		Kind: assurance.FIDO, Request: to.signed, Return: to.own, Offered: true,
 	}, p.client(r))
 	if err != nil {
 		p.accountFailed(w, r, v, "beginning to set up a passkey", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -89,7 +90,7 @@ func TestOfferedPasskeyLeadsToTheApp(t *testing.T) {
 	if r.Header.Get("Location") != "/flow?id=add+fido" || h.accounts.addTo != "wiki" {
 		t.Fatalf("%d to %q, on the way to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.addTo)
 	}
-	h.flows.flow = authflow.Flow{ID: "add fido", Kind: authflow.Enrol, Request: "wiki"}
+	h.flows.flow = authflow.Flow{ID: "add fido", Kind: authflow.Enrol, Request: "wiki", Offered: true}
 	h.flows.step = authflow.Step{Kind: authflow.StepEnrol, Factor: assurance.TOTP} // what the fake has a page for
 	if page := h.page(h.send(http.MethodGet, "/flow?id=add+fido", nil)); !strings.Contains(page, `href="`+onTheWay+`"`) {
 		t.Error("the set-up doesn't lead back to the offer")
@@ -141,5 +142,66 @@ func TestBrowserSaysWhatItCan(t *testing.T) {
 		if given := h.flows.given; given.CanPasskey != want || len(given.Answer) != 1 {
 			t.Errorf("%q: %+v", said, given)
 		}
+	}
+}
+
+// TestAddingOnTheWay leads somebody whom an app asks for a key to where one is
+// added, and then to the app.
+func TestAddingOnTheWay(t *testing.T) {
+	const add = "/account/fido/add?request=wiki"
+	h := offered(t)
+	h.flows.offer = false
+	h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)
+	form := url.Values{"request": {"wiki"}}
+	if r := h.send(http.MethodPost, "/account/fido/add", form); r.Header.Get("Location") != "/flow?id=add+fido" || h.accounts.addTo != "wiki" {
+		t.Fatalf("%d to %q, on the way to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.addTo)
+	}
+	if page := h.page(h.send(http.MethodGet, add, nil)); !strings.Contains(page, "wiki.example.com</strong>") || !strings.Contains(page, `name="request" value="wiki"`) {
+		t.Errorf("the page is %s", page)
+	}
+	h.flows.flow = authflow.Flow{ID: "add fido", Kind: authflow.Enrol, Request: "wiki"}
+	h.flows.step = authflow.Step{Kind: authflow.StepEnrol, Factor: assurance.FIDO}
+	if page := h.page(h.send(http.MethodGet, "/flow?id=add+fido", nil)); !strings.Contains(page, `href="`+add+`"`) {
+		t.Error("the set-up doesn't lead back")
+	}
+	h.flows.step = authflow.Step{Kind: authflow.StepDone}
+	if r := h.send(http.MethodGet, "/flow?id=add+fido", nil); r.Header.Get("Location") != atWiki {
+		t.Errorf("after the set-up: %d to %q", r.StatusCode, r.Header.Get("Location"))
+	}
+
+	h.send(http.MethodPost, "/account/fido/add", form)
+	h.accounts.refusal = authflow.ErrStale
+	if r := h.send(http.MethodPost, "/account/fido/add", form); r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != add {
+		t.Errorf("after long: %d to %q, and back to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.freshTo)
+	}
+	for _, r := range []*http.Response{
+		h.send(http.MethodGet, "/account/fido/add?request=forged", nil),
+		h.send(http.MethodPost, "/account/fido/add", url.Values{"request": {"https://evil.example/"}}),
+	} {
+		if r.StatusCode != http.StatusBadRequest {
+			t.Errorf("R01: %d to %q", r.StatusCode, r.Header.Get("Location"))
+		}
+	}
+}
+
+// TestKeysThatDontCountYet tells somebody from when theirs counts: the first of
+// them, or the last where another is asked for.
+func TestKeysThatDontCountYet(t *testing.T) {
+	h := offered(t)
+	h.flows.step = authflow.Step{Kind: authflow.StepNoFactor}
+	h.flows.flow.Ask.Level = assurance.PhishingResistant
+	needs := func() string { return h.page(h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)) }
+	if page := needs(); !strings.Contains(page, `href="/account/fido/add?request=wiki"`) || !strings.Contains(page, "You have none that works here.") {
+		t.Errorf("the page is %s", page)
+	}
+	early, late := noon.Add(time.Hour), noon.Add(20*time.Hour)
+	h.accounts.held = append(h.accounts.held,
+		authflow.Held{ID: "k1", Kind: assurance.FIDO, HeldUntil: late}, authflow.Held{ID: "k2", Kind: assurance.FIDO, HeldUntil: early})
+	if page := needs(); !strings.Contains(page, "counts here from "+early.Local().Format(time.DateTime)) {
+		t.Errorf("with two that are held, the page is %s", page)
+	}
+	h.flows.step = authflow.Step{Kind: authflow.StepChallenge, Factor: assurance.FIDO, Resistant: true}
+	if page := needs(); !strings.Contains(page, "counts here from "+late.Local().Format(time.DateTime)) {
+		t.Errorf("where another key counts, the page is %s", page)
 	}
 }

@@ -290,7 +290,7 @@ func testPhishingResistant(t *testing.T, s *suite) {
 	s.Admin.Reset()
 	b.signIn(eve, s.At("vault", "/secret"))
 	b.AwaitH1(needsKey)
-	b.AwaitText("You have none that works here. Add one now, and you go straight on.")
+	b.AwaitText("You have none that works here. Add one to go on.")
 	b.inspect("85-needs-key")
 	b.Navigate(s.At("vault", "/secret"))
 	b.AwaitH1(needsKey)
@@ -353,6 +353,17 @@ func testKeyTroubles(t *testing.T, s *suite) {
 	stranger.AwaitText(useOwnCode)
 	stranger.AwaitText("Use a backup code")
 	stranger.inspect("88-key-cancelled")
+	// A page that has waited for too long is loaded anew, with another question.
+	stranger.Evaluate(`(() => {
+		const { dataset } = document.querySelector("form[data-fido]");
+		dataset.options = JSON.stringify({ ...JSON.parse(dataset.options), timeout: 1, old: true });
+		return "";
+	})()`)
+	stranger.ClickThrough(useKey)
+	stranger.AwaitH1(useKey)
+	if left := stranger.Evaluate(`String(document.querySelector("form[data-fido]").dataset.options.includes("old"))`); left != "false" {
+		t.Error("what is asked is as old as before")
+	}
 
 	b.Navigate(s.At("app", "/"))
 	b.showPasswordAlone(tess)

@@ -15,6 +15,9 @@ const answer = form.elements.namedItem("credential");
 const words = form.dataset;
 
 const soon = 1000; // milliseconds in which nobody can have said no
+const spare = 20 * 1000; // milliseconds that an answer may take at least
+
+const loaded = Date.now();
 
 let asking; // what can call off the question that is open
 
@@ -28,7 +31,7 @@ function say(text) {
 function explain(error, late) {
 	switch (error.name) {
 	case "NotAllowedError":
-		return late ? words.late : words.notAllowed;
+		return late && words.late || words.notAllowed;
 	case "InvalidStateError":
 		return words.already;
 	case "SecurityError":
@@ -45,6 +48,12 @@ async function ask(byItself) {
 	const mine = asking = new AbortController();
 	const begun = Date.now();
 	const options = JSON.parse(words.options);
+	if (begun - loaded > options.timeout - spare) {
+		// What is asked here can't be answered any more.
+		const flow = form.elements.namedItem("flow").value;
+		location.replace(`/flow?${new URLSearchParams({ id: flow, use: "fido" })}`);
+		return;
+	}
 	say("");
 	status.textContent = words.waiting;
 	try {

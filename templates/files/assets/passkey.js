@@ -18,6 +18,7 @@ const lasting = 4 * 60 * 1000; // milliseconds in which a question can surely be
 const often = 30 * 1000; // milliseconds after which its age is looked at again
 
 let asking; // what can call off the question that is open
+let pressed = false; // it is open since the button was pressed
 let question;
 
 function say(text) {
@@ -39,6 +40,7 @@ async function fetchQuestion() {
 // get asks for a passkey and sends it.
 async function get(mediation) {
 	asking?.abort();
+	name.removeEventListener("focus", offer);
 	const { signal } = asking = new AbortController();
 	const { ceremony, state } = await fetchQuestion();
 	signal.throwIfAborted();
@@ -55,12 +57,14 @@ async function getByButton() {
 	status.textContent = words.waiting;
 	const mine = get("optional");
 	const { signal } = asking;
+	pressed = true;
 	try {
 		await mine;
 	} catch (error) {
 		if (signal.aborted) {
 			return;
 		}
+		pressed = false;
 		status.textContent = "";
 		say(error.name === "NotAllowedError" ? words.notAllowed : failed);
 		offer();
@@ -71,7 +75,7 @@ async function getByButton() {
 // page is left or the button pressed. Whatever stands in the way, the form is
 // still there, and who comes back to the name is offered them anew.
 async function offer() {
-	if (await PublicKeyCredential.isConditionalMediationAvailable?.()) {
+	if (await PublicKeyCredential.isConditionalMediationAvailable?.() && !pressed) {
 		name.autocomplete = "username webauthn";
 		get("conditional").catch((error) => {
 			if (error.name !== "AbortError") {
@@ -94,7 +98,7 @@ async function disown(credentialId) {
 
 // Who comes back to the page after a while is offered what can be answered yet.
 function renew() {
-	if (document.visibilityState === "visible" && question && Date.now() - question.at > lasting) {
+	if (document.visibilityState === "visible" && !pressed && question && Date.now() - question.at > lasting) {
 		offer();
 	}
 }
@@ -109,6 +113,7 @@ form.addEventListener("submit", (event) => {
 
 // Who comes back with the back button is asked anew.
 window.addEventListener("pageshow", () => {
+	pressed = false;
 	form.elements.namedItem("credential").value = "";
 });
 
