@@ -170,7 +170,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 		refusal := e.refusal(ctx, verdict, rows, user, c)
 		return e.failed(ctx, at, failures, refusal)
 	}
-	if given.Remember {
+	if given.Remember && e.RememberFor(f, kind) > 0 {
 		f.Remember = kind
 	}
 	f.CanPasskey = given.CanPasskey

@@ -225,7 +225,8 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 // admit says in the flow that the enrolment has happened, and in the credential
 // what it is worth. What stands in for something lost proves itself by being
 // enrolled, so that whoever had nothing left is in; until its hold is over, it
-// counts for less.
+// counts for less, and so does all else that is enrolled for as long as that
+// after a loss: whoever reported it may not be the owner.
 func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential, verified bool) error {
 	shown := f.Proofs
 	switch {
@@ -243,7 +244,14 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	default:
 		return nil
 	}
-	if e.Hold > 0 && (f.Kind == SignIn || !slices.ContainsFunc(shown, isDailyProof)) {
+	if e.Hold <= 0 {
+		return nil
+	}
+	reported, err := e.lostLately(ctx, tx, f.UserID)
+	if err != nil {
+		return err
+	}
+	if reported || f.Kind == SignIn || !slices.ContainsFunc(shown, isDailyProof) {
 		credential.HeldUntil = e.Clock().Add(e.Hold)
 	}
 	return nil
@@ -260,9 +268,9 @@ func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.
 }
 
 // isDailyProof reports whether the person showed a second factor that isn't
-// there for need alone. A certificate shows itself.
+// there for need alone, nor held itself. A certificate shows itself.
 func isDailyProof(p assurance.Proof) bool {
-	return isDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered
+	return isDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered && !p.HeldToMulti
 }
 
 // makeRoom deletes what a new credential takes the place of, or returns

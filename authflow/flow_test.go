@@ -597,6 +597,62 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 	}
 }
 
+// TestSetupLinksDontComeBack has more links made than are needed, and nobody
+// active afterwards.
+func TestSetupLinksDontComeBack(t *testing.T) {
+	h := newHouse(t)
+	older, err := h.NewSetupLink(h.ctx)
+	h.must(err)
+	link, err := h.NewSetupLink(h.ctx)
+	h.must(err)
+	if _, err := h.OpenLink(h.ctx, older); !errors.Is(err, authflow.ErrLinkGone) {
+		t.Errorf("one that was followed by another: %v", err)
+	}
+	f, err := h.OpenLink(h.ctx, link)
+	h.must(err)
+	root := h.setUp(f, "root")
+	user := root.user()
+	user.Status = store.UserDisabled
+	h.must(h.store.UpdateUser(h.ctx, user))
+	for _, spent := range []string{older, link} {
+		if _, err := h.OpenLink(h.ctx, spent); !errors.Is(err, authflow.ErrLinkGone) {
+			t.Errorf("when the administrator is disabled: %v", err)
+		}
+	}
+}
+
+// hangsUp is a client that goes away while its password is looked at.
+type hangsUp struct {
+	authflow.Passwords
+	goes func()
+}
+
+func (p hangsUp) Verify(ctx context.Context, hash, password string) (bool, error) {
+	defer p.goes()
+	return p.Passwords.Verify(ctx, hash, password)
+}
+
+// TestF02WhoHangsUpIsCounted holds that a guess leaves its traces, whether or not
+// anybody waits for the answer.
+func TestF02WhoHangsUpIsCounted(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	ctx, cancel := context.WithCancel(h.ctx)
+	h.Passwords = hangsUp{h.Passwords, cancel}
+	_, err := h.SignIn(ctx, authflow.Login{Name: "ada", Password: "a guess", Client: from("192.0.2.7"), Ask: assurance.Requirement{Level: assurance.Multi}})
+	if !isRefused(err, factors.Wrong) {
+		t.Errorf("%v", err)
+	}
+	for scope, key := range map[string]string{authflow.ScopeUser: ada.id + "/password/unknown", authflow.ScopeAddress: "192.0.2.7"} {
+		if counted, err := h.store.GetAttempts(h.ctx, scope, key); err != nil || counted.Failures != 1 {
+			t.Errorf("%s has %d failures, %v", scope, counted.Failures, err)
+		}
+	}
+	if n := len(h.events(audit.SignInFailed)); n != 1 {
+		t.Errorf("%d events", n)
+	}
+}
+
 // TestBearerTokensAreKeptAsHashes looks for tokens where they must not be.
 func TestBearerTokensAreKeptAsHashes(t *testing.T) {
 	h := newHouse(t)

@@ -124,7 +124,7 @@ func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.U
 	if step.Kind != StepGrant {
 		return Flow{}, store.User{}, ErrWrongStep
 	}
-	if e.RememberFor(finished) <= 0 {
+	if e.RememberFor(finished, finished.Remember) <= 0 {
 		finished.Remember = ""
 	}
 	return finished, user, nil

@@ -217,9 +217,15 @@ func (e *Engine) countAddress(ctx context.Context, a attempt) error {
 	})
 }
 
+// recording is how long a wrong answer may take to be written down.
+const recording = 10 * time.Second
+
 // failed records a wrong answer and returns the refusal. The answer is counted
-// already; what can't be recorded besides doesn't turn it into a right one.
+// already; what can't be recorded besides doesn't turn it into a right one. Who
+// hangs up before they hear of it is written down all the same.
 func (e *Engine) failed(ctx context.Context, a attempt, failures int, refusal *Refused) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recording)
+	defer cancel()
 	if err := e.countAddress(ctx, a); err != nil {
 		return fmt.Errorf("counting a failure: %w", err)
 	}

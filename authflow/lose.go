@@ -94,8 +94,37 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([
 		f.Replacing = "" // new ones are asked for anyhow
 	}
 	f.Lost = nil
+	if err := e.noteLoss(ctx, tx, f.UserID); err != nil {
+		return nil, err
+	}
 	ended, err := e.endAll(ctx, tx, *f, session.EndedFactorLost, c)
 	return append(events, ended...), err
+}
+
+// lossNamespace holds, for each user, that something was reported lost.
+const lossNamespace = "loss"
+
+// noteLoss remembers a loss for as long as what is enrolled after it counts for
+// less.
+func (e *Engine) noteLoss(ctx context.Context, tx store.Tx, userID string) error {
+	if e.Hold <= 0 {
+		return nil
+	}
+	if err := tx.DeleteRecordsOf(ctx, lossNamespace, userID, ""); err != nil {
+		return err
+	}
+	return tx.PutRecord(ctx, store.Record{
+		Namespace: lossNamespace, Key: userID, Owner: userID, Expires: e.Clock().Add(e.Hold),
+	})
+}
+
+// lostLately reports whether a loss is remembered.
+func (e *Engine) lostLately(ctx context.Context, tx store.Tx, userID string) (bool, error) {
+	_, err := tx.GetRecord(ctx, lossNamespace, userID, e.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 const (

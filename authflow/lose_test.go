@@ -2,6 +2,7 @@ package authflow_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -464,4 +465,64 @@ func TestCertificatesDontLiftTheHold(t *testing.T) {
 	if until := h.credential(ada.id, assurance.FIDO).HeldUntil; !until.Equal(h.clock().Add(hold)) {
 		t.Errorf("the key is held until %s", until)
 	}
+}
+
+// TestEverythingIsHeldAfterALoss has a thief who knows the password and can show
+// something weak try for a key that counts at once, by way of a loss.
+func TestEverythingIsHeldAfterALoss(t *testing.T) {
+	adds := func(h *house, s store.SignOn, p *person) time.Time {
+		f, err := h.BeginEnrolment(h.ctx, s, p.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{})
+		h.must(err)
+		before, err := h.store.CredentialsOf(h.ctx, p.id)
+		h.must(err)
+		h.must(h.enrolKey(f, newSecurityKey().created(h, f)))
+		after, err := h.store.CredentialsOf(h.ctx, p.id)
+		h.must(err)
+		if len(after) != len(before)+1 {
+			h.t.Fatalf("%d credentials, after %d", len(after), len(before))
+		}
+		for _, c := range after {
+			if !slices.ContainsFunc(before, func(b store.Credential) bool { return b.ID == c.ID }) {
+				return c.HeldUntil
+			}
+		}
+		return time.Time{}
+	}
+	t.Run("by what replaced it", func(t *testing.T) {
+		h := newHouseWithKeys(t, false)
+		h.Hold = hold
+		ada := h.person("ada")
+		f := ada.lost()
+		h.must(ada.backup(f, 0))
+		h.pass(10 * time.Minute) // what is held is held for longer than the loss is known
+		ada = ada.replace(f)
+		h.pass(hold - 5*time.Minute)
+		if until := adds(h, ada.in(), ada); until.IsZero() {
+			t.Error("a key that is added by the replacement counts at once")
+		}
+	})
+	t.Run("when the time is over", func(t *testing.T) {
+		h := newHouseWithKeys(t, false)
+		h.Hold = hold
+		ada := h.person("ada")
+		f := ada.lost()
+		h.must(ada.backup(f, 0))
+		ada = ada.replace(f)
+		h.pass(hold)
+		if until := adds(h, ada.in(), ada); !until.IsZero() {
+			t.Errorf("a key is held until %s", until)
+		}
+	})
+	t.Run("by what is left, where the loss is broken off", func(t *testing.T) {
+		h := newHouseWithKeys(t, false)
+		h.Hold = hold
+		ada := h.holder("ada")
+		f := ada.shown(authflow.Client{})
+		h.must(h.Lose(h.ctx, f, []string{h.credential(ada.id, assurance.FIDO).ID}))
+		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+		h.pass(time.Minute)
+		if until := adds(h, ada.in(), ada.person); until.IsZero() {
+			t.Error("a key in the place of the one that was reported lost counts at once")
+		}
+	})
 }

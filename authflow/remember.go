@@ -21,11 +21,12 @@ const SharedIdle = 10 * time.Minute
 // ErrNoBrowser says that somebody has no such browser.
 var ErrNoBrowser = errors.New("no such browser of this user")
 
-// RememberFor returns for how long the browser can stand in for the second
-// factor that a flow asks for; 0: not at all. A step-up is there to have
-// something shown, and a shared computer is nobody's browser.
-func (e *Engine) RememberFor(f Flow) time.Duration {
-	if f.Kind != SignIn || f.Shared {
+// RememberFor returns for how long the browser can stand in for a second factor
+// that a flow asks for; 0: not at all. A step-up is there to have something
+// shown, a shared computer is nobody's browser, backup codes work once, and who
+// reports a loss may not be the owner.
+func (e *Engine) RememberFor(f Flow, kind assurance.Factor) time.Duration {
+	if f.Kind != SignIn || f.Shared || !isDaily(kind) || len(f.Lost) > 0 {
 		return 0
 	}
 	return e.Remember
@@ -35,7 +36,7 @@ func (e *Engine) RememberFor(f Flow) time.Duration {
 // had it remembered. The proof is never kept in the flow: each step reads anew,
 // so whoever forgets a browser is heard in the middle of a flow too.
 func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, who Person) (Flow, error) {
-	if f.Browser == "" || who.NewPassword || e.RememberFor(f) <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
+	if f.Browser == "" || who.NewPassword || f.Kind != SignIn || f.Shared || e.Remember <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
 		return f, nil
 	}
 	b, err := r.BrowserByToken(ctx, f.UserID, f.Browser)
@@ -58,7 +59,7 @@ type browserReader interface {
 // standsIn reports whether a browser counts in place of the factor that it is
 // remembered for: in time, and while the user could show that factor instead.
 func standsIn(b store.Browser, who Person, set factors.Set, now time.Time) bool {
-	return IsRemembered(b, now) && set.Enabled(b.RememberedFor) && who.Have[b.RememberedFor]
+	return IsRemembered(b, now) && isDaily(b.RememberedFor) && set.Enabled(b.RememberedFor) && who.Have[b.RememberedFor]
 }
 
 // IsRemembered reports whether a browser is remembered still, at the time now.

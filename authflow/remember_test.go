@@ -219,6 +219,20 @@ func TestRememberingTakesASecondFactor(t *testing.T) {
 			}
 			h.must(p.answer(f, p.code(), authflow.Client{}))
 		}, true, 0},
+		{"with a backup code", signIn(authflow.Login{Ask: multi}), func(h *house, p *person, f authflow.Flow) {
+			h.must(h.Answer(h.ctx, f, authflow.Response{
+				Factor: assurance.BackupCode, Answer: factors.Answer{"code": p.codes[0]}, Remember: true,
+			}, authflow.Client{}))
+		}, true, 0},
+		{"after a loss", func(h *house, p *person) authflow.Flow {
+			p.addTOTP(p.in(), "Lost")
+			f := signIn(authflow.Login{Ask: multi})(h, p)
+			h.must(h.Lose(h.ctx, f, []string{p.named("Lost").ID}))
+			return h.load(f)
+		}, func(h *house, p *person, f authflow.Flow) {
+			ticked(h, p, f)
+			p.replace(f)
+		}, false, 0},
 		{"at a shared computer", signIn(authflow.Login{Ask: multi, Shared: true}), ticked, false, 0},
 		{"where nobody was asked", func(h *house, p *person) authflow.Flow {
 			h.Remember = 0
@@ -240,7 +254,10 @@ func TestRememberingTakesASecondFactor(t *testing.T) {
 			h := remembering(t)
 			ada := h.person("ada")
 			f := test.begin(h, ada)
-			if offered := h.RememberFor(f) > 0; offered != test.offered {
+			if h.RememberFor(f, assurance.BackupCode) > 0 {
+				t.Error("offered for a backup code")
+			}
+			if offered := h.RememberFor(f, assurance.TOTP) > 0; offered != test.offered {
 				t.Errorf("offered: %t", offered)
 			}
 			test.answer(h, ada, f)
@@ -455,7 +472,7 @@ func TestSharedComputer(t *testing.T) {
 			t.Helper()
 			f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Client: c, Ask: multi, Shared: true})
 			h.must(err)
-			if h.RememberFor(f) != 0 {
+			if h.RememberFor(f, assurance.TOTP) != 0 {
 				t.Error("remembering is offered")
 			}
 			h.must(ada.answer(f, ada.code(), c))

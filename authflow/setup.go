@@ -33,8 +33,11 @@ var (
 	ErrSetUp = errors.New("the user has set up already, or is disabled")
 )
 
+// firstAdministrator owns the links of whoever has no id yet.
+const firstAdministrator = "the first administrator"
+
 // NewSetupLink returns the token of a link by which the first administrator
-// sets up, or ErrHasUsers.
+// sets up, or ErrHasUsers. Links made before it are void.
 func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 	active, err := e.Store.CountUsers(ctx, store.UserActive)
 	if err != nil {
@@ -44,7 +47,7 @@ func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 		return "", ErrHasUsers
 	}
 	event := e.Audit.Event(audit.SetupLinkCreated, "", audit.Fields{audit.By: "administrator"})
-	return e.newLink(ctx, setupLink, "", event)
+	return e.newLink(ctx, setupLink, firstAdministrator, event)
 }
 
 // NewInvitation returns the token of a link by which an invited user sets up;
@@ -64,10 +67,8 @@ func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Ev
 		return "", err
 	}
 	err = e.change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
-		if owner != "" {
-			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner, ""); err != nil {
-				return nil, err
-			}
+		if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner, ""); err != nil {
+			return nil, err
 		}
 		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
 			Namespace: linkNamespace, Key: token.Hash(value), Owner: owner,

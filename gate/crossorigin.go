@@ -29,6 +29,12 @@ func (r *request) fromAnotherSite() bool {
 	return true
 }
 
+// fromAnotherOrigin reports whether a browser says that a page of another origin
+// than the app's sent the request, be it of the same site.
+func (r *request) fromAnotherOrigin() bool {
+	return r.Header.Get("Sec-Fetch-Site") == "same-site" || r.fromAnotherSite()
+}
+
 // isForged reports whether a request that carries a session may have been sent
 // by a page of another site against the person's will. SameSite=Lax keeps the
 // session out of these; with None the gate has to refuse them itself: methods

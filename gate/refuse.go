@@ -87,10 +87,10 @@ func (g *Gate) demand(w http.ResponseWriter, r *request, p problem) {
 }
 
 // keepForm tells somebody whose form came too late how to send it all the same:
-// sent on to the portal, they would lose what they typed. What another site's
-// page sent is not sent again, since that would then be our own page's doing.
+// sent on to the portal, they would lose what they typed. What a page of another
+// origin sent is not sent again, since that would then be our own page's doing.
 func (g *Gate) keepForm(w http.ResponseWriter, r *request, p problem) {
-	if r.fromAnotherSite() {
+	if r.fromAnotherOrigin() {
 		g.refuseForged(w, r)
 		return
 	}

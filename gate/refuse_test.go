@@ -168,10 +168,10 @@ func readProblem(t *testing.T, o outcome) (p problemDetails) {
 	return p
 }
 
-// TestFormsOfOtherSites are not offered to be sent again: that would make them
-// our own page's.
+// TestFormsOfOtherSites are not offered to be sent again, be they of another host
+// of the same site: that would make them our own page's.
 func TestFormsOfOtherSites(t *testing.T) {
-	for _, from := range []string{"Sec-Fetch-Site: cross-site", "Origin: https://evil.example", "Origin: null"} {
+	for _, from := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example", "Origin: null"} {
 		for _, where := range []string{asNavigation, asFrame} {
 			header := where + "\nContent-Type: application/x-www-form-urlencoded\n" + from
 			o := demanding(t).serve(withHeader(navigate("/admin/save"), "POST", header))

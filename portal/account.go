@@ -104,6 +104,10 @@ func (p *Portal) changer(w http.ResponseWriter, r *http.Request) (visitor, bool)
 
 // checkAnew asks that somebody show again that it's them, and then leads back.
 func (p *Portal) checkAnew(w http.ResponseWriter, r *http.Request, v visitor, back string) {
+	if !isVisit(r) {
+		p.forged(w, r)
+		return
+	}
 	flow, err := p.Accounts.BeginFreshCheck(r.Context(), v.signOn, v.user, back, p.client(r))
 	if err != nil {
 		p.fault(w, r, "beginning a fresh check", err)

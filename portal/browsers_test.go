@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func (f *flows) Extend(context.Context, authflow.Flow) (time.Duration, error) {
 
 func (f *flows) Left(authflow.Flow) time.Duration { return 15 * time.Minute }
 
-func (f *flows) RememberFor(authflow.Flow) time.Duration { return f.remember }
+func (f *flows) RememberFor(authflow.Flow, assurance.Factor) time.Duration { return f.remember }
 
 func (f *flows) Answer(_ context.Context, _ authflow.Flow, given authflow.Response, _ authflow.Client) error {
 	f.given = given
@@ -165,6 +166,7 @@ func (f *flows) Forget(_ context.Context, u store.User, id string, _ authflow.Cl
 type signOns struct {
 	proofs []assurance.Proof
 	err    error
+	ended  []string
 }
 
 func (s *signOns) LivePortal(_ context.Context, p session.PortalSession) (session.SignOn, session.User, error) {
@@ -174,7 +176,10 @@ func (s *signOns) LivePortal(_ context.Context, p session.PortalSession) (sessio
 	return session.SignOn{ID: "s1", UserID: "ada", Proofs: s.proofs, Expires: noon.Add(12 * time.Hour)}, session.User{ID: "ada", Name: "ada"}, nil
 }
 
-func (s *signOns) End(context.Context, string, string) error { return nil }
+func (s *signOns) End(_ context.Context, id, _ string) error {
+	s.ended = append(s.ended, id)
+	return nil
+}
 
 // plain is a codec that seals nothing.
 type plain struct{}
@@ -419,6 +424,43 @@ func TestForgetBrowser(t *testing.T) {
 			t.Errorf("%d and %d, forgotten %v", w.Code, got.StatusCode, h.flows.forgotten)
 		}
 	})
+}
+
+// TestSigningOutEndsWhatTheBrowserHad has a browser with a portal session that
+// another has taken the place of: its sign-on ends all the same.
+func TestSigningOutEndsWhatTheBrowserHad(t *testing.T) {
+	h := atHome(t)
+	h.signOns.err = session.ErrEnded
+	r := h.send(http.MethodPost, "/sign-out", nil)
+	if r.Header.Get("Location") != "/signed-out" || !slices.Equal(h.signOns.ended, []string{"s1"}) {
+		t.Errorf("to %q, ended %q", r.Header.Get("Location"), h.signOns.ended)
+	}
+	h.send(http.MethodPost, "/sign-out", nil)
+	if len(h.signOns.ended) != 1 {
+		t.Errorf("without a cookie, ended %q", h.signOns.ended)
+	}
+}
+
+// TestW01FetchesBeginNothing has a page of another host of the site fetch what
+// would begin a check.
+func TestW01FetchesBeginNothing(t *testing.T) {
+	for _, target := range []string{"/account/password", "/account", "/sign-in?to=/account"} {
+		h := atHome(t)
+		h.signOns.proofs = []assurance.Proof{{Factor: assurance.Password, At: noon.Add(-time.Hour)}}
+		for mode, begins := range map[string]bool{"no-cors": false, "cors": false, "navigate": true, "": true} {
+			r := httptest.NewRequest(http.MethodGet, "https://login.example.com"+target, nil)
+			r.Header.Set("Sec-Fetch-Site", "same-site")
+			r.Header.Set("Sec-Fetch-Mode", mode)
+			for _, c := range h.cookies {
+				r.AddCookie(c)
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if (w.Code != http.StatusForbidden) != begins || !begins && w.Header()["Set-Cookie"] != nil {
+				t.Errorf("%s by %q: %d, sets %q", target, mode, w.Code, w.Header()["Set-Cookie"])
+			}
+		}
+	}
 }
 
 func TestSigningOutClearsThePortalsData(t *testing.T) {

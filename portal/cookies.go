@@ -109,13 +109,24 @@ func kept(lifetime time.Duration, shared bool) time.Duration {
 // signedOn returns the sign-on that the portal's cookie stands for;
 // session.ErrEnded is a definite no.
 func (p *Portal) signedOn(r *http.Request) (session.SignOn, session.User, error) {
-	cookie, err := r.Cookie(portalCookie)
-	if err != nil {
-		return session.SignOn{}, session.User{}, session.ErrEnded
-	}
-	said, err := p.PortalCookies.Read(cookie.Value)
-	if err != nil {
+	said := p.portalSession(r)
+	if said.SignOn == "" {
 		return session.SignOn{}, session.User{}, session.ErrEnded
 	}
 	return p.SignOns.LivePortal(r.Context(), said)
+}
+
+// portalSession returns what the portal's cookie says; the zero value where
+// there is none of ours. Its sign-on was this browser's, be it that another
+// cookie counts by now: that of two tabs' answers that came last.
+func (p *Portal) portalSession(r *http.Request) session.PortalSession {
+	cookie, err := r.Cookie(portalCookie)
+	if err != nil {
+		return session.PortalSession{}
+	}
+	said, err := p.PortalCookies.Read(cookie.Value)
+	if err != nil {
+		return session.PortalSession{}
+	}
+	return said
 }

@@ -46,7 +46,7 @@ func (p *Portal) begin(w http.ResponseWriter, r *http.Request, to destination, e
 		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Device: device.User.Name})
 		return
 	}
-	p.enterAs(w, r, device, to, "")
+	p.enterAs(w, r, device, to)
 }
 
 // withoutDevice shows the form, with what is wrong with a certificate.
@@ -89,18 +89,13 @@ func (p *Portal) continueAsDevice(w http.ResponseWriter, r *http.Request) {
 		p.withoutDevice(w, r, to, err)
 		return
 	}
-	signOn, _, err := p.signedOn(r)
-	if err != nil && !errors.Is(err, session.ErrEnded) {
-		p.fault(w, r, "looking up a sign-on", err)
-		return
-	}
-	p.enterAs(w, r, device, to, signOn.ID)
+	p.enterAs(w, r, device, to)
 }
 
 // enterAs signs the owner of a device in, in place of the sign-on that the
 // browser had, and goes on to the app.
-func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination, previous string) {
-	granted, err := p.Flows.SignInDevice(r.Context(), authflow.DeviceLogin{ID: device.ID, Expires: device.Expires}, previous, p.client(r))
+func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination) {
+	granted, err := p.Flows.SignInDevice(r.Context(), authflow.DeviceLogin{ID: device.ID, Expires: device.Expires}, p.portalSession(r).SignOn, p.client(r))
 	if errors.Is(err, authflow.ErrNoDevice) {
 		p.withoutDevice(w, r, to, session.DeviceRevoked)
 		return

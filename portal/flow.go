@@ -167,7 +167,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until[len(until)-1]))
 		}
 	}
-	if lifetime := p.Flows.RememberFor(at.flow); lifetime > 0 {
+	if lifetime := p.Flows.RememberFor(at.flow, at.step.Factor); lifetime > 0 {
 		view.Remember, view.Remembering = lasting(t, lifetime), isTicked(r, "remember")
 	}
 	p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
@@ -373,14 +373,7 @@ func (p *Portal) wrongStep(w http.ResponseWriter, r *http.Request, f authflow.Fl
 // grant finishes a flow: the sign-on is made, the cookies are set, and the
 // person goes to where they wanted to go.
 func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
-	previous := ""
-	if signOn, _, err := p.signedOn(r); err == nil {
-		previous = signOn.ID
-	} else if !errors.Is(err, session.ErrEnded) {
-		p.fault(w, r, "looking up a sign-on", err)
-		return
-	}
-	granted, err := p.Flows.Grant(r.Context(), at.flow, previous, p.client(r))
+	granted, err := p.Flows.Grant(r.Context(), at.flow, p.portalSession(r).SignOn, p.client(r))
 	if err != nil {
 		p.flowFailed(w, r, at.flow, err)
 		return

@@ -40,7 +40,7 @@ type Flows interface {
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
 	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c authflow.Client) error
 	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
-	RememberFor(f authflow.Flow) time.Duration
+	RememberFor(f authflow.Flow, kind assurance.Factor) time.Duration
 	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c authflow.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error

@@ -85,6 +85,14 @@ func (p *Portal) forged(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// isVisit reports whether a person goes to a page, as far as their browser tells.
+// A page of another host of the same site can have it fetched with all cookies,
+// and must not begin anything by that.
+func isVisit(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return r.Method != http.MethodGet && r.Method != http.MethodHead || mode == "" || mode == "navigate"
+}
+
 func (p *Portal) notFound(w http.ResponseWriter, r *http.Request) {
 	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{

@@ -112,6 +112,10 @@ func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to d
 		p.leave(w, r, v.signOn, to)
 		return
 	}
+	if !isVisit(r) {
+		p.forged(w, r)
+		return
+	}
 	flow, err := p.Flows.BeginStepUp(r.Context(), authflow.Raise{
 		SignOn: v.signOn, User: v.user, Ask: to.ask(), Request: to.signed, Return: to.own, Client: p.client(r),
 	})

@@ -26,12 +26,12 @@ func (p *Portal) askSignOut(w http.ResponseWriter, r *http.Request) {
 
 // signOut ends the sign-on, and with it its sessions at all apps.
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
-	signOn, user, err := p.signedOn(r)
-	if err == nil {
-		err = p.SignOns.End(r.Context(), signOn.ID, session.EndedSignOut)
-		if err == nil {
+	_, user, err := p.signedOn(r)
+	if id := p.portalSession(r).SignOn; id != "" && (err == nil || errors.Is(err, session.ErrEnded)) {
+		err = p.SignOns.End(r.Context(), id, session.EndedSignOut)
+		if err == nil && user.ID != "" {
 			p.Audit.Record(r.Context(), audit.SignOnEnded, user.ID, audit.Fields{
-				audit.User: user.Name, audit.SignOn: audit.ShortID(signOn.ID),
+				audit.User: user.Name, audit.SignOn: audit.ShortID(id),
 				audit.Reason: session.EndedSignOut, audit.Address: p.Address(r),
 			})
 		}

@@ -444,8 +444,8 @@ type Store interface {
 	Incarnation() string
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
-	// alive again. It deletes all sign-ons and has no browser remembered, so
-	// that nothing outlives the change whatever its cookie says. Followers are
+	// alive again. It deletes all sign-ons and records and has no browser
+	// remembered, so that nothing outlives the change whatever its cookie says. Followers are
 	// told of the sign-ons. Devices stay: which of them were revoked since
 	// nobody here can know.
 	Renew(ctx context.Context) error

@@ -32,6 +32,7 @@ func lifeIncarnation(t *testing.T, f fixture) {
 func lifeRenewed(t *testing.T, f fixture) {
 	f.populate(t)
 	f.addSignOn(t, "u1", "s2")
+	f.addRecord(t, "flow", "under way", "u1")
 	must(t, f.EndSignOn(f.ctx, "s2", noon, "x"))
 	user, old := get(f.UserByID(f.ctx, "u1"))(t), f.Incarnation()
 	device := get(f.DeviceByID(f.ctx, "d1"))(t)
@@ -46,6 +47,8 @@ func lifeRenewed(t *testing.T, f fixture) {
 		_, err := f.SignOnByID(f.ctx, id)
 		wantError(t, err, store.ErrNotFound)
 	}
+	_, err := f.GetRecord(f.ctx, "flow", "under way", noon)
+	wantError(t, err, store.ErrNotFound)
 	wantTold(t, l, ended("s1")...)
 	b := get(f.BrowserByToken(f.ctx, "u1", "h"))(t)
 	wantEqual(t, "remembered until", b.Remembered, time.Time{})

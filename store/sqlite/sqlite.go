@@ -129,6 +129,9 @@ func (db *DB) Renew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if _, err := rows.ExecContext(ctx, `DELETE FROM records`); err != nil {
+			return failed(ctx, doing, err)
+		}
 		if _, err := rows.ExecContext(ctx, `UPDATE browsers SET remembered = 0, remembered_for = '' WHERE remembered <> 0`); err != nil {
 			return failed(ctx, doing, err)
 		}
