@@ -240,6 +240,9 @@ func (d *Desk) Delete(ctx context.Context, name string) (Person, error) {
 		if deleted, err = d.person(ctx, tx, user); err != nil {
 			return event, err
 		}
+		if err := barForeign(ctx, tx, user); err != nil {
+			return event, err
+		}
 		return event, tx.DeleteUser(ctx, user.ID)
 	})
 	return deleted, err

@@ -18,7 +18,8 @@ import (
 
 // Adopt implements devices.Adopter: it keeps a device that a CA of the
 // operator's issued to a user, the first time that it comes. From then on it is
-// that user's, whoever has the name or the address later.
+// that user's, whoever has the name or the address later, and nobody's once the
+// user is deleted.
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
 	device.Name = cmp.Or(storable(device.Name), device.Serial)
@@ -30,7 +31,7 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 	}
 	var event store.Event
 	err = d.store.Atomically(ctx, func(tx store.Tx) error {
-		user, err := ownerIn(ctx, tx, owner)
+		user, err := adopterIn(ctx, tx, device.Certificate, owner)
 		if err != nil {
 			return err
 		}
@@ -97,6 +98,38 @@ func storable(name string) string {
 		}
 		return r
 	}, name))
+}
+
+// adopterIn finds the user whose a device becomes; store.ErrNotFound: nobody's,
+// or it was the device of a user who is deleted.
+func adopterIn(ctx context.Context, tx store.Tx, certificate string, owner devices.Owner) (store.User, error) {
+	barred, err := tx.IsBarred(ctx, certificate)
+	if barred {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.User{}, err
+	}
+	return ownerIn(ctx, tx, owner)
+}
+
+// barForeign keeps the devices of a user who is about to be deleted from being
+// adopted by another who gets the name or the address: those of the operator's
+// CAs, since of the CA here only what the store knows counts.
+func barForeign(ctx context.Context, tx store.Tx, user store.User) error {
+	all, err := tx.DevicesOf(ctx, user.ID)
+	if err != nil {
+		return err
+	}
+	for _, device := range all {
+		if device.Issuer == "" {
+			continue
+		}
+		if err := tx.BarCertificate(ctx, device.Certificate, device.Expires); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func ownerIn(ctx context.Context, users store.Users, owner devices.Owner) (store.User, error) {

@@ -208,6 +208,43 @@ func TestEndWithdrawn(t *testing.T) {
 	}
 }
 
+// TestDevicesOfTheDeletedArentAdopted gives the name of a deleted user to
+// another, and has the first one's devices come again.
+func TestDevicesOfTheDeletedArentAdopted(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	o.active("ada")
+	root := &x509.Certificate{Subject: pkix.Name{CommonName: "Company CA"}}
+	comes := func(raw string) (*x509.Certificate, error) {
+		leaf := &x509.Certificate{Raw: []byte(raw), SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}
+		return leaf, o.Adopt(o.ctx, []*x509.Certificate{leaf, root}, devices.Owner{Name: "ada"})
+	}
+	for _, first := range []string{"laptop", "phone"} {
+		_, err := comes(first)
+		o.must(err)
+	}
+	own := o.device("ada", "Tablet")
+	_, err := o.Delete(o.ctx, "ada")
+	o.must(err)
+	another := o.active("ada")
+	for _, old := range []string{"laptop", "phone"} {
+		leaf, err := comes(old)
+		if !errors.Is(err, session.DeviceUnknown) {
+			t.Errorf("the %s: %v", old, err)
+		}
+		if _, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf)); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the %s is kept: %v", old, err)
+		}
+	}
+	if barred, err := o.store.IsBarred(o.ctx, own.Certificate); err != nil || barred {
+		t.Errorf("one of the CA here, which nobody can adopt: barred %v, %v", barred, err)
+	}
+	leaf, err := comes("new laptop")
+	o.must(err)
+	if d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf)); err != nil || d.UserID != another.ID {
+		t.Errorf("the new user's own: %+v, %v", d, err)
+	}
+}
+
 // TestW02NamesInForeignCertificates adopts devices whose CA lets them be called
 // anything.
 func TestW02NamesInForeignCertificates(t *testing.T) {
