@@ -216,7 +216,7 @@ func (k *known) unrevoked() error {
 		return session.DeviceRevoked
 	}
 	if err != nil {
-		return fmt.Errorf("asking whether a certificate is revoked: %w", err)
+		return refused{Unverifiable, err}
 	}
 	return nil
 }

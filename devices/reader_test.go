@@ -46,6 +46,23 @@ func TestC02WhatIsReadCanBeAskedAboutLater(t *testing.T) {
 	if _, err := read(operators); !errors.Is(err, session.DeviceRevoked) {
 		t.Errorf("read again: %v", err)
 	}
+	p.now = today
+	operators.Revocations = p.mustOpen(p.list(p.intermediate, p.key))
+	if device, err = read(operators); err != nil {
+		t.Fatal(err)
+	}
+	p.now = today.AddDate(0, 0, 9)
+	if _, err := read(operators); !errors.Is(err, devices.Unverifiable) {
+		t.Errorf("a day after the next list was due: %v", err)
+	}
+	if err := device.Vouched(); !errors.Is(err, devices.Unverifiable) {
+		t.Errorf("of an open connection: %v", err)
+	}
+	p.now = today
+	operators.Revocations = p.mustOpen(p.list(p.root, p.rootKey))
+	if _, err := read(operators); !errors.Is(err, devices.Unverifiable) {
+		t.Errorf("of a CA without a list: %v", err)
+	}
 	operators.Revocations = nil
 	if device, err := read(operators); err != nil || device.Vouched != nil {
 		t.Errorf("of a CA that says nothing: %v", err)

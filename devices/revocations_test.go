@@ -144,7 +144,7 @@ func TestC05RevocationListsThatAreRefused(t *testing.T) {
 		}},
 	}, p.intermediate, p.key)
 	overdue := p.listLike(x509.RevocationList{
-		Number: big.NewInt(1), ThisUpdate: today.AddDate(0, 0, -7), NextUpdate: today.Add(-time.Second),
+		Number: big.NewInt(1), ThisUpdate: today.AddDate(0, 0, -7), NextUpdate: today.Add(-24*time.Hour - time.Second),
 	}, p.intermediate, p.key)
 	tests := map[string]struct {
 		content []byte
@@ -245,7 +245,8 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 }
 
 // TestOverdueLists passes the time when the next list was due: a warning, and a
-// day later nobody passes, until there is one.
+// day later no certificate counts, until there is one. A restart changes
+// nothing of that but that the day has to be kept to.
 func TestOverdueLists(t *testing.T) {
 	p := newPublished(t)
 	r := p.mustOpen(p.list(p.intermediate, p.key))
@@ -258,13 +259,25 @@ func TestOverdueLists(t *testing.T) {
 		{due, true, 0},
 		{due.Add(2 * time.Second), true, 1},
 		{due.Add(24 * time.Hour), true, 2},
-		{due.Add(24*time.Hour + time.Second), false, 2},
+		{due.Add(24*time.Hour + time.Second), false, 3},
+		{due.Add(24*time.Hour + 3*time.Second), false, 3},
+		{due.Add(25*time.Hour + 5*time.Second), false, 5},
 	} {
 		p.now = step.at
 		err := r.Check(p.chain)
 		if (err == nil) != step.passes || errors.Is(err, devices.ErrRevoked) || len(p.warnings) != step.told {
 			t.Errorf("%s: %v, warned of %q", step.at, err, p.warnings)
 		}
+	}
+	for at, want := range map[time.Time]int{due: 0, due.Add(time.Second): 1, due.Add(24 * time.Hour): 1} {
+		p.now, p.warnings = at, nil
+		if _, err := p.open(); err != nil || len(p.warnings) != want {
+			t.Errorf("started at %s: %v, warned of %q", at, err, p.warnings)
+		}
+	}
+	p.now = due.Add(26 * time.Hour)
+	if _, err := p.open(); err == nil || !strings.Contains(err.Error(), "was due") {
+		t.Errorf("started too late: %v", err)
 	}
 	p.now = p.now.Add(time.Minute)
 	p.publish(p.listLike(x509.RevocationList{

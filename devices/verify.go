@@ -35,6 +35,9 @@ const (
 	// UnknownExtension: it has a critical extension that nobody here
 	// understands (RFC 5280 §4.2).
 	UnknownExtension Refusal = "unknown_extension"
+	// Unverifiable: nothing tells whether its CA took it back. The CA's
+	// revocation list is missing, or a day overdue.
+	Unverifiable Refusal = "unverifiable"
 	// Malformed: it can't be read, or costs too much to check.
 	Malformed Refusal = "malformed"
 )

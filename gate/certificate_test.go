@@ -243,7 +243,7 @@ func TestRefusedCertificatesSayWhy(t *testing.T) {
 	reasons := []error{missing, misdirected, session.DeviceUnknown, session.DeviceRevoked, session.DeviceExpired, session.DeviceOfNobody}
 	for _, r := range []devices.Refusal{
 		devices.Expired, devices.NotYetValid, devices.UnknownIssuer, devices.WrongUsage, devices.IsAuthority, devices.Weak,
-		devices.UnknownExtension, devices.Malformed,
+		devices.UnknownExtension, devices.Unverifiable, devices.Malformed,
 	} {
 		reasons = append(reasons, r)
 	}
