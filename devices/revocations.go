@@ -44,10 +44,10 @@ var (
 // PEM form. It is safe for concurrent use.
 //
 // The file is read again when it changes. One that can't be read then, holds
-// something else, or is older than before, leaves in force what was read last,
-// and is told of; so is a list whose next one is due. A day after that the list
-// tells nothing any more, and no certificate of its CA counts: that is told of
-// when one comes.
+// something else, is older than before, or lacks a list that was there and is in
+// date, leaves in force what was read last, and is told of; so is a list whose
+// next one is due. A day after that the list tells nothing any more, and no
+// certificate of its CA counts: that is told of when one comes.
 type Revocations struct {
 	path  string
 	clock func() time.Time
@@ -196,7 +196,7 @@ func (r *Revocations) read() error {
 	}
 	read, err := parseLists(content)
 	if err == nil {
-		err = read.follow(r.current.Load())
+		err = read.follow(r.current.Load(), r.clock())
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
@@ -323,17 +323,28 @@ func (l *Lists) inDate(now time.Time) error {
 	return nil
 }
 
-// follow refuses lists that are older than those in force: what was revoked
-// since would be let in again.
-func (l *Lists) follow(inForce *Lists) error {
+// follow refuses lists that are older than those in force, or lack one of those
+// that is in date: what they revoke would be let in again.
+func (l *Lists) follow(inForce *Lists, now time.Time) error {
 	if inForce == nil {
 		return nil
 	}
-	for name, ofOne := range l.byIssuer {
-		for _, before := range inForce.byIssuer[name] {
-			if !slices.ContainsFunc(ofOne, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
-				return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
-			}
+	for name, before := range inForce.byIssuer {
+		if err := followOne(l.byIssuer[name], before, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followOne is follow for the lists of one CA.
+func followOne(lists, inForce []*list, now time.Time) error {
+	if newest := newestOf(inForce); len(lists) == 0 && !now.After(newest.NextUpdate) {
+		return fmt.Errorf("the list of %s is missing, and the one that was read before is good until %s", newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
+	}
+	for _, before := range inForce {
+		if len(lists) > 0 && !slices.ContainsFunc(lists, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
+			return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
 		}
 	}
 	return nil

@@ -227,7 +227,8 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 				Number: big.NewInt(1), ThisUpdate: today.Add(-time.Second), NextUpdate: today.AddDate(0, 0, 14),
 			}, p.intermediate, p.key))
 		}, true, 3},
-		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 3},
+		{"of another CA alone, an hour later", time.Hour, func() { p.publish(p.list(p.root, p.rootKey)) }, true, 4},
+		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 4},
 	}
 	for _, step := range steps {
 		p.now = p.now.Add(step.after)
@@ -278,6 +279,11 @@ func TestOverdueLists(t *testing.T) {
 	p.now = due.Add(26 * time.Hour)
 	if _, err := p.open(); err == nil || !strings.Contains(err.Error(), "was due") {
 		t.Errorf("started too late: %v", err)
+	}
+	p.now, p.warnings = p.now.Add(time.Minute), nil
+	p.publish(p.list(p.root, p.rootKey))
+	if err := r.Check(p.chain); err == nil || len(p.warnings) != 2 || !strings.Contains(p.warnings[1], "no revocation list") {
+		t.Errorf("with a list of another CA in place of the one that is over: %v, warned of %q", err, p.warnings)
 	}
 	p.now = p.now.Add(time.Minute)
 	p.publish(p.listLike(x509.RevocationList{
