@@ -1,16 +1,13 @@
 package accounts
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
-	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -22,9 +19,7 @@ import (
 // user is deleted.
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
-	device.Name = cmp.Or(storable(device.Name), device.Serial)
-	// Without one it would pass for a device of the CA that is held here.
-	device.Issuer = cmp.Or(storable(chain[len(chain)-1].Subject.String()), "unnamed")
+	device.Issuer = devices.IssuerName(chain[0].Issuer)
 	var err error
 	if device.ID, err = token.New(d.random); err != nil {
 		return err
@@ -83,21 +78,6 @@ func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) 
 		}
 	}
 	return nil
-}
-
-// maxDeviceName bounds what is kept of a name in a certificate, in bytes.
-const maxDeviceName = 256
-
-// storable makes of a name in a certificate, which can hold any bytes, a text
-// that can be kept and shown.
-func storable(name string) string {
-	name = strings.ToValidUTF8(name[:min(len(name), maxDeviceName)], "")
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if identity.IsInvisible(r) {
-			return -1
-		}
-		return r
-	}, name))
 }
 
 // adopterIn finds the user whose a device becomes; store.ErrNotFound: nobody's,

@@ -217,15 +217,16 @@ type Lists struct {
 	byIssuer map[string][]*list // by the name of the CA that they are of (DER)
 }
 
-// Name reports whether some list names a device by its serial number, whoever
-// signed the list: Check alone knows the CA of a certificate.
+// Name reports whether a list that bears the name of a device's issuer names the
+// device, whoever signed the list: Check alone knows the CA of a certificate,
+// and the CAs above it.
 func (l *Lists) Name(d store.Device) bool {
 	serial, err := hex.DecodeString(d.Serial)
 	if err != nil {
 		return false
 	}
 	for _, ofOne := range l.byIssuer {
-		if slices.ContainsFunc(ofOne, func(one *list) bool { return one.revoked[string(serial)] }) {
+		if slices.ContainsFunc(ofOne, func(one *list) bool { return one.issuer == d.Issuer && one.revoked[string(serial)] }) {
 			return true
 		}
 	}
@@ -235,6 +236,7 @@ func (l *Lists) Name(d store.Device) bool {
 // list is one revocation list.
 type list struct {
 	*x509.RevocationList
+	issuer  string          // IssuerName
 	revoked map[string]bool // by serial number
 	// signed remembers by which certificates of CAs the signature was found good
 	// or bad: it is checked once for each.
@@ -297,7 +299,10 @@ func parseList(der []byte) (*list, error) {
 			return nil, incomplete(parsed, extension.Id)
 		}
 	}
-	one := &list{RevocationList: parsed, revoked: make(map[string]bool, len(parsed.RevokedCertificateEntries))}
+	one := &list{
+		RevocationList: parsed, issuer: IssuerName(parsed.Issuer),
+		revoked: make(map[string]bool, len(parsed.RevokedCertificateEntries)),
+	}
 	for _, entry := range parsed.RevokedCertificateEntries {
 		for _, extension := range entry.Extensions {
 			if extension.Critical {

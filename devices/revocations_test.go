@@ -298,6 +298,7 @@ func TestOverdueLists(t *testing.T) {
 func TestListsNameDevices(t *testing.T) {
 	p := newPublished(t)
 	device := devices.Describe(p.chain[0])
+	device.Issuer = devices.IssuerName(p.intermediate.Subject)
 	r := p.mustOpen(p.list(p.intermediate, p.key))
 	before := r.Current()
 	if before.Name(device) || r.Current() != before {
@@ -308,6 +309,11 @@ func TestListsNameDevices(t *testing.T) {
 	after := r.Current()
 	if after == before || !after.Name(device) || after.Name(devices.Describe(p.root)) {
 		t.Error("the changed list names another, or isn't there")
+	}
+	another := device
+	another.Issuer = devices.IssuerName(p.root.Subject)
+	if after.Name(another) {
+		t.Error("one with the same number of another CA is named")
 	}
 	device.Serial = "no number"
 	if after.Name(device) {

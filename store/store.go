@@ -164,8 +164,8 @@ type Device struct {
 	// unique. Devices are looked up by it.
 	Certificate string
 	Serial      string // of the certificate, in lower-case hex
-	// Issuer is the name of the operator's CA that the certificate is of; empty:
-	// it was issued here.
+	// Issuer is the name of the CA of the operator's that issued the certificate;
+	// empty: it was issued here.
 	Issuer       string
 	Issued       time.Time
 	Expires      time.Time // when the certificate does
