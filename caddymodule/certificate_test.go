@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -220,6 +221,55 @@ func TestC05CAsThatAreRefused(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestCertificatesThatNobodyAsksFor has gates rely on certificates where TLS
+// asks for some, at the site or at the portal, and where it doesn't.
+func TestCertificatesThatNobodyAsksFor(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	ca := newOwnCA(t)
+	const asking = "tls internal {\nclient_auth {\nmode request\n}\n}"
+	const neither = "site wiki.example.com: certificate accept: neither this site's TLS nor the portal's asks"
+	const site = "TLS doesn't ask for certificates at wiki.example.com"
+	for _, test := range []struct{ portal, site, mode, want string }{
+		{"", "", "", ""},
+		{"", "", "off", ""},
+		{"", "", "accept", neither},
+		{asking, "", "accept", ""},
+		{"", asking, "accept", ""},
+		{asking, "", "require", site},
+		{asking, "", "and password", site},
+		{"", asking, "require", ""},
+	} {
+		mode := ""
+		if test.mode != "" {
+			mode = "certificate " + test.mode
+		}
+		_, err := arranged(t, fmt.Sprintf(`{
+	mfa {
+		portal https://login.example.com
+		certificate {
+			trust_pool file %q
+			map email
+		}
+	}
+}
+login.example.com {
+	%s
+	mfa_portal
+}
+wiki.example.com {
+	%s
+	mfa {
+		%s
+	}
+	reverse_proxy localhost:3000
+}
+`, ca.path("ca.pem"), test.portal, test.site, mode))
+		if got := fmt.Sprint(err); (err == nil) != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 }
 

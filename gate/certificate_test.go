@@ -159,6 +159,67 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// TestC02ConnectionsEndWithTheirDevice wants each connection watched over with
+// the device that it needs, the session aside, and no other.
+func TestC02ConnectionsEndWithTheirDevice(t *testing.T) {
+	multi := assurance.Requirement{Level: assurance.Multi}
+	for _, test := range []struct {
+		mode                 CertificateMode
+		certificate, session string
+		want                 string // device
+	}{
+		{CertificateAccept, "alice", "", "alice's laptop"},
+		{CertificateAccept, "alice", "good", "alice's laptop"},
+		{CertificateAccept, "bob", "good", ""},
+		{CertificateAccept, "", "good", ""},
+		{CertificateRequire, "alice", "good", "alice's laptop"},
+		{CertificateRequire, "bob", "good", "bob's laptop"},
+		{CertificateAndPassword, "alice", "single", "alice's laptop"},
+		{CertificateAndPassword, "bob", "good", ""},
+		{CertificateOff, "alice", "good", ""},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, multi))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		if o := g.serve(showing(navigate("/x"), test.certificate), cookies...); !o.passed {
+			t.Errorf("%+v: %d", test, o.Code)
+			continue
+		}
+		device := ""
+		if g.watched.Device != nil {
+			device = g.watched.Device.Name
+		}
+		if device != test.want || g.watched.SignOn != test.session {
+			t.Errorf("%+v: watched with the sign-on %q and the device %q", test, g.watched.SignOn, device)
+		}
+	}
+}
+
+// TestVisitsEndWithTheCertificateThatCounts asks until when somebody is in.
+func TestVisitsEndWithTheCertificateThatCounts(t *testing.T) {
+	for _, test := range []struct {
+		certificate, session string
+		want                 time.Duration
+	}{
+		{"alice", "", 30 * time.Minute},
+		{"", "good", time.Hour},
+		{"alice", "good", 30 * time.Minute},
+		{"bob", "good", time.Hour},
+	} {
+		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		o := g.serve(showing(navigate("/.mfa/whoami"), test.certificate), cookies...)
+		if want := `"expires":"` + testNow.Add(test.want).Format(time.RFC3339) + `"`; !strings.Contains(o.Body.String(), want) {
+			t.Errorf("%+v: %s lacks %s", test, o.Body, want)
+		}
+	}
+}
+
 // TestC06CertificatesAlone has pages of other sites send requests in a browser
 // that has only a certificate.
 func TestC06CertificatesAlone(t *testing.T) {
@@ -187,17 +248,49 @@ func TestC06CertificatesAlone(t *testing.T) {
 		{"a sibling's WebSocket", "GET", http.Header{
 			"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Fetch-Site": {"same-site"}, "Origin": {"https://b.example.com"}}, "", false},
 		{"another site's WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Origin": {"https://evil.test"}}, "", false},
+		{"another site's form", "POST", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Origin": {"https://evil.test"}}, "", false},
+		{"another site's navigation that tells its origin", "GET", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Origin": {"https://evil.test"}}, "", false},
+		{"a WebSocket over HTTP/3", "CONNECT", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {testOrigin}}, "", true},
+		{"a sibling's WebSocket over HTTP/3", "CONNECT", http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://b.example.com"}}, "", false},
 		// With a session there is a cookie, which SameSite has kept from others.
 		{"beside a session", "POST", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.test"}}, "good", true},
 	} {
 		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
 		r := showing(navigate("/x"), "alice")
-		r.Method, r.Header = test.method, test.header
+		if r.Method, r.Header = test.method, test.header; r.Method == http.MethodConnect {
+			r.Proto, r.ProtoMajor = "websocket", 3
+		}
 		var cookies []string
 		if test.session != "" {
 			cookies = append(cookies, SessionCookie+"="+test.session)
 		}
 		if o := g.serve(r, cookies...); o.passed != test.want || !o.passed && o.Code != 403 {
+			t.Errorf("%s: %d, passed %t", test.name, o.Code, o.passed)
+		}
+	}
+}
+
+// TestC06CertificatesAloneInsideOtherSites does so where the session may be used
+// inside other sites' pages: what they show passes, what they change doesn't.
+func TestC06CertificatesAloneInsideOtherSites(t *testing.T) {
+	for _, test := range []struct {
+		name, method string
+		header       http.Header
+		want         bool // it passes
+	}{
+		{"a frame", "GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}}, true},
+		{"a picture", "GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, true},
+		{"a form", "POST", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}, "Origin": {"https://evil.test"}}, false},
+		{"a WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Origin": {"https://evil.test"}}, false},
+	} {
+		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+		g.SameSite = http.SameSiteNoneMode
+		r := showing(navigate("/x"), "alice")
+		r.Method, r.Header = test.method, test.header
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		if o := g.serve(r); o.passed != test.want || !o.passed && o.Code != 403 {
 			t.Errorf("%s: %d, passed %t", test.name, o.Code, o.passed)
 		}
 	}
