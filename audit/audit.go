@@ -92,6 +92,8 @@ const (
 	Model     Field = "model"      // what it is called, where that is known
 	Device    Field = "device"     // name of a device
 	Serial    Field = "serial"     // number of a device's certificate
+	Issuer    Field = "issuer"     // name of the CA of a certificate, as the certificate has it
+	Owner     Field = "owner"      // sign-in name of the user of a device, where somebody else uses it
 )
 
 // catalogue says which fields each event may carry.
@@ -122,8 +124,8 @@ var catalogue = map[Name][]Field{
 	DeviceRenamed:     {User, Device, Serial, By},
 	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
 	DeviceAdopted:     {User, Device, Serial},
-	DeviceAdmitted:    {User, Device, App, Address},
-	DeviceRefused:     {App, Reason, Address},
+	DeviceAdmitted:    {User, Device, Owner, SignOn, App, Address},
+	DeviceRefused:     {App, Reason, Serial, Issuer, Device, User, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
 	UserCreated:       {User, By},

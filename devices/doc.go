@@ -30,11 +30,15 @@ func Fingerprint(certificate *x509.Certificate) string {
 // certificate's common name, or its serial number where that says nothing: no
 // id, no user, no issuer.
 func Describe(certificate *x509.Certificate) store.Device {
-	serial := hex.EncodeToString(certificate.SerialNumber.Bytes())
+	serial := serialOf(certificate)
 	return store.Device{
 		Name: cmp.Or(storable(certificate.Subject.CommonName), serial), Certificate: Fingerprint(certificate), Serial: serial,
 		Issued: certificate.NotBefore, Expires: certificate.NotAfter,
 	}
+}
+
+func serialOf(certificate *x509.Certificate) string {
+	return hex.EncodeToString(certificate.SerialNumber.Bytes())
 }
 
 // IssuerName returns what the CA of a certificate is called here. It is never

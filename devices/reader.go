@@ -11,6 +11,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -127,6 +128,20 @@ func ReasonOf(err error) (reason string, refused bool) {
 		return string(device), true
 	}
 	return "", false
+}
+
+// Refused returns what the audit is told of a certificate that was refused, and
+// the id of its user where the device is known.
+func Refused(presented []*x509.Certificate, err error) (userID string, fields audit.Fields) {
+	fields = make(audit.Fields)
+	if len(presented) > 0 && presented[0] != nil && presented[0].SerialNumber != nil {
+		fields[audit.Serial] = serialOf(presented[0])
+		fields[audit.Issuer] = IssuerName(presented[0].Issuer)
+	}
+	if known := (session.RefusedDevice{}); errors.As(err, &known) {
+		fields[audit.Device], fields[audit.User], userID = known.Name, known.User, known.UserID
+	}
+	return userID, fields
 }
 
 // verify checks what was presented against the CAs, or remembers that it did,

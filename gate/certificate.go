@@ -190,10 +190,8 @@ func refusalOf(err error) (reason string, ok bool) {
 
 // refuseCertificate tells somebody what is wrong with their certificate, and
 // how to sign in without, where the rule allows that.
-func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason string) {
-	g.Audit.Note(audit.DeviceRefused, "", audit.Fields{
-		audit.App: r.origin, audit.Reason: reason, audit.Address: g.Address(r.Request),
-	})
+func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason string, err error) {
+	g.noteRefusal(r, reason, err)
 	p := problem{Key: "certificate.refused.", Text: "certificate.because." + reason, Values: map[string]any{"Host": r.host}}
 	status := http.StatusForbidden
 	switch {
@@ -211,11 +209,34 @@ func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason strin
 	g.problemWith(w, r, status, p)
 }
 
-// noteAdmission writes down, once an hour for each, that a device opened the
-// app without anybody having signed in. Where the store is slow the request
-// doesn't wait for it for long.
-func (g *Gate) noteAdmission(r *request, v visit) {
-	key, now := admission{v.device.ID, r.origin}, g.Clock()
+func (g *Gate) noteRefusal(r *request, reason string, err error) {
+	var presented []*x509.Certificate
+	if r.TLS != nil {
+		presented = r.TLS.PeerCertificates
+	}
+	user, fields := devices.Refused(presented, err)
+	fields[audit.App], fields[audit.Reason], fields[audit.Address] = r.origin, reason, g.Address(r.Request)
+	g.Audit.Note(audit.DeviceRefused, user, fields)
+}
+
+// needed returns the device without which a visit would not pass; nil: it would,
+// by the session alone.
+func (g *Gate) needed(r *request, v visit) *session.LiveDevice {
+	device := r.connection.Device
+	if device == nil || v.session == nil || r.rule.Certificate == CertificateRequire {
+		return device
+	}
+	if r.rule.Require.Missing(r.rule.counted(v.session.Proofs), g.Clock(), g.Enabled) == assurance.Nothing {
+		return nil
+	}
+	return device
+}
+
+// noteAdmission writes down, once an hour for each, that a device opened the app
+// for somebody, by itself or beside a session that wouldn't have sufficed. Where
+// the store is slow the request doesn't wait for it for long.
+func (g *Gate) noteAdmission(r *request, v visit, device *session.LiveDevice) {
+	key, now := admission{device.ID, v.user.ID, r.origin}, g.Clock()
 	if noted, ok := g.admissions.GetIfPresent(key); ok {
 		if now.Sub(noted) < admissionsApart {
 			return
@@ -227,9 +248,16 @@ func (g *Gate) noteAdmission(r *request, v visit) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
 	defer cancel()
-	g.Audit.Record(ctx, audit.DeviceAdmitted, v.user.ID, audit.Fields{
-		audit.User: v.user.Name, audit.Device: v.device.Name, audit.App: r.origin, audit.Address: g.Address(r.Request),
-	})
+	fields := audit.Fields{
+		audit.User: v.user.Name, audit.Device: device.Name, audit.App: r.origin, audit.Address: g.Address(r.Request),
+	}
+	if device.User.ID != v.user.ID {
+		fields[audit.Owner] = device.User.Name
+	}
+	if v.session != nil {
+		fields[audit.SignOn] = audit.ShortID(v.session.SignOn)
+	}
+	g.Audit.Record(ctx, audit.DeviceAdmitted, v.user.ID, fields)
 }
 
 const (
@@ -240,5 +268,5 @@ const (
 	auditTimeout    = 2 * time.Second
 )
 
-// admission is a device's being let into an app.
-type admission struct{ device, app string }
+// admission is a device's being let into an app for a user.
+type admission struct{ device, user, app string }

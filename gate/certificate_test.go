@@ -4,16 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"maps"
+	"math/big"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/zap/zaptest/observer"
-
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/session"
 )
@@ -31,7 +32,7 @@ func (fakeDevices) Read(_ context.Context, presented []*x509.Certificate, _ time
 			User: &session.Profile{User: session.User{ID: id, Name: name}},
 		}}, nil
 	case "revoked":
-		return devices.Presented{}, session.DeviceRevoked
+		return devices.Presented{}, session.RefusedDevice{DeviceRefusal: session.DeviceRevoked, Name: "lost", UserID: "2", User: "bob"}
 	case "unclear":
 		return devices.Presented{}, errFault
 	default:
@@ -355,8 +356,72 @@ func TestRefusedCertificatesSayWhy(t *testing.T) {
 	if !strings.Contains(o.Body.String(), "was revoked") || !strings.Contains(o.Body.String(), "/.mfa/sign-in?") {
 		t.Errorf("%s", o.Body)
 	}
-	if !slices.ContainsFunc(g.audited.All(), func(e observer.LoggedEntry) bool { return e.Message == "device.refused" }) {
-		t.Errorf("nothing is noted: %v", g.audited.All())
+}
+
+// TestRefusedCertificatesAreNoted wants to be told of the certificate, and of the
+// device where it is known. What strangers had written into one is text.
+func TestRefusedCertificatesAreNoted(t *testing.T) {
+	for _, test := range []struct {
+		mode        CertificateMode
+		certificate string
+		want        map[string]any
+	}{
+		{CertificateAccept, "revoked", map[string]any{
+			"reason": "revoked", "serial": "2a", "issuer": "CN=A CA", "device": "lost", "user": "bob", "user_id": "2"}},
+		{CertificateAccept, "expired", map[string]any{"reason": "expired", "serial": "2a", "issuer": "CN=A CA"}},
+		{CertificateRequire, "", map[string]any{"reason": "missing"}},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, assurance.Requirement{Level: assurance.Multi}))
+		r := showing(navigate("/x"), test.certificate)
+		if test.certificate != "" {
+			leaf := r.TLS.PeerCertificates[0]
+			leaf.SerialNumber, leaf.Issuer = big.NewInt(42), pkix.Name{CommonName: "A\u202e CA"}
+		}
+		g.serve(r)
+		test.want["app"], test.want["address"] = testOrigin, "192.0.2.1"
+		noted := g.audited.FilterMessage("device.refused").All()
+		if len(noted) != 1 || !maps.Equal(noted[0].ContextMap(), test.want) {
+			t.Errorf("%q: %v, not %v", test.certificate, noted, test.want)
+		}
+	}
+}
+
+// TestAdmissionsSayWhichDeviceWasNeeded has devices open the app alone and beside
+// sessions that suffice by themselves or don't.
+func TestAdmissionsSayWhichDeviceWasNeeded(t *testing.T) {
+	for _, test := range []struct {
+		mode                 CertificateMode
+		certificate, session string
+		want                 map[string]any // nil: nothing is noted
+	}{
+		{CertificateAccept, "alice", "", map[string]any{"device": "alice's laptop"}},
+		{CertificateAccept, "alice", "good", nil},
+		{CertificateAccept, "bob", "good", nil},
+		{CertificateAccept, "alice", "single", map[string]any{"device": "alice's laptop", "sign_on": audit.ShortID("single")}},
+		{CertificateAndPassword, "alice", "single", map[string]any{"device": "alice's laptop", "sign_on": audit.ShortID("single")}},
+		{CertificateAndPassword, "alice", "good", nil},
+		{CertificateRequire, "alice", "good", map[string]any{"device": "alice's laptop", "sign_on": audit.ShortID("good")}},
+		{CertificateRequire, "bob", "good", map[string]any{"device": "bob's laptop", "owner": "bob", "sign_on": audit.ShortID("good")}},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, assurance.Requirement{Level: assurance.Multi}))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		for range 2 {
+			g.serve(showing(navigate("/x"), test.certificate), cookies...)
+		}
+		noted := g.audited.FilterMessage("device.admitted").All()
+		if test.want == nil {
+			if len(noted) != 0 {
+				t.Errorf("%+v: %v is noted", test, noted)
+			}
+			continue
+		}
+		maps.Copy(test.want, map[string]any{"user": "alice", "user_id": "1", "app": testOrigin, "address": "192.0.2.1"})
+		if len(noted) != 1 || !maps.Equal(noted[0].ContextMap(), test.want) {
+			t.Errorf("%+v: %v", test, noted)
+		}
 	}
 }
 

@@ -97,8 +97,13 @@ func TestC02DevicesCountWhileTheyMay(t *testing.T) {
 			}
 			alone, beside := connectDevice(t, k, "laptop", ""), connectDevice(t, k, "laptop", "s")
 			test.apply(t, h)
-			if _, err := liveDevice(t, k, "laptop"); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+			_, err := liveDevice(t, k, "laptop")
+			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 				t.Errorf("%v, not %v", err, test.want)
+			}
+			if known := (session.RefusedDevice{}); errors.As(err, &known) != (test.want != nil && test.want != session.DeviceUnknown) ||
+				known.DeviceRefusal != "" && (known.Name != "laptop" || known.UserID != "alice" || known.User != "alice") {
+				t.Errorf("what is known of it is %+v", known)
 			}
 			if test.cut {
 				eventually(t, "the connections to end", func() bool { return alone.isCut() && beside.isCut() })
