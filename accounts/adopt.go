@@ -17,8 +17,14 @@ import (
 // operator's issued to a user, the first time that it comes. From then on it is
 // that user's, whoever has the name or the address later, and nobody's once the
 // user is deleted.
+//
+// One that is nobody's comes again with each request of whoever has it: only one
+// that is somebody's is worth a transaction, which makes others wait.
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
+	if _, err := adopterIn(ctx, d.store, device.Certificate, owner); err != nil {
+		return adopting(err)
+	}
 	device.Issuer = devices.IssuerName(chain[0].Issuer)
 	var err error
 	if device.ID, err = token.New(d.random); err != nil {
@@ -39,16 +45,21 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 		}
 		return tx.AppendEvent(ctx, event)
 	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return session.DeviceUnknown
-	case errors.Is(err, store.ErrConflict):
+	if errors.Is(err, store.ErrConflict) {
 		return nil // another request of it was faster
-	case err != nil:
-		return fmt.Errorf("keeping a device: %w", err)
+	}
+	if err != nil {
+		return adopting(err)
 	}
 	d.audit.Written(event)
 	return nil
+}
+
+func adopting(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return session.DeviceUnknown
+	}
+	return fmt.Errorf("keeping a device: %w", err)
 }
 
 // EndWithdrawn ends what devices opened whose CA took their certificate back:
@@ -80,17 +91,27 @@ func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) 
 	return nil
 }
 
+// adopters is where the users are found whose devices are adopted.
+type adopters interface {
+	UserByName(ctx context.Context, name string) (store.User, error)
+	UserByEmail(ctx context.Context, email string) (store.User, error)
+	IsBarred(ctx context.Context, certificate string) (bool, error)
+}
+
 // adopterIn finds the user whose a device becomes; store.ErrNotFound: nobody's,
 // or it was the device of a user who is deleted.
-func adopterIn(ctx context.Context, tx store.Tx, certificate string, owner devices.Owner) (store.User, error) {
-	barred, err := tx.IsBarred(ctx, certificate)
+func adopterIn(ctx context.Context, from adopters, certificate string, owner devices.Owner) (store.User, error) {
+	barred, err := from.IsBarred(ctx, certificate)
 	if barred {
 		err = store.ErrNotFound
 	}
 	if err != nil {
 		return store.User{}, err
 	}
-	return ownerIn(ctx, tx, owner)
+	if owner.Email != "" {
+		return from.UserByEmail(ctx, owner.Email)
+	}
+	return from.UserByName(ctx, owner.Name)
 }
 
 // barForeign keeps the devices of a user who is about to be deleted from being
@@ -110,11 +131,4 @@ func barForeign(ctx context.Context, tx store.Tx, user store.User) error {
 		}
 	}
 	return nil
-}
-
-func ownerIn(ctx context.Context, users store.Users, owner devices.Owner) (store.User, error) {
-	if owner.Email != "" {
-		return users.UserByEmail(ctx, owner.Email)
-	}
-	return users.UserByName(ctx, owner.Name)
 }

@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -242,6 +243,35 @@ func TestDevicesOfTheDeletedArentAdopted(t *testing.T) {
 	if d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf)); err != nil || d.UserID != another.ID {
 		t.Errorf("the new user's own: %+v, %v", d, err)
 	}
+}
+
+// counted is a store that counts its transactions.
+type counted struct {
+	accounts.Store
+	transactions int
+}
+
+func (c *counted) Atomically(ctx context.Context, fn func(tx store.Tx) error) error {
+	c.transactions++
+	return c.Store.Atomically(ctx, fn)
+}
+
+// TestL01NobodysDevicesMakeNobodyWait has devices come again and again whose
+// users aren't here, and then are.
+func TestL01NobodysDevicesMakeNobodyWait(t *testing.T) {
+	o := newOffice(t)
+	db, clock := &counted{Store: o.store}, func() time.Time { return noon }
+	o.Desk = accounts.NewDesk(db, nil, nil, audit.NewLog(zap.NewNop(), o.store, clock), clock, rand.Reader)
+	for i, owner := range []devices.Owner{{Name: "ada"}, {Email: "ada@example.com"}} {
+		chain := []*x509.Certificate{{Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}}
+		for range 3 {
+			if err := o.Adopt(o.ctx, chain, owner); !errors.Is(err, session.DeviceUnknown) || db.transactions != 0 {
+				t.Errorf("%+v: %v after %d transactions", owner, err, db.transactions)
+			}
+		}
+	}
+	o.active("ada")
+	o.must(o.Adopt(o.ctx, []*x509.Certificate{{Raw: []byte{0}, SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}}, devices.Owner{Name: "ada"}))
 }
 
 // TestW02NamesInForeignCertificates adopts devices whose CA lets them be called
