@@ -360,5 +360,5 @@ func (g *Gate) signedOut(w http.ResponseWriter, r *request) {
 			http.SetCookie(w, cookie(name, "", -1))
 		}
 	}
-	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(r), SignIn: "/"})
+	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(r), SignIn: "/", ByDevice: g.opensByDevice(r)})
 }

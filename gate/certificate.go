@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,21 @@ func (g *Gate) identify(r *request, rule *Rule) (visit, error) {
 	}
 	r.connection = session.Connection{Device: &device.LiveDevice, MaxStaleness: g.MaxStaleness}
 	return visit{user: device.User, device: device, proofs: append(device.room[:0], device.proof())}, nil
+}
+
+// opensByDevice reports whether the certificate of a connection opens something
+// here by itself, whoever has signed out.
+func (g *Gate) opensByDevice(r *request) bool {
+	return slices.ContainsFunc(g.Rules, func(rule Rule) bool {
+		if rule.Open || rule.Certificate == CertificateOff {
+			return false
+		}
+		device, err := g.byCertificate(r, rule.Certificate)
+		if err != nil || device == nil || !rule.Allows(device.User.User) {
+			return false
+		}
+		return rule.ask(true).Missing([]assurance.Proof{device.proof()}, g.Clock(), g.Enabled) == assurance.Nothing
+	})
 }
 
 // addTo lets a device count beside a session.

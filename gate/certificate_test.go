@@ -221,6 +221,37 @@ func TestVisitsEndWithTheCertificateThatCounts(t *testing.T) {
 	}
 }
 
+// TestSignedOutPageSaysWhatTheDeviceStillOpens signs out where a device goes
+// straight in, and where it doesn't.
+func TestSignedOutPageSaysWhatTheDeviceStillOpens(t *testing.T) {
+	multi, fresh := assurance.Requirement{Level: assurance.Multi}, assurance.Requirement{Level: assurance.Multi, MaxAge: time.Hour}
+	nobody := certified(CertificateAccept, multi)
+	nobody.Allows = func(session.User) bool { return false }
+	off := certified(CertificateOff, multi)
+	for _, test := range []struct {
+		name, certificate string
+		rules             []Rule
+		want              bool
+	}{
+		{"accept", "alice", []Rule{certified(CertificateAccept, multi)}, true},
+		{"require", "alice", []Rule{certified(CertificateRequire, multi)}, true},
+		{"at one of the rules", "alice", []Rule{certified(CertificateAccept, multi), off}, true},
+		{"no certificate", "", []Rule{certified(CertificateAccept, multi)}, false},
+		{"a bad one", "expired", []Rule{certified(CertificateAccept, multi)}, false},
+		{"one that can't be told", "unclear", []Rule{certified(CertificateAccept, multi)}, false},
+		{"of somebody who may not", "alice", []Rule{nobody}, false},
+		{"and password", "alice", []Rule{certified(CertificateAndPassword, multi)}, false},
+		{"an age is asked", "alice", []Rule{certified(CertificateAccept, fresh)}, false},
+		{"off", "alice", []Rule{off}, false},
+	} {
+		g := newCertifiedGate(t, test.rules...)
+		body := g.serve(showing(navigate("/.mfa/sign-out"), test.certificate)).Body.String()
+		if got := strings.Contains(body, "still opens the app"); got != test.want || strings.Contains(body, "out of all apps here") == test.want {
+			t.Errorf("%s: %s", test.name, body)
+		}
+	}
+}
+
 // TestC06CertificatesAlone has pages of other sites send requests in a browser
 // that has only a certificate.
 func TestC06CertificatesAlone(t *testing.T) {

@@ -236,6 +236,8 @@ type SignOutView struct {
 type SignedOutView struct {
 	Frame
 	SignIn string // URL
+	// ByDevice says that the device opens the app all the same.
+	ByDevice bool
 }
 
 // RefusedView tells somebody who is signed in that this is not for them.
