@@ -208,7 +208,10 @@ func refusalOf(err error) (reason string, ok bool) {
 // how to sign in without, where the rule allows that.
 func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason string, err error) {
 	g.noteRefusal(r, reason, err)
-	p := problem{Key: "certificate.refused.", Text: "certificate.because." + reason, Values: map[string]any{"Host": r.host}}
+	p := problem{
+		Key: "certificate.refused.", Text: "certificate.because." + reason, Values: map[string]any{"Host": r.host},
+		ActionURL: r.again(), Framed: true,
+	}
 	status := http.StatusForbidden
 	switch {
 	case reason == string(missing):
@@ -216,10 +219,16 @@ func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason strin
 	case reason == string(misdirected):
 		// The client then opens a connection to this host (RFC 9110 §15.5.20).
 		p.Key, status = "certificate.misdirected.", http.StatusMisdirectedRequest
-	case r.rule.Certificate != CertificateRequire:
+	case r.rule.Certificate == CertificateRequire:
+		p.Key = "certificate.required."
+	default:
 		status = http.StatusUnauthorized
 		p.Type, p.Required = typeSignIn, r.rule.Require
-		p.ActionURL = signInPath(p.Required, r.again())
+		to := r.again()
+		if kindOf(r.Request) == framed {
+			to = r.around()
+		}
+		p.ActionURL = signInPath(p.Required, to)
 		p.SignIn = r.origin + signInPath(p.Required, "")
 	}
 	g.problemWith(w, r, status, p)

@@ -389,6 +389,46 @@ func TestRefusedCertificatesSayWhy(t *testing.T) {
 	}
 }
 
+// TestRefusedCertificatesLeadOn wants a next step on each page, inside other pages
+// too, and nothing but JSON for programs.
+func TestRefusedCertificatesLeadOn(t *testing.T) {
+	multi := assurance.Requirement{Level: assurance.Multi}
+	const signIn, again = `href="/.mfa/sign-in?`, `href="/x"`
+	for _, test := range []struct {
+		name, certificate string
+		mode              CertificateMode
+		header, link      string
+		status            int
+		framed            bool
+	}{
+		{"bad", "expired", CertificateAccept, asNavigation, signIn, 401, false},
+		{"bad, where one is required", "expired", CertificateRequire, asNavigation, again, 403, false},
+		{"none, where one is required", "", CertificateRequire, asNavigation, again, 403, false},
+		{"another host's", "misdirected", CertificateAccept, asNavigation, again, 421, false},
+		{"bad, in a frame", "expired", CertificateAccept, asFrame, signIn, 401, true},
+		{"bad, where one is required, in a frame", "expired", CertificateRequire, asFrame, again, 403, true},
+		{"bad, by a program", "expired", CertificateAccept, "Accept: application/json", "", 401, false},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, multi))
+		r := showing(withHeader(navigate("/x"), "", test.header), test.certificate)
+		if test.certificate == "misdirected" {
+			r.TLS.ServerName = "other.example.com"
+		}
+		o := g.serve(r)
+		body, html := o.Body.String(), o.Header().Get("Content-Type") == "text/html; charset=utf-8"
+		if o.Code != test.status || html != (test.link != "") || !strings.Contains(body, test.link) {
+			t.Errorf("%s: %d %v %s", test.name, o.Code, o.Header(), body)
+		}
+		if label := map[string]string{signIn: ">Sign in instead<", again: ">Try again<"}[test.link]; !strings.Contains(body, label) {
+			t.Errorf("%s: no link says %q: %s", test.name, label, body)
+		}
+		shown := strings.Contains(o.Header().Get("Content-Security-Policy"), "frame-ancestors *;") && strings.Contains(body, `target="_top"`)
+		if shown != test.framed || html && !test.framed && o.Header().Get("X-Frame-Options") != "DENY" {
+			t.Errorf("%s: shown in frames %t: %v", test.name, shown, o.Header())
+		}
+	}
+}
+
 // TestRefusedCertificatesAreNoted wants to be told of the certificate, and of the
 // device where it is known. What strangers had written into one is text.
 func TestRefusedCertificatesAreNoted(t *testing.T) {

@@ -282,6 +282,8 @@ type ProblemView struct {
 	Text      string
 	Action    string // label of the one next action; empty: none
 	ActionURL string
+	// WholeWindow opens that in the whole window, out of a frame.
+	WholeWindow bool
 	// RetryAfter, where set, is counted down until the action is offered.
 	RetryAfter time.Duration
 	Reference  string
