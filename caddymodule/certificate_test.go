@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -73,13 +74,19 @@ func (ownCA) made(t *testing.T) (*x509.Certificate, *ecdsa.PrivateKey) {
 	return certificate, key
 }
 
-// list makes a revocation list in the CA's name.
-func (ca ownCA) list(t *testing.T, key *ecdsa.PrivateKey) []byte {
+// list makes a revocation list in the CA's name, which names certificates by
+// their numbers.
+func (ca ownCA) list(t *testing.T, key *ecdsa.PrivateKey, revoked ...int64) []byte {
 	t.Helper()
+	var entries []x509.RevocationListEntry
+	for _, serial := range revoked {
+		entries = append(entries, x509.RevocationListEntry{SerialNumber: big.NewInt(serial), RevocationTime: time.Now()})
+	}
 	named := *ca.certificate
 	named.PublicKey = key.Public()
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+		RevokedCertificateEntries: entries,
 	}, &named, key)
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +161,39 @@ func TestOperatorsCA(t *testing.T) {
 		pool.AddCert(ca.certificate)
 		if !trust[0].Anchors().Equal(pool) {
 			t.Error("other anchors than the operator's")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStatusOfDevices wants to be told why a device doesn't count.
+func TestStatusOfDevices(t *testing.T) {
+	ca := newOwnCA(t)
+	ca.write(t, "ca.crl", ca.list(t, ca.key, 42))
+	settings := `{"trust_pool": {"provider": "file", "pem_files": ["` + ca.path("ca.pem") + `"]}, "map": ["email"], "crl": "` + ca.path("ca.crl") + `"}`
+	const own = "CN=Own CA"
+	later := time.Now().Add(time.Hour)
+	err := withCertificate(t, settings, "", func(app *App) error {
+		for _, test := range []struct {
+			device store.Device
+			user   store.UserStatus
+			want   string
+		}{
+			{store.Device{Serial: "2b", Issuer: own, Expires: later}, store.UserActive, "valid"},
+			{store.Device{Serial: "2a", Issuer: own, Expires: later}, store.UserActive, "revoked_by_its_ca"},
+			{store.Device{Serial: "2a", Expires: later}, store.UserActive, "valid"},
+			{store.Device{Serial: "2a", Issuer: "CN=Another CA", Expires: later}, store.UserActive, "valid"},
+			{store.Device{Serial: "2a", Issuer: own, Expires: later, Revoked: time.Now()}, store.UserActive, "revoked"},
+			{store.Device{Serial: "2a", Issuer: own, Expires: time.Now()}, store.UserActive, "expired"},
+			{store.Device{Expires: later}, store.UserDisabled, "user_disabled"},
+			{store.Device{Expires: later}, store.UserInvited, "user_invited"},
+		} {
+			if got := app.deviceOf(accounts.Device{Device: test.device, UserStatus: test.user}).Status; got != test.want {
+				t.Errorf("%+v of a user who is %s: %s, not %s", test.device, test.user, got, test.want)
+			}
 		}
 		return nil
 	})
