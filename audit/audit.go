@@ -98,7 +98,7 @@ const (
 
 // catalogue says which fields each event may carry.
 var catalogue = map[Name][]Field{
-	SignInSucceeded:   {User, Factors, Address, UserAgent, SignOn, Browser},
+	SignInSucceeded:   {User, Factors, Device, Address, UserAgent, SignOn, Browser},
 	SignInFailed:      {User, Factor, Reason, Address, UserAgent, Browser},
 	SignInSlowed:      {User, Factor, Address, UserAgent, Browser, Failures},
 	StepUpSucceeded:   {User, Factors, Address, UserAgent, SignOn},

@@ -150,6 +150,10 @@ func TestSignOnsOfDevicesEndWithTheCertificate(t *testing.T) {
 		if lasts := granted.SignOn.Expires.Sub(h.clock()); lasts != test.want {
 			t.Errorf("%+v: it lasts for %s", test, lasts)
 		}
+		told := h.events(audit.SignInSucceeded)
+		if fields := told[0].Fields; fields["device"] != "laptop" || fields["factors"] != "certificate" || fields["user"] != "ada" {
+			t.Errorf("%+v: what is told of it is %v", test, fields)
+		}
 		kept, err := h.store.SignOnByID(h.ctx, granted.SignOn.ID)
 		if err != nil || !kept.Expires.Equal(granted.SignOn.Expires) {
 			t.Errorf("kept until %s, %v", kept.Expires, err)
