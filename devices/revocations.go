@@ -119,7 +119,7 @@ func (r *Revocations) SignedBy(cas []*x509.Certificate) error {
 // anchor, of which no certificate is revoked; else ErrRevoked. Every other
 // error means that nothing can be told of it, which is not to be read as "not
 // revoked": there is no list of the CA, or it is signed by another, or is a day
-// overdue. It is told of. Of the CAs above the one that issued to the device
+// overdue; a warning says so. Of the CAs above the one that issued to the device
 // lists may be missing.
 func (r *Revocations) Check(chain []*x509.Certificate) error {
 	now := r.clock()
@@ -137,7 +137,11 @@ func (l *Lists) checkChain(chain []*x509.Certificate, now time.Time) error {
 	}
 	for i, certificate := range chain[:len(chain)-1] {
 		err := l.check(certificate, chain[i+1], now)
-		if err != nil && (i == 0 || !errors.Is(err, errNotListed)) {
+		switch {
+		case errors.Is(err, errNotListed) && i > 0:
+		case errors.Is(err, errNotListed):
+			return fmt.Errorf("%w: %s", err, certificate.Issuer)
+		case err != nil:
 			return err
 		}
 	}
@@ -362,7 +366,7 @@ func newestOf(ofOne []*list) *list {
 // check looks for a certificate in the lists that its issuer signed.
 func (l *Lists) check(certificate, issuer *x509.Certificate, now time.Time) error {
 	var ofIssuer []*list
-	unsigned := fmt.Errorf("%w: %s", errNotListed, certificate.Issuer)
+	unsigned := errNotListed
 	for _, one := range l.byIssuer[string(certificate.RawIssuer)] {
 		if err := one.signedBy(issuer); err != nil {
 			unsigned = fmt.Errorf("checking the signature of a revocation list: %w", err)
