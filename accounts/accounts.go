@@ -39,12 +39,14 @@ var (
 // Store is what this package needs of the store.
 type Store interface {
 	UserByName(ctx context.Context, name string) (store.User, error)
+	UserByEmail(ctx context.Context, email string) (store.User, error)
 	ListUsers(ctx context.Context) ([]store.User, error)
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
 	ListDevices(ctx context.Context) ([]store.Device, error)
+	IsBarred(ctx context.Context, certificate string) (bool, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
@@ -238,6 +240,9 @@ func (d *Desk) Delete(ctx context.Context, name string) (Person, error) {
 		event := d.event(audit.UserDeleted, user, nil)
 		var err error
 		if deleted, err = d.person(ctx, tx, user); err != nil {
+			return event, err
+		}
+		if err := barForeign(ctx, tx, user); err != nil {
 			return event, err
 		}
 		return event, tx.DeleteUser(ctx, user.ID)

@@ -1,16 +1,13 @@
 package accounts
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
-	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -18,19 +15,24 @@ import (
 
 // Adopt implements devices.Adopter: it keeps a device that a CA of the
 // operator's issued to a user, the first time that it comes. From then on it is
-// that user's, whoever has the name or the address later.
+// that user's, whoever has the name or the address later, and nobody's once the
+// user is deleted.
+//
+// One that is nobody's comes again with each request of whoever has it: only one
+// that is somebody's is worth a transaction, which makes others wait.
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
-	device.Name = cmp.Or(storable(device.Name), device.Serial)
-	// Without one it would pass for a device of the CA that is held here.
-	device.Issuer = cmp.Or(storable(chain[len(chain)-1].Subject.String()), "unnamed")
+	if _, err := adopterIn(ctx, d.store, device.Certificate, owner); err != nil {
+		return adopting(err)
+	}
+	device.Issuer = devices.IssuerName(chain[0].Issuer)
 	var err error
 	if device.ID, err = token.New(d.random); err != nil {
 		return err
 	}
 	var event store.Event
 	err = d.store.Atomically(ctx, func(tx store.Tx) error {
-		user, err := ownerIn(ctx, tx, owner)
+		user, err := adopterIn(ctx, tx, device.Certificate, owner)
 		if err != nil {
 			return err
 		}
@@ -43,16 +45,21 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 		}
 		return tx.AppendEvent(ctx, event)
 	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return session.DeviceUnknown
-	case errors.Is(err, store.ErrConflict):
+	if errors.Is(err, store.ErrConflict) {
 		return nil // another request of it was faster
-	case err != nil:
-		return fmt.Errorf("keeping a device: %w", err)
+	}
+	if err != nil {
+		return adopting(err)
 	}
 	d.audit.Written(event)
 	return nil
+}
+
+func adopting(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return session.DeviceUnknown
+	}
+	return fmt.Errorf("keeping a device: %w", err)
 }
 
 // EndWithdrawn ends what devices opened whose CA took their certificate back:
@@ -84,24 +91,44 @@ func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) 
 	return nil
 }
 
-// maxDeviceName bounds what is kept of a name in a certificate, in bytes.
-const maxDeviceName = 256
-
-// storable makes of a name in a certificate, which can hold any bytes, a text
-// that can be kept and shown.
-func storable(name string) string {
-	name = strings.ToValidUTF8(name[:min(len(name), maxDeviceName)], "")
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if identity.IsInvisible(r) {
-			return -1
-		}
-		return r
-	}, name))
+// adopters is where the users are found whose devices are adopted.
+type adopters interface {
+	UserByName(ctx context.Context, name string) (store.User, error)
+	UserByEmail(ctx context.Context, email string) (store.User, error)
+	IsBarred(ctx context.Context, certificate string) (bool, error)
 }
 
-func ownerIn(ctx context.Context, users store.Users, owner devices.Owner) (store.User, error) {
-	if owner.Email != "" {
-		return users.UserByEmail(ctx, owner.Email)
+// adopterIn finds the user whose a device becomes; store.ErrNotFound: nobody's,
+// or it was the device of a user who is deleted.
+func adopterIn(ctx context.Context, from adopters, certificate string, owner devices.Owner) (store.User, error) {
+	barred, err := from.IsBarred(ctx, certificate)
+	if barred {
+		err = store.ErrNotFound
 	}
-	return users.UserByName(ctx, owner.Name)
+	if err != nil {
+		return store.User{}, err
+	}
+	if owner.Email != "" {
+		return from.UserByEmail(ctx, owner.Email)
+	}
+	return from.UserByName(ctx, owner.Name)
+}
+
+// barForeign keeps the devices of a user who is about to be deleted from being
+// adopted by another who gets the name or the address: those of the operator's
+// CAs, since of the CA here only what the store knows counts.
+func barForeign(ctx context.Context, tx store.Tx, user store.User) error {
+	all, err := tx.DevicesOf(ctx, user.ID)
+	if err != nil {
+		return err
+	}
+	for _, device := range all {
+		if device.Issuer == "" {
+			continue
+		}
+		if err := tx.BarCertificate(ctx, device.Certificate, device.Expires); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -32,10 +32,11 @@ type Issuer interface {
 	Issue(d store.Device, request []byte) (store.Device, []*x509.Certificate, error)
 }
 
-// Device is a device with the name of its user.
+// Device is a device with the name of its user, and whether they may sign in.
 type Device struct {
 	store.Device
-	User string
+	User       string
+	UserStatus store.UserStatus
 }
 
 // DeviceError says what about a device can't be, and what to do.
@@ -89,7 +90,7 @@ func (d *Desk) IssueDevice(ctx context.Context, user, name string, request []byt
 		if err != nil {
 			return store.Event{}, err
 		}
-		issued, chain = Device{made, owner.Name}, certificates
+		issued, chain = Device{made, owner.Name, owner.Status}, certificates
 		return d.deviceEvent(audit.DeviceIssued, issued, ""), tx.CreateDevice(ctx, made)
 	})
 	return issued, chain, err
@@ -113,24 +114,25 @@ func (d *Desk) Devices(ctx context.Context, name string) ([]Device, error) {
 			return nil, err
 		}
 		rows, err := d.store.DevicesOf(ctx, user.ID)
-		return named(rows, map[string]string{user.ID: user.Name}), err
+		return named(rows, map[string]store.User{user.ID: user}), err
 	}
 	users, err := d.store.ListUsers(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing users: %w", err)
 	}
-	names := make(map[string]string, len(users))
+	byID := make(map[string]store.User, len(users))
 	for _, u := range users {
-		names[u.ID] = u.Name
+		byID[u.ID] = u
 	}
 	rows, err := d.store.ListDevices(ctx)
-	return named(rows, names), err
+	return named(rows, byID), err
 }
 
-func named(rows []store.Device, users map[string]string) []Device {
+func named(rows []store.Device, users map[string]store.User) []Device {
 	all := make([]Device, len(rows))
 	for i, row := range rows {
-		all[i] = Device{row, users[row.UserID]}
+		user := users[row.UserID]
+		all[i] = Device{row, user.Name, user.Status}
 	}
 	return all
 }
@@ -197,12 +199,12 @@ func (d *Desk) onDevice(ctx context.Context, id string, apply func(store.Tx, Dev
 		if err != nil {
 			return nil, err
 		}
-		events, err := apply(tx, Device{row, found.User})
+		events, err := apply(tx, Device{row, found.User, found.UserStatus})
 		if err != nil {
 			return nil, err
 		}
 		row, err = tx.DeviceByID(ctx, found.ID)
-		changed = Device{row, found.User}
+		changed = Device{row, found.User, found.UserStatus}
 		return events, err
 	})
 	return changed, err

@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -208,6 +209,71 @@ func TestEndWithdrawn(t *testing.T) {
 	}
 }
 
+// TestDevicesOfTheDeletedArentAdopted gives the name of a deleted user to
+// another, and has the first one's devices come again.
+func TestDevicesOfTheDeletedArentAdopted(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	o.active("ada")
+	comes := func(raw string) (*x509.Certificate, error) {
+		leaf := &x509.Certificate{Raw: []byte(raw), SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}
+		return leaf, o.Adopt(o.ctx, []*x509.Certificate{leaf}, devices.Owner{Name: "ada"})
+	}
+	for _, first := range []string{"laptop", "phone"} {
+		_, err := comes(first)
+		o.must(err)
+	}
+	own := o.device("ada", "Tablet")
+	_, err := o.Delete(o.ctx, "ada")
+	o.must(err)
+	another := o.active("ada")
+	for _, old := range []string{"laptop", "phone"} {
+		leaf, err := comes(old)
+		if !errors.Is(err, session.DeviceUnknown) {
+			t.Errorf("the %s: %v", old, err)
+		}
+		if _, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf)); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the %s is kept: %v", old, err)
+		}
+	}
+	if barred, err := o.store.IsBarred(o.ctx, own.Certificate); err != nil || barred {
+		t.Errorf("one of the CA here, which nobody can adopt: barred %v, %v", barred, err)
+	}
+	leaf, err := comes("new laptop")
+	o.must(err)
+	if d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf)); err != nil || d.UserID != another.ID {
+		t.Errorf("the new user's own: %+v, %v", d, err)
+	}
+}
+
+// counted is a store that counts its transactions.
+type counted struct {
+	accounts.Store
+	transactions int
+}
+
+func (c *counted) Atomically(ctx context.Context, fn func(tx store.Tx) error) error {
+	c.transactions++
+	return c.Store.Atomically(ctx, fn)
+}
+
+// TestL01NobodysDevicesMakeNobodyWait has devices come again and again whose
+// users aren't here, and then are.
+func TestL01NobodysDevicesMakeNobodyWait(t *testing.T) {
+	o := newOffice(t)
+	db, clock := &counted{Store: o.store}, func() time.Time { return noon }
+	o.Desk = accounts.NewDesk(db, nil, nil, audit.NewLog(zap.NewNop(), o.store, clock), clock, rand.Reader)
+	for i, owner := range []devices.Owner{{Name: "ada"}, {Email: "ada@example.com"}} {
+		chain := []*x509.Certificate{{Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}}
+		for range 3 {
+			if err := o.Adopt(o.ctx, chain, owner); !errors.Is(err, session.DeviceUnknown) || db.transactions != 0 {
+				t.Errorf("%+v: %v after %d transactions", owner, err, db.transactions)
+			}
+		}
+	}
+	o.active("ada")
+	o.must(o.Adopt(o.ctx, []*x509.Certificate{{Raw: []byte{0}, SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}}, devices.Owner{Name: "ada"}))
+}
+
 // TestW02NamesInForeignCertificates adopts devices whose CA lets them be called
 // anything.
 func TestW02NamesInForeignCertificates(t *testing.T) {
@@ -225,9 +291,9 @@ func TestW02NamesInForeignCertificates(t *testing.T) {
 	} {
 		leaf := &x509.Certificate{
 			Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: test.name}, NotAfter: noon.Add(time.Hour),
+			Issuer: pkix.Name{CommonName: "Our\u202e CA"},
 		}
-		root := &x509.Certificate{Subject: pkix.Name{CommonName: "Our\u202e CA"}}
-		o.must(o.Adopt(o.ctx, []*x509.Certificate{leaf, root}, devices.Owner{Name: "ada"}))
+		o.must(o.Adopt(o.ctx, []*x509.Certificate{leaf, new(x509.Certificate)}, devices.Owner{Name: "ada"}))
 		d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(leaf))
 		if err != nil || d.Name != test.want || d.Issuer != "CN=Our CA" || d.UserID != ada.ID {
 			t.Errorf("%q is kept as %+v, %v", test.name, d, err)

@@ -93,11 +93,13 @@ const (
 	Device     Field = "device"     // name of a device
 	Credential Field = "credential" // what its owner calls a credential
 	Serial     Field = "serial"     // number of a device's certificate
+	Issuer     Field = "issuer"     // name of the CA of a certificate, as the certificate has it
+	Owner      Field = "owner"      // sign-in name of the user of a device, where somebody else uses it
 )
 
 // catalogue says which fields each event may carry.
 var catalogue = map[Name][]Field{
-	SignInSucceeded:   {User, Factors, Address, UserAgent, SignOn, Browser},
+	SignInSucceeded:   {User, Factors, Device, Address, UserAgent, SignOn, Browser},
 	SignInFailed:      {User, Factor, Reason, Address, UserAgent, Browser},
 	SignInSlowed:      {User, Factor, Address, UserAgent, Browser, Failures},
 	StepUpSucceeded:   {User, Factors, Address, UserAgent, SignOn},
@@ -123,8 +125,8 @@ var catalogue = map[Name][]Field{
 	DeviceRenamed:     {User, Device, Serial, By},
 	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
 	DeviceAdopted:     {User, Device, Serial},
-	DeviceAdmitted:    {User, Device, App, Address},
-	DeviceRefused:     {App, Reason, Address},
+	DeviceAdmitted:    {User, Device, Owner, SignOn, App, Address},
+	DeviceRefused:     {App, Reason, Serial, Issuer, Device, User, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
 	UserCreated:       {User, By},

@@ -103,3 +103,60 @@ func TestDevicesMakeNoBrowserKnown(t *testing.T) {
 		t.Errorf("%q and %q, known: %d", granted.Browser, raised.Browser, len(known))
 	}
 }
+
+// TestF06DevicesAreReadAgainAtThePortal has what the gate found out be over by
+// the time that the device signs in.
+func TestF06DevicesAreReadAgainAtThePortal(t *testing.T) {
+	for name, apply := range map[string]func(h *house, p *person, d store.Device){
+		"revoked": func(h *house, _ *person, d store.Device) {
+			h.must(h.store.RevokeDevice(h.ctx, d.ID, h.clock(), "lost"))
+		},
+		"expired": func(h *house, _ *person, _ store.Device) { h.pass(25 * time.Hour) },
+		"disabled": func(h *house, p *person, _ store.Device) {
+			user := p.user()
+			user.Status = store.UserDisabled
+			h.must(h.store.UpdateUser(h.ctx, user))
+		},
+		"deleted": func(h *house, p *person, _ store.Device) { h.must(h.store.DeleteUser(h.ctx, p.id)) },
+	} {
+		h := newHouse(t)
+		ada := h.person("ada")
+		laptop := ada.device("laptop", 24*time.Hour)
+		apply(h, ada, laptop)
+		before, err := h.store.ListSignOns(h.ctx, "", h.clock())
+		h.must(err)
+		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+		if !errors.Is(err, authflow.ErrNoDevice) || granted.SignOn.ID != "" {
+			t.Errorf("%s: %+v, %v", name, granted.SignOn, err)
+		}
+		if after, err := h.store.ListSignOns(h.ctx, "", h.clock()); err != nil || len(after) != len(before) {
+			t.Errorf("%s: %+v, %v", name, after, err)
+		}
+	}
+}
+
+// TestSignOnsOfDevicesEndWithTheCertificate signs in by certificates that end
+// before a sign-on would, and by one of a CA that does.
+func TestSignOnsOfDevicesEndWithTheCertificate(t *testing.T) {
+	for _, test := range []struct{ device, chain, want time.Duration }{
+		{24 * time.Hour, 24 * time.Hour, 12 * time.Hour},
+		{time.Hour, 24 * time.Hour, time.Hour},
+		{24 * time.Hour, 2 * time.Hour, 2 * time.Hour},
+	} {
+		h := newHouse(t)
+		laptop := h.person("ada").device("laptop", test.device)
+		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: h.clock().Add(test.chain)}, "", authflow.Client{})
+		h.must(err)
+		if lasts := granted.SignOn.Expires.Sub(h.clock()); lasts != test.want {
+			t.Errorf("%+v: it lasts for %s", test, lasts)
+		}
+		told := h.events(audit.SignInSucceeded)
+		if fields := told[0].Fields; fields["device"] != "laptop" || fields["factors"] != "certificate" || fields["user"] != "ada" {
+			t.Errorf("%+v: what is told of it is %v", test, fields)
+		}
+		kept, err := h.store.SignOnByID(h.ctx, granted.SignOn.ID)
+		if err != nil || !kept.Expires.Equal(granted.SignOn.Expires) {
+			t.Errorf("kept until %s, %v", kept.Expires, err)
+		}
+	}
+}

@@ -48,7 +48,9 @@ func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous stri
 		if err := e.replace(ctx, tx, made.SignOn, previous); err != nil {
 			return nil, err
 		}
-		return []store.Event{e.granted(audit.SignInSucceeded, user, made.SignOn, known, c)}, nil
+		event := e.granted(audit.SignInSucceeded, user, made.SignOn, known, c)
+		event.Fields[string(audit.Device)] = device.Name
+		return []store.Event{event}, nil
 	})
 	if err != nil {
 		return Granted{}, err

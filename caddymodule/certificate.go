@@ -45,7 +45,8 @@ type Certificate struct {
 	// found is an e-mail address where it has an @, else a sign-in name.
 	Map []string `json:"map,omitempty"`
 	// CRL is a file with the revocation lists (RFC 5280) of the operator's CA,
-	// as PEM or DER, which is read again when it changes, unless it is older then.
+	// as PEM or DER, which is read again when it changes, unless it is older then
+	// or lacks a list that is still good.
 	// A certificate whose CA has no list in it doesn't count, nor does one whose
 	// list is overdue by a day. What the devices opened that a list names, ends.
 	// Default: none, and revocation is by `caddy mfa device revoke`.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -72,13 +74,19 @@ func (ownCA) made(t *testing.T) (*x509.Certificate, *ecdsa.PrivateKey) {
 	return certificate, key
 }
 
-// list makes a revocation list in the CA's name.
-func (ca ownCA) list(t *testing.T, key *ecdsa.PrivateKey) []byte {
+// list makes a revocation list in the CA's name, which names certificates by
+// their numbers.
+func (ca ownCA) list(t *testing.T, key *ecdsa.PrivateKey, revoked ...int64) []byte {
 	t.Helper()
+	var entries []x509.RevocationListEntry
+	for _, serial := range revoked {
+		entries = append(entries, x509.RevocationListEntry{SerialNumber: big.NewInt(serial), RevocationTime: time.Now()})
+	}
 	named := *ca.certificate
 	named.PublicKey = key.Public()
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+		RevokedCertificateEntries: entries,
 	}, &named, key)
 	if err != nil {
 		t.Fatal(err)
@@ -161,6 +169,39 @@ func TestOperatorsCA(t *testing.T) {
 	}
 }
 
+// TestStatusOfDevices wants to be told why a device doesn't count.
+func TestStatusOfDevices(t *testing.T) {
+	ca := newOwnCA(t)
+	ca.write(t, "ca.crl", ca.list(t, ca.key, 42))
+	settings := `{"trust_pool": {"provider": "file", "pem_files": ["` + ca.path("ca.pem") + `"]}, "map": ["email"], "crl": "` + ca.path("ca.crl") + `"}`
+	const own = "CN=Own CA"
+	later := time.Now().Add(time.Hour)
+	err := withCertificate(t, settings, "", func(app *App) error {
+		for _, test := range []struct {
+			device store.Device
+			user   store.UserStatus
+			want   string
+		}{
+			{store.Device{Serial: "2b", Issuer: own, Expires: later}, store.UserActive, "valid"},
+			{store.Device{Serial: "2a", Issuer: own, Expires: later}, store.UserActive, "revoked_by_its_ca"},
+			{store.Device{Serial: "2a", Expires: later}, store.UserActive, "valid"},
+			{store.Device{Serial: "2a", Issuer: "CN=Another CA", Expires: later}, store.UserActive, "valid"},
+			{store.Device{Serial: "2a", Issuer: own, Expires: later, Revoked: time.Now()}, store.UserActive, "revoked"},
+			{store.Device{Serial: "2a", Issuer: own, Expires: time.Now()}, store.UserActive, "expired"},
+			{store.Device{Expires: later}, store.UserDisabled, "user_disabled"},
+			{store.Device{Expires: later}, store.UserInvited, "user_invited"},
+		} {
+			if got := app.deviceOf(accounts.Device{Device: test.device, UserStatus: test.user}).Status; got != test.want {
+				t.Errorf("%+v of a user who is %s: %s, not %s", test.device, test.user, got, test.want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestNoCA(t *testing.T) {
 	err := withApp(t, `{"portal": "https://login.example.com"}`, func(app *App) error {
 		if app.issuer() != nil || app.trust() != nil || app.revocationList(nil) != nil {
@@ -220,6 +261,55 @@ func TestC05CAsThatAreRefused(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestCertificatesThatNobodyAsksFor has gates rely on certificates where TLS
+// asks for some, at the site or at the portal, and where it doesn't.
+func TestCertificatesThatNobodyAsksFor(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	ca := newOwnCA(t)
+	const asking = "tls internal {\nclient_auth {\nmode request\n}\n}"
+	const neither = "site wiki.example.com: certificate accept: neither this site's TLS nor the portal's asks"
+	const site = "TLS doesn't ask for certificates at wiki.example.com"
+	for _, test := range []struct{ portal, site, mode, want string }{
+		{"", "", "", ""},
+		{"", "", "off", ""},
+		{"", "", "accept", neither},
+		{asking, "", "accept", ""},
+		{"", asking, "accept", ""},
+		{asking, "", "require", site},
+		{asking, "", "and password", site},
+		{"", asking, "require", ""},
+	} {
+		mode := ""
+		if test.mode != "" {
+			mode = "certificate " + test.mode
+		}
+		_, err := arranged(t, fmt.Sprintf(`{
+	mfa {
+		portal https://login.example.com
+		certificate {
+			trust_pool file %q
+			map email
+		}
+	}
+}
+login.example.com {
+	%s
+	mfa_portal
+}
+wiki.example.com {
+	%s
+	mfa {
+		%s
+	}
+	reverse_proxy localhost:3000
+}
+`, ca.path("ca.pem"), test.portal, test.site, mode))
+		if got := fmt.Sprint(err); (err == nil) != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 }
 

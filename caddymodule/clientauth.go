@@ -41,8 +41,8 @@ func (a *App) certificateMode(written string) (string, error) {
 	return written, err
 }
 
-// spoken is how the Caddyfile has a mode.
-func spoken(mode string) string { return strings.ReplaceAll(mode, "_", " ") }
+// spoken is how people write what JSON has in one word.
+func spoken(word string) string { return strings.ReplaceAll(word, "_", " ") }
 
 // settleCertificates finds out for each gate, and for the portal, whether TLS
 // asks for certificates there, and refuses gates that rely on some which nobody

@@ -9,6 +9,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // The forms in which devices appear in the admin API and in the commands'
@@ -52,7 +53,7 @@ type (
 	}
 )
 
-func deviceOf(d accounts.Device) deviceJSON {
+func (a *App) deviceOf(d accounts.Device) deviceJSON {
 	shown := deviceJSON{
 		ID: audit.ShortID(d.ID), User: d.User, Name: d.Name, Serial: d.Serial, SHA256: d.Certificate, Issuer: d.Issuer,
 		Status: "valid", Reason: d.RevokeReason, Revoked: d.Revoked, Issued: d.Issued, Expires: d.Expires, LastSeen: d.LastSeen,
@@ -62,8 +63,18 @@ func deviceOf(d accounts.Device) deviceJSON {
 		shown.Status = "revoked"
 	case !time.Now().Before(d.Expires):
 		shown.Status = "expired"
+	case a.isWithdrawn(d.Device):
+		shown.Status = "revoked_by_its_ca"
+	case d.UserStatus != store.UserActive:
+		shown.Status = "user_" + string(d.UserStatus)
 	}
 	return shown
+}
+
+// isWithdrawn reports whether the operator's revocation lists name a device.
+func (a *App) isWithdrawn(d store.Device) bool {
+	lists := a.revocations()
+	return lists != nil && lists.Current().Name(d)
 }
 
 // oneDevice is an operation that comes to a device.
@@ -73,7 +84,7 @@ func oneDevice(do func(ctx context.Context, desk *accounts.Desk, r *http.Request
 		if err != nil {
 			return nil, err
 		}
-		return deviceOf(device), nil
+		return app.deviceOf(device), nil
 	}
 }
 
@@ -81,7 +92,7 @@ func listDevices(ctx context.Context, app *App, r *http.Request) (any, error) {
 	all, err := app.desk().Devices(ctx, r.URL.Query().Get("user"))
 	list := make([]deviceJSON, len(all))
 	for i, d := range all {
-		list[i] = deviceOf(d)
+		list[i] = app.deviceOf(d)
 	}
 	return list, err
 }
@@ -120,5 +131,5 @@ func issueDevice(ctx context.Context, app *App, r *http.Request) (any, error) {
 	for _, certificate := range chain {
 		written.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
 	}
-	return issuedJSON{Device: deviceOf(device), Chain: written.String()}, nil
+	return issuedJSON{Device: app.deviceOf(device), Chain: written.String()}, nil
 }

@@ -77,7 +77,7 @@ func tellDevices(w io.Writer, all []deviceJSON) error {
 		if !d.LastSeen.IsZero() {
 			seen = stamp(d.LastSeen)
 		}
-		table.row(d.ID, d.User, d.Name, d.Status, stamp(d.Expires), seen)
+		table.row(d.ID, d.User, d.Name, spoken(d.Status), stamp(d.Expires), seen)
 	}
 	return table.close()
 }
@@ -86,7 +86,7 @@ func tellDevice(w io.Writer, d deviceJSON) error {
 	table := newTable(w)
 	for _, line := range [][2]string{
 		{"ID", d.ID}, {"User", d.User}, {"Name", d.Name}, {"Serial", d.Serial}, {"SHA-256", d.SHA256}, {"CA", d.Issuer},
-		{"Issued", stamp(d.Issued)}, {"Expires", stamp(d.Expires)}, {"Status", d.Status},
+		{"Issued", stamp(d.Issued)}, {"Expires", stamp(d.Expires)}, {"Status", spoken(d.Status)},
 	} {
 		if line[1] != "" {
 			table.row(line[0]+":", line[1])
@@ -160,10 +160,19 @@ func (i issuing) fromRequest(cmd *cobra.Command, user, name string) error {
 	if err != nil {
 		return err
 	}
-	return told(cmd, issued, func(w io.Writer) error {
+	return issued.lost(told(cmd, issued, func(w io.Writer) error {
 		_, err := io.WriteString(w, issued.Chain)
 		return err
-	})
+	}))
+}
+
+// lost says, of an error that came after a certificate was issued, what becomes
+// of that.
+func (issued issuedJSON) lost(err error) error {
+	if err == nil || issued.Device.ID == "" {
+		return err
+	}
+	return fmt.Errorf("the certificate was issued, and is lost: take it back by caddy mfa device revoke %s: %w", issued.Device.ID, err)
 }
 
 func readRequest(cmd *cobra.Command, path string) ([]byte, error) {
@@ -196,9 +205,10 @@ func (i issuing) intoBundle(cmd *cobra.Command, user, name string) (err error) {
 	if err != nil {
 		return err
 	}
+	var issued issuedJSON
 	defer func() {
 		if err = errors.Join(err, file.Close()); err != nil {
-			err = errors.Join(err, os.Remove(i.bundle))
+			err = errors.Join(issued.lost(err), os.Remove(i.bundle))
 		}
 	}()
 	issued, bundle, err := i.makeBundle(cmd, user, name, password)

@@ -102,6 +102,38 @@ func TestRulesInherit(t *testing.T) {
 	}
 }
 
+// TestCertificatesStandForNothingThatIsWritten writes an assurance or an age at
+// the gate or at a rule: what is written at the gate holds for rules that don't
+// speak of it.
+func TestCertificatesStandForNothingThatIsWritten(t *testing.T) {
+	const alone, added = assurance.CertificateAlone, assurance.CertificateAdded
+	for _, test := range []struct {
+		gate, rule string
+		want, rest assurance.CertificateUse // at the rule, and elsewhere
+	}{
+		{"", "", alone, alone},
+		{"", `, "allow": {"users": ["alice"]}`, alone, alone},
+		{"", `, "assurance": "multi"`, added, alone},
+		{"", `, "max_age": "1h"`, added, alone},
+		{`"assurance": "multi", `, "", added, added},
+		{`"assurance": "multi", `, `, "allow": {"users": ["alice"]}`, added, added},
+		{`"max_age": "1h", `, `, "allow": {"users": ["alice"]}`, added, added},
+	} {
+		settings := test.gate + `"rules": [{"match": [{"path": ["/a"]}]` + test.rule + `}]`
+		err := withGate(t, settings, func(gate *Gate) error {
+			gate.asks = true
+			rule, rest := gate.certified(gate.resolved[0]).Certificate, gate.certified(gate.rest).Certificate
+			if rule != test.want || rest != test.rest {
+				t.Errorf("%s: a certificate counts as %v at the rule, as %v elsewhere", settings, rule, rest)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", settings, err)
+		}
+	}
+}
+
 // Matchers of a rule really match.
 func TestRuleMatches(t *testing.T) {
 	err := withGate(t, `"rules": [{"match": [{"method": ["PUT"]}], "open": true}]`, func(gate *Gate) error {

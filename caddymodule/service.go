@@ -218,9 +218,9 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
-		RevocationList: a.revocationList(s.store),
-		MaxStaleness:   time.Duration(a.MaxStaleness),
-		AssertionKeys:  s.assertions.JWKS, RelatedOrigins: related, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
+		MaxStaleness:  time.Duration(a.MaxStaleness),
+		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})

@@ -8,10 +8,14 @@
 package devices
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
+	"strings"
 
+	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -23,11 +27,35 @@ func Fingerprint(certificate *x509.Certificate) string {
 }
 
 // Describe returns what a certificate alone says of its device, under the
-// certificate's common name: no id, no user, no issuer.
+// certificate's common name, or its serial number where that says nothing: no
+// id, no user, no issuer.
 func Describe(certificate *x509.Certificate) store.Device {
+	serial := serialOf(certificate)
 	return store.Device{
-		Name: certificate.Subject.CommonName, Certificate: Fingerprint(certificate),
-		Serial: hex.EncodeToString(certificate.SerialNumber.Bytes()),
+		Name: cmp.Or(storable(certificate.Subject.CommonName), serial), Certificate: Fingerprint(certificate), Serial: serial,
 		Issued: certificate.NotBefore, Expires: certificate.NotAfter,
 	}
+}
+
+func serialOf(certificate *x509.Certificate) string {
+	return hex.EncodeToString(certificate.SerialNumber.Bytes())
+}
+
+// IssuerName returns what the CA of a certificate is called here. It is never
+// empty: a device of a CA without a name isn't one of the CA that is held here.
+func IssuerName(issuer pkix.Name) string { return cmp.Or(storable(issuer.String()), "unnamed") }
+
+// maxName bounds what is kept of a name in a certificate, in bytes.
+const maxName = 256
+
+// storable makes of a name in a certificate, which can hold any bytes, a text
+// that can be kept and shown.
+func storable(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), maxName)], "")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if identity.IsInvisible(r) {
+			return -1
+		}
+		return r
+	}, name))
 }

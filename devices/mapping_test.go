@@ -25,9 +25,16 @@ var principal = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3}
 // alternativeNames makes the extension, with an e-mail address before others.
 func alternativeNames(t testing.TB, names ...otherName) pkix.Extension {
 	t.Helper()
+	return alternativeNamesAfter(t, []string{"mail@example.com"}, names...)
+}
+
+func alternativeNamesAfter(t testing.TB, addresses []string, names ...otherName) pkix.Extension {
+	t.Helper()
 	var b cryptobyte.Builder
 	b.AddASN1(cryptobyte_asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1(cryptobyte_asn1.Tag(1).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte("mail@example.com")) })
+		for _, address := range addresses {
+			b.AddASN1(cryptobyte_asn1.Tag(1).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
+		}
 		for _, name := range names {
 			b.AddASN1(cryptobyte_asn1.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
 				b.AddASN1ObjectIdentifier(name.kind)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -129,6 +130,20 @@ func ReasonOf(err error) (reason string, refused bool) {
 	return "", false
 }
 
+// Refused returns what the audit is told of a certificate that was refused, and
+// the id of its user where the device is known.
+func Refused(presented []*x509.Certificate, err error) (userID string, fields audit.Fields) {
+	fields = make(audit.Fields)
+	if len(presented) > 0 && presented[0] != nil && presented[0].SerialNumber != nil {
+		fields[audit.Serial] = serialOf(presented[0])
+		fields[audit.Issuer] = IssuerName(presented[0].Issuer)
+	}
+	if known := (session.RefusedDevice{}); errors.As(err, &known) {
+		fields[audit.Device], fields[audit.User], userID = known.Name, known.User, known.UserID
+	}
+	return userID, fields
+}
+
 // verify checks what was presented against the CAs, or remembers that it did,
 // and against the clock and the CA's revocations in any case.
 func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
@@ -216,7 +231,7 @@ func (k *known) unrevoked() error {
 		return session.DeviceRevoked
 	}
 	if err != nil {
-		return fmt.Errorf("asking whether a certificate is revoked: %w", err)
+		return refused{Unverifiable, err}
 	}
 	return nil
 }

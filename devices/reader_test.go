@@ -46,6 +46,23 @@ func TestC02WhatIsReadCanBeAskedAboutLater(t *testing.T) {
 	if _, err := read(operators); !errors.Is(err, session.DeviceRevoked) {
 		t.Errorf("read again: %v", err)
 	}
+	p.now = today
+	operators.Revocations = p.mustOpen(p.list(p.intermediate, p.key))
+	if device, err = read(operators); err != nil {
+		t.Fatal(err)
+	}
+	p.now = today.AddDate(0, 0, 9)
+	if _, err := read(operators); !errors.Is(err, devices.Unverifiable) {
+		t.Errorf("a day after the next list was due: %v", err)
+	}
+	if err := device.Vouched(); !errors.Is(err, devices.Unverifiable) {
+		t.Errorf("of an open connection: %v", err)
+	}
+	p.now = today
+	operators.Revocations = p.mustOpen(p.list(p.root, p.rootKey))
+	if _, err := read(operators); !errors.Is(err, devices.Unverifiable) {
+		t.Errorf("of a CA without a list: %v", err)
+	}
 	operators.Revocations = nil
 	if device, err := read(operators); err != nil || device.Vouched != nil {
 		t.Errorf("of a CA that says nothing: %v", err)
@@ -71,13 +88,39 @@ func TestL01RefusalsAreRemembered(t *testing.T) {
 		{"again", p.chain[:1], 9 * time.Second, devices.UnknownIssuer, 1},
 		{"with its CA", p.chain[:2], 0, nil, 2},
 		{"without, and known", p.chain[:1], time.Second, nil, 2},
-		{"a CA's own", p.chain[1:], 0, devices.IsAuthority, 3},
-		{"later", p.chain[1:], 10 * time.Second, devices.IsAuthority, 4},
-		{"the clock set back", p.chain[1:], -time.Second, devices.IsAuthority, 5},
+		{"without, verified an hour ago", p.chain[:1], time.Hour, devices.UnknownIssuer, 3},
+		{"a CA's own", p.chain[1:], 0, devices.IsAuthority, 4},
+		{"later", p.chain[1:], 10 * time.Second, devices.IsAuthority, 5},
+		{"the clock set back", p.chain[1:], -time.Second, devices.IsAuthority, 6},
 	} {
 		p.now = p.now.Add(step.after)
 		if _, err := r.Read(t.Context(), step.presented, time.Minute); !errors.Is(err, step.want) || asked != step.asked {
 			t.Errorf("%s: %v, checked %d times", step.name, err, asked)
+		}
+	}
+}
+
+// TestC02RememberedCertificatesEndWithTheirChain passes the end of a CA whose
+// device was read shortly before.
+func TestC02RememberedCertificatesEndWithTheirChain(t *testing.T) {
+	p := newPublished(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(p.root)
+	r := devices.NewReader(devices.Trust{{Anchors: func() *x509.CertPool { return roots }}}, allKnown{}, nil, func() time.Time { return p.now })
+	until := p.chain[0].NotAfter
+	for _, above := range p.chain[1:] {
+		if above.NotAfter.Before(until) {
+			until = above.NotAfter
+		}
+	}
+	for after, want := range map[time.Duration]error{-time.Minute: nil, time.Second: devices.Expired} {
+		p.now = until.Add(-time.Minute)
+		if _, err := r.Read(t.Context(), p.chain[:2], time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		p.now = until.Add(after)
+		if _, err := r.Read(t.Context(), p.chain[:2], time.Minute); !errors.Is(err, want) {
+			t.Errorf("%s after the end: %v", after, err)
 		}
 	}
 }

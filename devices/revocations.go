@@ -24,6 +24,8 @@ const (
 	// overdue is for how long a list is still believed when the next one should
 	// have been there: a day lets a person mend what keeps it away.
 	overdue = 24 * time.Hour
+	// warnAgain is how far apart warnings of one kind are.
+	warnAgain = time.Hour
 	// maxRevocations bounds such a file in bytes.
 	maxRevocations = 64 << 20
 )
@@ -42,9 +44,10 @@ var (
 // PEM form. It is safe for concurrent use.
 //
 // The file is read again when it changes. One that can't be read then, holds
-// something else, or is older than before, leaves in force what was read last,
-// and is told of; so is a list whose next one is due. A day after that the list
-// tells nothing any more, and no certificate of its CA passes.
+// something else, is older than before, or lacks a list that was there and is in
+// date, leaves in force what was read last, and is told of; so is a list whose
+// next one is due. A day after that the list tells nothing any more, and no
+// certificate of its CA counts: that is told of when one comes.
 type Revocations struct {
 	path  string
 	clock func() time.Time
@@ -54,7 +57,24 @@ type Revocations struct {
 	reading sync.Mutex
 	looked  atomic.Int64 // when the file was looked at, in Unix nanoseconds
 	state   fileState    // of the file as it was read last, under reading
-	warned  time.Time    // when a warning was given last, under reading
+
+	ofFile, ofCertificate warning
+}
+
+// warning is one that is given once an hour at most.
+type warning struct {
+	mu    sync.Mutex
+	given time.Time
+}
+
+func (w *warning) isDue(now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if isWithin(warnAgain, w.given, now) {
+		return false
+	}
+	w.given = now
+	return true
 }
 
 // fileState tells a changed file.
@@ -63,17 +83,20 @@ type fileState struct {
 	size     int64
 }
 
-// OpenRevocations reads the lists in a file, which have to be complete and in
-// date. It warns, of what comes up later, once an hour at most.
+// OpenRevocations reads the lists in a file, which have to be complete, and
+// overdue by no more than they are believed. It warns, of that and of what comes
+// up later, once an hour at most.
 func OpenRevocations(path string, clock func() time.Time, warn func(message string, err error)) (*Revocations, error) {
 	r := &Revocations{path: path, clock: clock, warn: warn}
 	if err := r.read(); err != nil {
 		return nil, err
 	}
-	if err := r.current.Load().inDate(clock()); err != nil {
+	now := clock()
+	if err := r.current.Load().inDate(now.Add(-overdue)); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	r.looked.Store(clock().UnixNano())
+	r.warnOfOverdue(now)
+	r.looked.Store(now.UnixNano())
 	return r, nil
 }
 
@@ -94,20 +117,31 @@ func (r *Revocations) SignedBy(cas []*x509.Certificate) error {
 
 // Check returns nil for a verified chain, from the device's certificate to the
 // anchor, of which no certificate is revoked; else ErrRevoked. Every other
-// error means that it could not be told, which is not to be read as "not
+// error means that nothing can be told of it, which is not to be read as "not
 // revoked": there is no list of the CA, or it is signed by another, or is a day
-// overdue. Of the CAs above the one that issued to the device lists may be
-// missing.
+// overdue; a warning says so. Of the CAs above the one that issued to the device
+// lists may be missing.
 func (r *Revocations) Check(chain []*x509.Certificate) error {
+	now := r.clock()
+	r.look(now)
+	err := r.current.Load().checkChain(chain, now)
+	if err != nil && !errors.Is(err, ErrRevoked) && r.ofCertificate.isDue(now) {
+		r.warn("a certificate doesn't count, since nothing tells whether its CA took it back", err)
+	}
+	return err
+}
+
+func (l *Lists) checkChain(chain []*x509.Certificate, now time.Time) error {
 	if len(chain) < 2 {
 		return errNotListed
 	}
-	now := r.clock()
-	r.look(now)
-	known := r.current.Load()
 	for i, certificate := range chain[:len(chain)-1] {
-		err := known.check(certificate, chain[i+1], now)
-		if err != nil && (i == 0 || !errors.Is(err, errNotListed)) {
+		err := l.check(certificate, chain[i+1], now)
+		switch {
+		case errors.Is(err, errNotListed) && i > 0:
+		case errors.Is(err, errNotListed):
+			return fmt.Errorf("%w: %s", err, certificate.Issuer)
+		case err != nil:
 			return err
 		}
 	}
@@ -122,14 +156,16 @@ func (r *Revocations) look(now time.Time) {
 	}
 	defer r.reading.Unlock()
 	r.looked.Store(now.UnixNano())
-	err := r.readIfChanged()
-	message := "reading the revocation lists again: those read before stay in force"
-	if err == nil {
-		err, message = r.current.Load().inDate(now), "a revocation list is overdue: a day later no certificate of its CA passes"
+	if err := r.readIfChanged(); err == nil {
+		r.warnOfOverdue(now)
+	} else if r.ofFile.isDue(now) {
+		r.warn("reading the revocation lists again: those read before stay in force", err)
 	}
-	if err != nil && (now.Sub(r.warned) >= time.Hour || now.Before(r.warned)) {
-		r.warned = now
-		r.warn(message, err)
+}
+
+func (r *Revocations) warnOfOverdue(now time.Time) {
+	if err := r.current.Load().inDate(now); err != nil && r.ofFile.isDue(now) {
+		r.warn("a revocation list is overdue: a day later no certificate of its CA counts", err)
 	}
 }
 
@@ -164,7 +200,7 @@ func (r *Revocations) read() error {
 	}
 	read, err := parseLists(content)
 	if err == nil {
-		err = read.follow(r.current.Load())
+		err = read.follow(r.current.Load(), r.clock())
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
@@ -185,15 +221,16 @@ type Lists struct {
 	byIssuer map[string][]*list // by the name of the CA that they are of (DER)
 }
 
-// Name reports whether some list names a device by its serial number, whoever
-// signed the list: Check alone knows the CA of a certificate.
+// Name reports whether a list that bears the name of a device's issuer names the
+// device, whoever signed the list: Check alone knows the CA of a certificate,
+// and the CAs above it.
 func (l *Lists) Name(d store.Device) bool {
 	serial, err := hex.DecodeString(d.Serial)
 	if err != nil {
 		return false
 	}
 	for _, ofOne := range l.byIssuer {
-		if slices.ContainsFunc(ofOne, func(one *list) bool { return one.revoked[string(serial)] }) {
+		if slices.ContainsFunc(ofOne, func(one *list) bool { return one.issuer == d.Issuer && one.revoked[string(serial)] }) {
 			return true
 		}
 	}
@@ -203,6 +240,7 @@ func (l *Lists) Name(d store.Device) bool {
 // list is one revocation list.
 type list struct {
 	*x509.RevocationList
+	issuer  string          // IssuerName
 	revoked map[string]bool // by serial number
 	// signed remembers by which certificates of CAs the signature was found good
 	// or bad: it is checked once for each.
@@ -265,7 +303,10 @@ func parseList(der []byte) (*list, error) {
 			return nil, incomplete(parsed, extension.Id)
 		}
 	}
-	one := &list{RevocationList: parsed, revoked: make(map[string]bool, len(parsed.RevokedCertificateEntries))}
+	one := &list{
+		RevocationList: parsed, issuer: IssuerName(parsed.Issuer),
+		revoked: make(map[string]bool, len(parsed.RevokedCertificateEntries)),
+	}
 	for _, entry := range parsed.RevokedCertificateEntries {
 		for _, extension := range entry.Extensions {
 			if extension.Critical {
@@ -291,17 +332,28 @@ func (l *Lists) inDate(now time.Time) error {
 	return nil
 }
 
-// follow refuses lists that are older than those in force: what was revoked
-// since would be let in again.
-func (l *Lists) follow(inForce *Lists) error {
+// follow refuses lists that are older than those in force, or lack one of those
+// that is in date: what they revoke would be let in again.
+func (l *Lists) follow(inForce *Lists, now time.Time) error {
 	if inForce == nil {
 		return nil
 	}
-	for name, ofOne := range l.byIssuer {
-		for _, before := range inForce.byIssuer[name] {
-			if !slices.ContainsFunc(ofOne, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
-				return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
-			}
+	for name, before := range inForce.byIssuer {
+		if err := followOne(l.byIssuer[name], before, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followOne is follow for the lists of one CA.
+func followOne(lists, inForce []*list, now time.Time) error {
+	if newest := newestOf(inForce); len(lists) == 0 && !now.After(newest.NextUpdate) {
+		return fmt.Errorf("the list of %s is missing, and the one that was read before is good until %s", newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
+	}
+	for _, before := range inForce {
+		if len(lists) > 0 && !slices.ContainsFunc(lists, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
+			return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
 		}
 	}
 	return nil
@@ -329,7 +381,7 @@ func (l *Lists) check(certificate, issuer *x509.Certificate, now time.Time) erro
 		return unsigned
 	}
 	if newest := newestOf(ofIssuer); now.After(newest.NextUpdate.Add(overdue)) {
-		return errOutdated
+		return fmt.Errorf("%w: the next one of %s was due at %s", errOutdated, newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func TestC05RevocationListsThatAreRefused(t *testing.T) {
 		}},
 	}, p.intermediate, p.key)
 	overdue := p.listLike(x509.RevocationList{
-		Number: big.NewInt(1), ThisUpdate: today.AddDate(0, 0, -7), NextUpdate: today.Add(-time.Second),
+		Number: big.NewInt(1), ThisUpdate: today.AddDate(0, 0, -7), NextUpdate: today.Add(-24*time.Hour - time.Second),
 	}, p.intermediate, p.key)
 	tests := map[string]struct {
 		content []byte
@@ -227,7 +227,8 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 				Number: big.NewInt(1), ThisUpdate: today.Add(-time.Second), NextUpdate: today.AddDate(0, 0, 14),
 			}, p.intermediate, p.key))
 		}, true, 3},
-		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 3},
+		{"of another CA alone, an hour later", time.Hour, func() { p.publish(p.list(p.root, p.rootKey)) }, true, 4},
+		{"mended", time.Minute, func() { p.publish(p.list(p.intermediate, p.key)) }, false, 4},
 	}
 	for _, step := range steps {
 		p.now = p.now.Add(step.after)
@@ -245,7 +246,8 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 }
 
 // TestOverdueLists passes the time when the next list was due: a warning, and a
-// day later nobody passes, until there is one.
+// day later no certificate counts, until there is one. A restart changes
+// nothing of that but that the day has to be kept to.
 func TestOverdueLists(t *testing.T) {
 	p := newPublished(t)
 	r := p.mustOpen(p.list(p.intermediate, p.key))
@@ -258,13 +260,30 @@ func TestOverdueLists(t *testing.T) {
 		{due, true, 0},
 		{due.Add(2 * time.Second), true, 1},
 		{due.Add(24 * time.Hour), true, 2},
-		{due.Add(24*time.Hour + time.Second), false, 2},
+		{due.Add(24*time.Hour + time.Second), false, 3},
+		{due.Add(24*time.Hour + 3*time.Second), false, 3},
+		{due.Add(25*time.Hour + 5*time.Second), false, 5},
 	} {
 		p.now = step.at
 		err := r.Check(p.chain)
 		if (err == nil) != step.passes || errors.Is(err, devices.ErrRevoked) || len(p.warnings) != step.told {
 			t.Errorf("%s: %v, warned of %q", step.at, err, p.warnings)
 		}
+	}
+	for at, want := range map[time.Time]int{due: 0, due.Add(time.Second): 1, due.Add(24 * time.Hour): 1} {
+		p.now, p.warnings = at, nil
+		if _, err := p.open(); err != nil || len(p.warnings) != want {
+			t.Errorf("started at %s: %v, warned of %q", at, err, p.warnings)
+		}
+	}
+	p.now = due.Add(26 * time.Hour)
+	if _, err := p.open(); err == nil || !strings.Contains(err.Error(), "was due") {
+		t.Errorf("started too late: %v", err)
+	}
+	p.now, p.warnings = p.now.Add(time.Minute), nil
+	p.publish(p.list(p.root, p.rootKey))
+	if err := r.Check(p.chain); err == nil || len(p.warnings) != 2 || !strings.Contains(p.warnings[1], "no revocation list") {
+		t.Errorf("with a list of another CA in place of the one that is over: %v, warned of %q", err, p.warnings)
 	}
 	p.now = p.now.Add(time.Minute)
 	p.publish(p.listLike(x509.RevocationList{
@@ -279,6 +298,7 @@ func TestOverdueLists(t *testing.T) {
 func TestListsNameDevices(t *testing.T) {
 	p := newPublished(t)
 	device := devices.Describe(p.chain[0])
+	device.Issuer = devices.IssuerName(p.intermediate.Subject)
 	r := p.mustOpen(p.list(p.intermediate, p.key))
 	before := r.Current()
 	if before.Name(device) || r.Current() != before {
@@ -289,6 +309,11 @@ func TestListsNameDevices(t *testing.T) {
 	after := r.Current()
 	if after == before || !after.Name(device) || after.Name(devices.Describe(p.root)) {
 		t.Error("the changed list names another, or isn't there")
+	}
+	another := device
+	another.Issuer = devices.IssuerName(p.root.Subject)
+	if after.Name(another) {
+		t.Error("one with the same number of another CA is named")
 	}
 	device.Serial = "no number"
 	if after.Name(device) {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,9 @@ const (
 	// UnknownExtension: it has a critical extension that nobody here
 	// understands (RFC 5280 §4.2).
 	UnknownExtension Refusal = "unknown_extension"
+	// Unverifiable: nothing tells whether its CA took it back. The CA's
+	// revocation list is missing, or a day overdue.
+	Unverifiable Refusal = "unverifiable"
 	// Malformed: it can't be read, or costs too much to check.
 	Malformed Refusal = "malformed"
 )
@@ -115,7 +119,7 @@ func Verify(presented []*x509.Certificate, anchors Anchors, now time.Time) (v Ve
 	if anchors.Roots == nil {
 		return Verified{}, UnknownIssuer
 	}
-	chains, err := presented[0].Verify(x509.VerifyOptions{
+	chains, err := withNames(presented[0]).Verify(x509.VerifyOptions{
 		Roots: anchors.Roots, Intermediates: anchors.between(presented[1:]), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
@@ -123,6 +127,22 @@ func Verify(presented []*x509.Certificate, anchors Anchors, now time.Time) (v Ve
 		return Verified{}, reasonOf(presented, now, err)
 	}
 	return strongest(chains)
+}
+
+// withNames returns a certificate without what crypto/x509 holds against it where
+// its alternative names have to be understood and it understands none, though
+// there is a principal name among them.
+func withNames(leaf *x509.Certificate) *x509.Certificate {
+	isNames := func(id asn1.ObjectIdentifier) bool { return id.Equal(subjectAlternativeName) }
+	if !slices.ContainsFunc(leaf.UnhandledCriticalExtensions, isNames) {
+		return leaf
+	}
+	if names, err := principalNames(leaf); err != nil || len(names) == 0 {
+		return leaf
+	}
+	understood := *leaf
+	understood.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), isNames)
+	return &understood
 }
 
 // between returns the intermediates that are known and those that were sent.

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
+
 	"github.com/portcullis-mfa/portcullis/devices"
 )
 
@@ -125,6 +127,14 @@ func TestC01Verify(t *testing.T) {
 	modulus := new(big.Int).SetBit(big.NewInt(1), 16383, 1)
 	longKey := sprout(t, root, template("Long", true), publicOnly{&rsa.PublicKey{N: modulus, E: 65537}}).certificate
 
+	// otherNames are alternative names that have to be understood.
+	otherNames := func(more []pkix.Extension, names ...otherName) func(*x509.Certificate) {
+		extension := alternativeNamesAfter(t, nil, names...)
+		extension.Critical = true
+		return func(c *x509.Certificate) { c.ExtraExtensions = append(more, extension) }
+	}
+	text, unknown := cryptobyte_asn1.UTF8String, []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+
 	tests := []struct {
 		name      string
 		presented []*x509.Certificate
@@ -137,6 +147,9 @@ func TestC01Verify(t *testing.T) {
 			c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 		})}, nil},
 		{"good, with an extension that may be ignored", []*x509.Certificate{device(root, extension(false))}, nil},
+		{"good, with a critical principal name alone", []*x509.Certificate{
+			device(root, otherNames(nil, otherName{principal, text, "ada@example.com"})),
+		}, nil},
 		{"good within name constraints", []*x509.Certificate{
 			device(narrow, func(c *x509.Certificate) { c.EmailAddresses = []string{"a@example.com"} }), narrow.certificate,
 		}, nil},
@@ -172,6 +185,15 @@ func TestC01Verify(t *testing.T) {
 		{"a CA's own", []*x509.Certificate{between.certificate}, devices.IsAuthority},
 		{"the anchor itself", []*x509.Certificate{root.certificate}, devices.IsAuthority},
 		{"unknown critical extension", []*x509.Certificate{device(root, extension(true))}, devices.UnknownExtension},
+		{"critical names of an unknown kind", []*x509.Certificate{
+			device(root, otherNames(nil, otherName{asn1.ObjectIdentifier{1, 2, 3}, text, "ada"})),
+		}, devices.UnknownExtension},
+		{"a critical principal name that can't be read", []*x509.Certificate{
+			device(root, otherNames(nil, otherName{principal, cryptobyte_asn1.IA5String, "ada"})),
+		}, devices.UnknownExtension},
+		{"unknown critical extension beside a critical principal name", []*x509.Certificate{
+			device(root, otherNames(unknown, otherName{principal, text, "ada"})),
+		}, devices.UnknownExtension},
 		{"RSA of 1024 bits", []*x509.Certificate{sprout(t, root, template("laptop", false), rsaKey(t, 1024)).certificate}, devices.Weak},
 		{"P-224", []*x509.Certificate{sprout(t, root, template("laptop", false), ecKey(t, elliptic.P224())).certificate}, devices.Weak},
 		{"of a CA with RSA of 1024 bits", []*x509.Certificate{device(weakRoot, nil)}, devices.Weak},

@@ -266,7 +266,7 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 	r.rule = g.rest()
 	v, err := g.identify(r, r.rule)
 	if reason, refused := refusalOf(err); refused {
-		g.refuseCertificate(w, r, reason)
+		g.refuseCertificate(w, r, reason, err)
 		return
 	}
 	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
@@ -360,5 +360,5 @@ func (g *Gate) signedOut(w http.ResponseWriter, r *request) {
 			http.SetCookie(w, cookie(name, "", -1))
 		}
 	}
-	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(r), SignIn: "/"})
+	g.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: g.frame(r), SignIn: "/", ByDevice: g.opensByDevice(r)})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,6 +117,21 @@ func (g *Gate) identify(r *request, rule *Rule) (visit, error) {
 	return visit{user: device.User, device: device, proofs: append(device.room[:0], device.proof())}, nil
 }
 
+// opensByDevice reports whether the certificate of a connection opens something
+// here by itself, whoever has signed out.
+func (g *Gate) opensByDevice(r *request) bool {
+	return slices.ContainsFunc(g.Rules, func(rule Rule) bool {
+		if rule.Open || rule.Certificate == CertificateOff {
+			return false
+		}
+		device, err := g.byCertificate(r, rule.Certificate)
+		if err != nil || device == nil || !rule.Allows(device.User.User) {
+			return false
+		}
+		return rule.ask(true).Missing([]assurance.Proof{device.proof()}, g.Clock(), g.Enabled) == assurance.Nothing
+	})
+}
+
 // addTo lets a device count beside a session.
 func (r *request) addTo(v *visit, device *presented, mode CertificateMode) {
 	own := device.User.ID == v.session.User
@@ -190,11 +206,12 @@ func refusalOf(err error) (reason string, ok bool) {
 
 // refuseCertificate tells somebody what is wrong with their certificate, and
 // how to sign in without, where the rule allows that.
-func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason string) {
-	g.Audit.Note(audit.DeviceRefused, "", audit.Fields{
-		audit.App: r.origin, audit.Reason: reason, audit.Address: g.Address(r.Request),
-	})
-	p := problem{Key: "certificate.refused.", Text: "certificate.because." + reason, Values: map[string]any{"Host": r.host}}
+func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason string, err error) {
+	g.noteRefusal(r, reason, err)
+	p := problem{
+		Key: "certificate.refused.", Text: "certificate.because." + reason, Values: map[string]any{"Host": r.host},
+		ActionURL: r.again(), Framed: true,
+	}
 	status := http.StatusForbidden
 	switch {
 	case reason == string(missing):
@@ -202,20 +219,49 @@ func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason strin
 	case reason == string(misdirected):
 		// The client then opens a connection to this host (RFC 9110 §15.5.20).
 		p.Key, status = "certificate.misdirected.", http.StatusMisdirectedRequest
-	case r.rule.Certificate != CertificateRequire:
+	case r.rule.Certificate == CertificateRequire:
+		p.Key = "certificate.required."
+	default:
 		status = http.StatusUnauthorized
 		p.Type, p.Required = typeSignIn, r.rule.Require
-		p.ActionURL = signInPath(p.Required, r.again())
+		to := r.again()
+		if kindOf(r.Request) == framed {
+			to = r.around()
+		}
+		p.ActionURL = signInPath(p.Required, to)
 		p.SignIn = r.origin + signInPath(p.Required, "")
 	}
 	g.problemWith(w, r, status, p)
 }
 
-// noteAdmission writes down, once an hour for each, that a device opened the
-// app without anybody having signed in. Where the store is slow the request
-// doesn't wait for it for long.
-func (g *Gate) noteAdmission(r *request, v visit) {
-	key, now := admission{v.device.ID, r.origin}, g.Clock()
+func (g *Gate) noteRefusal(r *request, reason string, err error) {
+	var presented []*x509.Certificate
+	if r.TLS != nil {
+		presented = r.TLS.PeerCertificates
+	}
+	user, fields := devices.Refused(presented, err)
+	fields[audit.App], fields[audit.Reason], fields[audit.Address] = r.origin, reason, g.Address(r.Request)
+	g.Audit.Note(audit.DeviceRefused, user, fields)
+}
+
+// needed returns the device without which a visit would not pass; nil: it would,
+// by the session alone.
+func (g *Gate) needed(r *request, v visit) *session.LiveDevice {
+	device := r.connection.Device
+	if device == nil || v.session == nil || r.rule.Certificate == CertificateRequire {
+		return device
+	}
+	if r.rule.Require.Missing(r.rule.counted(v.session.Proofs), g.Clock(), g.Enabled) == assurance.Nothing {
+		return nil
+	}
+	return device
+}
+
+// noteAdmission writes down, once an hour for each, that a device opened the app
+// for somebody, by itself or beside a session that wouldn't have sufficed. Where
+// the store is slow the request doesn't wait for it for long.
+func (g *Gate) noteAdmission(r *request, v visit, device *session.LiveDevice) {
+	key, now := admission{device.ID, v.user.ID, r.origin}, g.Clock()
 	if noted, ok := g.admissions.GetIfPresent(key); ok {
 		if now.Sub(noted) < admissionsApart {
 			return
@@ -227,9 +273,16 @@ func (g *Gate) noteAdmission(r *request, v visit) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
 	defer cancel()
-	g.Audit.Record(ctx, audit.DeviceAdmitted, v.user.ID, audit.Fields{
-		audit.User: v.user.Name, audit.Device: v.device.Name, audit.App: r.origin, audit.Address: g.Address(r.Request),
-	})
+	fields := audit.Fields{
+		audit.User: v.user.Name, audit.Device: device.Name, audit.App: r.origin, audit.Address: g.Address(r.Request),
+	}
+	if device.User.ID != v.user.ID {
+		fields[audit.Owner] = device.User.Name
+	}
+	if v.session != nil {
+		fields[audit.SignOn] = audit.ShortID(v.session.SignOn)
+	}
+	g.Audit.Record(ctx, audit.DeviceAdmitted, v.user.ID, fields)
 }
 
 const (
@@ -240,5 +293,5 @@ const (
 	auditTimeout    = 2 * time.Second
 )
 
-// admission is a device's being let into an app.
-type admission struct{ device, app string }
+// admission is a device's being let into an app for a user.
+type admission struct{ device, user, app string }

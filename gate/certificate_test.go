@@ -4,16 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"maps"
+	"math/big"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/zap/zaptest/observer"
-
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/session"
 )
@@ -31,7 +32,7 @@ func (fakeDevices) Read(_ context.Context, presented []*x509.Certificate, _ time
 			User: &session.Profile{User: session.User{ID: id, Name: name}},
 		}}, nil
 	case "revoked":
-		return devices.Presented{}, session.DeviceRevoked
+		return devices.Presented{}, session.RefusedDevice{DeviceRefusal: session.DeviceRevoked, Name: "lost", UserID: "2", User: "bob"}
 	case "unclear":
 		return devices.Presented{}, errFault
 	default:
@@ -159,6 +160,98 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// TestC02ConnectionsEndWithTheirDevice wants each connection watched over with
+// the device that it needs, the session aside, and no other.
+func TestC02ConnectionsEndWithTheirDevice(t *testing.T) {
+	multi := assurance.Requirement{Level: assurance.Multi}
+	for _, test := range []struct {
+		mode                 CertificateMode
+		certificate, session string
+		want                 string // device
+	}{
+		{CertificateAccept, "alice", "", "alice's laptop"},
+		{CertificateAccept, "alice", "good", "alice's laptop"},
+		{CertificateAccept, "bob", "good", ""},
+		{CertificateAccept, "", "good", ""},
+		{CertificateRequire, "alice", "good", "alice's laptop"},
+		{CertificateRequire, "bob", "good", "bob's laptop"},
+		{CertificateAndPassword, "alice", "single", "alice's laptop"},
+		{CertificateAndPassword, "bob", "good", ""},
+		{CertificateOff, "alice", "good", ""},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, multi))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		if o := g.serve(showing(navigate("/x"), test.certificate), cookies...); !o.passed {
+			t.Errorf("%+v: %d", test, o.Code)
+			continue
+		}
+		device := ""
+		if g.watched.Device != nil {
+			device = g.watched.Device.Name
+		}
+		if device != test.want || g.watched.SignOn != test.session {
+			t.Errorf("%+v: watched with the sign-on %q and the device %q", test, g.watched.SignOn, device)
+		}
+	}
+}
+
+// TestVisitsEndWithTheCertificateThatCounts asks until when somebody is in.
+func TestVisitsEndWithTheCertificateThatCounts(t *testing.T) {
+	for _, test := range []struct {
+		certificate, session string
+		want                 time.Duration
+	}{
+		{"alice", "", 30 * time.Minute},
+		{"", "good", time.Hour},
+		{"alice", "good", 30 * time.Minute},
+		{"bob", "good", time.Hour},
+	} {
+		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		o := g.serve(showing(navigate("/.mfa/whoami"), test.certificate), cookies...)
+		if want := `"expires":"` + testNow.Add(test.want).Format(time.RFC3339) + `"`; !strings.Contains(o.Body.String(), want) {
+			t.Errorf("%+v: %s lacks %s", test, o.Body, want)
+		}
+	}
+}
+
+// TestSignedOutPageSaysWhatTheDeviceStillOpens signs out where a device goes
+// straight in, and where it doesn't.
+func TestSignedOutPageSaysWhatTheDeviceStillOpens(t *testing.T) {
+	multi, fresh := assurance.Requirement{Level: assurance.Multi}, assurance.Requirement{Level: assurance.Multi, MaxAge: time.Hour}
+	nobody := certified(CertificateAccept, multi)
+	nobody.Allows = func(session.User) bool { return false }
+	off := certified(CertificateOff, multi)
+	for _, test := range []struct {
+		name, certificate string
+		rules             []Rule
+		want              bool
+	}{
+		{"accept", "alice", []Rule{certified(CertificateAccept, multi)}, true},
+		{"require", "alice", []Rule{certified(CertificateRequire, multi)}, true},
+		{"at one of the rules", "alice", []Rule{certified(CertificateAccept, multi), off}, true},
+		{"no certificate", "", []Rule{certified(CertificateAccept, multi)}, false},
+		{"a bad one", "expired", []Rule{certified(CertificateAccept, multi)}, false},
+		{"one that can't be told", "unclear", []Rule{certified(CertificateAccept, multi)}, false},
+		{"of somebody who may not", "alice", []Rule{nobody}, false},
+		{"and password", "alice", []Rule{certified(CertificateAndPassword, multi)}, false},
+		{"an age is asked", "alice", []Rule{certified(CertificateAccept, fresh)}, false},
+		{"off", "alice", []Rule{off}, false},
+	} {
+		g := newCertifiedGate(t, test.rules...)
+		body := g.serve(showing(navigate("/.mfa/sign-out"), test.certificate)).Body.String()
+		if got := strings.Contains(body, "still opens the app"); got != test.want || strings.Contains(body, "out of all apps here") == test.want {
+			t.Errorf("%s: %s", test.name, body)
+		}
+	}
+}
+
 // TestC06CertificatesAlone has pages of other sites send requests in a browser
 // that has only a certificate.
 func TestC06CertificatesAlone(t *testing.T) {
@@ -187,17 +280,49 @@ func TestC06CertificatesAlone(t *testing.T) {
 		{"a sibling's WebSocket", "GET", http.Header{
 			"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Fetch-Site": {"same-site"}, "Origin": {"https://b.example.com"}}, "", false},
 		{"another site's WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Origin": {"https://evil.test"}}, "", false},
+		{"another site's form", "POST", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Origin": {"https://evil.test"}}, "", false},
+		{"another site's navigation that tells its origin", "GET", http.Header{
+			"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Origin": {"https://evil.test"}}, "", false},
+		{"a WebSocket over HTTP/3", "CONNECT", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {testOrigin}}, "", true},
+		{"a sibling's WebSocket over HTTP/3", "CONNECT", http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://b.example.com"}}, "", false},
 		// With a session there is a cookie, which SameSite has kept from others.
 		{"beside a session", "POST", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.test"}}, "good", true},
 	} {
 		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
 		r := showing(navigate("/x"), "alice")
-		r.Method, r.Header = test.method, test.header
+		if r.Method, r.Header = test.method, test.header; r.Method == http.MethodConnect {
+			r.Proto, r.ProtoMajor = "websocket", 3
+		}
 		var cookies []string
 		if test.session != "" {
 			cookies = append(cookies, SessionCookie+"="+test.session)
 		}
 		if o := g.serve(r, cookies...); o.passed != test.want || !o.passed && o.Code != 403 {
+			t.Errorf("%s: %d, passed %t", test.name, o.Code, o.passed)
+		}
+	}
+}
+
+// TestC06CertificatesAloneInsideOtherSites does so where the session may be used
+// inside other sites' pages: what they show passes, what they change doesn't.
+func TestC06CertificatesAloneInsideOtherSites(t *testing.T) {
+	for _, test := range []struct {
+		name, method string
+		header       http.Header
+		want         bool // it passes
+	}{
+		{"a frame", "GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}}, true},
+		{"a picture", "GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, true},
+		{"a form", "POST", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}, "Origin": {"https://evil.test"}}, false},
+		{"a WebSocket", "GET", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Origin": {"https://evil.test"}}, false},
+	} {
+		g := newCertifiedGate(t, certified(CertificateAccept, assurance.Requirement{Level: assurance.Multi}))
+		g.SameSite = http.SameSiteNoneMode
+		r := showing(navigate("/x"), "alice")
+		r.Method, r.Header = test.method, test.header
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		if o := g.serve(r); o.passed != test.want || !o.passed && o.Code != 403 {
 			t.Errorf("%s: %d, passed %t", test.name, o.Code, o.passed)
 		}
 	}
@@ -243,7 +368,7 @@ func TestRefusedCertificatesSayWhy(t *testing.T) {
 	reasons := []error{missing, misdirected, session.DeviceUnknown, session.DeviceRevoked, session.DeviceExpired, session.DeviceOfNobody}
 	for _, r := range []devices.Refusal{
 		devices.Expired, devices.NotYetValid, devices.UnknownIssuer, devices.WrongUsage, devices.IsAuthority, devices.Weak,
-		devices.UnknownExtension, devices.Malformed,
+		devices.UnknownExtension, devices.Unverifiable, devices.Malformed,
 	} {
 		reasons = append(reasons, r)
 	}
@@ -262,8 +387,112 @@ func TestRefusedCertificatesSayWhy(t *testing.T) {
 	if !strings.Contains(o.Body.String(), "was revoked") || !strings.Contains(o.Body.String(), "/.mfa/sign-in?") {
 		t.Errorf("%s", o.Body)
 	}
-	if !slices.ContainsFunc(g.audited.All(), func(e observer.LoggedEntry) bool { return e.Message == "device.refused" }) {
-		t.Errorf("nothing is noted: %v", g.audited.All())
+}
+
+// TestRefusedCertificatesLeadOn wants a next step on each page, inside other pages
+// too, and nothing but JSON for programs.
+func TestRefusedCertificatesLeadOn(t *testing.T) {
+	multi := assurance.Requirement{Level: assurance.Multi}
+	const signIn, again = `href="/.mfa/sign-in?`, `href="/x"`
+	for _, test := range []struct {
+		name, certificate string
+		mode              CertificateMode
+		header, link      string
+		status            int
+		framed            bool
+	}{
+		{"bad", "expired", CertificateAccept, asNavigation, signIn, 401, false},
+		{"bad, where one is required", "expired", CertificateRequire, asNavigation, again, 403, false},
+		{"none, where one is required", "", CertificateRequire, asNavigation, again, 403, false},
+		{"another host's", "misdirected", CertificateAccept, asNavigation, again, 421, false},
+		{"bad, in a frame", "expired", CertificateAccept, asFrame, signIn, 401, true},
+		{"bad, where one is required, in a frame", "expired", CertificateRequire, asFrame, again, 403, true},
+		{"bad, by a program", "expired", CertificateAccept, "Accept: application/json", "", 401, false},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, multi))
+		r := showing(withHeader(navigate("/x"), "", test.header), test.certificate)
+		if test.certificate == "misdirected" {
+			r.TLS.ServerName = "other.example.com"
+		}
+		o := g.serve(r)
+		body, html := o.Body.String(), o.Header().Get("Content-Type") == "text/html; charset=utf-8"
+		if o.Code != test.status || html != (test.link != "") || !strings.Contains(body, test.link) {
+			t.Errorf("%s: %d %v %s", test.name, o.Code, o.Header(), body)
+		}
+		if label := map[string]string{signIn: ">Sign in instead<", again: ">Try again<"}[test.link]; !strings.Contains(body, label) {
+			t.Errorf("%s: no link says %q: %s", test.name, label, body)
+		}
+		shown := strings.Contains(o.Header().Get("Content-Security-Policy"), "frame-ancestors *;") && strings.Contains(body, `target="_top"`)
+		if shown != test.framed || html && !test.framed && o.Header().Get("X-Frame-Options") != "DENY" {
+			t.Errorf("%s: shown in frames %t: %v", test.name, shown, o.Header())
+		}
+	}
+}
+
+// TestRefusedCertificatesAreNoted wants to be told of the certificate, and of the
+// device where it is known. What strangers had written into one is text.
+func TestRefusedCertificatesAreNoted(t *testing.T) {
+	for _, test := range []struct {
+		mode        CertificateMode
+		certificate string
+		want        map[string]any
+	}{
+		{CertificateAccept, "revoked", map[string]any{
+			"reason": "revoked", "serial": "2a", "issuer": "CN=A CA", "device": "lost", "user": "bob", "user_id": "2"}},
+		{CertificateAccept, "expired", map[string]any{"reason": "expired", "serial": "2a", "issuer": "CN=A CA"}},
+		{CertificateRequire, "", map[string]any{"reason": "missing"}},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, assurance.Requirement{Level: assurance.Multi}))
+		r := showing(navigate("/x"), test.certificate)
+		if test.certificate != "" {
+			leaf := r.TLS.PeerCertificates[0]
+			leaf.SerialNumber, leaf.Issuer = big.NewInt(42), pkix.Name{CommonName: "A\u202e CA"}
+		}
+		g.serve(r)
+		test.want["app"], test.want["address"] = testOrigin, "192.0.2.1"
+		noted := g.audited.FilterMessage("device.refused").All()
+		if len(noted) != 1 || !maps.Equal(noted[0].ContextMap(), test.want) {
+			t.Errorf("%q: %v, not %v", test.certificate, noted, test.want)
+		}
+	}
+}
+
+// TestAdmissionsSayWhichDeviceWasNeeded has devices open the app alone and beside
+// sessions that suffice by themselves or don't.
+func TestAdmissionsSayWhichDeviceWasNeeded(t *testing.T) {
+	for _, test := range []struct {
+		mode                 CertificateMode
+		certificate, session string
+		want                 map[string]any // nil: nothing is noted
+	}{
+		{CertificateAccept, "alice", "", map[string]any{"device": "alice's laptop"}},
+		{CertificateAccept, "alice", "good", nil},
+		{CertificateAccept, "bob", "good", nil},
+		{CertificateAccept, "alice", "single", map[string]any{"device": "alice's laptop", "sign_on": audit.ShortID("single")}},
+		{CertificateAndPassword, "alice", "single", map[string]any{"device": "alice's laptop", "sign_on": audit.ShortID("single")}},
+		{CertificateAndPassword, "alice", "good", nil},
+		{CertificateRequire, "alice", "good", map[string]any{"device": "alice's laptop", "sign_on": audit.ShortID("good")}},
+		{CertificateRequire, "bob", "good", map[string]any{"device": "bob's laptop", "owner": "bob", "sign_on": audit.ShortID("good")}},
+	} {
+		g := newCertifiedGate(t, certified(test.mode, assurance.Requirement{Level: assurance.Multi}))
+		var cookies []string
+		if test.session != "" {
+			cookies = append(cookies, SessionCookie+"="+test.session)
+		}
+		for range 2 {
+			g.serve(showing(navigate("/x"), test.certificate), cookies...)
+		}
+		noted := g.audited.FilterMessage("device.admitted").All()
+		if test.want == nil {
+			if len(noted) != 0 {
+				t.Errorf("%+v: %v is noted", test, noted)
+			}
+			continue
+		}
+		maps.Copy(test.want, map[string]any{"user": "alice", "user_id": "1", "app": testOrigin, "address": "192.0.2.1"})
+		if len(noted) != 1 || !maps.Equal(noted[0].ContextMap(), test.want) {
+			t.Errorf("%+v: %v", test, noted)
+		}
 	}
 }
 

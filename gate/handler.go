@@ -307,7 +307,7 @@ func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
 	reason, refused := refusalOf(err)
 	switch {
 	case refused:
-		g.refuseCertificate(w, r, reason)
+		g.refuseCertificate(w, r, reason, err)
 	case errors.Is(err, errTooSoon):
 		g.stuck(w, r)
 	case errors.Is(err, errNobody), errors.Is(err, session.ErrEnded):
@@ -336,8 +336,8 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		return nil
 	}
 	defer g.SignOns.Close(&r.connection)
-	if v.session == nil {
-		g.noteAdmission(r, v)
+	if device := g.needed(r, v); device != nil {
+		g.noteAdmission(r, v, device)
 	}
 	if r.ProtoMajor > 2 {
 		// There the server doesn't cancel what has been interrupted.

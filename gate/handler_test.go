@@ -50,9 +50,10 @@ type testGate struct {
 	endErr   error
 
 	lookedUp, ended, redeemed []string
-	opened                    int              // connections
-	asked                     []ticket.Request // signed, in their order
-	stale                     bool             // the requests that were signed are over their age
+	opened                    int                 // connections
+	watched                   *session.Connection // the one that was opened last
+	asked                     []ticket.Request    // signed, in their order
+	stale                     bool                // the requests that were signed are over their age
 	audited                   *observer.ObservedLogs
 }
 
@@ -146,6 +147,7 @@ func (f fakeSignOns) Open(_ context.Context, c *session.Connection, _ func(sessi
 		}
 	}
 	f.opened++
+	f.watched = c
 	return nil
 }
 

@@ -31,6 +31,9 @@ type problem struct {
 	Text      string
 	Values    map[string]any // of the text
 	ActionURL string
+	// Framed says that it names nobody and offers nothing that a click could be
+	// stolen for: it is a page for people inside other pages, too.
+	Framed    bool
 	Retry     time.Duration
 	Reference string
 	// Required is what a script's user has to prove, at SignIn.
@@ -100,17 +103,21 @@ func (g *Gate) keepForm(w http.ResponseWriter, r *request, p problem) {
 	})
 }
 
-// leaveFrame leads out of a frame, where the portal doesn't show itself, to
-// the page that holds the frame if that is of this site.
+// leaveFrame leads out of a frame, where the portal doesn't show itself.
 func (g *Gate) leaveFrame(w http.ResponseWriter, r *request, p problem) {
-	to := r.referrer()
-	if to == "" {
-		to = r.URL.RequestURI()
-	}
 	g.page(w, r, http.StatusUnauthorized, "leave_frame", templates.LeaveFrameView{
 		Frame: g.frame(r), Host: r.host, StepUp: p.Type == typeStepUp,
-		SignIn: signInPath(p.Required, to),
+		SignIn: signInPath(p.Required, r.around()),
 	})
+}
+
+// around is the page that holds the frame if that is of this site, or else what
+// the frame shows.
+func (r *request) around() string {
+	if to := r.referrer(); to != "" {
+		return to
+	}
+	return r.URL.RequestURI()
 }
 
 // here is the URL that the browser asked for, or the nearest to it that fits
@@ -225,7 +232,7 @@ func (g *Gate) problem(w http.ResponseWriter, r *request, status int, key string
 }
 
 func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p problem) {
-	if kindOf(r.Request).seen() {
+	if kind := kindOf(r.Request); kind.seen() || p.Framed && kind == framed {
 		g.problemPage(w, r, status, p)
 		return
 	}
@@ -242,15 +249,16 @@ func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p prob
 
 func (g *Gate) problemPage(w http.ResponseWriter, r *request, status int, p problem) {
 	frame := g.frame(r)
+	inFrame := p.Framed && isFrame(r.Header)
 	view := templates.ProblemView{
-		Frame: frame, Status: status, RetryAfter: p.Retry, Reference: p.Reference, ActionURL: p.ActionURL,
+		Frame: frame, WholeWindow: inFrame, Status: status, RetryAfter: p.Retry, Reference: p.Reference, ActionURL: p.ActionURL,
 		Title: g.Pages.Text(frame.Language, p.Key+"title", nil),
 		Text:  g.Pages.Text(frame.Language, cmp.Or(p.Text, p.Key+"text"), p.Values),
 	}
 	if p.ActionURL != "" {
 		view.Action = g.Pages.Text(frame.Language, p.Key+"action", nil)
 	}
-	g.page(w, r, status, "problem", view)
+	g.show(w, r, status, "problem", view, inFrame)
 }
 
 // problemDetails is a problem as RFC 9457 §3 has it, with what scripts need to
@@ -298,6 +306,10 @@ func (g *Gate) frame(r *request) templates.Frame {
 var framable = map[string]bool{"send_again": true, "leave_frame": true, "refused": true}
 
 func (g *Gate) page(w http.ResponseWriter, r *request, status int, name string, view any) {
+	g.show(w, r, status, name, view, framable[name] && isFrame(r.Header))
+}
+
+func (g *Gate) show(w http.ResponseWriter, r *request, status int, name string, view any, inFrame bool) {
 	var body bytes.Buffer
 	if err := g.Pages.Render(&body, name, view); err != nil {
 		g.Logger.Error("rendering a page", zap.String("page", name), zap.Error(err))
@@ -305,7 +317,7 @@ func (g *Gate) page(w http.ResponseWriter, r *request, status int, name string, 
 		return
 	}
 	protect(w, r)
-	if framable[name] && isFrame(r.Header) {
+	if inFrame {
 		templates.AllowFraming(w.Header())
 	}
 	send(w, r, status, "text/html; charset=utf-8", body.Bytes())

@@ -55,7 +55,9 @@ func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) {
 	}
 	view := templates.DevicesView{Frame: p.frame(r), Done: p.done(w, r)}
 	for _, d := range devices {
-		view.Devices = append(view.Devices, ownDevice(d))
+		own := ownDevice(d)
+		own.Withdrawn = p.Withdrawn != nil && p.Withdrawn(d)
+		view.Devices = append(view.Devices, own)
 	}
 	p.page(w, r, http.StatusOK, "account_devices", view)
 }

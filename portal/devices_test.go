@@ -10,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 func TestDevicesAreListed(t *testing.T) {
@@ -22,6 +23,14 @@ func TestDevicesAreListed(t *testing.T) {
 	}
 	if overview := h.page(h.send(http.MethodGet, "/account", nil)); !strings.Contains(overview, "2 with a certificate") {
 		t.Error("the first page doesn't lead to the devices")
+	}
+	if page := h.page(h.send(http.MethodGet, "/account/devices", nil)); strings.Contains(page, "was revoked") {
+		t.Error("the page says of some device that it was revoked")
+	}
+	h.Withdrawn = func(d store.Device) bool { return d.Name == "Laptop" }
+	h.Portal = portal.New(h.Settings)
+	if page := h.page(h.send(http.MethodGet, "/account/devices", nil)); strings.Count(page, "was revoked") != 1 {
+		t.Error("the page doesn't say of one device that it was revoked")
 	}
 	h.accounts.devices = nil
 	if page := h.page(h.send(http.MethodGet, "/account/devices", nil)); !strings.Contains(page, "You have no such device.") {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -58,9 +59,16 @@ func (p *Portal) withoutDevice(w http.ResponseWriter, r *http.Request, to destin
 			p.fault(w, r, "looking up a device", err)
 			return
 		}
+		p.noteRefusal(r, to, reason, err)
 		view.Notice = p.words(r).say("certificate.because." + reason)
 	}
 	p.signInForm(w, r, http.StatusOK, to, view)
+}
+
+func (p *Portal) noteRefusal(r *http.Request, to destination, reason string, err error) {
+	user, fields := devices.Refused(r.TLS.PeerCertificates, err)
+	fields[audit.App], fields[audit.Reason], fields[audit.Address] = to.request.Origin, reason, p.Address(r)
+	p.Audit.Note(audit.DeviceRefused, user, fields)
 }
 
 // goesAlone reports whether a device goes in by itself: when a person goes to a

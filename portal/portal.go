@@ -122,6 +122,9 @@ type Settings struct {
 	// RevocationList returns the list of revoked devices (RFC 5280 §5, DER),
 	// served at RevocationListPath; nil: there is none.
 	RevocationList func(ctx context.Context) ([]byte, error)
+	// Withdrawn reports whether a device's CA took its certificate back; nil: no CA
+	// says so.
+	Withdrawn func(store.Device) bool
 	// MaxStaleness is for how long devices count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration

@@ -32,6 +32,17 @@ const (
 // Error returns the reason.
 func (r DeviceRefusal) Error() string { return "device: " + string(r) }
 
+// RefusedDevice is a DeviceRefusal with what is known of the device.
+type RefusedDevice struct {
+	DeviceRefusal
+	Name   string
+	UserID string
+	User   string // sign-in name
+}
+
+// Unwrap returns the reason.
+func (r RefusedDevice) Unwrap() error { return r.DeviceRefusal }
+
 // EndedDevice is the reason for which sign-ons end with a device.
 const EndedDevice = "device_revoked"
 
@@ -71,8 +82,9 @@ type DeviceLookup struct {
 }
 
 // LiveDevice returns the device with the certificate, and its user, if both
-// count now, and notes that it was seen. A DeviceRefusal is a definite no; any
-// other error means that it could not be told.
+// count now, and notes that it was seen. A DeviceRefusal is a definite no, and a
+// RefusedDevice where the device is known; any other error means that it could
+// not be told.
 func (k *Keeper) LiveDevice(ctx context.Context, l DeviceLookup) (LiveDevice, error) {
 	now := k.clock()
 	if k.stale(now, l.MaxStaleness) {
@@ -80,11 +92,11 @@ func (k *Keeper) LiveDevice(ctx context.Context, l DeviceLookup) (LiveDevice, er
 	}
 	d, err := k.findDevice(ctx, l.Certificate, now)
 	if err != nil {
-		return LiveDevice{}, err
+		return LiveDevice{}, k.refusing(ctx, d, err)
 	}
 	owner, err := k.findOwner(ctx, d.value.user)
 	if err != nil {
-		return LiveDevice{}, err
+		return LiveDevice{}, k.refusing(ctx, d, err)
 	}
 	if !d.value.seen.raise(now.UnixNano()) {
 		k.deviceActivity.note(d.value.id, now)
@@ -95,6 +107,19 @@ func (k *Keeper) LiveDevice(ctx context.Context, l DeviceLookup) (LiveDevice, er
 	}, nil
 }
 
+// refusing adds to the refusal of a device what is known of it.
+func (k *Keeper) refusing(ctx context.Context, d *row[keptDevice], err error) error {
+	known := RefusedDevice{}
+	if !errors.As(err, &known.DeviceRefusal) || d == nil || d.value.id == "" {
+		return err
+	}
+	known.Name, known.UserID = d.value.name, d.value.user
+	if owner, err := k.profiles.find(ctx, d.value.user); err == nil {
+		known.User = owner.value.Name
+	}
+	return known
+}
+
 func (k *Keeper) readDevice(ctx context.Context, certificate string) (keptDevice, error) {
 	d, err := k.store.DeviceByCertificate(ctx, certificate)
 	switch {
@@ -103,23 +128,24 @@ func (k *Keeper) readDevice(ctx context.Context, certificate string) (keptDevice
 	case err != nil:
 		return keptDevice{}, fmt.Errorf("reading a device: %w", err)
 	case !d.Revoked.IsZero():
-		return keptDevice{refusal: DeviceRevoked}, nil
+		return keptDevice{id: d.ID, user: d.UserID, name: d.Name, refusal: DeviceRevoked}, nil
 	}
 	return keptDevice{
 		id: d.ID, user: d.UserID, name: d.Name, expires: d.Expires, seen: k.deviceActivity.learn(d.ID, d.LastSeen),
 	}, nil
 }
 
-// findDevice returns a device that counts at the time now.
+// findDevice returns a device that counts at the time now, or with a
+// DeviceRefusal what is known of one that doesn't.
 func (k *Keeper) findDevice(ctx context.Context, certificate string, now time.Time) (*row[keptDevice], error) {
 	d, err := k.devices.find(ctx, certificate)
 	switch {
 	case err != nil:
 		return nil, err
 	case d.value.refusal != "":
-		return nil, d.value.refusal
+		return d, d.value.refusal
 	case !now.Before(d.value.expires):
-		return nil, DeviceExpired
+		return d, DeviceExpired
 	}
 	return d, nil
 }

@@ -97,8 +97,13 @@ func TestC02DevicesCountWhileTheyMay(t *testing.T) {
 			}
 			alone, beside := connectDevice(t, k, "laptop", ""), connectDevice(t, k, "laptop", "s")
 			test.apply(t, h)
-			if _, err := liveDevice(t, k, "laptop"); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+			_, err := liveDevice(t, k, "laptop")
+			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 				t.Errorf("%v, not %v", err, test.want)
+			}
+			if known := (session.RefusedDevice{}); errors.As(err, &known) != (test.want != nil && test.want != session.DeviceUnknown) ||
+				known.DeviceRefusal != "" && (known.Name != "laptop" || known.UserID != "alice" || known.User != "alice") {
+				t.Errorf("what is known of it is %+v", known)
 			}
 			if test.cut {
 				eventually(t, "the connections to end", func() bool { return alone.isCut() && beside.isCut() })
@@ -110,6 +115,67 @@ func TestC02DevicesCountWhileTheyMay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestC02NoEndOfADeviceGoesUnnoticedWhileAConnectionOpens has it come between the
+// lookup and the opening.
+func TestC02NoEndOfADeviceGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		apply func(t *testing.T, h *house)
+		want  error
+	}{
+		{"revoked", func(t *testing.T, h *house) {
+			must(t, h.store.RevokeDevice(t.Context(), "laptop", h.Now(), "lost"))
+		}, session.DeviceRevoked},
+		{"user disabled", func(t *testing.T, h *house) {
+			h.change(t, func(u *store.User) { u.Status = store.UserDisabled })
+		}, session.DeviceOfNobody},
+	} {
+		for _, signOn := range []string{"", "bob's"} {
+			h := newHouse(t)
+			h.engineer(t)
+			h.another(t, "bob")
+			h.device(t, "laptop")
+			k := h.keeper(t, h.store)
+			d, err := liveDevice(t, k, "laptop")
+			must(t, err)
+			l := &line{Connection: session.Connection{Device: &d, SignOn: signOn, MaxStaleness: time.Minute}, cut: make(chan struct{})}
+			if signOn != "" {
+				_, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, MaxStaleness: time.Minute})
+				must(t, err)
+			}
+			test.apply(t, h)
+			if err := k.Open(t.Context(), &l.Connection, engineers, l); !errors.Is(err, test.want) {
+				t.Errorf("%s, beside the sign-on %q: opened with %v", test.name, signOn, err)
+			}
+		}
+	}
+}
+
+// TestC02ConnectionsEndWithTheDevicesUser disables the user of a device that
+// somebody else sits at, where one is required.
+func TestC02ConnectionsEndWithTheDevicesUser(t *testing.T) {
+	h := newHouse(t)
+	h.engineer(t)
+	h.another(t, "bob")
+	h.device(t, "laptop")
+	k := h.keeper(t, h.store)
+	l, own := connectDevice(t, k, "laptop", "bob's"), connect(t, k, "bob's", false)
+	h.change(t, func(u *store.User) { u.Status = store.UserDisabled })
+	eventually(t, "the end of the connection", l.isCut)
+	if own.isCut() {
+		t.Error("the session's own connection ended")
+	}
+}
+
+// another is a second engineer, who has signed in.
+func (h *house) another(t *testing.T, id string) {
+	t.Helper()
+	must(t, h.store.CreateUser(t.Context(), store.User{ID: id, Name: id, Groups: []string{"engineers"}, Status: store.UserActive, Created: morning}))
+	must(t, h.store.CreateSignOn(t.Context(), session.SignOn{
+		ID: id + "'s", UserID: id, Started: morning, Expires: morning.Add(12 * time.Hour), Idle: time.Hour, LastSeen: morning,
+	}))
 }
 
 func TestDevicesThatComeLaterAreFound(t *testing.T) {

@@ -164,8 +164,8 @@ type Device struct {
 	// unique. Devices are looked up by it.
 	Certificate string
 	Serial      string // of the certificate, in lower-case hex
-	// Issuer is the name of the operator's CA that the certificate is of; empty:
-	// it was issued here.
+	// Issuer is the name of the CA of the operator's that issued the certificate;
+	// empty: it was issued here.
 	Issuer       string
 	Issued       time.Time
 	Expires      time.Time // when the certificate does
@@ -349,6 +349,11 @@ type Devices interface {
 	// TouchDevices raises LastSeen of each, as TouchSignOns does; it does
 	// nothing to a revoked or unknown device.
 	TouchDevices(ctx context.Context, seen []DeviceActivity) error
+	// BarCertificate remembers a certificate, by its fingerprint, whose device
+	// is gone and must not come back, until it is swept after its expiry. Of a
+	// barred one the first expiry stays, without an error.
+	BarCertificate(ctx context.Context, certificate string, expires time.Time) error
+	IsBarred(ctx context.Context, certificate string) (bool, error)
 }
 
 // Events are the operations on audit events.
@@ -381,7 +386,8 @@ type SweepLimits struct {
 	SignOnsBefore time.Time
 	// BrowsersBefore forgets browsers last seen before it.
 	BrowsersBefore time.Time
-	// DevicesBefore forgets devices whose certificate expired before it.
+	// DevicesBefore forgets devices whose certificate expired before it, and
+	// barred certificates that did.
 	DevicesBefore time.Time
 	// EventsBefore forgets events older than it.
 	EventsBefore time.Time

@@ -37,7 +37,7 @@ func accountViews() map[string]any {
 			{ID: "s2", Browser: "Safari on iOS", Address: "192.0.2.2", Started: since, Seen: since, Until: since}},
 			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since}}},
 		"account_devices": DevicesView{Frame: frame, Done: "Revoked.", Devices: []OwnDevice{
-			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since}}},
+			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since, Withdrawn: true}}},
 		"account_revoke":   RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},
 		"account_activity": ActivityView{Frame: frame, Events: []Happening{happening}, Older: "/account/activity?before=7", Later: true},
 		"account_disown":   DisownView{Frame: frame, Name: "alice", Devices: "/account/devices"},

@@ -243,6 +243,8 @@ type SignOutView struct {
 type SignedOutView struct {
 	Frame
 	SignIn string // URL
+	// ByDevice says that the device opens the app all the same.
+	ByDevice bool
 }
 
 // RefusedView tells somebody who is signed in that this is not for them.
@@ -287,6 +289,8 @@ type ProblemView struct {
 	Text      string
 	Action    string // label of the one next action; empty: none
 	ActionURL string
+	// WholeWindow opens that in the whole window, out of a frame.
+	WholeWindow bool
 	// RetryAfter, where set, is counted down until the action is offered.
 	RetryAfter time.Duration
 	Reference  string

@@ -181,6 +181,8 @@ type OwnDevice struct {
 	Issued  time.Time
 	Expires time.Time
 	Seen    time.Time // zero: never
+	// Withdrawn says that its CA revoked the certificate.
+	Withdrawn bool
 }
 
 // DevicesView lists the machines of somebody's that carry a certificate.

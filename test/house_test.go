@@ -37,7 +37,7 @@ var arrows = []arrow{
 
 	{"accounts", []string{"authflow", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"session", "factors", "identity", "audit", "store", "assurance", "token"}},
-	{"devices", []string{"session", "identity", "store"}},
+	{"devices", []string{"session", "identity", "audit", "store"}},
 	{"ticket", []string{"session", "store", "assurance", "token"}},
 
 	{"session", []string{"store", "assurance", "token"}},

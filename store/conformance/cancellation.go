@@ -86,12 +86,14 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"TouchDevices": func(ctx context.Context) error {
 			return f.TouchDevices(ctx, []store.DeviceActivity{{Device: "d1", Seen: noon.AddDate(1, 0, 0)}})
 		},
-		"AppendEvent": func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
-		"ListEvents":  func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
-		"Atomically":  func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
-		"Renew":       func(ctx context.Context) error { return f.Renew(ctx) },
-		"Position":    func(ctx context.Context) error { return second(f.Position(ctx)) },
-		"Sweep":       func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
+		"BarCertificate": func(ctx context.Context) error { return f.BarCertificate(ctx, "c0ffee", noon) },
+		"IsBarred":       func(ctx context.Context) error { return second(f.IsBarred(ctx, "c0ffee")) },
+		"AppendEvent":    func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
+		"ListEvents":     func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
+		"Atomically":     func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
+		"Renew":          func(ctx context.Context) error { return f.Renew(ctx) },
+		"Position":       func(ctx context.Context) error { return second(f.Position(ctx)) },
+		"Sweep":          func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}
 }
 
@@ -108,6 +110,7 @@ func (f fixture) state(t *testing.T) []any {
 		get(f.GetAttempts(f.ctx, "s", "k"))(t),
 		get(f.BrowserByToken(f.ctx, "u1", "h"))(t),
 		get(f.ListDevices(f.ctx))(t),
+		get(f.IsBarred(f.ctx, "c0ffee"))(t),
 		get(f.ListEvents(f.ctx, store.EventFilter{}))(t),
 	}
 }

@@ -21,6 +21,7 @@ var deviceTests = []test{
 	{"a revocation beats updates", devicesRevokeRace},
 	{"touch only raises", devicesTouch},
 	{"touch takes many at once", devicesTouchMany},
+	{"barred certificates stay so", devicesBarred},
 }
 
 func devicesComeBack(t *testing.T, f fixture) {
@@ -205,6 +206,34 @@ func devicesTouchMany(t *testing.T, f fixture) {
 	for _, d := range get(f.ListDevices(f.ctx))(t) {
 		wantEqual(t, d.ID+" last seen", d.LastSeen, noon)
 	}
+}
+
+// devicesBarred bars certificates: of a device, twice, in a transaction that
+// fails, and for longer than their user and this life of the store.
+func devicesBarred(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	device := f.addDevice(t, "u1", "d1")
+	barred := func(certificate string) bool { return get(f.IsBarred(f.ctx, certificate))(t) }
+	wantEqual(t, "a device's", barred(device.Certificate), false)
+	must(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+		if err := tx.BarCertificate(f.ctx, device.Certificate, noon); err != nil {
+			return err
+		}
+		wantEqual(t, "in the transaction", get(tx.IsBarred(f.ctx, device.Certificate))(t), true)
+		return tx.DeleteUser(f.ctx, "u1")
+	}))
+	must(t, f.BarCertificate(f.ctx, device.Certificate, noon.AddDate(1, 0, 0)))
+	wantError(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+		return errors.Join(tx.BarCertificate(f.ctx, "c0ffee", noon), errRefused)
+	}), errRefused)
+	must(t, f.Renew(f.ctx))
+	for certificate, want := range map[string]bool{device.Certificate: true, "c0ffee": false, "": false, "%": false} {
+		wantEqual(t, certificate, barred(certificate), want)
+	}
+	must(t, f.Sweep(f.ctx, noon.AddDate(2, 0, 0), store.SweepLimits{DevicesBefore: noon}))
+	wantEqual(t, "at the expiry", barred(device.Certificate), true)
+	must(t, f.Sweep(f.ctx, noon.AddDate(2, 0, 0), store.SweepLimits{DevicesBefore: noon.Add(time.Microsecond)}))
+	wantEqual(t, "after the first expiry", barred(device.Certificate), false)
 }
 
 // seeDevice notes that one device was seen.

@@ -123,3 +123,22 @@ func (o operations) TouchDevices(ctx context.Context, seen []store.DeviceActivit
 		`UPDATE devices SET last_seen = ?1 WHERE id = ?2 AND revoked = 0 AND last_seen < ?1`,
 		seen, func(a store.DeviceActivity) (string, time.Time) { return a.Device, a.Seen })
 }
+
+// BarCertificate implements store.Devices.
+func (o operations) BarCertificate(ctx context.Context, certificate string, expires time.Time) error {
+	_, err := o.change(ctx, "barring a certificate", statement{
+		`INSERT INTO barred_certificates (certificate, expires) VALUES (?, ?) ON CONFLICT DO NOTHING`,
+		[]any{certificate, micros(expires)},
+	})
+	return err
+}
+
+// IsBarred implements store.Devices.
+func (o operations) IsBarred(ctx context.Context, certificate string) (bool, error) {
+	row := o.rows.QueryRowContext(ctx, `SELECT certificate FROM barred_certificates WHERE certificate = ?`, certificate)
+	_, err := one(ctx, "looking for a barred certificate", row, scanText)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -117,6 +117,12 @@ CREATE TABLE devices (
 CREATE INDEX devices_of ON devices (user_id, issued);
 CREATE INDEX devices_expiring ON devices (expires);
 
+CREATE TABLE barred_certificates (
+    certificate TEXT PRIMARY KEY,
+    expires     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX barred_certificates_expiring ON barred_certificates (expires);
+
 -- AUTOINCREMENT, so that the id of a swept event never comes back.
 CREATE TABLE events (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
