@@ -480,17 +480,21 @@ func claimsOf(t *testing.T, token string) (c claimed) {
 	return c
 }
 
-func (s *deviceSuite) badOnes(t *testing.T) {
+// badOne is a certificate that doesn't count, and what is said of it.
+type badOne struct {
+	name, text  string
+	certificate tls.Certificate
+}
+
+func (s *deviceSuite) allBad(t *testing.T) []badOne {
+	t.Helper()
 	namesake := newCertifier(t, "Company CA")
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
 	old := s.ca.device("alice", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
-	for _, bad := range []struct {
-		name, text  string
-		certificate tls.Certificate
-	}{
+	return []badOne{
 		{"expired", "has expired", old},
 		{"not yet valid", "valid yet", s.ca.device("alice", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })},
 		{"another CA of the same name", "known here", namesake.device("alice", nil)},
@@ -507,7 +511,11 @@ func (s *deviceSuite) badOnes(t *testing.T) {
 		})},
 		{"of nobody here", "registered for anybody", s.ca.device("nobody-of-that-name", nil)},
 		{"of the CA itself", "issuing others", tls.Certificate{Certificate: [][]byte{s.ca.certificate.Raw}, PrivateKey: s.ca.key}},
-	} {
+	}
+}
+
+func (s *deviceSuite) badOnes(t *testing.T) {
+	for _, bad := range s.allBad(t) {
 		t.Run(bad.name, func(t *testing.T) {
 			s.App.Reset()
 			for _, l := range s.lines(t, &bad.certificate) {
