@@ -226,7 +226,8 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 // what it is worth. What stands in for something lost proves itself by being
 // enrolled, so that whoever had nothing left is in; until its hold is over, it
 // counts for less, and so does all else that is enrolled for as long as that
-// after a loss: whoever reported it may not be the owner.
+// after a loss, or while something else is held: whoever reported it may not be
+// the owner.
 func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential, verified bool) error {
 	shown := f.Proofs
 	switch {
@@ -247,11 +248,12 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	if e.Hold <= 0 {
 		return nil
 	}
-	reported, err := e.lostLately(ctx, tx, f.UserID)
+	unsettled, err := e.isUnsettled(ctx, tx, f.UserID)
 	if err != nil {
 		return err
 	}
-	if reported || f.Kind == SignIn || !slices.ContainsFunc(shown, isDailyProof) {
+	lately := func(p assurance.Proof) bool { return isDailyProof(p) && f.Started.Sub(p.At) <= FreshFor }
+	if unsettled || f.Kind == SignIn || !slices.ContainsFunc(shown, lately) {
 		credential.HeldUntil = e.Clock().Add(e.Hold)
 	}
 	return nil

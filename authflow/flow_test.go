@@ -600,24 +600,48 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 // TestSetupLinksDontComeBack has more links made than are needed, and nobody
 // active afterwards.
 func TestSetupLinksDontComeBack(t *testing.T) {
+	for name, setUp := range map[string]func(h *house, link string) *person{
+		"by a link": func(h *house, link string) *person {
+			f, err := h.OpenLink(h.ctx, link)
+			h.must(err)
+			return h.setUp(f, "root")
+		},
+		"by an invitation": func(h *house, _ string) *person { return h.person("root") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			older, err := h.NewSetupLink(h.ctx)
+			h.must(err)
+			link, err := h.NewSetupLink(h.ctx)
+			h.must(err)
+			user := setUp(h, link).user()
+			user.Status = store.UserDisabled
+			h.must(h.store.UpdateUser(h.ctx, user))
+			for _, left := range []string{older, link} {
+				if _, err := h.OpenLink(h.ctx, left); !errors.Is(err, authflow.ErrLinkGone) {
+					t.Errorf("when the administrator is disabled: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestFirstSetUpIsItsUsersOwn ends all that the first administrator has under
+// way, the set-up itself among it.
+func TestFirstSetUpIsItsUsersOwn(t *testing.T) {
 	h := newHouse(t)
-	older, err := h.NewSetupLink(h.ctx)
-	h.must(err)
 	link, err := h.NewSetupLink(h.ctx)
 	h.must(err)
-	if _, err := h.OpenLink(h.ctx, older); !errors.Is(err, authflow.ErrLinkGone) {
-		t.Errorf("one that was followed by another: %v", err)
-	}
 	f, err := h.OpenLink(h.ctx, link)
 	h.must(err)
-	root := h.setUp(f, "root")
-	user := root.user()
-	user.Status = store.UserDisabled
-	h.must(h.store.UpdateUser(h.ctx, user))
-	for _, spent := range []string{older, link} {
-		if _, err := h.OpenLink(h.ctx, spent); !errors.Is(err, authflow.ErrLinkGone) {
-			t.Errorf("when the administrator is disabled: %v", err)
-		}
+	h.must(h.ChooseAccount(h.ctx, f, authflow.Choice{Name: "root", Password: rightPassword}))
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
+	h.must(err)
+	p := &person{h: h, name: "root", secret: keyOn(made)}
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, authflow.Client{}))
+	h.must(authflow.AbandonFlows(h.ctx, h.store, h.load(f).UserID))
+	if _, err := h.Load(h.ctx, f.ID); !errors.Is(err, authflow.ErrFlowGone) {
+		t.Errorf("%v", err)
 	}
 }
 

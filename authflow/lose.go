@@ -118,13 +118,16 @@ func (e *Engine) noteLoss(ctx context.Context, tx store.Tx, userID string) error
 	})
 }
 
-// lostLately reports whether a loss is remembered.
-func (e *Engine) lostLately(ctx context.Context, tx store.Tx, userID string) (bool, error) {
-	_, err := tx.GetRecord(ctx, lossNamespace, userID, e.Clock())
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+// isUnsettled reports whether a loss is remembered, or a user has something that
+// is held.
+func (e *Engine) isUnsettled(ctx context.Context, tx store.Tx, userID string) (bool, error) {
+	now := e.Clock()
+	_, err := tx.GetRecord(ctx, lossNamespace, userID, now)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err == nil, err
 	}
-	return err == nil, err
+	all, err := tx.CredentialsOf(ctx, userID)
+	return slices.ContainsFunc(all, func(c store.Credential) bool { return now.Before(c.HeldUntil) }), err
 }
 
 const (

@@ -513,6 +513,37 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 			t.Errorf("a key is held until %s", until)
 		}
 	})
+	t.Run("while the owner's own is held", func(t *testing.T) {
+		h := newHouseWithKeys(t, false)
+		h.Hold = hold
+		ada := h.holder("ada")
+		f := ada.shown(authflow.Client{})
+		h.must(h.Lose(h.ctx, f, []string{h.credential(ada.id, assurance.FIDO).ID}))
+		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+		h.pass(20 * time.Hour)
+		if until := adds(h, ada.in(), ada.person); until.IsZero() {
+			t.Error("the owner's counts at once")
+		}
+		h.pass(5 * time.Hour) // nothing is known of the loss any more
+		if until := adds(h, ada.in(), ada.person); until.IsZero() {
+			t.Error("another counts at once")
+		}
+	})
+	t.Run("by a backup code, after something better long ago", func(t *testing.T) {
+		h := newHouseWithKeys(t, false)
+		h.Hold = hold
+		ada := h.person("ada")
+		s := ada.in()
+		h.pass(30 * time.Minute)
+		f, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/account", authflow.Client{})
+		h.must(err)
+		h.must(ada.backup(f, 0))
+		granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+		h.must(err)
+		if until := adds(h, granted.SignOn, ada); until.IsZero() {
+			t.Error("a key that was added counts at once")
+		}
+	})
 	t.Run("by what is left, where the loss is broken off", func(t *testing.T) {
 		h := newHouseWithKeys(t, false)
 		h.Hold = hold

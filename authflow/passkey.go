@@ -124,8 +124,12 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 }
 
 // checkDiscovered returns the verdict on a passkey that counts, or *Refused.
-// Right or wrong, a question is answered once.
+// Right or wrong, a question is answered once; what strangers answer, who have
+// none that is enrolled, leaves nothing behind.
 func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discoverer, f Flow, who claimant, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	if who.unknown != "" {
+		return factors.Verdict{}, &Refused{Reason: factors.Unknown, Credential: who.unknown}
+	}
 	err := e.Store.PutRecord(ctx, store.Record{
 		Namespace: discoveryNamespace, Key: token.Hash(string(state)), Expires: e.Clock().Add(FlowLifetime),
 	})
@@ -134,8 +138,6 @@ func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discover
 		return factors.Verdict{}, &Refused{Reason: factors.Used}
 	case err != nil:
 		return factors.Verdict{}, fmt.Errorf("noting that a passkey was shown: %w", err)
-	case who.unknown != "":
-		return factors.Verdict{}, &Refused{Reason: factors.Unknown, Credential: who.unknown}
 	}
 	verdict, err := discovery.CheckDiscovered(ctx, f.subject(), who.credentials, state, answer)
 	if err != nil {

@@ -138,6 +138,17 @@ func TestK01QuestionsAreAnsweredOnce(t *testing.T) {
 	_, err = h.byPasskey(ada.phone.answers(h, question), assurance.Multi)
 	h.expectRefusal("after a wrong one", err, factors.Used)
 
+	// What a stranger answers, whose passkey isn't enrolled, leaves nothing.
+	question = h.discovery()
+	stranger := newSecurityKey()
+	stranger.device.Options.UserHandle = []byte("nobody's")
+	for range 2 {
+		_, err = h.byPasskey(stranger.answers(h, question), assurance.Multi)
+		h.expectRefusal("a stranger's", err, factors.Unknown)
+	}
+	_, err = h.byPasskey(ada.phone.answers(h, question), assurance.Multi)
+	h.must(err)
+
 	late := ada.phone.answers(h, h.discovery())
 	h.pass(fido.Patience)
 	_, err = h.byPasskey(late, assurance.Multi)

@@ -37,7 +37,7 @@ var (
 const firstAdministrator = "the first administrator"
 
 // NewSetupLink returns the token of a link by which the first administrator
-// sets up, or ErrHasUsers. Links made before it are void.
+// sets up, or ErrHasUsers. All of them are void once anybody has set up.
 func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 	active, err := e.Store.CountUsers(ctx, store.UserActive)
 	if err != nil {
@@ -67,8 +67,10 @@ func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Ev
 		return "", err
 	}
 	err = e.change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
-		if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner, ""); err != nil {
-			return nil, err
+		if kind == invitation {
+			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner, ""); err != nil {
+				return nil, err
+			}
 		}
 		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
 			Namespace: linkNamespace, Key: token.Hash(value), Owner: owner,
@@ -233,6 +235,9 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		if _, err := tx.TakeRecord(ctx, linkNamespace, f.Link, now); err != nil {
 			return nil, err
 		}
+		if err := tx.DeleteRecordsOf(ctx, linkNamespace, firstAdministrator, ""); err != nil {
+			return nil, err
+		}
 		if err := e.writeUser(ctx, tx, f, first); err != nil {
 			return nil, err
 		}
@@ -244,11 +249,27 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		}
 		changed := f
 		changed.Account = &account{Name: f.Name, DisplayName: f.Account.DisplayName}
+		if first {
+			if err := claim(ctx, tx, &changed, now); err != nil {
+				return nil, err
+			}
+		}
 		return events, e.save(ctx, tx, &changed)
 	})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, ErrHasUsers) {
 		return fmt.Errorf("%w: %w", ErrLinkGone, err)
 	}
+	return err
+}
+
+// claim has a flow kept anew, as its user's: what ends all that a user has under way
+// would pass over one that is nobody's.
+func claim(ctx context.Context, tx store.Records, f *Flow, now time.Time) error {
+	kept, err := tx.TakeRecord(ctx, flowNamespace, f.key(), now)
+	if err == nil && kept.Version != f.version {
+		err = store.ErrConflict
+	}
+	f.version = 0
 	return err
 }
 

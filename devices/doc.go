@@ -43,10 +43,20 @@ func serialOf(certificate *x509.Certificate) string {
 
 // IssuerName returns what the CA of a certificate is called here. It is never
 // empty: a device of a CA without a name isn't one of the CA that is held here.
-func IssuerName(issuer pkix.Name) string { return cmp.Or(storable(issuer.String()), "unnamed") }
+func IssuerName(issuer pkix.Name) string {
+	if len(issuer.Names) > maxAttributes {
+		return "of too long a name"
+	}
+	return cmp.Or(storable(issuer.String()), "unnamed")
+}
 
-// maxName bounds what is kept of a name in a certificate, in bytes.
-const maxName = 256
+const (
+	// maxName bounds what is kept of a name in a certificate, in bytes.
+	maxName = 256
+	// maxAttributes bounds how many attributes a name may have that is written
+	// out: what that costs grows with their square.
+	maxAttributes = 32
+)
 
 // storable makes of a name in a certificate, which can hold any bytes, a text
 // that can be kept and shown.

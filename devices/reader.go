@@ -135,7 +135,7 @@ func ReasonOf(err error) (reason string, refused bool) {
 func Refused(presented []*x509.Certificate, err error) (userID string, fields audit.Fields) {
 	fields = make(audit.Fields)
 	if len(presented) > 0 && presented[0] != nil && presented[0].SerialNumber != nil {
-		fields[audit.Serial] = serialOf(presented[0])
+		fields[audit.Serial] = storable(serialOf(presented[0]))
 		fields[audit.Issuer] = IssuerName(presented[0].Issuer)
 	}
 	if known := (session.RefusedDevice{}); errors.As(err, &known) {
@@ -144,10 +144,14 @@ func Refused(presented []*x509.Certificate, err error) (userID string, fields au
 	return userID, fields
 }
 
+// maxCertificate bounds a device's certificate, in bytes: one or two thousand are
+// usual.
+const maxCertificate = 32 << 10
+
 // verify checks what was presented against the CAs, or remembers that it did,
 // and against the clock and the CA's revocations in any case.
 func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
-	if len(presented) == 0 || presented[0] == nil {
+	if len(presented) == 0 || presented[0] == nil || len(presented[0].Raw) > maxCertificate {
 		return nil, Malformed
 	}
 	now, sum := r.clock(), sha256.Sum256(presented[0].Raw)

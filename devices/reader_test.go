@@ -2,11 +2,17 @@ package devices_test
 
 import (
 	"context"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"fmt"
+	"math/big"
 	"testing"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/session"
 )
@@ -122,5 +128,39 @@ func TestC02RememberedCertificatesEndWithTheirChain(t *testing.T) {
 		if _, err := r.Read(t.Context(), p.chain[:2], time.Minute); !errors.Is(err, want) {
 			t.Errorf("%s after the end: %v", after, err)
 		}
+	}
+}
+
+// TestL01StrangersCertificatesAreCheap has a stranger show what costs much to
+// write out.
+func TestL01StrangersCertificatesAreCheap(t *testing.T) {
+	a := newIssuing(t)
+	var subject pkix.Name
+	for i := range 3000 {
+		subject.OrganizationalUnit = append(subject.OrganizationalUnit, fmt.Sprintf("unit %d", i))
+	}
+	template := &x509.Certificate{
+		SerialNumber: new(big.Int).Lsh(big.NewInt(1), 8*1000), Subject: subject,
+		NotBefore: today.Add(-time.Hour), NotAfter: today.Add(time.Hour),
+	}
+	key := ecKey(t, elliptic.P256())
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := devices.NewReader(devices.Trust{}, allKnown{}, nil, func() time.Time { return a.now })
+	if _, err := r.Read(t.Context(), []*x509.Certificate{leaf}, time.Minute); !errors.Is(err, devices.Malformed) {
+		t.Errorf("%d bytes: %v", len(der), err)
+	}
+	_, fields := devices.Refused([]*x509.Certificate{leaf}, devices.Malformed)
+	if issuer := fields[audit.Issuer]; issuer != "of too long a name" {
+		t.Errorf("its issuer is %q", issuer)
+	}
+	if serial := fields[audit.Serial]; len(serial) == 0 || len(serial) > 256 {
+		t.Errorf("its serial number has %d letters", len(serial))
 	}
 }

@@ -24,6 +24,9 @@ const (
 	// overdue is for how long a list is still believed when the next one should
 	// have been there: a day lets a person mend what keeps it away.
 	overdue = 24 * time.Hour
+	// failAgain is how far apart attempts are to read a file that couldn't be put
+	// in force.
+	failAgain = time.Minute
 	// warnAgain is how far apart warnings of one kind are.
 	warnAgain = time.Hour
 	// maxRevocations bounds such a file in bytes.
@@ -57,6 +60,7 @@ type Revocations struct {
 	reading sync.Mutex
 	looked  atomic.Int64 // when the file was looked at, in Unix nanoseconds
 	state   fileState    // of the file as it was read last, under reading
+	failed  failedRead   // the last one, where it came to nothing, under reading
 
 	ofFile, ofCertificate warning
 }
@@ -81,6 +85,15 @@ func (w *warning) isDue(now time.Time) bool {
 type fileState struct {
 	modified time.Time
 	size     int64
+}
+
+// failedRead is a file that couldn't be put in force. It isn't read with each
+// look until it changes, but now and then, since the lists in force, which it has
+// to follow, run out.
+type failedRead struct {
+	state fileState
+	at    time.Time
+	err   error
 }
 
 // OpenRevocations reads the lists in a file, which have to be complete, and
@@ -156,7 +169,7 @@ func (r *Revocations) look(now time.Time) {
 	}
 	defer r.reading.Unlock()
 	r.looked.Store(now.UnixNano())
-	if err := r.readIfChanged(); err == nil {
+	if err := r.readIfChanged(now); err == nil {
 		r.warnOfOverdue(now)
 	} else if r.ofFile.isDue(now) {
 		r.warn("reading the revocation lists again: those read before stay in force", err)
@@ -169,15 +182,21 @@ func (r *Revocations) warnOfOverdue(now time.Time) {
 	}
 }
 
-func (r *Revocations) readIfChanged() error {
+func (r *Revocations) readIfChanged(now time.Time) error {
 	info, err := os.Stat(r.path)
 	if err != nil {
 		return err
 	}
-	if r.state == (fileState{info.ModTime(), info.Size()}) {
+	state := fileState{info.ModTime(), info.Size()}
+	switch {
+	case r.state == state:
 		return nil
+	case r.failed.state == state && isWithin(failAgain, r.failed.at, now):
+		return r.failed.err
 	}
-	return r.read()
+	err = r.read()
+	r.failed = failedRead{state, now, err}
+	return err
 }
 
 // read puts what is in the file in force, if all of it is sound.

@@ -248,6 +248,30 @@ func TestC05ChangedRevocationLists(t *testing.T) {
 // TestOverdueLists passes the time when the next list was due: a warning, and a
 // day later no certificate counts, until there is one. A restart changes
 // nothing of that but that the day has to be kept to.
+// TestRefusedListsAreReadNowAndThen has a file that can't be put in force lie
+// there for a while, and then another in its place that looks like it.
+func TestRefusedListsAreReadNowAndThen(t *testing.T) {
+	p := newPublished(t)
+	r := p.mustOpen(p.list(p.intermediate, p.key))
+	before := r.Current()
+	better := p.listLike(x509.RevocationList{Number: big.NewInt(2), ThisUpdate: today, NextUpdate: today.AddDate(0, 0, 7)}, p.intermediate, p.key)
+	p.now = p.now.Add(time.Hour)
+	p.publish(bytes.Repeat([]byte("x"), len(better)))
+	changed := p.now
+	if r.Current() != before || len(p.warnings) != 1 {
+		t.Fatalf("warnings: %q", p.warnings)
+	}
+	p.publish(better)
+	p.now = changed.Add(30 * time.Second)
+	if r.Current() != before {
+		t.Error("it was read again within a minute")
+	}
+	p.now = changed.Add(time.Minute)
+	if r.Current() == before {
+		t.Error("it wasn't read again after a minute")
+	}
+}
+
 func TestOverdueLists(t *testing.T) {
 	p := newPublished(t)
 	r := p.mustOpen(p.list(p.intermediate, p.key))

@@ -193,7 +193,9 @@ func TestLostEverything(t *testing.T) {
 
 		page = giveCode(t, browser, page, "  "+strings.ToLower(strings.ReplaceAll(code, " ", "  "))+" ")
 		expectCut(t, s, bob.Browser)
-		says(t, giveCode(t, elsewhere, elsewhere.Visit(thief.URL.String()), code), http.StatusUnprocessableEntity, "That code didn't work.")
+		says(t, elsewhere.Visit(thief.URL.String()), http.StatusGone, "or is finished")
+		thief = bob.ShowPassword(elsewhere, elsewhere.Visit(s.At("app", "/")))
+		says(t, giveCode(t, elsewhere, thief, code), http.StatusUnprocessableEntity, "That code didn't work.")
 		setUpAnew(t, s, bob, browser, page, s.At("app", "/deep"))
 		signsIn(t, s, bob, s.Client())
 		secondRefused(t, s, bob, "totp", codeOf(t, bob.Secret, 0))

@@ -203,7 +203,7 @@ func TestSessions(t *testing.T) {
 					}
 				}
 			}
-			hundred := strings.Repeat(values[i][:len(values[i])-1]+"x; "+at.name+"=", 100) + "end"
+			hundred := strings.Repeat(values[i][:len(values[i])-2]+"; "+at.name+"=", 100) + "end"
 			if response := connection.ask(s, at, hundred); !at.refused(response) {
 				t.Errorf("100 cookies %s: %d, %v", at.name, response.Status, response.Err)
 			}
