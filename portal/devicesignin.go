@@ -108,6 +108,16 @@ func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.
 		p.withoutDevice(w, r, to, session.DeviceRevoked)
 		return
 	}
+	// What a new list of its CA names may have been ended just before this was
+	// there to be ended.
+	if err == nil && device.Vouched != nil {
+		if withdrawn := device.Vouched(); withdrawn != nil {
+			if err = p.SignOns.End(r.Context(), granted.SignOn.ID, session.EndedDevice); err == nil {
+				p.withoutDevice(w, r, to, withdrawn)
+				return
+			}
+		}
+	}
 	if err == nil {
 		err = p.keep(w, r, granted)
 	}

@@ -47,11 +47,14 @@ func (f *deviceFlows) SignInDevice(_ context.Context, in authflow.DeviceLogin, _
 }
 
 // oneDevice knows a laptop of Ada's, or refuses whatever is presented.
-type oneDevice struct{ refusal error }
+type oneDevice struct {
+	refusal error
+	vouched func() error
+}
 
 func (d oneDevice) Read(context.Context, []*x509.Certificate, time.Duration) (devices.Presented, error) {
 	return devices.Presented{LiveDevice: session.LiveDevice{
-		ID: "laptop", Expires: noon.Add(time.Hour), User: &session.Profile{User: session.User{ID: "ada", Name: "ada"}},
+		ID: "laptop", Vouched: d.vouched, Expires: noon.Add(time.Hour), User: &session.Profile{User: session.User{ID: "ada", Name: "ada"}},
 	}}, d.refusal
 }
 
@@ -68,7 +71,7 @@ func newDesk(t *testing.T, refusal error) *desk {
 	d := &desk{hall: newHall(t), audited: audited}
 	d.flows = &deviceFlows{flows: d.hall.flows}
 	settings := d.Settings
-	settings.Flows, settings.Devices, settings.Requests, settings.Tickets = d.flows, oneDevice{refusal}, opening{}, wiki{}
+	settings.Flows, settings.Devices, settings.Requests, settings.Tickets = d.flows, oneDevice{refusal: refusal}, opening{}, wiki{}
 	settings.Known = func(string) bool { return true }
 	settings.Audit = audit.NewLog(zap.New(core), nowhere{}, settings.Clock)
 	d.Portal = portal.New(settings)
@@ -140,5 +143,29 @@ func TestRefusedDevicesAreNoted(t *testing.T) {
 		if len(noted) != 1 || !maps.Equal(noted[0].ContextMap(), test.want) {
 			t.Errorf("%s: %v", test.name, noted)
 		}
+	}
+}
+
+// TestC02DevicesAreAskedAboutOnceMore has the CA take a certificate back while
+// its device signs in.
+func TestC02DevicesAreAskedAboutOnceMore(t *testing.T) {
+	for name, test := range map[string]struct {
+		says  error
+		ended int
+	}{"it stands": {nil, 0}, "it was taken back": {session.DeviceRevoked, 1}} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, nil)
+			settings := d.Settings
+			settings.Devices = oneDevice{vouched: func() error { return test.says }}
+			d.Portal = portal.New(settings)
+			r := d.come("login.example.com", nil)
+			page := d.page(r)
+			if in := r.StatusCode == http.StatusSeeOther; in != (test.says == nil) || len(d.signOns.ended) != test.ended {
+				t.Errorf("%d, ended %q", r.StatusCode, d.signOns.ended)
+			}
+			if test.says != nil && (strings.Contains(page, "__Host-mfa-portal=") || !strings.Contains(page, "revoked")) {
+				t.Errorf("the page is %s", page)
+			}
+		})
 	}
 }
