@@ -12,12 +12,12 @@ import (
 // TestAllocationBudget holds what a gate with everything on may allocate for a
 // request of somebody who is signed in, over what reverse_proxy allocates by
 // itself. Other work of the server only ever adds to either, so the lowest of
-// some rounds counts.
+// some rounds counts, and of more of them where the machine is busy.
 func TestAllocationBudget(t *testing.T) {
 	if os.Getenv(harness.EnvRace) == "1" {
 		t.Skip("the race detector empties pools at random")
 	}
-	const rounds, requests = 4, 2_000
+	const rounds, mostRounds, requests = 4, 16, 2_000
 	// Over TLS, reverse_proxy's log entry for the request is longer, and with
 	// the headers that it gains it outgrows its buffer once more.
 	budgets := map[string]float64{"http1": 15, "http2+tls": 16}
@@ -28,13 +28,13 @@ func TestAllocationBudget(t *testing.T) {
 			l := s.clients(t, w, siteFull, 1)
 			l.send(t, siteBare, requests)
 			l.send(t, siteFull, requests)
-			bare, gated := math.Inf(1), math.Inf(1)
-			for range rounds {
+			bare, gated, budget := math.Inf(1), math.Inf(1), budgets[w.name]
+			for round := 0; round < rounds || round < mostRounds && gated-bare > budget; round++ {
 				bare = min(bare, s.cost(t, l, siteBare, requests).allocs)
 				gated = min(gated, s.cost(t, l, siteFull, requests).allocs)
 			}
 			t.Logf("%.1f allocations, %.1f over reverse_proxy alone", gated, gated-bare)
-			if budget := budgets[w.name]; gated-bare > budget {
+			if gated-bare > budget {
 				t.Errorf("%.1f allocations over reverse_proxy alone, not %.0f at most", gated-bare, budget)
 			}
 		})
