@@ -75,8 +75,11 @@ async function getByButton() {
 // page is left or the button pressed. Whatever stands in the way, the form is
 // still there, and who comes back to the name is offered them anew.
 async function offer() {
-	if (await PublicKeyCredential.isConditionalMediationAvailable?.() && !pressed) {
-		name.autocomplete = "username webauthn";
+	if (!await PublicKeyCredential.isConditionalMediationAvailable?.()) {
+		return;
+	}
+	name.autocomplete = "username webauthn";
+	if (!pressed) {
 		get("conditional").catch((error) => {
 			if (error.name !== "AbortError") {
 				name.addEventListener("focus", offer, { once: true });
