@@ -337,8 +337,8 @@ func (d *Desk) EndSignOn(ctx context.Context, short string) error {
 }
 
 // EndSignOnsOf ends all of a user's sign-ons, and returns how many there were.
-// What is under way ends, too. It forgets the user's remembered browsers too, so that none of them skips
-// the second factor afterwards.
+// What is under way ends, and the user's remembered browsers are forgotten, so
+// that none of them skips the second factor afterwards.
 func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 	user, err := d.find(ctx, name)
 	if err != nil {

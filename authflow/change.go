@@ -286,7 +286,7 @@ func (e *Engine) renew(ctx context.Context, u store.User, c Client, reason strin
 		if err != nil {
 			return nil, err
 		}
-		ended, err := e.endAll(ctx, tx, Flow{UserID: u.ID, Name: u.Name}, reason, c)
+		ended, err := e.endAll(ctx, tx, u, Flow{}, reason, c)
 		if err != nil {
 			return nil, err
 		}
@@ -300,22 +300,22 @@ func (e *Engine) renew(ctx context.Context, u store.User, c Client, reason strin
 	return made, nil
 }
 
-// endAll ends all sign-ons of a flow's user and their flows but this one, which
-// may be none: what somebody else has begun under what held before goes no
+// endAll ends all of a user's sign-ons, and their flows but the one that is
+// spared, if any: what somebody else has begun under what held before goes no
 // further. It has none of their browsers remembered any more.
-func (e *Engine) endAll(ctx context.Context, tx store.Tx, f Flow, reason string, c Client) ([]store.Event, error) {
-	ids, err := tx.EndSignOnsOf(ctx, f.UserID, e.Clock(), reason)
+func (e *Engine) endAll(ctx context.Context, tx store.Tx, u store.User, spared Flow, reason string, c Client) ([]store.Event, error) {
+	ids, err := tx.EndSignOnsOf(ctx, u.ID, e.Clock(), reason)
 	if err != nil {
 		return nil, err
 	}
 	events := make([]store.Event, len(ids))
 	for i, id := range ids {
-		events[i] = e.ended(store.User{ID: f.UserID, Name: f.Name}, id, reason, c)
+		events[i] = e.ended(u, id, reason, c)
 	}
-	if err := tx.DeleteRecordsOf(ctx, flowNamespace, f.UserID, f.key()); err != nil {
+	if err := tx.DeleteRecordsOf(ctx, flowNamespace, u.ID, spared.key()); err != nil {
 		return nil, err
 	}
-	return events, tx.ForgetBrowsersOf(ctx, f.UserID)
+	return events, tx.ForgetBrowsersOf(ctx, u.ID)
 }
 
 func (e *Engine) ended(u store.User, id, reason string, c Client) store.Event {
@@ -404,7 +404,7 @@ func (e *Engine) Disown(ctx context.Context, s store.SignOn, u store.User, c Cli
 		if err != nil {
 			return nil, err
 		}
-		ended, err := e.endAll(ctx, tx, Flow{UserID: user.ID, Name: user.Name}, session.EndedDisowned, c)
+		ended, err := e.endAll(ctx, tx, user, Flow{}, session.EndedDisowned, c)
 		if err != nil {
 			return nil, err
 		}
@@ -459,7 +459,7 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		ended, err := e.endAll(ctx, tx, changed, session.EndedPasswordChanged, c)
+		ended, err := e.endAll(ctx, tx, current, changed, session.EndedPasswordChanged, c)
 		if err != nil {
 			return nil, err
 		}

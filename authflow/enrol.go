@@ -28,9 +28,6 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (
 			_, err := e.stillChanging(ctx, tx, f)
 			return err
 		})
-		if errors.Is(err, session.ErrEnded) {
-			err = fmt.Errorf("%w: %w", ErrWrongStep, err)
-		}
 		if err != nil {
 			return factors.Ceremony{}, err
 		}
@@ -216,7 +213,7 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 		}
 		return []store.Event{e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c)}, e.save(ctx, tx, &changed)
 	})
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, session.ErrEnded) {
+	if errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("%w: %w", ErrWrongStep, err)
 	}
 	return err
@@ -259,12 +256,16 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	return nil
 }
 
-// stillChanging returns the sign-on under which somebody adds a credential. Who
-// takes longer over it than most need shows again that it's them: ErrStale.
+// stillChanging returns the sign-on under which somebody adds a credential, or
+// ErrWrongStep where that has ended. Who takes longer over it than most need shows
+// again that it's them: ErrStale.
 func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.SignOn, error) {
 	s, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
 	if err == nil && e.Clock().Sub(f.Started) > EnrolWithin {
 		_, _, _, err = e.checked(ctx, tx, f.SignOn)
+	}
+	if errors.Is(err, session.ErrEnded) {
+		err = fmt.Errorf("%w: %w", ErrWrongStep, err)
 	}
 	return s, err
 }

@@ -22,15 +22,12 @@ import (
 // Losable returns the second factors of the person in a flow, of which they can
 // say that they lost them.
 func (e *Engine) Losable(ctx context.Context, f Flow) ([]Held, error) {
-	if f.Kind != SignIn && f.Kind != StepUp {
-		return nil, ErrWrongStep
-	}
-	credentials, err := e.activeCredentials(ctx, f.UserID)
+	active, err := e.losing(ctx, f)
 	if err != nil {
 		return nil, err
 	}
 	var held []Held
-	for _, c := range credentials {
+	for _, c := range active {
 		if c.Kind.IsSecond() {
 			held = append(held, Held{ID: c.ID, Kind: c.Kind, Name: c.Name, Created: c.Created, LastUsed: c.LastUsed})
 		}
@@ -38,16 +35,21 @@ func (e *Engine) Losable(ctx context.Context, f Flow) ([]Held, error) {
 	return held, nil
 }
 
+// losing returns the active credentials of the person in a flow in which they can
+// say that they lost some, or ErrWrongStep.
+func (e *Engine) losing(ctx context.Context, f Flow) ([]store.Credential, error) {
+	if f.Kind != SignIn && f.Kind != StepUp {
+		return nil, ErrWrongStep
+	}
+	return e.activeCredentials(ctx, f.UserID)
+}
+
 // Lose notes which credentials the person in a flow says they lost. Nothing
 // happens to those before something else is shown. What was shown in another
 // flow doesn't count for this: a step-up becomes a sign-in that asks for the
 // password too. ErrNoCredential where one of them isn't theirs.
 func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
-	losable, err := e.Losable(ctx, f)
-	if err != nil {
-		return err
-	}
-	active, err := e.activeCredentials(ctx, f.UserID)
+	active, err := e.losing(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 		return ErrWrongStep
 	}
 	for _, id := range ids {
-		if !slices.ContainsFunc(losable, func(h Held) bool { return h.ID == id }) {
+		if !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == id && c.Kind.IsSecond() }) {
 			return ErrNoCredential
 		}
 	}
@@ -97,7 +99,7 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([
 	if err := e.noteLoss(ctx, tx, f.UserID); err != nil {
 		return nil, err
 	}
-	ended, err := e.endAll(ctx, tx, *f, session.EndedFactorLost, c)
+	ended, err := e.endAll(ctx, tx, user, *f, session.EndedFactorLost, c)
 	return append(events, ended...), err
 }
 

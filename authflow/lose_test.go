@@ -23,6 +23,14 @@ func holding(t *testing.T) *house {
 	return h
 }
 
+// holdingWithKeys is holding where security keys are configured, too.
+func holdingWithKeys(t *testing.T) *house {
+	t.Helper()
+	h := newHouseWithKeys(t, false)
+	h.Hold = hold
+	return h
+}
+
 // lost is a flow after the password, in which all authenticators are lost.
 func (p *person) lost() authflow.Flow {
 	p.h.t.Helper()
@@ -447,8 +455,7 @@ func TestLosingAfterAReplacementThatIsGone(t *testing.T) {
 // TestCertificatesDontLiftTheHold has somebody enrol who shows a password and a
 // backup code at a machine with a certificate.
 func TestCertificatesDontLiftTheHold(t *testing.T) {
-	h := newHouseWithKeys(t, false)
-	h.Hold = hold
+	h := holdingWithKeys(t)
 	ada := h.person("ada")
 	laptop := ada.device("laptop", 24*time.Hour)
 	device, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
@@ -489,8 +496,7 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 		return time.Time{}
 	}
 	t.Run("by what replaced it", func(t *testing.T) {
-		h := newHouseWithKeys(t, false)
-		h.Hold = hold
+		h := holdingWithKeys(t)
 		ada := h.person("ada")
 		f := ada.lost()
 		h.must(ada.backup(f, 0))
@@ -502,8 +508,7 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 		}
 	})
 	t.Run("when the time is over", func(t *testing.T) {
-		h := newHouseWithKeys(t, false)
-		h.Hold = hold
+		h := holdingWithKeys(t)
 		ada := h.person("ada")
 		f := ada.lost()
 		h.must(ada.backup(f, 0))
@@ -514,12 +519,9 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 		}
 	})
 	t.Run("while the owner's own is held", func(t *testing.T) {
-		h := newHouseWithKeys(t, false)
-		h.Hold = hold
+		h := holdingWithKeys(t)
 		ada := h.holder("ada")
-		f := ada.shown(authflow.Client{})
-		h.must(h.Lose(h.ctx, f, []string{h.credential(ada.id, assurance.FIDO).ID}))
-		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+		ada.losesKey()
 		h.pass(20 * time.Hour)
 		if until := adds(h, ada.in(), ada.person); until.IsZero() {
 			t.Error("the owner's counts at once")
@@ -530,8 +532,7 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 		}
 	})
 	t.Run("by a backup code, after something better long ago", func(t *testing.T) {
-		h := newHouseWithKeys(t, false)
-		h.Hold = hold
+		h := holdingWithKeys(t)
 		ada := h.person("ada")
 		s := ada.in()
 		h.pass(30 * time.Minute)
@@ -545,12 +546,9 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 		}
 	})
 	t.Run("by what is left, where the loss is broken off", func(t *testing.T) {
-		h := newHouseWithKeys(t, false)
-		h.Hold = hold
+		h := holdingWithKeys(t)
 		ada := h.holder("ada")
-		f := ada.shown(authflow.Client{})
-		h.must(h.Lose(h.ctx, f, []string{h.credential(ada.id, assurance.FIDO).ID}))
-		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+		ada.losesKey()
 		h.pass(time.Minute)
 		if until := adds(h, ada.in(), ada.person); until.IsZero() {
 			t.Error("a key in the place of the one that was reported lost counts at once")

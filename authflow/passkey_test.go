@@ -36,6 +36,14 @@ func (h *house) holder(name string) *holder {
 	return p
 }
 
+// losesKey has the key reported lost, which a code of the authenticator confirms.
+func (p *holder) losesKey() {
+	p.h.t.Helper()
+	f := p.shown(authflow.Client{})
+	p.h.must(p.h.Lose(p.h.ctx, f, []string{p.h.credential(p.id, assurance.FIDO).ID}))
+	p.h.must(p.answer(f, p.code(), authflow.Client{}))
+}
+
 // disable bars the person.
 func (p *holder) disable() {
 	p.h.t.Helper()

@@ -26,17 +26,20 @@ var ErrNoBrowser = errors.New("no such browser of this user")
 // shown, a shared computer is nobody's browser, backup codes work once, and who
 // reports a loss may not be the owner.
 func (e *Engine) RememberFor(f Flow, kind assurance.Factor) time.Duration {
-	if f.Kind != SignIn || f.Shared || !isDaily(kind) || len(f.Lost) > 0 {
+	if !mayRecall(f) || !isDaily(kind) || len(f.Lost) > 0 {
 		return 0
 	}
 	return e.Remember
 }
 
+// mayRecall reports whether a browser may stand in for anything in a flow.
+func mayRecall(f Flow) bool { return f.Kind == SignIn && !f.Shared }
+
 // recalled returns a flow with what the browser stands in for, if its person
 // had it remembered. The proof is never kept in the flow: each step reads anew,
 // so whoever forgets a browser is heard in the middle of a flow too.
 func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, who Person) (Flow, error) {
-	if f.Browser == "" || who.NewPassword || f.Kind != SignIn || f.Shared || e.Remember <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
+	if f.Browser == "" || who.NewPassword || !mayRecall(f) || e.Remember <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
 		return f, nil
 	}
 	b, err := r.BrowserByToken(ctx, f.UserID, f.Browser)

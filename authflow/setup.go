@@ -262,8 +262,8 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	return err
 }
 
-// claim has a flow kept anew, as its user's: what ends all that a user has under way
-// would pass over one that is nobody's.
+// claim has a flow kept anew, as its user's: what ends all that a user has under
+// way would pass over one that is nobody's.
 func claim(ctx context.Context, tx store.Records, f *Flow, now time.Time) error {
 	kept, err := tx.TakeRecord(ctx, flowNamespace, f.key(), now)
 	if err == nil && kept.Version != f.version {

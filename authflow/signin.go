@@ -79,7 +79,7 @@ func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c 
 // Raise says to what a live sign-on is to be raised, and where to go then.
 type Raise struct {
 	SignOn store.SignOn
-	User   store.User
+	User   store.User // as the store has them now
 	Ask    assurance.Requirement
 	// Request and Return are as in Flow.
 	Request, Return string
@@ -90,16 +90,12 @@ type Raise struct {
 // was let in by a certificate, and is due to choose another password, signs in
 // for it.
 func (e *Engine) BeginStepUp(ctx context.Context, r Raise) (Flow, error) {
-	user, err := e.Store.UserByID(ctx, r.User.ID)
-	if err != nil {
-		return Flow{}, fmt.Errorf("reading the user of a sign-on: %w", err)
-	}
 	f := Flow{
-		Kind: StepUp, UserID: user.ID, Name: user.Name, DisplayName: user.DisplayName,
+		Kind: StepUp, UserID: r.User.ID, Name: r.User.Name, DisplayName: r.User.DisplayName,
 		Ask: r.Ask, Request: r.Request, Return: r.Return,
 		Proofs: r.SignOn.Proofs, SignOn: r.SignOn.ID, Shared: r.SignOn.Shared, Platform: r.Client.Platform,
 	}
-	if user.NewPassword && assurance.Of(r.SignOn.Proofs, e.Factors.Enabled) < assurance.Single {
+	if r.User.NewPassword && assurance.Of(r.SignOn.Proofs, e.Factors.Enabled) < assurance.Single {
 		f.signInAnew()
 	}
 	return e.begin(ctx, f)

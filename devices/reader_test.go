@@ -3,9 +3,7 @@ package devices_test
 import (
 	"context"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"math/big"
@@ -134,27 +132,15 @@ func TestC02RememberedCertificatesEndWithTheirChain(t *testing.T) {
 // TestL01StrangersCertificatesAreCheap has a stranger show what costs much to
 // write out.
 func TestL01StrangersCertificatesAreCheap(t *testing.T) {
-	a := newIssuing(t)
-	var subject pkix.Name
+	made := template("stranger", false)
+	made.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 8*1000)
 	for i := range 3000 {
-		subject.OrganizationalUnit = append(subject.OrganizationalUnit, fmt.Sprintf("unit %d", i))
+		made.Subject.OrganizationalUnit = append(made.Subject.OrganizationalUnit, fmt.Sprintf("unit %d", i))
 	}
-	template := &x509.Certificate{
-		SerialNumber: new(big.Int).Lsh(big.NewInt(1), 8*1000), Subject: subject,
-		NotBefore: today.Add(-time.Hour), NotAfter: today.Add(time.Hour),
-	}
-	key := ecKey(t, elliptic.P256())
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := devices.NewReader(devices.Trust{}, allKnown{}, nil, func() time.Time { return a.now })
+	leaf := sprout(t, nil, made, ecKey(t, elliptic.P256())).certificate
+	r := devices.NewReader(devices.Trust{}, allKnown{}, nil, func() time.Time { return today })
 	if _, err := r.Read(t.Context(), []*x509.Certificate{leaf}, time.Minute); !errors.Is(err, devices.Malformed) {
-		t.Errorf("%d bytes: %v", len(der), err)
+		t.Errorf("%d bytes: %v", len(leaf.Raw), err)
 	}
 	_, fields := devices.Refused([]*x509.Certificate{leaf}, devices.Malformed)
 	if issuer := fields[audit.Issuer]; issuer != "of too long a name" {

@@ -367,11 +367,14 @@ func (l *Lists) follow(inForce *Lists, now time.Time) error {
 
 // followOne is follow for the lists of one CA.
 func followOne(lists, inForce []*list, now time.Time) error {
-	if newest := newestOf(inForce); len(lists) == 0 && !now.After(newest.NextUpdate) {
-		return fmt.Errorf("the list of %s is missing, and the one that was read before is good until %s", newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
+	if len(lists) == 0 {
+		if newest := newestOf(inForce); !now.After(newest.NextUpdate) {
+			return fmt.Errorf("the list of %s is missing, and the one that was read before is good until %s", newest.Issuer, newest.NextUpdate.Format(time.RFC3339))
+		}
+		return nil
 	}
 	for _, before := range inForce {
-		if len(lists) > 0 && !slices.ContainsFunc(lists, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
+		if !slices.ContainsFunc(lists, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }) {
 			return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
 		}
 	}

@@ -80,9 +80,8 @@ func goesAlone(r *http.Request, to destination, ended error) bool {
 	if _, err := r.Cookie(signedOutCookie); err == nil {
 		return false
 	}
-	mode, destination := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	return r.Method == http.MethodGet && r.Header.Get("Sec-Purpose") == "" &&
-		(mode == "" || mode == "navigate") && (destination == "" || destination == "document")
+	destination := r.Header.Get("Sec-Fetch-Dest")
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Purpose") == "" && isVisit(r) && (destination == "" || destination == "document")
 }
 
 // continueAsDevice lets the owner of a device in who says so.
@@ -100,23 +99,36 @@ func (p *Portal) continueAsDevice(w http.ResponseWriter, r *http.Request) {
 	p.enterAs(w, r, device, to)
 }
 
-// enterAs signs the owner of a device in, in place of the sign-on that the
-// browser had, and goes on to the app.
-func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination) {
-	granted, err := p.Flows.SignInDevice(r.Context(), authflow.DeviceLogin{ID: device.ID, Expires: device.Expires}, p.portalSession(r).SignOn, p.client(r))
+// signInDevice makes the sign-on of a device's owner, or says as the reading of
+// its certificate does why there is none.
+func (p *Portal) signInDevice(r *http.Request, device devices.Presented) (authflow.Granted, error) {
+	login := authflow.DeviceLogin{ID: device.ID, Expires: device.Expires}
+	granted, err := p.Flows.SignInDevice(r.Context(), login, p.portalSession(r).SignOn, p.client(r))
 	if errors.Is(err, authflow.ErrNoDevice) {
-		p.withoutDevice(w, r, to, session.DeviceRevoked)
-		return
+		return granted, session.DeviceRevoked
+	}
+	if err != nil || device.Vouched == nil {
+		return granted, err
 	}
 	// What a new list of its CA names may have been ended just before this was
 	// there to be ended.
-	if err == nil && device.Vouched != nil {
-		if withdrawn := device.Vouched(); withdrawn != nil {
-			if err = p.SignOns.End(r.Context(), granted.SignOn.ID, session.EndedDevice); err == nil {
-				p.withoutDevice(w, r, to, withdrawn)
-				return
-			}
-		}
+	withdrawn := device.Vouched()
+	if withdrawn == nil {
+		return granted, nil
+	}
+	if err := p.SignOns.End(r.Context(), granted.SignOn.ID, session.EndedDevice); err != nil {
+		return granted, err
+	}
+	return granted, withdrawn
+}
+
+// enterAs signs the owner of a device in, in place of the sign-on that the
+// browser had, and goes on to the app.
+func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination) {
+	granted, err := p.signInDevice(r, device)
+	if _, refused := devices.ReasonOf(err); refused {
+		p.withoutDevice(w, r, to, err)
+		return
 	}
 	if err == nil {
 		err = p.keep(w, r, granted)

@@ -38,8 +38,8 @@ func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) {
 }
 
 // passkeyBrowser returns the random value by which a cookie tells this browser
-// from others, and has it kept for longer than a question waits. It is the same for
-// all tabs, so that their questions don't disturb one another.
+// from others, and has it kept for longer than a question waits. It is the same
+// for all tabs, so that their questions don't disturb one another.
 func (p *Portal) passkeyBrowser(w http.ResponseWriter, r *http.Request) (string, error) {
 	browser := askedBrowser(r)
 	if browser == "" {

@@ -121,10 +121,11 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) {
 		Name: at.flow.Name, Ceremony: ceremony.Page, Error: at.message, Others: choices(t, at.flow, at.step.Others), Help: p.helpURL(kind),
 	}
 	if at.flow.Kind == authflow.Enrol {
-		view.Cancel = cmp.Or(at.to.own, addURL(kind, at.to))
+		back := addURL(kind, at.to)
 		if at.flow.Offered {
-			view.Cancel = cmp.Or(at.to.own, offerURL(at.to))
+			back = offerURL(at.to)
 		}
+		view.Cancel = cmp.Or(at.to.own, back)
 	}
 	if at.flow.Kind != authflow.SetUp && kind != assurance.BackupCode {
 		if view.Called, err = p.suggestedName(r, at); err != nil {

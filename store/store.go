@@ -451,9 +451,9 @@ type Store interface {
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
 	// alive again. It deletes all sign-ons and records and has no browser
-	// remembered, so that nothing outlives the change whatever its cookie says. Followers are
-	// told of the sign-ons. Devices stay: which of them were revoked since
-	// nobody here can know.
+	// remembered, so that nothing outlives the change whatever its cookie says.
+	// Followers are told of the sign-ons. Devices stay: which of them were
+	// revoked since nobody here can know.
 	Renew(ctx context.Context) error
 	// Position counts the transactions that created, changed, ended or deleted
 	// sign-ons, users, credentials or devices: a copy brought back is behind the
