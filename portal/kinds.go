@@ -3,7 +3,6 @@ package portal
 import (
 	"encoding/json"
 	"errors"
-	"html/template"
 	"net/http"
 	"slices"
 	"strings"
@@ -122,7 +121,7 @@ func items(t words, held []authflow.Held) []templates.Item {
 			Details: details(t, h), Icon: icon(h),
 		}
 		if key, ok := h.Details.(factors.Key); ok {
-			item.Picture = template.URL(key.Picture) // of an image, by its contract
+			item.Picture = key.Picture
 		}
 		if h.Elsewhere {
 			item.Elsewhere = t.say("portal.kind."+string(h.Kind)+".elsewhere", "Realm", h.Realm)

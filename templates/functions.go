@@ -18,6 +18,7 @@ func functionsOf(c *catalogue, b brand) template.FuncMap {
 		"brandLogo":         func() string { return b.logo },
 		"brandStyle":        func() string { return b.style },
 		"language":          func() string { return c.tag },
+		"picture":           picture,
 		"plural":            c.plural,
 		"rich":              c.richPairs,
 		"seconds":           seconds,
@@ -77,6 +78,17 @@ func authenticatorLink(uri string) (template.URL, error) {
 		return "", fmt.Errorf("an authenticator's link must begin with otpauth://")
 	}
 	return template.URL(uri), nil
+}
+
+// picture lets the data URL of an image be shown, which html/template would refuse
+// for its scheme. Anything else is no picture.
+func picture(url string) template.URL {
+	for _, kind := range []string{"image/png", "image/svg+xml"} {
+		if strings.HasPrefix(url, "data:"+kind+";base64,") {
+			return template.URL(url)
+		}
+	}
+	return ""
 }
 
 // contact returns whom to ask, for use in a sentence: as a link where it leads

@@ -66,3 +66,16 @@ func TestTimestampHasItsZone(t *testing.T) {
 		t.Errorf("timestamp() = %q", got)
 	}
 }
+
+// TestPictures shows images alone.
+func TestPictures(t *testing.T) {
+	for url, shown := range map[string]bool{
+		"data:image/png;base64,iVBORw0KGgo=": true, "data:image/svg+xml;base64,PHN2Zy8+": true,
+		"": false, "data:text/html;base64,PHN2Zy8+": false, "data:image/svg+xml,<svg/>": false,
+		"javascript:alert(1)": false, "https://example.com/icon.png": false, " data:image/png;base64,iVBORw0KGgo=": false,
+	} {
+		if got := picture(url); (got != "") != shown || shown && string(got) != url {
+			t.Errorf("picture(%q) = %q", url, got)
+		}
+	}
+}

@@ -201,7 +201,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"enrol_backup_code":     {"/flow/enrol factor=backup_code flow saved=yes", moreTime, language},
 		"account_kind":          {"/account/totp/add", language},
 		"account_codes":         {"/account/totp/add", language},
-		"account_add":           {"/account/totp/add", language},
+		"account_add":           {"/account/totp/add request", language},
 		"account_rename":        {"/account/totp/rename id name", language},
 		"account_remove":        {"/account/totp/remove id", language},
 		"account_remove_all":    {"/account/totp/remove-all", language},

@@ -1,9 +1,6 @@
 package templates
 
-import (
-	"html/template"
-	"time"
-)
+import "time"
 
 // OverviewView is the first page of somebody's account.
 type OverviewView struct {
@@ -68,9 +65,8 @@ type Item struct {
 	HeldUntil time.Time // in place of a lost one, and worth less till then; zero: no
 	Details   string    // "Synced passkey · USB"; may be empty
 	Icon      string    // what it is kept in, as icons.html has it; may be empty
-	// Picture shows it in place of the icon, as a data URL; may be empty.
-	Picture   template.URL
-	Elsewhere string // why it opens nothing any more, of what works elsewhere alone; may be empty
+	Picture   string    // shows it in place of the icon, as a data URL of PNG or SVG; may be empty
+	Elsewhere string    // why it opens nothing any more, of what works elsewhere alone; may be empty
 }
 
 // KindView lists what somebody has of one kind of proof.
