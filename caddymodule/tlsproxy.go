@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/upload"
 )
 
 // trustsProxies reports whether a server has trusted_proxies. Caddy clears the
@@ -45,6 +46,7 @@ func (a *App) refuseInsecure(w http.ResponseWriter, r *http.Request) bool {
 	a.logger.Warn("refusing a request that didn't come over HTTPS: the proxy in front must be within trusted_proxies and send one X-Forwarded-Proto: https",
 		zap.String("remote_addr", r.RemoteAddr), zap.Any("trusted", caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey)),
 		zap.Strings("x_forwarded_proto", r.Header["X-Forwarded-Proto"]))
+	upload.Ignore(w, r)
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "This address is served over HTTPS only. Open it with https:// in front.", http.StatusForbidden)
 	return true

@@ -13,6 +13,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/upload"
 )
 
 // passedVar marks, among Caddy's variables of a request, that the gate let it
@@ -41,7 +42,8 @@ func (a *App) await(r *http.Request) *service {
 }
 
 // unready answers while nobody can be let in.
-func unready(w http.ResponseWriter) error {
+func unready(w http.ResponseWriter, r *http.Request) error {
+	upload.Ignore(w, r)
 	w.Header().Set("Retry-After", "5")
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "Starting. Try again in a moment.", http.StatusServiceUnavailable)
@@ -51,14 +53,14 @@ func unready(w http.ResponseWriter) error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if g.app.await(r) == nil {
-		return unready(w)
+		return unready(w, r)
 	}
 	if g.app.refuseInsecure(w, r) {
 		return nil
 	}
 	serving := g.serving.Load()
 	if serving == nil {
-		return unready(w)
+		return unready(w, r)
 	}
 	if g.isErrorRoute() {
 		return g.serveError(serving, w, r, next)
@@ -210,7 +212,7 @@ func (g *Gate) rules() []gate.Rule {
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	s := p.app.await(r)
 	if s == nil || !p.placed.Load() {
-		return unready(w)
+		return unready(w, r)
 	}
 	if p.app.refuseInsecure(w, r) {
 		return nil

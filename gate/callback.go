@@ -17,6 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
+	"github.com/portcullis-mfa/portcullis/upload"
 )
 
 const (
@@ -27,8 +28,9 @@ const (
 	maxStates = 8
 )
 
-// serveOwn serves the gate's own few routes.
+// serveOwn serves the gate's own few routes, none of which reads a body.
 func (g *Gate) serveOwn(w http.ResponseWriter, r *request) {
+	upload.Ignore(w, r.Request)
 	route := strings.TrimPrefix(r.URL.Path, Prefix)
 	asset, isAsset := strings.CutPrefix(route, g.Pages.AssetPath()+"/")
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead

@@ -18,6 +18,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
+	"github.com/portcullis-mfa/portcullis/upload"
 )
 
 // problem is a refusal, as a page for people and as JSON (RFC 9457) for all
@@ -174,6 +175,7 @@ func (g *Gate) toPortal(w http.ResponseWriter, r *request, ask ticket.Request) {
 		g.unable(w, r, "sealing a nonce", err)
 		return
 	}
+	upload.Ignore(w, r.Request)
 	templates.Protect(w.Header(), r.isSecure())
 	w.Header().Set("Location", g.signInURL(signed))
 	w.WriteHeader(http.StatusFound)
@@ -340,6 +342,7 @@ func protect(w http.ResponseWriter, r *request) {
 }
 
 func send(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
+	upload.Ignore(w, r.Request)
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

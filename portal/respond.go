@@ -16,10 +16,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
+	"github.com/portcullis-mfa/portcullis/upload"
 )
-
-// maxBody bounds what a form may hold, in bytes.
-const maxBody = 64 << 10
 
 // recovered turns a panic into a page, so that a fault in one request neither
 // shows its inside nor ends the process.
@@ -39,31 +37,41 @@ func (p *Portal) recovered(next http.Handler) http.Handler {
 	})
 }
 
-// bounded limits what a stranger can send, and reads the form.
+// bounded limits what a stranger can send, and reads the form. Nothing but the
+// form of a POST is ever read.
 func (p *Portal) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
+			upload.Ignore(w, r)
 			next.ServeHTTP(w, r)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || kind != "application/x-www-form-urlencoded" {
+			upload.Ignore(w, r)
 			p.forged(w, r)
 			return
 		}
-		if err := r.ParseForm(); err != nil {
-			status := http.StatusBadRequest
-			if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-				status = http.StatusRequestEntityTooLarge
-			}
-			t := p.words(r)
-			p.problem(w, r, templates.ProblemView{
-				Status: status, Title: t.say("portal.unreadable.title"), Text: t.say("portal.unreadable.text"),
-			})
+		if err := upload.ReadForm(w, r); err != nil {
+			p.unreadable(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// unreadable answers a form that could not be read.
+func (p *Portal) unreadable(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusBadRequest
+	switch {
+	case errors.Is(err, upload.ErrTooLarge):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, upload.ErrTooSlow):
+		status = http.StatusRequestTimeout
+	}
+	t := p.words(r)
+	p.problem(w, r, templates.ProblemView{
+		Status: status, Title: t.say("portal.unreadable.title"), Text: t.say("portal.unreadable.text"),
 	})
 }
 

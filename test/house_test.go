@@ -29,11 +29,11 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"portal", "gate", "accounts", "authflow", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
-		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token",
+		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload",
 	}},
 
-	{"portal", []string{"authflow", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token"}},
-	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token"}},
+	{"portal", []string{"authflow", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload"}},
+	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload"}},
 
 	{"accounts", []string{"authflow", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -58,6 +58,7 @@ var arrows = []arrow{
 	{"templates", nil},
 	{"assurance", nil},
 	{"token", nil},
+	{"upload", nil},
 
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},
