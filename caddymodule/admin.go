@@ -18,7 +18,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
-	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -114,7 +113,7 @@ func fromBrowser(r *http.Request) string {
 
 // note writes a refusal into the audit log.
 func (a *Admin) note(r *http.Request, reason string) {
-	app, s, err := a.serving()
+	app, s, err := a.serving(r.Context())
 	if err != nil {
 		return // nothing serves, so there is no log to write to
 	}
@@ -126,11 +125,22 @@ func (a *Admin) note(r *http.Request, reason string) {
 	s.audit.Note(audit.AdminRefused, "", audit.Fields{audit.Reason: reason, audit.Address: address})
 }
 
+// startup is how long a request waits for a server that is starting.
+const startup = 10 * time.Second
+
 // serving returns the app of the configuration in force. That need not be the
 // one which this module belongs to: Caddy replaces the admin endpoint before
-// it starts the apps, and leaves it so where a reload is refused.
-func (a *Admin) serving() (*App, *service, error) {
-	configured, err := caddy.ActiveContext().AppIfConfigured("mfa")
+// it starts the apps, and leaves it so where a reload is refused. It waits
+// while there is no configuration yet, since the endpoint answers a little
+// earlier than the apps do.
+func (a *Admin) serving(ctx context.Context) (*App, *service, error) {
+	ctx, cancel := context.WithTimeout(ctx, startup)
+	defer cancel()
+	active, err := activeContext(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	configured, err := active.AppIfConfigured("mfa")
 	if err != nil {
 		return nil, nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the running configuration has no mfa app")}
 	}
@@ -138,51 +148,56 @@ func (a *Admin) serving() (*App, *service, error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("the mfa app is a %T", configured)
 	}
+	select {
+	case <-app.ready:
+	case <-ctx.Done():
+	}
 	s := app.service.Load()
 	if s == nil {
-		return nil, nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the mfa app is still starting")}
+		return nil, nil, errStarting
 	}
 	return app, s, nil
+}
+
+var errStarting = caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the server is still starting: try again in a moment")}
+
+// activeContext waits for a configuration to be in force. Caddy tells nobody
+// when that is, so it is looked for.
+func activeContext(ctx context.Context) (caddy.Context, error) {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if active := caddy.ActiveContext(); active.Context != nil {
+			return active, nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return caddy.Context{}, errStarting
+		}
+	}
 }
 
 // run runs an operation and answers with its result.
 func (a *Admin) run(w http.ResponseWriter, r *http.Request, do operation) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-	app, _, err := a.serving()
+	app, _, err := a.serving(r.Context())
 	var result any
 	if err == nil {
 		result, err = do(r.Context(), app, r)
 	}
-	status := http.StatusOK
-	if err != nil {
-		status, result = failure(err)
+	status, portal := http.StatusOK, ""
+	if app != nil {
+		portal = app.portal.String()
 	}
+	if err != nil {
+		status, result = failure(err, portal)
+	}
+	w.Header().Set(portalHeader, portal)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(result) // the client went away; there is nobody to tell
-}
-
-// failure puts an error into the form of Caddy's own admin API.
-func failure(err error) (int, any) {
-	status := http.StatusInternalServerError
-	text := err.Error()
-	var speaks interface{ Text() string }
-	var soon *keys.TooSoonError
-	var api caddy.APIError
-	switch {
-	case errors.As(err, &api):
-		status, text = api.HTTPStatus, api.Err.Error()
-	case errors.Is(err, accounts.ErrNobody), errors.Is(err, accounts.ErrNoSignOn), errors.Is(err, accounts.ErrNoBrowser), errors.Is(err, accounts.ErrNoDevice):
-		status = http.StatusNotFound
-	case errors.Is(err, accounts.ErrTaken), errors.Is(err, authflow.ErrHasUsers), errors.Is(err, authflow.ErrSetUp), errors.Is(err, authflow.ErrNotActive), errors.Is(err, accounts.ErrNotSetUp), errors.Is(err, accounts.ErrNoCA), errors.Is(err, accounts.ErrRevoked), errors.Is(err, store.ErrConflict), errors.As(err, &soon):
-		status = http.StatusConflict
-	case errors.As(err, &speaks):
-		status, text = http.StatusUnprocessableEntity, speaks.Text()
-	}
-	return status, struct {
-		Error string `json:"error"`
-	}{text}
 }
 
 // The forms in which users and sessions appear in the admin API and in the

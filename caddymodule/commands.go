@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,14 +20,17 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "mfa",
 		Short: "Administers the people, sign-ons, devices and keys of Portcullis",
-		Long: `Talks to the running server over Caddy's admin API, at --address or where the
-config file says. With --json, each command prints what the API answered.`,
+		Long: `Talks to the running server over Caddy's admin API: at --address, else at the
+address in the file that --config names, else at CADDY_ADMIN from the environment,
+else at localhost:2019. Each command says on standard error which portal the server
+that answered runs. With --json, it prints what the API answered, and only that.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			flags := cmd.PersistentFlags()
-			flags.String("address", "", "The address to use to reach the admin API endpoint, if not the default")
+			flags.String("address", "", "Address of the admin endpoint (default: CADDY_ADMIN from the environment, or localhost:2019)")
 			flags.StringP("config", "c", "", "Configuration file (to find the admin address in, if --address is not given)")
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
+			asGroup(cmd)
 			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), keysCommand(), templatesCommand())
 		},
 	})
@@ -54,88 +55,8 @@ func command(use, short string, args cobra.PositionalArgs, request func(cmd *cob
 	}
 }
 
-// call is one request to the admin API.
-type call struct {
-	method string
-	path   []string // below /mfa/, each part not yet escaped
-	query  url.Values
-	body   any
-}
-
-func (c call) send(cmd *cobra.Command) ([]byte, error) {
-	address, err := adminAddress(cmd)
-	if err != nil {
-		return nil, err
-	}
-	escaped := make([]string, len(c.path))
-	for i, part := range c.path {
-		if part == "" || part == "." || part == ".." {
-			// No part of a URL's path, and nobody's name either.
-			return nil, fmt.Errorf("%q can't be a name or an id", part)
-		}
-		escaped[i] = url.PathEscape(part)
-	}
-	uri := "/mfa/" + strings.Join(escaped, "/")
-	if len(c.query) > 0 {
-		uri += "?" + c.query.Encode()
-	}
-	var body io.Reader
-	if c.method != http.MethodGet {
-		written, err := json.Marshal(c.body)
-		if err != nil {
-			return nil, fmt.Errorf("writing the request: %w", err)
-		}
-		body = bytes.NewReader(written)
-	}
-	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
-	if err != nil {
-		return nil, plainly(err)
-	}
-	defer response.Body.Close()
-	return io.ReadAll(response.Body)
-}
-
-func adminAddress(cmd *cobra.Command) (string, error) {
-	var values [3]string
-	for i, name := range []string{"address", "config", "adapter"} {
-		var err error
-		if values[i], err = cmd.Flags().GetString(name); err != nil {
-			return "", err
-		}
-	}
-	address, err := caddycmd.DetermineAdminAPIAddress(values[0], nil, values[1], values[2])
-	if err != nil {
-		return "", fmt.Errorf("finding the admin address: %w", err)
-	}
-	return address, nil
-}
-
-// plainly takes the server's own sentence out of what Caddy makes of a refused
-// request.
-func plainly(err error) error {
-	var answer struct {
-		Error string `json:"error"`
-	}
-	text := err.Error()
-	if start := strings.IndexByte(text, '{'); start >= 0 && json.Unmarshal([]byte(text[start:]), &answer) == nil && answer.Error != "" {
-		return errors.New(answer.Error)
-	}
-	return fmt.Errorf("asking the running server (is it running, and is --address right?): %w", err)
-}
-
-// as decodes the answer for tell.
-func as[T any](tell func(w io.Writer, answer T) error) func(io.Writer, []byte) error {
-	return func(w io.Writer, raw []byte) error {
-		var answer T
-		if err := json.Unmarshal(raw, &answer); err != nil {
-			return fmt.Errorf("reading the server's answer: %w", err)
-		}
-		return tell(w, answer)
-	}
-}
-
 func setupLinkCommand() *cobra.Command {
-	return command("setup-link", "Prints a link by which the first administrator sets up", cobra.NoArgs,
+	return command("setup-link", "Prints a link by which the first administrator sets up", exactly(0),
 		func(*cobra.Command, []string) call {
 			return call{method: http.MethodPost, path: []string{"setup-link"}}
 		},
@@ -148,7 +69,7 @@ func tellLink(w io.Writer, l linkJSON) error {
 }
 
 func accessCodeCommand() *cobra.Command {
-	return command("access-code NAME", "Prints a code by which a user who lost everything sets up a new second factor", cobra.ExactArgs(1),
+	return command("access-code NAME", "Prints a code by which a user who lost everything sets up a new second factor", exactly(1),
 		onUserCall("access-code"), as(tellCode))
 }
 
@@ -159,37 +80,37 @@ func tellCode(w io.Writer, c codeJSON) error {
 }
 
 func userCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "Adds, lists and changes users"}
+	cmd := group("user", "Adds, lists and changes users")
 	cmd.AddCommand(
 		addUserCommand(),
 		setUserCommand(),
-		command("list", "Lists all users", cobra.NoArgs,
+		alsoTyped(command("list", "Lists all users", exactly(0),
 			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"users"}} },
-			as(tellUsers)),
-		command("show NAME", "Shows a user with factors, sessions and remembered browsers", cobra.ExactArgs(1),
+			as(tellUsers)), "ls"),
+		alsoTyped(command("show NAME", "Shows a user with factors, sessions and remembered browsers", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodGet, path: []string{"users", args[0]}}
 			},
-			as(tellUser)),
-		command("invite NAME", "Prints a new invitation link for a user who hasn't set up yet", cobra.ExactArgs(1),
+			as(tellUser)), "get", "info"),
+		command("invite NAME", "Prints a new invitation link for a user who hasn't set up yet", exactly(1),
 			onUserCall("invite"), as(tellLink)),
-		command("disable NAME", "Bars a user and ends all their sessions", cobra.ExactArgs(1),
-			onUserCall("disable"), as(tellDisabled)),
-		command("enable NAME", "Lets a disabled user in again", cobra.ExactArgs(1),
+		alsoTyped(command("disable NAME", "Bars a user and ends all their sessions", exactly(1),
+			onUserCall("disable"), as(tellDisabled)), "block", "suspend", "lock"),
+		command("enable NAME", "Lets a disabled user in again", exactly(1),
 			onUserCall("enable"), tellDone("Enabled.")),
-		command("unlock NAME", "Forgets a user's failed attempts", cobra.ExactArgs(1),
+		command("unlock NAME", "Forgets a user's failed attempts", exactly(1),
 			onUserCall("unlock"), tellDone("Unlocked.")),
 		resetFactorsCommand(),
-		command("forget-browser NAME ID", "Has a remembered browser of a user asked for the second factor again", cobra.ExactArgs(2),
+		command("forget-browser NAME ID", "Has a remembered browser of a user asked for the second factor again", exactly(2),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"users", args[0], "browsers", args[1], "forget"}}
 			},
 			tellDone("Forgotten. The browser is asked for the second factor again.")),
-		command("delete NAME", "Deletes a user with everything of theirs, and says what that was", cobra.ExactArgs(1),
+		alsoTyped(command("delete NAME", "Deletes a user with everything of theirs, and says what that was", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodDelete, path: []string{"users", args[0]}}
 			},
-			as(tellDeleted)),
+			as(tellDeleted)), "remove", "rm"),
 	)
 	return cmd
 }
@@ -209,7 +130,7 @@ func tellDone(text string) func(io.Writer, []byte) error {
 
 func addUserCommand() *cobra.Command {
 	var in newUserJSON
-	cmd := command("add NAME", "Adds a user and prints an invitation link", cobra.ExactArgs(1),
+	cmd := command("add NAME", "Adds a user and prints an invitation link", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			in.Name = args[0]
 			return call{method: http.MethodPost, path: []string{"users"}, body: in}
@@ -218,13 +139,13 @@ func addUserCommand() *cobra.Command {
 	cmd.Flags().StringVar(&in.Email, "email", "", "E-mail address; also accepted for signing in")
 	cmd.Flags().StringVar(&in.DisplayName, "name", "", "Name to show")
 	cmd.Flags().StringArrayVar(&in.Groups, "group", nil, "Group; may be given several times")
-	return cmd
+	return alsoTyped(cmd, "create", "new")
 }
 
 func setUserCommand() *cobra.Command {
 	var in newUserJSON
 	var noGroups bool
-	cmd := command("set NAME", "Changes a user; what no flag names stays", cobra.ExactArgs(1),
+	cmd := command("set NAME", "Changes a user; what no flag names stays", exactly(1),
 		func(cmd *cobra.Command, args []string) call {
 			return call{method: http.MethodPatch, path: []string{"users", args[0]}, body: in.changes(cmd.Flags().Changed, noGroups)}
 		},
@@ -237,7 +158,7 @@ func setUserCommand() *cobra.Command {
 	flags.BoolVar(&noGroups, "no-groups", false, "Remove the user from all groups")
 	cmd.MarkFlagsOneRequired("rename", "name", "email", "group", "no-groups")
 	cmd.MarkFlagsMutuallyExclusive("group", "no-groups")
-	return cmd
+	return alsoTyped(cmd, "update", "change", "edit", "modify", "rename")
 }
 
 // changes are what the flags that were given ask for.
@@ -263,13 +184,13 @@ func (u *newUserJSON) changes(given func(flag string) bool, noGroups bool) chang
 
 func resetFactorsCommand() *cobra.Command {
 	var in resetJSON
-	cmd := command("reset-factors NAME", "Removes all second factors of a user, ends their sessions, and prints an access code", cobra.ExactArgs(1),
+	cmd := command("reset-factors NAME", "Removes all second factors of a user, ends their sessions, and prints an access code", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			return call{method: http.MethodPost, path: []string{"users", args[0], "reset-factors"}, body: in}
 		},
 		as(tellReset))
 	cmd.Flags().BoolVar(&in.Password, "password", false, "Remove the password too, and print an invitation link")
-	return cmd
+	return alsoTyped(cmd, "reset")
 }
 
 func tellReset(w io.Writer, done resetDoneJSON) error {
@@ -329,12 +250,14 @@ func tellUser(w io.Writer, u userJSON) error {
 		{"Groups", strings.Join(u.Groups, ", ")}, {"Status", u.Status}, {"Created", stamp(u.Created)},
 		{"Set up", strings.Join(u.Factors, ", ")},
 	} {
-		table.row(line[0]+":", line[1])
+		if line[1] != "" {
+			table.row(line[0]+":", line[1])
+		}
 	}
 	err := table.close()
 	if len(u.Sessions) > 0 {
-		_, blankErr := fmt.Fprintln(w)
-		err = errors.Join(err, blankErr, tellSessions(w, u.Sessions))
+		_, headErr := fmt.Fprintln(w, "\nSessions:")
+		err = errors.Join(err, headErr, tellOwnSessions(w, u.Sessions))
 	}
 	if len(u.Browsers) > 0 {
 		_, headErr := fmt.Fprintln(w, "\nBrowsers that skip the second factor:")
@@ -352,14 +275,14 @@ func tellBrowsers(w io.Writer, browsers []browserJSON) error {
 }
 
 func sessionCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "session", Short: "Lists and ends sessions"}
+	cmd := group("session", "Lists and ends sessions")
 	cmd.AddCommand(listSessionsCommand(), endSessionCommand())
 	return cmd
 }
 
 func listSessionsCommand() *cobra.Command {
 	var user string
-	cmd := command("list", "Lists live sessions", cobra.NoArgs,
+	cmd := command("list", "Lists live sessions", exactly(0),
 		func(*cobra.Command, []string) call {
 			c := call{method: http.MethodGet, path: []string{"sessions"}}
 			if user != "" {
@@ -369,7 +292,7 @@ func listSessionsCommand() *cobra.Command {
 		},
 		as(tellSessions))
 	cmd.Flags().StringVar(&user, "user", "", "Only this user's")
-	return cmd
+	return alsoTyped(cmd, "ls", "show")
 }
 
 func endSessionCommand() *cobra.Command {
@@ -392,12 +315,12 @@ func endSessionCommand() *cobra.Command {
 		return nil
 	}
 	cmd.Flags().StringVar(&user, "user", "", "End all of this user's sessions, and forget all their remembered browsers")
-	return cmd
+	return alsoTyped(cmd, "delete", "remove", "revoke", "kill", "stop")
 }
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Looks after the key set"}
-	cmd.AddCommand(command("rotate", "Makes new keys; the old ones are read for as long as something needs them", cobra.NoArgs,
+	cmd := group("keys", "Looks after the key set")
+	cmd.AddCommand(command("rotate", "Makes new keys; the old ones are read for as long as something needs them", exactly(0),
 		func(*cobra.Command, []string) call {
 			return call{method: http.MethodPost, path: []string{"keys", "rotate"}}
 		},
@@ -406,10 +329,10 @@ func keysCommand() *cobra.Command {
 }
 
 func templatesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "templates", Short: "Looks after the pages"}
+	cmd := group("templates", "Looks after the pages")
 	cmd.AddCommand(&cobra.Command{
 		Use: "export DIRECTORY", Short: "Writes the built-in pages, texts, styles and scripts, to be changed and named by `templates`",
-		Args: cobra.ExactArgs(1), SilenceUsage: true,
+		Args: exactly(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := templates.Export(args[0]); err != nil {
 				return fmt.Errorf("writing the templates: %w", err)
@@ -429,6 +352,15 @@ func tellSessions(w io.Writer, sessions []sessionJSON) error {
 	table := newTable(w, "ID", "USER", "STARTED", "LAST SEEN", "FACTORS", "ADDRESS")
 	for _, s := range sessions {
 		table.row(s.ID, s.User, stamp(s.Started), stamp(s.LastSeen), strings.Join(s.Factors, ","), s.Address)
+	}
+	return table.close()
+}
+
+// tellOwnSessions lists sessions of one user, whose name stands above.
+func tellOwnSessions(w io.Writer, sessions []sessionJSON) error {
+	table := newTable(w, "ID", "STARTED", "LAST SEEN", "FACTORS", "ADDRESS")
+	for _, s := range sessions {
+		table.row(s.ID, stamp(s.Started), stamp(s.LastSeen), strings.Join(s.Factors, ","), s.Address)
 	}
 	return table.close()
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,9 +30,9 @@ import (
 const bundlePassword = 16
 
 func deviceCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "device", Short: "Issues, lists and revokes the certificates of devices"}
+	cmd := group("device", "Issues, lists and revokes the certificates of devices")
 	revoke := new(reasonJSON)
-	revokeCommand := command("revoke ID", "Revokes a device and ends what it opened", cobra.ExactArgs(1),
+	revokeCommand := command("revoke ID", "Revokes a device and ends what it opened", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			return call{method: http.MethodPost, path: []string{"devices", args[0], "revoke"}, body: revoke}
 		},
@@ -42,7 +43,7 @@ func deviceCommand() *cobra.Command {
 	revokeCommand.Flags().StringVar(&revoke.Reason, "reason", devices.DefaultReason, "Why, for those who read the revocation list: "+strings.Join(devices.Reasons(), ", "))
 	cmd.AddCommand(
 		issueCommand(),
-		command("list [USER]", "Lists devices, those revoked and expired included", cobra.MaximumNArgs(1),
+		command("list [USER]", "Lists devices, those revoked and expired included", atMost(1),
 			func(_ *cobra.Command, args []string) call {
 				c := call{method: http.MethodGet, path: []string{"devices"}}
 				if len(args) > 0 {
@@ -51,17 +52,17 @@ func deviceCommand() *cobra.Command {
 				return c
 			},
 			as(tellDevices)),
-		command("show ID", "Shows a device", cobra.ExactArgs(1),
+		command("show ID", "Shows a device", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodGet, path: []string{"devices", args[0]}}
 			},
 			as(tellDevice)),
-		command("rename ID NAME", "Gives a device another name; its certificate keeps the old one", cobra.ExactArgs(2),
+		command("rename ID NAME", "Gives a device another name; its certificate keeps the old one", exactly(2),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"devices", args[0], "rename"}, body: nameJSON{args[1]}}
 			},
 			tellDone("Renamed.")),
-		revokeCommand,
+		alsoTyped(revokeCommand, "delete", "remove", "rm"),
 	)
 	return cmd
 }
@@ -112,7 +113,7 @@ type issuing struct {
 func issueCommand() *cobra.Command {
 	var i issuing
 	cmd := &cobra.Command{
-		Use: "issue USER NAME", Short: "Issues a certificate for a device of a user's", Args: cobra.ExactArgs(2), SilenceUsage: true,
+		Use: "issue USER NAME", Short: "Issues a certificate for a device of a user's", Args: exactly(2), SilenceUsage: true,
 		Long: `With --csr, prints the certificate and those between it and the CA's root, for the
 key of a signing request that the device made. With --out, makes the key here and
 writes it with them into a PKCS #12 file, and prints the file's password once. The
@@ -202,8 +203,11 @@ func (i issuing) intoBundle(cmd *cobra.Command, user, name string) (err error) {
 	// The file comes first: a certificate that can't be written down is of no
 	// use, and what is there already is never overwritten.
 	file, err := os.OpenFile(i.bundle, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is already there, and is not overwritten: give --out another name, or move the file away", i.bundle)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("making the file that --out names: %w", err)
 	}
 	var issued issuedJSON
 	defer func() {

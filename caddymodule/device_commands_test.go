@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,7 @@ func TestCertificatesThatAreLost(t *testing.T) {
 		"none":                   {http.StatusNotFound, `{"error": "no user has this name"}`, false},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(portalHeader, "https://login.example.com")
 			w.WriteHeader(test.status)
 			_, _ = w.Write([]byte(test.answer))
 		}))
@@ -34,6 +36,7 @@ func TestCertificatesThatAreLost(t *testing.T) {
 			cmd.Flags().String(flag, value, "")
 		}
 		cmd.Flags().Bool("json", false, "")
+		cmd.SetErr(io.Discard)
 		bundle := filepath.Join(t.TempDir(), "laptop.p12")
 		err := issuing{bundle: bundle}.intoBundle(cmd, "ada", "Laptop")
 		if err == nil || strings.Contains(err.Error(), "caddy mfa device revoke 0123456789ab") != test.revoked {

@@ -2,11 +2,16 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,8 +72,9 @@ func TestCommands(t *testing.T) {
 	if !slices.Equal(shown.Factors, []string{"backup_code", "password", "totp"}) || len(shown.Sessions) != 1 || shown.Status != "active" {
 		t.Errorf("user show --json: %+v", shown)
 	}
-	if out := expectDone(t, s, "mfa", "user", "show", "bob"); !strings.Contains(out.Stdout, "backup_code, password, totp") || !strings.Contains(out.Stdout, shown.Sessions[0].ID) {
-		t.Errorf("user show:\n%s", out.Stdout)
+	if out := expectDone(t, s, "mfa", "user", "show", "bob"); !strings.Contains(out.Stdout, "backup_code, password, totp") || !strings.Contains(out.Stdout, shown.Sessions[0].ID) ||
+		strings.Contains(out.Stdout, "USER") || out.Stderr != "Portal: "+s.At("login", "")+"\n" {
+		t.Errorf("user show:\n%s\n%s", out.Stdout, out.Stderr)
 	}
 
 	t.Run("one session by its id", func(t *testing.T) {
@@ -126,8 +132,13 @@ func TestCommands(t *testing.T) {
 			{"session end", "give one session id, or --user NAME"},
 			{"session end x y", "give one session id, or --user NAME"},
 			{"session end x --user ada", "give one session id, or --user NAME"},
-			{"user add", "accepts 1 arg(s), received 0"}, {"user add a b", "accepts 1 arg(s), received 2"},
-			{"user show", "accepts 1 arg(s), received 0"}, {"setup-link x", "unknown command"},
+			{"user add", "write caddy mfa user add NAME: nothing was given"},
+			{"user add a b", `write caddy mfa user add NAME: "a b" was given`},
+			{"device list a b", `write caddy mfa device list [USER]: "a b" was given`},
+			{"setup-link x", `write caddy mfa setup-link: "x" was given`},
+			{"user remove bob", `unknown command "remove" for "caddy mfa user": did you mean delete?`},
+			{"user lsit", "list?"}, {"usr list", "did you mean user?"},
+			{"session frobnicate x", "caddy mfa session --help lists them"},
 			{"user add ada", "the name or the e-mail address is taken"},
 			{"user add eve --email bob@example.com", "the name or the e-mail address is taken"},
 			{"user add eve@example.com", "A user name can't contain @."},
@@ -135,7 +146,7 @@ func TestCommands(t *testing.T) {
 			{"user add eve --group a,b", "A group name can't contain a comma."},
 			{"user add eve --frobnicate", "unknown flag: --frobnicate"},
 			{"user invite ada", "the user has set up already, or is disabled"},
-			{"setup-link", "somebody is set up already"},
+			{"setup-link", "somebody is set up already (portal " + s.At("login", "") + ")"},
 		} {
 			out := s.CLI(append([]string{"mfa"}, strings.Fields(c.arguments)...)...)
 			if out.Code == 0 || !strings.Contains(out.Stderr, c.says) || strings.Contains(out.Stderr, "goroutine") || out.Stdout != "" && !strings.Contains(out.Stdout, "Usage") {
@@ -144,6 +155,58 @@ func TestCommands(t *testing.T) {
 		}
 		if got := decoded[[]user](t, expectDone(t, s, "mfa", "user", "list", "--json")); len(got) != 2 {
 			t.Errorf("mistakes left %+v", got)
+		}
+	})
+	t.Run("groups of commands show what they hold", func(t *testing.T) {
+		for _, arguments := range [][]string{{"mfa"}, {"mfa", "user"}, {"mfa", "user", "--help"}} {
+			if out := expectDone(t, s, arguments...); !strings.Contains(out.Stdout, "Available Commands:") {
+				t.Errorf("%q: %q", arguments, out.Stdout)
+			}
+		}
+	})
+	t.Run("another server", func(t *testing.T) {
+		other := harness.Start(t, harness.Options{Caddyfile: "http://localhost:{{.Port \"web\"}} {\n\trespond ok\n}\n"})
+		for _, arguments := range [][]string{{"mfa", "user", "list"}, {"mfa", "setup-link", "--json"}} {
+			out := s.CLI(append(arguments, "--address", other.Admin())...)
+			if out.Code == 0 || out.Stdout != "" || !strings.Contains(out.Stderr, "the running configuration has no mfa app") {
+				t.Errorf("%q: %+v", arguments, out)
+			}
+		}
+		nothing := httptest.NewServer(http.NotFoundHandler())
+		defer nothing.Close()
+		address := nothing.Listener.Addr().String()
+		if out := s.CLI("mfa", "user", "list", "--address", address); out.Code == 0 || !strings.Contains(out.Stderr, "the server at "+address+" doesn't run Portcullis") {
+			t.Errorf("something else altogether: %+v", out)
+		}
+	})
+	t.Run("where the admin endpoint is off", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "Caddyfile")
+		if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out := s.CLI("mfa", "user", "list", "--config", file, "--adapter", "caddyfile"); out.Code == 0 || !strings.Contains(out.Stderr, file+" turns Caddy's admin endpoint off") {
+			t.Errorf("%+v", out)
+		}
+	})
+	t.Run("while the server starts", func(t *testing.T) {
+		s.Stop()
+		first := make(chan error, 1)
+		go func() {
+			for {
+				response, err := http.Get("http://" + s.Server.Admin() + "/mfa/users")
+				if errors.Is(err, syscall.ECONNREFUSED) {
+					continue // it doesn't listen yet
+				}
+				if err == nil && response.StatusCode != http.StatusOK {
+					err = fmt.Errorf("answered %s", response.Status)
+				}
+				first <- err
+				return
+			}
+		}()
+		s.Restart()
+		if err := <-first; err != nil {
+			t.Errorf("the first question: %v", err)
 		}
 	})
 	t.Run("no server", func(t *testing.T) {

@@ -157,7 +157,7 @@ func TestDeviceCommands(t *testing.T) {
 		write(t, at("tablet.pem"), []byte(inside))
 		openssl(t, folder, "verify", "-purpose", "sslclient", "-CAfile", root, "-untrusted", "tablet.pem", "tablet.pem")
 		before := read(t, at("tablet.p12"))
-		if out := s.CLI("mfa", "device", "issue", "ada", "x", "--out", at("tablet.p12")); out.Code == 0 || !strings.Contains(out.Stderr, "file exists") || !bytes.Equal(read(t, at("tablet.p12")), before) {
+		if out := s.CLI("mfa", "device", "issue", "ada", "x", "--out", at("tablet.p12")); out.Code == 0 || !strings.Contains(out.Stderr, "is already there, and is not overwritten") || !bytes.Equal(read(t, at("tablet.p12")), before) {
 			t.Errorf("over a file that is there: %+v", out)
 		}
 		devices := decoded[[]shownDevice](t, expectDone(t, s, "mfa", "device", "list", "ada", "--json"))
@@ -247,7 +247,7 @@ func TestDeviceCommands(t *testing.T) {
 			"revoke " + tablet.ID:   "the device is revoked already",
 			"rename 0123456789ab x": "no device has this id",
 			"list nemo":             "no user has this name",
-			"list a b":              "accepts at most 1 arg(s)",
+			"list a b":              "write caddy mfa device list [USER]",
 		} {
 			if out := s.CLI(append([]string{"mfa", "device"}, strings.Fields(arguments)...)...); out.Code == 0 || !strings.Contains(out.Stderr, says) {
 				t.Errorf("%s: %+v", arguments, out)

@@ -227,7 +227,8 @@ func (s *Server) CLI(arguments ...string) Output {
 func (s *Server) CLIWithInput(input string, arguments ...string) Output {
 	s.t.Helper()
 	named := slices.ContainsFunc(arguments, func(a string) bool {
-		return a == "--address" || strings.HasPrefix(a, "--address=")
+		name, _, _ := strings.Cut(a, "=")
+		return name == "--address" || name == "--config"
 	})
 	if len(arguments) > 0 && arguments[0] == "mfa" && !named {
 		arguments = append(slices.Clone(arguments), "--address", s.admin)

@@ -1,0 +1,155 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// portalHeader names, in every answer of the admin API, the portal of the
+// server that gave it: several servers may run on one machine, and the commands
+// find one by its admin address alone.
+const portalHeader = "Mfa-Portal"
+
+// call is one request to the admin API.
+type call struct {
+	method string
+	path   []string // below /mfa/, each part not yet escaped
+	query  url.Values
+	body   any
+}
+
+// send asks the running server, and returns its answer. For a person it says
+// on standard error which server that was.
+func (c call) send(cmd *cobra.Command) ([]byte, error) {
+	address, err := adminAddress(cmd)
+	if err != nil {
+		return nil, err
+	}
+	uri, err := c.uri()
+	if err != nil {
+		return nil, err
+	}
+	var body io.Reader
+	if c.method != http.MethodGet {
+		written, err := json.Marshal(c.body)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(written)
+	}
+	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
+	if err != nil {
+		return nil, plainly(address, err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the server's answer: %w", err)
+	}
+	portal := response.Header.Get(portalHeader)
+	if portal == "" {
+		return nil, strangerError(address)
+	}
+	if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
+		return answer, err
+	}
+	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "Portal: %s\n", printable(portal))
+	return answer, err
+}
+
+// uri returns the path and query to ask for.
+func (c call) uri() (string, error) {
+	escaped := make([]string, len(c.path))
+	for i, part := range c.path {
+		if part == "" || part == "." || part == ".." {
+			// No part of a URL's path, and nobody's name either.
+			return "", fmt.Errorf("%q can't be a name or an id", part)
+		}
+		escaped[i] = url.PathEscape(part)
+	}
+	uri := "/mfa/" + strings.Join(escaped, "/")
+	if len(c.query) > 0 {
+		uri += "?" + c.query.Encode()
+	}
+	return uri, nil
+}
+
+// adminAddress is where to ask: at --address, else where the file of --config
+// says, else at Caddy's default, which CADDY_ADMIN sets.
+func adminAddress(cmd *cobra.Command) (string, error) {
+	var values [3]string
+	for i, name := range []string{"address", "config", "adapter"} {
+		var err error
+		if values[i], err = cmd.Flags().GetString(name); err != nil {
+			return "", err
+		}
+	}
+	address, file, adapter := values[0], values[1], values[2]
+	var config []byte
+	if address == "" && file != "" {
+		var err error
+		if config, _, _, err = caddycmd.LoadConfig(file, adapter); err != nil {
+			return "", fmt.Errorf("finding the admin address: %w", err)
+		}
+		if isAdminOff(config) {
+			return "", fmt.Errorf("%s turns Caddy's admin endpoint off (admin off), and the commands need it: give it an address, such as admin localhost:2019", file)
+		}
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(address, config, file, adapter)
+	if err != nil {
+		return "", fmt.Errorf("finding the admin address: %w", err)
+	}
+	return address, nil
+}
+
+// isAdminOff reports whether a configuration has no admin endpoint. What can't
+// be read is left to Caddy, which says what is wrong with it.
+func isAdminOff(config []byte) bool {
+	var c struct {
+		Admin caddy.AdminConfig `json:"admin"`
+	}
+	return json.Unmarshal(config, &c) == nil && c.Admin.Disabled
+}
+
+// plainly takes the server's own sentence out of what Caddy makes of a refused
+// request, and says whose it is.
+func plainly(address string, err error) error {
+	var answer failureJSON
+	text := err.Error()
+	if start := strings.IndexByte(text, '{'); start >= 0 && json.Unmarshal([]byte(text[start:]), &answer) == nil && answer.Error != "" {
+		if answer.Portal == "" {
+			return errors.New(answer.Error)
+		}
+		return fmt.Errorf("%s (portal %s)", answer.Error, printable(answer.Portal))
+	}
+	if strings.Contains(text, "HTTP 404") {
+		return strangerError(address)
+	}
+	return fmt.Errorf("asking the running server (is it running, and is --address right?): %w", err)
+}
+
+// strangerError says that what answered doesn't know Portcullis.
+func strangerError(address string) error {
+	return fmt.Errorf("the server at %s doesn't run Portcullis: name the right one by --address, by --config, or by CADDY_ADMIN in the environment", address)
+}
+
+// as decodes the answer for tell.
+func as[T any](tell func(w io.Writer, answer T) error) func(io.Writer, []byte) error {
+	return func(w io.Writer, raw []byte) error {
+		var answer T
+		if err := json.Unmarshal(raw, &answer); err != nil {
+			return fmt.Errorf("reading the server's answer: %w", err)
+		}
+		return tell(w, answer)
+	}
+}

@@ -1,0 +1,62 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// failureJSON is how the admin API says that something wasn't done: as Caddy's
+// own does, and of which portal.
+type failureJSON struct {
+	Error  string `json:"error"`
+	Portal string `json:"portal,omitempty"`
+}
+
+// definite are the errors that say all there is to say. What was being done
+// when they came up is of no use to whoever typed the command.
+var definite = []struct {
+	err    error
+	status int
+}{
+	{accounts.ErrNobody, http.StatusNotFound},
+	{accounts.ErrNoSignOn, http.StatusNotFound},
+	{accounts.ErrNoBrowser, http.StatusNotFound},
+	{accounts.ErrNoDevice, http.StatusNotFound},
+	{accounts.ErrTaken, http.StatusConflict},
+	{accounts.ErrNotSetUp, http.StatusConflict},
+	{accounts.ErrNoCA, http.StatusConflict},
+	{accounts.ErrRevoked, http.StatusConflict},
+	{authflow.ErrHasUsers, http.StatusConflict},
+	{authflow.ErrSetUp, http.StatusConflict},
+	{authflow.ErrNotActive, http.StatusConflict},
+}
+
+// failure puts an error into the form of Caddy's own admin API.
+func failure(err error, portal string) (int, failureJSON) {
+	for _, known := range definite {
+		if errors.Is(err, known.err) {
+			return known.status, failureJSON{known.err.Error(), portal}
+		}
+	}
+	var speaks interface{ Text() string }
+	var soon *keys.TooSoonError
+	var api caddy.APIError
+	switch {
+	case errors.As(err, &api):
+		return api.HTTPStatus, failureJSON{api.Err.Error(), portal}
+	case errors.As(err, &soon):
+		return http.StatusConflict, failureJSON{soon.Error(), portal}
+	case errors.Is(err, store.ErrConflict):
+		return http.StatusConflict, failureJSON{"somebody else changed the same at the same moment: try again", portal}
+	case errors.As(err, &speaks):
+		return http.StatusUnprocessableEntity, failureJSON{speaks.Text(), portal}
+	}
+	return http.StatusInternalServerError, failureJSON{err.Error(), portal}
+}

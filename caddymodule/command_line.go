@@ -1,0 +1,80 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// group makes a command that only holds others.
+func group(name, short string) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short}
+	asGroup(cmd)
+	return cmd
+}
+
+// asGroup has a command that only holds others show them, and refuse a name
+// that is none of theirs: cobra would show the same page for a mistyped name and
+// call that a success.
+func asGroup(cmd *cobra.Command) {
+	cmd.SilenceUsage = true
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownCommand(cmd, args[0])
+	}
+}
+
+// typos is how many letters may differ between what was typed and a command
+// that is suggested.
+const typos = 2
+
+func unknownCommand(cmd *cobra.Command, typed string) error {
+	cmd.SuggestionsMinimumDistance = typos
+	hint := fmt.Sprintf("%s --help lists them", cmd.CommandPath())
+	if meant := cmd.SuggestionsFor(typed); len(meant) > 0 {
+		hint = "did you mean " + strings.Join(meant, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q for %q: %s", typed, cmd.CommandPath(), hint)
+}
+
+// alsoTyped names words that people type for a command, which is suggested then.
+func alsoTyped(cmd *cobra.Command, words ...string) *cobra.Command {
+	cmd.SuggestFor = words
+	return cmd
+}
+
+// exactly takes as many arguments as the command's usage names.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return wrongArguments(cmd, args)
+	}
+}
+
+// atMost takes that many arguments or fewer.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) <= n {
+			return nil
+		}
+		return wrongArguments(cmd, args)
+	}
+}
+
+func wrongArguments(cmd *cobra.Command, args []string) error {
+	given := "nothing was given"
+	if len(args) > 0 {
+		given = fmt.Sprintf("%q was given", strings.Join(args, " "))
+	}
+	usage := cmd.CommandPath()
+	if _, arguments, takes := strings.Cut(cmd.Use, " "); takes {
+		usage += " " + arguments
+	}
+	return fmt.Errorf("write %s: %s", usage, given)
+}
