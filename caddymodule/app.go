@@ -344,9 +344,12 @@ func (a *App) resolvePages() (err error) {
 			return fmt.Errorf("logo: %w", err)
 		}
 	}
-	a.pages, err = templates.New(options)
+	a.pages, err = pages.Set(options)
 	return err
 }
+
+// pages are shared by the configurations of this process.
+var pages templates.Shared
 
 func readLogo(path string) ([]byte, error) {
 	file, err := os.Open(path)

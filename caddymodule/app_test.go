@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -307,5 +308,61 @@ func TestOptionsAreOptional(t *testing.T) {
 	}
 	if encoded, err := json.Marshal(new(Gate)); err != nil || string(encoded) != "{}" {
 		t.Errorf("an empty gate is %s, %v", encoded, err)
+	}
+}
+
+// X07: Caddy keeps former configurations for as long as a connection to an
+// upstream rests that was in use at the reload, which is two minutes. So what
+// a configuration holds on to counts as often as there are reloads in that
+// time.
+func TestX07FormerConfigurationsAreSmall(t *testing.T) {
+	const (
+		reloads = 20
+		most    = 256 << 10 // bytes that each may hold
+	)
+	heap := func() int64 {
+		for range 3 {
+			runtime.GC()
+		}
+		var now runtime.MemStats
+		runtime.ReadMemStats(&now)
+		return int64(now.HeapAlloc)
+	}
+	directory := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(directory, "assets"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(directory, "assets", "style.css"), []byte("body {}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, settings := range map[string]string{
+		"as it is built":   `{"portal": "https://login.example.com"}`,
+		"with an override": `{"portal": "https://login.example.com", "accent": "#1c5dbf", "templates": "` + directory + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var kept []*App
+			keep := func(app *App) error {
+				kept = append(kept, app)
+				return nil
+			}
+			if err := withApp(t, settings, keep); err != nil {
+				t.Fatal(err)
+			}
+			before := heap()
+			for range reloads {
+				if err := withApp(t, settings, keep); err != nil {
+					t.Fatal(err)
+				}
+				if kept[len(kept)-1].pages != kept[0].pages {
+					t.Fatal("the pages were parsed again, though nothing about them changed")
+				}
+			}
+			held := (heap() - before) / reloads
+			runtime.KeepAlive(kept)
+			t.Logf("%d bytes", held)
+			if held > most {
+				t.Errorf("each configuration holds %d bytes, more than %d", held, most)
+			}
+		})
 	}
 }

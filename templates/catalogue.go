@@ -30,6 +30,9 @@ type message struct {
 	placeholders []string // sorted
 }
 
+// takesValues reports whether the text differs with what is put into it.
+func (m message) takesValues() bool { return len(m.placeholders) > 0 || m.forms }
+
 // catalogue holds the texts of one language. It doesn't change once loaded.
 type catalogue struct {
 	tag       string
@@ -66,7 +69,10 @@ func (c *catalogue) localized(prefix, key string, values map[string]any) (string
 		return c.fallback.localized(prefix, key, values)
 	case !there:
 		return "", fmt.Errorf("there is no text %q", key)
-	case prefix == "" && len(found.placeholders) == 0 && !found.forms:
+	case !found.takesValues():
+		if prefix == richPrefix {
+			return richText(found.other), nil
+		}
 		return found.other, nil
 	}
 	config := &i18n.LocalizeConfig{MessageID: prefix + key, TemplateData: values}
@@ -122,11 +128,11 @@ func loadCatalogue(from sources, tag string, english *catalogue) (*catalogue, er
 		known = made
 	}
 	for _, name := range from.glob("text/" + tag + "/*.toml") {
-		content, theirs, err := from.override(name)
-		if err == nil && theirs {
-			err = made.add(bundle, parsed, content, known.checkOverride)
+		content, theirs := from.override(name)
+		if !theirs {
+			continue
 		}
-		if err != nil {
+		if err := made.add(bundle, parsed, content, known.checkOverride); err != nil {
 			return nil, fmt.Errorf("loading %s: %w", from.place(name), err)
 		}
 	}
@@ -153,6 +159,9 @@ func (c *catalogue) add(bundle *i18n.Bundle, tag language.Tag, content []byte, c
 			return fmt.Errorf("line %d: %w", lineOf(content, m.ID), err)
 		}
 		c.messages[m.ID] = made
+		if !made.takesValues() {
+			continue // the bundle would keep several times its size
+		}
 		if err := bundle.AddMessages(tag, m, richForm(m)); err != nil {
 			return err
 		}
@@ -225,9 +234,14 @@ func richForm(m *i18n.Message) *i18n.Message {
 	made := *m
 	made.ID = richPrefix + m.ID
 	for _, form := range forms(&made) {
-		*form = emphasis.ReplaceAllString(template.HTMLEscapeString(*form), "<strong>$1</strong>")
+		*form = richText(*form)
 	}
 	return &made
+}
+
+// richText returns a text as HTML, with what stands between ** as strong.
+func richText(text string) string {
+	return emphasis.ReplaceAllString(template.HTMLEscapeString(text), "<strong>$1</strong>")
 }
 
 // lineOf finds where a file has the text of that key, which the parser doesn't

@@ -54,6 +54,9 @@ func TestTextsAreUsed(t *testing.T) {
 	used := map[string]bool{nameKey: true}
 	for _, page := range set.pages[English] {
 		for _, part := range page.Templates() {
+			if part.Tree == nil {
+				continue
+			}
 			for _, text := range textsOf(part.Tree.Root) {
 				used[text.key] = true
 			}

@@ -11,10 +11,7 @@ import (
 // Export writes the embedded files into a directory, to be changed there and
 // to override ours. If one of them exists there already, nothing is written.
 func Export(directory string) error {
-	files, err := fs.Sub(embedded, "files")
-	if err != nil {
-		return fmt.Errorf("opening the embedded templates: %w", err)
-	}
+	files := embeddedFiles()
 	names := sources{embedded: files}.names()
 	for _, name := range names {
 		file := filepath.Join(directory, filepath.FromSlash(name))

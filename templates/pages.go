@@ -61,86 +61,79 @@ func emptyView(page string) any {
 	return emptyViews[page]
 }
 
-// loadPages parses every page, and makes a copy of it for each language that
-// has the functions of that language.
+// loadPages parses every page, puts all of them into one set of templates, and
+// makes a copy of that for each language which has the functions of that
+// language. The result is by language and page.
 func loadPages(from sources, catalogues []*catalogue, b brand) (map[string]map[string]*template.Template, error) {
-	base, err := loadShared(from, functionsOf(catalogues[0], b))
-	if err != nil {
-		return nil, err
-	}
-	pages := make(map[string]map[string]*template.Template)
-	for _, c := range catalogues {
-		pages[c.tag] = make(map[string]*template.Template)
-	}
-	for _, name := range from.glob("pages/*.html") {
-		page := strings.TrimSuffix(path.Base(name), ".html")
-		parsed, err := parsePage(from, base, name, catalogues[0])
-		if err != nil {
+	functions := functionsOf(catalogues[0], b)
+	common := template.New("").Funcs(functions)
+	for _, name := range shared {
+		if err := parseFile(from, common, name, catalogues[0]); err != nil {
 			return nil, err
 		}
-		for _, c := range catalogues {
-			if pages[c.tag][page], err = inLanguage(parsed, page, c, b); err != nil {
-				return nil, fmt.Errorf("loading %s in the language %q: %w", from.place(name), c.tag, err)
-			}
+	}
+	all := newLinker(common, from.place(shared[0]), functions)
+	places := make(map[string]string) // of the pages
+	for _, name := range from.glob("pages/*.html") {
+		page := strings.TrimSuffix(path.Base(name), ".html")
+		places[page] = from.place(name)
+		if emptyView(page) == nil {
+			return nil, fmt.Errorf("loading %s: there is no page %q", from.place(name), page)
+		}
+		parsed := template.New("").Funcs(functions)
+		if err := parseFile(from, parsed, name, catalogues[0]); err != nil {
+			return nil, err
+		}
+		if err := all.add(page, parsed); err != nil {
+			return nil, fmt.Errorf("loading %s: %w", from.place(name), err)
 		}
 	}
 	for page := range emptyViews {
-		if pages[English][page] == nil {
+		if _, there := places[page]; !there {
 			return nil, fmt.Errorf("loading pages/%s.html: %w", page, fs.ErrNotExist)
+		}
+	}
+	pages := make(map[string]map[string]*template.Template)
+	for _, c := range catalogues {
+		var err error
+		if pages[c.tag], err = inLanguage(all, places, c, b); err != nil {
+			return nil, err
 		}
 	}
 	return pages, nil
 }
 
-func loadShared(from sources, functions template.FuncMap) (*template.Template, error) {
-	base := template.New("base").Funcs(functions)
-	for _, name := range shared {
-		if err := parseFile(from, base, name); err != nil {
-			return nil, err
-		}
-	}
-	return base, nil
-}
-
-// parseFile adds a file to the templates, under the name that errors call it by.
-func parseFile(from sources, to *template.Template, name string) error {
+// parseFile adds a file to the templates, under the name that errors call it
+// by. The texts that it names must be there.
+func parseFile(from sources, to *template.Template, name string, english *catalogue) error {
 	content, err := from.template(name)
 	if err != nil {
 		return err
 	}
-	if _, err := to.New(from.place(name)).Parse(content); err != nil {
+	parsed, err := to.New(from.place(name)).Parse(content)
+	if err == nil {
+		err = checkTexts(parsed, english)
+	}
+	if err != nil {
 		return fmt.Errorf("loading %s: %w", from.place(name), err)
 	}
 	return nil
 }
 
-// parsePage returns the page with what it shares, not yet executed, so that it
-// can be copied.
-func parsePage(from sources, base *template.Template, name string, english *catalogue) (*template.Template, error) {
-	parsed, err := base.Clone()
+// inLanguage returns the pages in that language, each tried on an empty view:
+// escaping is decided at the first execution and can fail there.
+func inLanguage(all *linker, places map[string]string, c *catalogue, b brand) (map[string]*template.Template, error) {
+	copied, err := all.linked.Clone()
 	if err != nil {
-		return nil, fmt.Errorf("loading %s: %w", from.place(name), err)
+		return nil, fmt.Errorf("copying the pages for the language %q: %w", c.tag, err)
 	}
-	if err := parseFile(from, parsed, name); err != nil {
-		return nil, err
+	copied.Funcs(functionsOf(c, b))
+	pages := make(map[string]*template.Template, len(places))
+	for page, place := range places {
+		pages[page] = copied.Lookup(all.nameOf(page))
+		if err := pages[page].Execute(io.Discard, emptyView(page)); err != nil {
+			return nil, fmt.Errorf("loading %s in the language %q: %w", place, c.tag, err)
+		}
 	}
-	if err := checkTexts(parsed, english); err != nil {
-		return nil, fmt.Errorf("loading %s: %w", from.place(name), err)
-	}
-	return parsed.Lookup(from.place(shared[0])), nil
-}
-
-// inLanguage returns a copy of the page in that language, tried on an empty
-// view: escaping is decided at the first execution and can fail there.
-func inLanguage(parsed *template.Template, page string, c *catalogue, b brand) (*template.Template, error) {
-	view := emptyView(page)
-	if view == nil {
-		return nil, fmt.Errorf("there is no page %q", page)
-	}
-	made, err := parsed.Clone()
-	if err != nil {
-		return nil, err
-	}
-	made.Funcs(functionsOf(c, b))
-	return made, made.Execute(io.Discard, view)
+	return pages, nil
 }

@@ -41,12 +41,14 @@ type Set struct {
 // New parses all pages and tries each on an empty view in every language, so
 // that what is wrong with a file shows here, naming the file, and not to a
 // person.
-func New(options Options) (*Set, error) {
+func New(options Options) (*Set, error) { return load(embeddedFiles(), options) }
+
+func embeddedFiles() fs.FS {
 	files, err := fs.Sub(embedded, "files")
 	if err != nil {
-		return nil, fmt.Errorf("opening the embedded pages: %w", err)
+		panic(err) // the name is a constant
 	}
-	return load(files, options)
+	return files
 }
 
 // load parses the set that lies in files.
@@ -55,6 +57,11 @@ func load(files fs.FS, options Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseSet(from, options)
+}
+
+// parseSet parses the set that lies in sources already read.
+func parseSet(from sources, options Options) (*Set, error) {
 	catalogues, err := loadCatalogues(from)
 	if err != nil {
 		return nil, err

@@ -18,15 +18,21 @@ import (
 // of them.
 type sources struct {
 	embedded  fs.FS
-	directory string            // the operator's; empty: there is none
-	overrides map[string]string // path of the operator's file by the embedded one's name
+	directory string              // the operator's; empty: there is none
+	overrides map[string]override // the operator's files by the embedded one's name
 }
 
-// newSources looks through the operator's directory; "": there is none. Names
+// override is a file of the operator's, as it was when it was read.
+type override struct {
+	file    string // its path
+	content []byte
+}
+
+// newSources reads the operator's directory; "": there is none. Names
 // that begin with a dot are passed over: version control and mounted volumes
 // leave such.
 func newSources(embedded fs.FS, directory string) (sources, error) {
-	s := sources{embedded: embedded, directory: directory, overrides: make(map[string]string)}
+	s := sources{embedded: embedded, directory: directory, overrides: make(map[string]override)}
 	if directory == "" {
 		return s, nil
 	}
@@ -57,7 +63,11 @@ func (s sources) addOverride(directory, file string) error {
 	if _, ours := s.original(name); !ours && !s.isFurtherLanguage(name) {
 		return fmt.Errorf("%s overrides nothing: there is no %s; the nearest is %s", file, name, nearest(name, s.names()))
 	}
-	s.overrides[name] = file
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	s.overrides[name] = override{file, content}
 	return nil
 }
 
@@ -118,27 +128,23 @@ func (s sources) original(name string) (content []byte, found bool) {
 }
 
 // override returns the operator's file.
-func (s sources) override(name string) (content []byte, found bool, err error) {
-	file, found := s.overrides[name]
-	if !found {
-		return nil, false, nil
-	}
-	content, err = os.ReadFile(file)
-	return content, true, err
+func (s sources) override(name string) (content []byte, found bool) {
+	theirs, found := s.overrides[name]
+	return theirs.content, found
 }
 
 // read returns the file in force.
 func (s sources) read(name string) ([]byte, error) {
-	if content, theirs, err := s.override(name); theirs {
-		return content, err
+	if content, theirs := s.override(name); theirs {
+		return content, nil
 	}
 	return fs.ReadFile(s.embedded, name)
 }
 
 // place is what a file is called in errors: the operator's by its real path.
 func (s sources) place(name string) string {
-	if file, theirs := s.overrides[name]; theirs {
-		return file
+	if theirs, found := s.overrides[name]; found {
+		return theirs.file
 	}
 	return name
 }
