@@ -210,7 +210,7 @@ func (g *Gate) refuseCertificate(w http.ResponseWriter, r *request, reason strin
 	g.noteRefusal(r, reason, err)
 	p := problem{
 		Key: "certificate.refused.", Text: "certificate.because." + reason, Values: map[string]any{"Host": r.host},
-		ActionURL: r.again(), Framed: true,
+		ActionURL: r.againLink(), Framed: true,
 	}
 	status := http.StatusForbidden
 	switch {

@@ -208,7 +208,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *request, v visit) {
 // stuck answers where another redirect would only lead back here.
 func (g *Gate) stuck(w http.ResponseWriter, r *request) {
 	g.problemWith(w, r, http.StatusForbidden, problem{
-		Key: "gate.stuck.", Values: map[string]any{"Host": r.host}, ActionURL: r.again(), Reference: g.reference(),
+		Key: "gate.stuck.", Values: map[string]any{"Host": r.host}, ActionURL: r.againLink(), Reference: g.reference(),
 	})
 }
 
@@ -219,6 +219,15 @@ func (r *request) again() string {
 		return "/"
 	}
 	return r.URL.RequestURI()
+}
+
+// againLink is again for a link: a browser takes a path with two slashes in
+// front for another site (RFC 3986 §4.2).
+func (r *request) againLink() string {
+	if path := r.again(); !strings.HasPrefix(path, "//") {
+		return path
+	}
+	return r.origin + r.again()
 }
 
 func (g *Gate) badRequest(w http.ResponseWriter, r *request, err error) {

@@ -408,7 +408,8 @@ func (p *Portal) comeBack(r *http.Request) string {
 	id := r.PostFormValue("flow")
 	switch asked := r.URL.Path; {
 	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && !IsLink(asked):
-		return r.URL.RequestURI()
+		// Two slashes in front would lead to another site.
+		return "/" + strings.TrimLeft(r.URL.RequestURI(), "/")
 	case id != "":
 		return flowURL(id)
 	case asked == strengthPath:
