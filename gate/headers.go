@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/session"
@@ -122,12 +123,7 @@ func (headers *IdentityHeaders) owns(name string) bool {
 	if len(name) >= len(headers.lengths) || !headers.lengths[len(name)] {
 		return false
 	}
-	for _, stripped := range headers.stripped {
-		if foldsTo(name, stripped) {
-			return true
-		}
-	}
-	return false
+	return foldsToAny(name, headers.stripped)
 }
 
 // identityValues are the values of the headers of one request: slices into it
@@ -173,6 +169,15 @@ func foldsTo(name, folded string) bool {
 	return true
 }
 
+func foldsToAny(name string, folded []string) bool {
+	for _, other := range folded {
+		if foldsTo(name, other) {
+			return true
+		}
+	}
+	return false
+}
+
 func foldHeaderByte(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
@@ -190,14 +195,14 @@ func foldHeaderByte(c byte) byte {
 // gate has set ours. So only the options that manage a connection stay there:
 // close, keep-alive, te and upgrade; headers that others name are kept, since
 // nobody needs the client's help to drop its own. And a proxy that forwards an
-// Upgrade hands over the connection, unseen from then on. So only a WebSocket
-// may be asked for: over h2c a client would send further requests, with
-// identity headers of its own, straight to the app. A server may ignore any
-// Upgrade (RFC 9110 §7.8), so the request goes on without it.
+// Upgrade hands over the connection, unseen from then on. So no protocol may be
+// asked for in which a client would send further requests, with identity
+// headers of its own, straight to the app. A server may ignore any Upgrade (RFC
+// 9110 §7.8), so such a request goes on without it.
 func CleanConnection(h http.Header) {
 	delete(h, "Http2-Settings")
 	upgrade, asked := h["Upgrade"]
-	if asked && (len(upgrade) != 1 || !strings.EqualFold(textproto.TrimString(upgrade[0]), "websocket")) {
+	if asked && (len(upgrade) != 1 || !mayUpgrade(upgrade[0])) {
 		delete(h, "Upgrade")
 		asked = false
 	}
@@ -221,6 +226,22 @@ func CleanConnection(h http.Header) {
 		setConnection(h, kept)
 	}
 }
+
+// mayUpgrade reports whether a connection may be handed over for the protocol: a
+// single one, such as websocket, tcp or SPDY/3.1, that is no version of HTTP,
+// and isn't TLS, in which HTTP would go on (RFC 2817).
+func mayUpgrade(protocol string) bool {
+	protocol = textproto.TrimString(protocol)
+	if protocol == "" || strings.ContainsAny(protocol, ", \t") {
+		return false
+	}
+	name, _, _ := strings.Cut(protocol, "/")
+	name, _, _ = strings.Cut(name, "-") // drafts: h2c-14
+	return !slices.ContainsFunc(carriers, func(carrier string) bool { return strings.EqualFold(name, carrier) })
+}
+
+// carriers are the protocols in which requests of HTTP can be sent.
+var carriers = []string{"http", "https", "h2", "h2c", "h3", "h3c", "tls", "ssl"}
 
 // connectionOptions may stay in Connection, by index.
 var connectionOptions = [...]string{"close", "keep-alive", "te", "upgrade"}

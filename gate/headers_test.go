@@ -186,6 +186,17 @@ func TestCleanConnection(t *testing.T) {
 		{name: "h2c in a second line", connection: []string{"Upgrade"}, upgrade: []string{"websocket", "h2c"}},
 		{name: "TLS", connection: []string{"Upgrade, close"}, upgrade: []string{"TLS/1.2"}, want: []string{"close"}},
 		{name: "upgrade to nothing", connection: []string{"Upgrade"}},
+		{name: "headscale", connection: []string{"Upgrade"}, upgrade: []string{"tailscale-control-protocol"}, want: []string{"Upgrade"}, upgrades: true},
+		{name: "kubectl", connection: []string{"Upgrade"}, upgrade: []string{"SPDY/3.1"}, want: []string{"Upgrade"}, upgrades: true},
+		{name: "docker", connection: []string{"Upgrade"}, upgrade: []string{"tcp"}, want: []string{"Upgrade"}, upgrades: true},
+		{name: "HTTP/2 by its version", connection: []string{"Upgrade"}, upgrade: []string{"HTTP/2.0"}},
+		{name: "HTTP/2 in capitals", connection: []string{"Upgrade"}, upgrade: []string{" H2C "}},
+		{name: "HTTP/2, a draft", connection: []string{"Upgrade"}, upgrade: []string{"h2c-14"}},
+		{name: "HTTP/2, another draft", connection: []string{"Upgrade"}, upgrade: []string{"H2-17"}},
+		{name: "TLS in small letters", connection: []string{"Upgrade"}, upgrade: []string{"tls"}},
+		{name: "two protocols", connection: []string{"Upgrade"}, upgrade: []string{"tcp,h2c"}},
+		{name: "two in one word", connection: []string{"Upgrade"}, upgrade: []string{"tcp h2c"}},
+		{name: "no protocol", connection: []string{"Upgrade"}, upgrade: []string{""}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
