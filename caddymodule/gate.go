@@ -96,6 +96,10 @@ type Gate struct {
 	// the site's hosts at least.
 	asks bool
 
+	// taken is, since the app's start, what is taken from requests before they
+	// come to the gate.
+	taken []taking
+
 	// placed is where the gate stands. It is nil until the app has started;
 	// until then requests get 503.
 	placed atomic.Pointer[placement]

@@ -33,6 +33,9 @@ type layout struct {
 type placement struct {
 	// site is whose requests come to the gate.
 	site site
+	// usualHost returns a host of the site, which may have a port, with the one
+	// at which browsers reach it.
+	usualHost func(host string) string
 	// errorRoute says that the gate stands within handle_errors, where it
 	// passes only what the site's gate has passed. It has no site of its own.
 	errorRoute bool
@@ -518,7 +521,7 @@ func (s *survey) portalAddress() string {
 func (s *survey) result() layout {
 	found := layout{gates: make(map[*Gate]placement), weakest: assurance.Multi}
 	for _, known := range s.sortedGuards() {
-		found.gates[known.gate] = placement{site: known.site, errorRoute: known.failing}
+		found.gates[known.gate] = placement{site: known.site, usualHost: s.usualHosts(known), errorRoute: known.failing}
 		if known.failing {
 			continue
 		}
@@ -534,19 +537,50 @@ func (s *survey) result() layout {
 
 // appsOf returns the gate's hosts that have names of their own.
 func (s *survey) appsOf(known *guard) []gatedApp {
-	besidePortal := hasPortal(known.server.ways[s.portal.Hostname()])
 	var apps []gatedApp
 	for _, host := range known.guarded {
 		if strings.Contains(host, "*") {
 			continue
 		}
-		scheme := schemeOf(known.site.scheme, host)
-		// Behind a TLS proxy, only ports that the gate names are its own.
-		sameWay := besidePortal && scheme == s.portal.Scheme && scheme == known.site.scheme
-		port := known.site.portFor(host, s.portal.Port(), sameWay)
-		apps = append(apps, gatedApp{host: host, url: scheme + "://" + authority(scheme, host, port), gate: known.gate})
+		apps = append(apps, gatedApp{host: host, url: s.urlOf(known, host), gate: known.gate})
 	}
 	return apps
+}
+
+// urlOf returns the URL at which browsers reach one of a gate's hosts.
+func (s *survey) urlOf(known *guard, host string) string {
+	scheme := schemeOf(known.site.scheme, host)
+	besidePortal := hasPortal(known.server.ways[s.portal.Hostname()])
+	// Behind a TLS proxy, only ports that the gate names are its own.
+	sameWay := besidePortal && scheme == s.portal.Scheme && scheme == known.site.scheme
+	return scheme + "://" + authority(scheme, host, known.site.portFor(host, s.portal.Port(), sameWay))
+}
+
+// usualHosts returns placement.usualHost for a gate, with what it says of the
+// hosts that the site names made beforehand: each request needs it.
+func (s *survey) usualHosts(known *guard) func(host string) string {
+	find := func(host string) string {
+		name, _, ok := splitAuthority(host)
+		if !ok {
+			return host
+		}
+		_, usual, _ := strings.Cut(s.urlOf(known, name), "://")
+		return usual
+	}
+	made := make(map[string]string)
+	for _, pattern := range known.site.hosts {
+		scheme := schemeOf(known.site.scheme, pattern.name)
+		for _, port := range append([]string{"", pattern.port}, known.site.ports...) {
+			host := authority(scheme, pattern.name, port)
+			made[host] = find(host)
+		}
+	}
+	return func(host string) string {
+		if usual, ok := made[host]; ok {
+			return usual
+		}
+		return find(host)
+	}
 }
 
 // onePerHost sorts by host. Of a host that is reached in several ways it keeps

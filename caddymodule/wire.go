@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"crypto/rand"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -69,12 +68,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		// The address holds a ticket.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
+	g.noteTaken(r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
-		adopt(r)
 		caddyhttp.SetVar(r.Context(), passedVar, passed{})
-		if v != nil {
-			introduce(r, v)
-		}
+		introduce(r, v)
 		return next.ServeHTTP(w, r)
 	})
 }
@@ -84,7 +81,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // them.
 func (g *Gate) serveError(serving *gate.Gate, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if _, ok := caddyhttp.GetVar(r.Context(), passedVar).(passed); ok {
-		return serving.Resume(w, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
+		if host, ok := caddyhttp.GetVar(r.Context(), hostVar).(placedHost); ok {
+			r.Host = string(host)
+		}
+		return serving.Resume(w, r, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
 	}
 	status := http.StatusInternalServerError
 	if failure, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(caddyhttp.HandlerError); ok && failure.StatusCode != 0 {
@@ -94,32 +94,20 @@ func (g *Gate) serveError(serving *gate.Gate, w http.ResponseWriter, r *http.Req
 	return nil
 }
 
-// adopt makes the target that was decided on the one that Caddy takes for the
-// original: FastCGI apps get it as REQUEST_URI, others by {http.request.orig_uri}
-// and what belongs to it, and error routes go back to it.
-func adopt(r *http.Request) {
-	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if !ok || original.RequestURI == r.RequestURI {
-		return
-	}
-	*original.URL = url.URL{
-		Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
-	}
-	// Caddy reads this one from a copy of the request that can't be changed.
-	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		replacer.Set("http.request.orig_uri", r.RequestURI)
-	}
-}
-
 // introduce offers Caddy's placeholders {http.auth.user.*}; the access log
-// prints the id.
+// prints the id. Where nobody is known they are empty, and so are those that
+// the gate doesn't know: an app would take the text of a placeholder for a name.
 func introduce(r *http.Request, v *gate.Visitor) {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
 	}
+	if v == nil {
+		replacer.Map(nobody)
+		return
+	}
 	replacer.Map(func(key string) (any, bool) {
-		field, ok := strings.CutPrefix(key, "http.auth.user.")
+		field, ok := strings.CutPrefix(key, userPlaceholders)
 		if !ok {
 			return nil, false
 		}
@@ -137,8 +125,18 @@ func introduce(r *http.Request, v *gate.Visitor) {
 		case "device":
 			return v.Device, true
 		}
-		return nil, false
+		return "", true
 	})
+}
+
+const userPlaceholders = "http.auth.user."
+
+// nobody gives Caddy's placeholders where nobody is known.
+func nobody(key string) (any, bool) {
+	if strings.HasPrefix(key, userPlaceholders) {
+		return "", true
+	}
+	return nil, false
 }
 
 // bind makes the gate that serves this handler's site.
@@ -148,7 +146,7 @@ func (g *Gate) bind(s *service) error {
 		return err
 	}
 	settings := gate.Settings{
-		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), Portal: g.app.portal, Headers: headers,
+		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), UsualHost: g.placed.Load().usualHost, Agree: g.agree, Portal: g.app.portal, Headers: headers,
 		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
 		States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
 		Devices: s.devices, SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
@@ -160,6 +158,7 @@ func (g *Gate) bind(s *service) error {
 	if g.Assertion {
 		settings.Assertions = assertions{s.assertions}
 	}
+	g.taken = takenBefore(g)
 	g.serving.Store(gate.New(settings))
 	return nil
 }

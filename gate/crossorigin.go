@@ -2,7 +2,6 @@ package gate
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 )
@@ -67,29 +66,33 @@ func (g *Gate) refuseForged(w http.ResponseWriter, r *request) {
 	})
 }
 
-// methodOverrides are headers, folded, by which some apps let a request have
-// another method than its own. No preflight carries one.
-var methodOverrides = []string{"x-http-method-override", "x-http-method", "x-method-override"}
-
 // isPreflight reports whether a browser asks the app whether it takes a request
 // from a page of another origin (Fetch Standard, CORS-preflight fetch). What no
-// browser asks in that way is none.
+// browser asks in that way is none: such as a body, or another method by way
+// of a header or the query.
 func isPreflight(r *http.Request) bool {
-	if r.Method != http.MethodOptions || r.ContentLength != 0 || r.Header.Get("Upgrade") != "" {
+	if r.Method != http.MethodOptions || !isBodiless(r) || r.Header.Get("Upgrade") != "" {
 		return false
 	}
-	for name := range r.Header {
-		if slices.Contains(methodOverrides, foldHeader(name)) {
-			return false
-		}
+	if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
 	}
-	return r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+	named, err := overrides(r)
+	return err == nil && len(named) == 0
 }
 
-// dropCredentials removes from a request all by which an app could know who
-// sent it. Browsers send preflights without.
-func dropCredentials(h http.Header) {
+// isBodiless reports whether a request announces no body. The HTTP/3 server
+// gives each request without Content-Length an unknown length.
+func isBodiless(r *http.Request) bool {
+	return r.ContentLength == 0 || r.ContentLength < 0 && r.ProtoMajor == 3
+}
+
+// asPreflight removes from a request all by which an app could know who sent
+// it, which browsers don't send with a preflight, and a body that was not
+// announced.
+func asPreflight(r *http.Request) {
 	for _, name := range []string{"Cookie", "Authorization", "Proxy-Authorization"} {
-		delete(h, name)
+		delete(r.Header, name)
 	}
+	r.Body, r.ContentLength = http.NoBody, 0
 }

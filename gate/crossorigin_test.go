@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -98,6 +99,7 @@ func TestPreflights(t *testing.T) {
 		{"a method in a header that CGI knows", "OPTIONS", preflight + "\nX_HTTP_Method_Override: DELETE", 0, false},
 		{"another header for that", "OPTIONS", preflight + "\nX-Method-Override: DELETE", 0, false},
 		{"a third one", "OPTIONS", preflight + "\nX-HTTP-Method: DELETE", 0, false},
+		{"a header that names no method", "OPTIONS", preflight + "\nX-Auth-Method: totp", 0, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := withHeader(navigate("/x"), test.method, test.header)
@@ -109,9 +111,23 @@ func TestPreflights(t *testing.T) {
 	}
 }
 
-func TestDropCredentials(t *testing.T) {
+// TestPreflightsOverHTTP3 takes a request without a length for one without a
+// body, since the HTTP/3 server says of no other that it has none.
+func TestPreflightsOverHTTP3(t *testing.T) {
+	g := newTestGate(t)
+	g.Preflights = true
+	r := withHeader(navigate("/x"), "OPTIONS", "Origin: https://other.example\nAccess-Control-Request-Method: PUT")
+	r.ProtoMajor, r.ContentLength, r.Body = 3, -1, io.NopCloser(strings.NewReader("not announced"))
+	o := g.serve(r)
+	o.expectPassed(t)
+	if body, err := io.ReadAll(o.seen.Body); err != nil || len(body) > 0 || o.seen.ContentLength != 0 {
+		t.Errorf("the app got %q, of length %d: %v", body, o.seen.ContentLength, err)
+	}
+}
+
+func TestAsPreflight(t *testing.T) {
 	r := withHeader(navigate("/x"), "", "Cookie: a=b\nCookie: c=d\nAuthorization: Basic x\nProxy-Authorization: Basic y\nOrigin: https://other.example")
-	dropCredentials(r.Header)
+	asPreflight(r)
 	if len(r.Header) != 1 || strings.Join(r.Header["Origin"], "") != "https://other.example" {
 		t.Errorf("kept %v", r.Header)
 	}

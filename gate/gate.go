@@ -89,6 +89,14 @@ type Settings struct {
 	// Origin returns the origin of a site that this gate guards for the name
 	// and port of a Host header, or false.
 	Origin func(name, port string) (string, bool)
+	// UsualHost returns a host that Origin knows, which may have a port, with
+	// the port at which browsers reach it. Nil: as it came.
+	UsualHost func(host string) string
+	// Agree is told of each form of a request that rules are asked about, and
+	// last of the one that is forwarded, so that whatever keeps the request
+	// elsewhere keeps that form; changed says that it may differ from the one
+	// before. An error refuses the request. Nil: nothing keeps it.
+	Agree func(r *http.Request, changed bool) error
 	// Portal is the origin of the portal.
 	Portal *url.URL
 	// Headers are the names of the identity headers.

@@ -39,6 +39,7 @@ type request struct {
 	origin     string // of the site
 	cookies    Cookies
 	rule       *Rule
+	also       []*Rule // that second targets come under, too
 	connection session.Connection
 	guard      responseGuard
 	visitor    Visitor
@@ -73,16 +74,14 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 		return nil
 	}
 	if g.Preflights && isPreflight(r) {
-		dropCredentials(r.Header)
+		asPreflight(r)
 		return g.pass(w, req, next, nil)
 	}
-	rule, err := g.ruleFor(r)
-	if err != nil {
+	if err := g.findRules(req); err != nil {
 		g.undecided(w, req, err)
 		return nil
 	}
-	req.rule = rule
-	if rule.Open {
+	if req.rule.Open {
 		return g.pass(w, req, next, nil)
 	}
 	return g.decide(w, req, next)
@@ -104,85 +103,68 @@ func (g *Gate) pass(w http.ResponseWriter, r *request, next Next, visitor *Visit
 	return next(&r.guard, r.Request, visitor)
 }
 
-// place brings the URL into one form and finds the site that it belongs to.
+// place brings all that rules look at into one form and finds the site that a
+// request belongs to. What is behind it sees that form alone.
 func (g *Gate) place(r *request) error {
+	sentHost, sentURI := r.Host, r.RequestURI
+	if err := checkMethod(r.Method); err != nil {
+		return err
+	}
 	if err := Canonicalise(r.Request); err != nil {
 		return err
 	}
+	if err := g.placeHost(r); err != nil {
+		return err
+	}
+	if err := g.placeDestination(r); err != nil {
+		return err
+	}
+	return g.agree(r.Request, r.Host != sentHost || r.RequestURI != sentURI)
+}
+
+// placeHost finds the site, and makes its name and port the only ones that the
+// request bears. HTTP/2 may bring a Host beside the authority that it was sent
+// to (RFC 9113 §8.3.1).
+func (g *Gate) placeHost(r *request) error {
 	name, port, err := CanonicalHost(r.Host)
 	if err != nil {
 		return err
 	}
+	for _, sent := range r.Header["Host"] {
+		if otherName, otherPort, err := CanonicalHost(sent); err != nil || otherName != name || otherPort != port {
+			return ErrHostTwice
+		}
+	}
+	delete(r.Header, "Host")
 	origin, ok := g.Origin(name, port)
 	if !ok {
 		return errors.New("the host is not one of this site's")
 	}
+	_, r.Host, _ = strings.Cut(origin, "://")
 	r.host, r.origin = name, origin
 	return nil
 }
 
-// ruleFor returns the rule that decides on a request: the same for every way
-// in which an app could read its path, else errAmbiguous.
-func (g *Gate) ruleFor(r *http.Request) (*Rule, error) {
-	if len(g.Rules) == 1 {
-		return &g.Rules[0], nil
+// agree has what keeps a request elsewhere keep this form of it.
+func (g *Gate) agree(r *http.Request, changed bool) error {
+	if g.Agree == nil {
+		return nil
 	}
-	first, err := g.firstMatch(r)
-	if err != nil {
-		return nil, err
+	if err := g.Agree(r, changed); err != nil {
+		return fmt.Errorf("%w: %w", errAmbiguous, err)
 	}
-	// The readings take the place of the URL while they are matched: a matcher
-	// may look at it through placeholders that know this request.
-	path, rawPath := r.URL.Path, r.URL.RawPath
-	defer func() { r.URL.Path, r.URL.RawPath = path, rawPath }()
-	readings, err := Readings(r.URL)
-	if err != nil {
-		return nil, err
-	}
-	for _, reading := range readings {
-		r.URL.Path, r.URL.RawPath = reading, ""
-		also, err := g.firstMatch(r)
-		if err != nil {
-			return nil, err
-		}
-		if also != first {
-			return nil, errAmbiguous
-		}
-	}
-	return &g.Rules[first], nil
+	return nil
 }
 
 // Opens reports whether a request would pass for a user who has shown what its
 // rule asks. The request is one that nobody sent, such as for the first page.
 func (g *Gate) Opens(r *http.Request, u session.User) (bool, error) {
-	rule, err := g.ruleFor(r)
+	index, err := g.ruleFor(r)
 	if err != nil {
 		return false, err
 	}
+	rule := &g.Rules[index]
 	return rule.Open || rule.Allows(u), nil
-}
-
-func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
-	// Matchers are the operator's choice of anybody's code: one that panics
-	// decides nothing, and brings nobody through.
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic in a matcher: %v", cause)
-		}
-	}()
-	for i, rule := range g.Rules {
-		if rule.Match == nil {
-			return i, nil
-		}
-		matches, err := rule.Match(r)
-		if err != nil {
-			return 0, err
-		}
-		if matches {
-			return i, nil
-		}
-	}
-	return 0, errors.New("no rule is about the request")
 }
 
 // visit is what the certificate and the session cookie of a request come to.
@@ -259,6 +241,9 @@ func (g *Gate) ignores(r *http.Request) (ignored bool) {
 			ignored = true
 		}
 	}()
+	if r.Method == http.MethodConnect {
+		defer asUpgrade(r)()
+	}
 	ignored, err := g.Ignores(r)
 	return ignored || err != nil
 }
@@ -270,36 +255,55 @@ var (
 	errTooSoon = errors.New("a new session was refused at once")
 )
 
-// decide is the way of a request that is not open.
+// decide is the way of a request that is not open. Whoever sent it must meet
+// the rules of its second targets first, then its own.
 func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
-	v, err := g.identify(r, r.rule)
-	if err != nil {
-		g.nobody(w, r, err)
-		return nil
-	}
-	if v.session == nil && g.isForgedByDevice(r) || v.session != nil && g.isForged(r) {
-		g.refuseForged(w, r)
-		return nil
-	}
-	if !r.rule.Allows(v.user.User) {
-		g.refuse(w, r, v)
-		return nil
-	}
-	now, ask := g.Clock(), r.rule.ask(v.device != nil)
-	if ask.Missing(v.proofs, now, g.Enabled) != assurance.Nothing {
-		switch {
-		case v.session == nil:
-			g.signIn(w, r, ask)
-		case v.session.Asked == ask && isNew(v.session, now):
-			// A session that doesn't meet what it was just minted for never
-			// will; one that meets another rule is a person clicking on.
-			g.stuck(w, r)
-		default:
-			g.stepUp(w, r, ask)
+	own := r.rule
+	for _, rule := range r.also {
+		r.rule = rule
+		if _, ok := g.meets(w, r); !ok {
+			return nil
 		}
+	}
+	r.rule = own
+	v, ok := g.meets(w, r)
+	if !ok {
 		return nil
 	}
 	return g.admitTo(w, r, next, v)
+}
+
+// meets finds out who sent a request and whether they may pass by its rule;
+// otherwise it answers.
+func (g *Gate) meets(w http.ResponseWriter, r *request) (visit, bool) {
+	v, err := g.identify(r, r.rule)
+	if err != nil {
+		g.nobody(w, r, err)
+		return visit{}, false
+	}
+	if v.session == nil && g.isForgedByDevice(r) || v.session != nil && g.isForged(r) {
+		g.refuseForged(w, r)
+		return visit{}, false
+	}
+	if !r.rule.Allows(v.user.User) {
+		g.refuse(w, r, v)
+		return visit{}, false
+	}
+	now, ask := g.Clock(), r.rule.ask(v.device != nil)
+	if ask.Missing(v.proofs, now, g.Enabled) == assurance.Nothing {
+		return v, true
+	}
+	switch {
+	case v.session == nil:
+		g.signIn(w, r, ask)
+	case v.session.Asked == ask && isNew(v.session, now):
+		// A session that doesn't meet what it was just minted for never
+		// will; one that meets another rule is a person clicking on.
+		g.stuck(w, r)
+	default:
+		g.stepUp(w, r, ask)
+	}
+	return visit{}, false
 }
 
 // nobody answers a request of whose sender nothing is known.
@@ -331,7 +335,7 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.Header[AssertionHeader] = r.identity.assertion[:]
 	}
 	r.guard.ResponseWriter = w
-	if err := g.SignOns.Open(r.Context(), &r.connection, r.rule.Allows, &r.guard); err != nil {
+	if err := g.SignOns.Open(r.Context(), &r.connection, r.allows(), &r.guard); err != nil {
 		g.nobody(w, r, err)
 		return nil
 	}

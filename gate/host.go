@@ -16,6 +16,8 @@ const (
 	ErrHostName HostError = "neither a name nor an address"
 	// ErrHostPort: not a number from 1 to 65535 in its shortest form.
 	ErrHostPort HostError = "port that is no port"
+	// ErrHostTwice: a Host header that is not the host of the request.
+	ErrHostTwice HostError = "another host in a header"
 )
 
 // Error returns the reason.

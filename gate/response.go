@@ -23,8 +23,13 @@ func guard(w http.ResponseWriter, serve func(http.ResponseWriter) error) error {
 }
 
 // Resume serves, in an error route, a request that a gate of the site let
-// through before: what answers it there is held to the same.
-func (g *Gate) Resume(w http.ResponseWriter, serve func(http.ResponseWriter) error) error {
+// through before: what answers it there is held to the same. Caddy has given it
+// the target back with which it came.
+func (g *Gate) Resume(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter) error) error {
+	if err := Canonicalise(r); err != nil {
+		g.ErrorPage(w, r, http.StatusBadRequest)
+		return nil
+	}
 	return guard(w, serve)
 }
 

@@ -251,6 +251,70 @@ https://steps.localhost:{{.Port "web"}} {
 	reverse_proxy {{.Vars.app}}
 }
 
+https://cgimethods.localhost:{{.Port "web"}} {
+	import common
+	@read not method POST PUT PATCH DELETE
+	mfa {
+		open @read
+	}
+	reverse_proxy CGI {
+		transport fastcgi {
+			root /srv
+			split .php
+		}
+	}
+}
+
+https://*.tenant.localhost:{{.Port "web"}} {
+	import common
+	root /srv/{host}
+	@public {
+		not header Host admin.tenant.localhost:{{.Port "web"}}
+		not expression ` + "`{http.request.host} == 'ops.tenant.localhost'`" + `
+		not expression ` + "`{http.request.host.labels.2} == 'labs'`" + `
+		not header_regexp Host ^[a-z]*house
+	}
+	mfa {
+		open @public
+	}
+	reverse_proxy {{.Vars.app}} {
+		header_up X-Host {http.request.host}
+	}
+}
+
+https://form.localhost:{{.Port "web"}} {
+	import common
+	tracing
+	vars area {path}
+	@asked expression ` + "`{http.request.orig_uri.path}.startsWith('/asked')`" + `
+	@area vars area /area/x
+	@socket header Upgrade websocket
+	@private path /private/*
+	mfa {
+		rule @asked {
+			allow group admins
+		}
+		rule @area {
+			allow group admins
+		}
+		rule @socket {
+			allow group admins
+		}
+		rule @private {
+			allow group admins
+		}
+		open /public/*
+		open /area/*
+		cors_preflight pass
+	}
+	reverse_proxy {{.Vars.app}} {
+		header_up X-Area {vars.area}
+		header_up X-Who {http.auth.user.id}
+		header_up X-Name {http.auth.user.name}
+		header_up X-Nothing {http.auth.user.nothing}
+	}
+}
+
 http://:{{.Port "any"}} {
 	mfa {
 		hosts inside.localhost
@@ -292,10 +356,16 @@ func TestGate(t *testing.T) {
 		{"P02 paths", testGatePaths},
 		{"P03 malformed", testGateMalformed},
 		{"P04 methods", testGateMethods},
+		{"P05 methods in one form", testGateMethodForms},
+		{"P08 hosts in one form", testGateHostForms},
+		{"P08 what was taken before", testGateTaken},
+		{"P08 HTTP3", testGateHTTP3},
+		{"P10 second targets", testGateSecondTargets},
 		{"H01 identity headers", testGateIdentityHeaders},
 		{"H01 trailers", testGateTrailers},
 		{"H02 Connection", testGateConnection},
 		{"H02 h2c", testGateUpgrades},
+		{"S04 upgrades to other protocols", testGateOtherUpgrades},
 		{"H03 forwarding headers", testGateForwardingHeaders},
 		{"H04 cookies to the app", testGateCookiesToApp},
 		{"H04 cookies from the app", testGateCookiesFromApp},
@@ -535,7 +605,11 @@ func (a *cgiApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	variables := fcgi.ProcessEnv(r)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.requests = append(a.requests, r.URL.RequestURI()+" for "+variables["REMOTE_USER"]+" or "+r.Header.Get("Remote-User"))
+	method := ""
+	if r.Method != http.MethodGet {
+		method = r.Method + " "
+	}
+	a.requests = append(a.requests, method+r.URL.RequestURI()+" for "+variables["REMOTE_USER"]+" or "+r.Header.Get("Remote-User"))
 }
 
 func (a *cgiApp) seen() []string {

@@ -1,0 +1,178 @@
+package gate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/portcullis-mfa/portcullis/session"
+)
+
+// maxForms bounds how often one request is matched.
+const maxForms = 128
+
+// findRules finds the rule that decides on a request, and those that hold for
+// the other targets that its headers name. Whichever of them the app acts on, its
+// rule is met.
+func (g *Gate) findRules(r *request) error {
+	index, err := g.ruleFor(r.Request)
+	if err != nil {
+		return err
+	}
+	r.rule = &g.Rules[index]
+	if len(g.Rules) == 1 {
+		return nil
+	}
+	named, err := g.otherTargets(r)
+	if err != nil {
+		return err
+	}
+	for _, other := range named {
+		index, err := g.asIf(r.Request, other, g.ruleFor)
+		if err != nil {
+			return err
+		}
+		if rule := &g.Rules[index]; !rule.Open && rule != r.rule && !slices.Contains(r.also, rule) {
+			r.also = append(r.also, rule)
+		}
+	}
+	if r.rule.Open && len(r.also) > 0 {
+		r.rule, r.also = r.also[0], r.also[1:]
+	}
+	return nil
+}
+
+// allows is who may go on while a request is under way.
+func (r *request) allows() func(session.User) bool {
+	if len(r.also) == 0 {
+		return r.rule.Allows
+	}
+	rules := append([]*Rule{r.rule}, r.also...)
+	return func(u session.User) bool {
+		return !slices.ContainsFunc(rules, func(rule *Rule) bool { return !rule.Allows(u) })
+	}
+}
+
+// asIf finds a rule with another target in the place of a request's own: a
+// matcher may look at it through placeholders that know this request.
+func (g *Gate) asIf(r *http.Request, other target, find func(*http.Request) (int, error)) (index int, err error) {
+	own := targetOf(r)
+	other.putInto(r)
+	if err = g.agree(r, true); err == nil {
+		index, err = find(r)
+	}
+	own.putInto(r)
+	return index, cmp.Or(err, g.agree(r, true))
+}
+
+// ruleFor returns the index of the rule that decides on a request, in the form
+// in which it reaches the app.
+func (g *Gate) ruleFor(r *http.Request) (index int, err error) {
+	switch {
+	case len(g.Rules) == 1:
+		return 0, nil
+	case r.Method != http.MethodConnect:
+		return g.ruleForAll(r)
+	}
+	undo := asUpgrade(r)
+	if err = g.agree(r, true); err == nil {
+		index, err = g.ruleForAll(r)
+	}
+	undo()
+	return index, cmp.Or(err, g.agree(r, true))
+}
+
+// ruleForAll returns the rule that decides for every way in which an app could
+// read a request, or errAmbiguous.
+func (g *Gate) ruleForAll(r *http.Request) (int, error) {
+	first, err := g.firstMatch(r)
+	if err != nil {
+		return 0, err
+	}
+	others, err := g.otherReadings(r)
+	if err != nil {
+		return 0, err
+	}
+	for _, other := range others {
+		also, err := g.asIf(r, other, g.firstMatch)
+		if err != nil {
+			return 0, err
+		}
+		if also != first {
+			return 0, errAmbiguous
+		}
+	}
+	return first, nil
+}
+
+// otherReadings returns the ways, other than as it is, in which an app could
+// read a request: by its path, its method and the port of its host, and by all
+// of these together.
+func (g *Gate) otherReadings(r *http.Request) ([]target, error) {
+	paths, err := Readings(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	methods, err := overrides(r)
+	if err != nil {
+		return nil, err
+	}
+	host := g.usualHost(r.Host)
+	if len(paths) == 0 && len(methods) == 0 && host == r.Host {
+		return nil, nil
+	}
+	all := []target{targetOf(r)}
+	for _, path := range paths {
+		all = append(all, all[0].read(path))
+	}
+	for _, one := range all {
+		for _, method := range methods {
+			all = append(all, one.as(method))
+		}
+	}
+	if host != r.Host {
+		for _, one := range all {
+			one.host = host
+			all = append(all, one)
+		}
+	}
+	if len(all) > maxForms {
+		return nil, errAmbiguous
+	}
+	return all[1:], nil
+}
+
+// usualHost returns the host as browsers send it: with the port at which they
+// reach the site. Which of its ports a Host header names is for the client to
+// say.
+func (g *Gate) usualHost(host string) string {
+	if g.UsualHost == nil {
+		return host
+	}
+	return g.UsualHost(host)
+}
+
+func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
+	// Matchers are the operator's choice of anybody's code: one that panics
+	// decides nothing, and brings nobody through.
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic in a matcher: %v", cause)
+		}
+	}()
+	for i, rule := range g.Rules {
+		if rule.Match == nil {
+			return i, nil
+		}
+		matches, err := rule.Match(r)
+		if err != nil {
+			return 0, err
+		}
+		if matches {
+			return i, nil
+		}
+	}
+	return 0, errors.New("no rule is about the request")
+}
