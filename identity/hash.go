@@ -18,9 +18,17 @@ import (
 )
 
 const (
-	waitingPerSlot = 8
+	waitingPerCore = 8
 	defaultMaxWait = 5 * time.Second
 	minPepperBytes = 16
+)
+
+// What hashing may take of memory, in bytes.
+const (
+	// DefaultMemory leaves room for the rest on a machine with 512 MB.
+	DefaultMemory = 256 << 20
+	// MinMemory is what one hash takes.
+	MinMemory = 64 << 20
 )
 
 // Peppers are the secret keys without which no stored hash can be tried
@@ -40,28 +48,36 @@ type HasherConfig struct {
 	Peppers Peppers
 	// Params is the cost of new hashes; zero: PasswordParams.
 	Params Params
-	// AtOnce is how many hashes run at once; 0: as many as there are cores
-	// for this process. Each takes its Params.Memory.
+	// Queue is what hashing waits in; nil: one of the hasher's own.
+	Queue *Queue
+	// AtOnce is how many hashes run at once; 0: one less than there are cores
+	// for this process, and one at least, so that one core is left for people
+	// who are signed in.
 	AtOnce int
-	// Waiting is how many more may wait; 0: 8 for each that may run.
+	// Waiting is how many more of strangers may wait, and as many of those who
+	// are known; 0: 8 for each core.
 	Waiting int
+	// Memory bounds what hashes take together, in bytes, with what those before
+	// them took and the garbage collector hasn't freed; 0: DefaultMemory. One
+	// hash may run in any case.
+	Memory uint64
 	// MaxWait is how long one may wait; 0: 5 s.
 	MaxWait time.Duration
 	// Random gives salts; nil: crypto/rand.
 	Random io.Reader
-	// After is the clock of MaxWait; nil: time.After.
-	After func(time.Duration) <-chan time.Time
 }
 
 // Hasher hashes and verifies passwords with argon2id (RFC 9106) over
 // HMAC-SHA-256 under a pepper of the password in NFKC. All hashing goes
 // through one bounded queue, so that a flood of sign-ins takes bounded memory
-// and is told ErrBusy. It is safe for concurrent use.
+// and is told ErrBusy. What is hashed without a place of Enter takes one of
+// somebody known. It is safe for concurrent use.
 type Hasher struct {
 	peppers Peppers
 	params  Params
 	random  io.Reader
-	queue   *queue
+	queue   *Queue
+	limits  limits
 	work    *workDone
 }
 
@@ -87,16 +103,21 @@ func NewHasher(config HasherConfig) (*Hasher, error) {
 	if config.Random == nil {
 		config.Random = rand.Reader
 	}
-	if config.After == nil {
-		config.After = time.After
+	if config.Queue == nil {
+		config.Queue = NewQueue()
 	}
-	atOnce := cmp.Or(config.AtOnce, runtime.GOMAXPROCS(0))
-	waiting := cmp.Or(config.Waiting, waitingPerSlot*atOnce)
+	cores := runtime.GOMAXPROCS(0)
 	hasher := &Hasher{
 		peppers: config.Peppers,
 		random:  config.Random,
-		queue:   newQueue(atOnce, waiting, cmp.Or(config.MaxWait, defaultMaxWait), config.After),
-		work:    new(workDone),
+		queue:   config.Queue,
+		limits: limits{
+			atOnce:  cmp.Or(config.AtOnce, max(1, cores-1)),
+			waiting: cmp.Or(config.Waiting, waitingPerCore*cores),
+			memory:  cmp.Or(config.Memory, DefaultMemory) >> 10,
+			maxWait: cmp.Or(config.MaxWait, defaultMaxWait),
+		},
+		work: new(workDone),
 	}
 	return hasher.With(cmp.Or(config.Params, PasswordParams()))
 }
@@ -188,13 +209,40 @@ func (h *Hasher) Burn(ctx context.Context, password string) error {
 	return err
 }
 
+// placeKey is where a context holds a place.
+type placeKey struct{}
+
+// Enter takes a place in the queue before anything is read or written for a
+// password, so that whoever finds none costs next to nothing: then it returns a
+// *BusyError. What is hashed first under the context that it returns is hashed
+// in that place. The place is given up by leave, be it used or not.
+func (h *Hasher) Enter(ctx context.Context, turn Turn) (entered context.Context, leave func(), err error) {
+	p, err := h.queue.enter(turn, h.limits, uint64(h.params.Memory))
+	if err != nil {
+		return nil, nil, err
+	}
+	return context.WithValue(ctx, placeKey{}, p), p.leave, nil
+}
+
+// place returns the place that a context holds, or takes one.
+func (h *Hasher) place(ctx context.Context, params Params) (*place, error) {
+	if p, ok := ctx.Value(placeKey{}).(*place); ok && p.queue == h.queue && !p.used.Swap(true) {
+		return p, nil
+	}
+	return h.queue.enter(Turn{Known: true}, h.limits, uint64(params.Memory))
+}
+
 // derive computes the tag, in the queue.
 func (h *Hasher) derive(ctx context.Context, params Params, pepper, salt []byte, normal string) ([]byte, error) {
 	if len(pepper) < minPepperBytes {
 		return nil, fmt.Errorf("hashing a password: the pepper has less than %d bytes", minPepperBytes)
 	}
+	place, err := h.place(ctx, params)
+	if err != nil {
+		return nil, err
+	}
 	var tag []byte
-	err := h.queue.do(ctx, func() {
+	err = place.run(ctx, func() {
 		mac := hmac.New(sha256.New, pepper)
 		mac.Write([]byte(normal))
 		tag = argon2.IDKey(mac.Sum(nil), salt, params.Passes, params.Memory, params.Parallelism, tagBytes)

@@ -257,12 +257,12 @@ func TestNewHasherRefuses(t *testing.T) {
 	}
 }
 
-func TestHasherRunsAsManyAsCores(t *testing.T) {
-	hasher := newTestHasher(t, HasherConfig{})
+// One core is left for those who are signed in already.
+func TestHasherLeavesACore(t *testing.T) {
 	cores := runtime.GOMAXPROCS(0)
-	if cap(hasher.queue.slots) != cores || cap(hasher.queue.places) != 9*cores {
-		t.Errorf("%d at once, %d with those who wait, on %d cores",
-			cap(hasher.queue.slots), cap(hasher.queue.places), cores)
+	want := limits{atOnce: max(1, cores-1), waiting: 8 * cores, memory: 256 << 10, maxWait: 5 * time.Second}
+	if got := newTestHasher(t, HasherConfig{}).limits; got != want {
+		t.Errorf("on %d cores: %+v, want %+v", cores, got, want)
 	}
 }
 
