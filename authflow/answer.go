@@ -154,21 +154,20 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 		return err
 	}
 	at := attemptOf(user, kind, browser, c)
-	failures, err := e.reserve(ctx, at)
-	if err != nil {
+	if err := e.reserve(ctx, at); err != nil {
 		return err
 	}
 	state, err := e.takeChallenge(ctx, &f, kind)
 	if err != nil {
-		return errors.Join(err, e.refund(ctx, at))
+		return errors.Join(err, e.refund(ctx, at, err))
 	}
 	verdict, err := factor.Check(ctx, f.subject(), credentials, state, given.Answer)
 	if err != nil {
-		return errors.Join(fmt.Errorf("checking a %s answer: %w", kind, err), e.refund(ctx, at))
+		return errors.Join(fmt.Errorf("checking a %s answer: %w", kind, err), e.refund(ctx, at, err))
 	}
 	if !verdict.Accepted {
 		refusal := e.refusal(ctx, verdict, rows, user, c)
-		return e.failed(ctx, at, failures, refusal)
+		return e.failed(ctx, at, refusal)
 	}
 	if given.Remember && e.RememberFor(f, kind) > 0 {
 		f.Remember = kind
@@ -177,7 +176,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 	_, err = e.accept(ctx, f, accepted{kind, verdict, rows[verdict.CredentialID], at})
 	if errors.Is(err, store.ErrConflict) {
 		// Somebody else was faster with the same code or in the same flow.
-		return e.failed(ctx, at, failures, &Refused{Reason: factors.Used})
+		return e.failed(ctx, at, &Refused{Reason: factors.Used})
 	}
 	return err
 }
@@ -257,7 +256,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		return events, tx.DeleteAttempts(ctx, a.at.scope, a.at.key)
+		return events, e.succeeded(ctx, tx, a.at)
 	})
 	return changed, err
 }

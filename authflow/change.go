@@ -202,7 +202,7 @@ func (e *Engine) ChangePassword(ctx context.Context, s store.SignOn, u store.Use
 	if err := e.choosable(u, p.New); err != nil {
 		return Granted{}, err
 	}
-	mark, err := e.provePassword(ctx, u, u.Name, p.Current, c)
+	mark, err := e.provePassword(ctx, u, passwordTry{u.Name, p.Current, true}, c)
 	if err != nil {
 		return Granted{}, err
 	}

@@ -26,6 +26,7 @@ type Store interface {
 	CountUsers(ctx context.Context, states ...store.UserStatus) (int, error)
 	ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error)
 	session.Lister
+	counterReader
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
@@ -43,6 +44,10 @@ type Reader interface {
 // Passwords hashes and verifies passwords in a bounded queue. An error means
 // that it could not be told.
 type Passwords interface {
+	// Enter takes a place in the queue, or returns an error that is ErrBusy. The
+	// first hash under the context that it returns has that place, which leave
+	// gives up.
+	Enter(ctx context.Context, turn identity.Turn) (entered context.Context, leave func(), err error)
 	Hash(ctx context.Context, password string) (string, error)
 	Verify(ctx context.Context, hash, password string) (bool, error)
 	// Outdated reports whether a new hash would be made in another way: under
@@ -94,11 +99,15 @@ type Settings struct {
 	UpgradeOffer bool
 }
 
-// Engine runs flows. It is safe for concurrent use; all state is in the store.
-type Engine struct{ Settings }
+// Engine runs flows. It is safe for concurrent use. All state is in the store,
+// but for how often addresses found the server too busy.
+type Engine struct {
+	Settings
+	turnedAway *tally
+}
 
 // New returns an Engine.
-func New(s Settings) *Engine { return &Engine{s} }
+func New(s Settings) *Engine { return &Engine{Settings: s, turnedAway: newTally(s.Clock)} }
 
 // Client is the browser that a request came from.
 type Client struct {

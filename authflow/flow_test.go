@@ -17,7 +17,7 @@ import (
 )
 
 // TestF01AlikeInWork signs in as everybody whom a stranger could ask about:
-// each guess has the same answer after the same hashing.
+// each guess has the same answer after the same hashing and the same writing.
 func TestF01AlikeInWork(t *testing.T) {
 	h := newHouse(t)
 	h.person("known")
@@ -59,18 +59,18 @@ func TestF01AlikeInWork(t *testing.T) {
 			h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
 			h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeName, ""))
 			for i := range 7 {
-				before := h.hasher.Work()
+				before, synced := h.hasher.Work(), h.store.commits.Load()
 				_, err := h.signIn(c.name, c.password, from(fmt.Sprintf("192.0.2.%d", i)))
-				after := h.hasher.Work()
+				after, commits := h.hasher.Work(), h.store.commits.Load()-synced
 				hashes, cost := after.Hashes-before.Hashes, after.Kibibytes-before.Kibibytes
 				if i < 5 {
-					if !isRefused(err, factors.Wrong) || hashes != 1 || cost != 8 {
-						t.Fatalf("guess %d: %v after %d hashes of %d KiB", i+1, err, hashes, cost)
+					if !isRefused(err, factors.Wrong) || hashes != 1 || cost != 8 || commits != 2 {
+						t.Fatalf("guess %d: %v after %d hashes of %d KiB and %d commits", i+1, err, hashes, cost, commits)
 					}
 					continue
 				}
-				if slowed := asSlowed(err); slowed == nil || slowed.RetryAfter != 30*time.Second || hashes != 0 {
-					t.Fatalf("guess %d: %v after %d hashes", i+1, err, hashes)
+				if slowed := asSlowed(err); slowed == nil || slowed.RetryAfter != 30*time.Second || hashes != 0 || commits != 0 {
+					t.Fatalf("guess %d: %v after %d hashes and %d commits", i+1, err, hashes, commits)
 				}
 			}
 		})

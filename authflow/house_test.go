@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func newHouse(t *testing.T) *house {
 	h.Engine = authflow.New(authflow.Settings{
 		Store: h.store, Factors: factors.Set{codes, backupcode.New("Test", h.hasher, h.clock, rand.Reader)},
 		Passwords: h.hasher, Rules: identity.PasswordPolicy{}, Sealer: h.keys,
-		Audit: audit.NewLog(zap.NewNop(), db, h.clock), Clock: h.clock, Random: rand.Reader,
+		Audit: audit.NewLog(zap.NewNop(), h.store, h.clock), Clock: h.clock, Random: rand.Reader,
 		Lifetime: 12 * time.Hour, Idle: time.Hour, AdminGroups: []string{"admins"},
 	})
 	return h
@@ -246,11 +247,21 @@ type shaky struct {
 	// fail is asked before sign-ons, credentials and flows are written within
 	// a transaction.
 	fail func(what string) error
+	// commits is how many transactions there were, each of which is synced if it
+	// wrote anything.
+	commits atomic.Int64
+}
+
+// AppendEvent is a transaction of its own.
+func (s *shaky) AppendEvent(ctx context.Context, e store.Event) error {
+	s.commits.Add(1)
+	return s.Store.AppendEvent(ctx, e)
 }
 
 var errInVain = errors.New("could not serialize access")
 
 func (s *shaky) Atomically(ctx context.Context, fn func(tx store.Tx) error) error {
+	s.commits.Add(1)
 	if s.inVain {
 		err := s.Store.Atomically(ctx, func(tx store.Tx) error { return errors.Join(fn(tx), errInVain) })
 		if !errors.Is(err, errInVain) {

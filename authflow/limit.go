@@ -1,14 +1,10 @@
 package authflow
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"time"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -22,6 +18,15 @@ const (
 	lockAfter     = 100
 	addressWindow = 10 * time.Minute
 	addressLimit  = 100
+	// networkLimit is of the wider network that an address belongs to, whose
+	// other addresses may be other people's.
+	networkLimit = 10 * addressLimit
+	// networkWeight is how many failures of a network weigh as much as one of an
+	// address, where it is about whose turn is next.
+	networkWeight = 8
+	// answering is how long an attempt may be looked at. One that takes longer
+	// was cut short, by the end of the server say, and isn't a wrong answer.
+	answering = time.Minute
 )
 
 // The scopes of counters in the store.
@@ -30,8 +35,12 @@ const (
 	ScopeUser = "user"
 	// ScopeName counts for names that nobody has.
 	ScopeName = "name"
-	// ScopeAddress counts per client address.
+	// ScopeAddress counts per client address, and per wider network.
 	ScopeAddress = "address"
+
+	// underWay ends the keys of counters of attempts that are being looked at.
+	// They begin with the keys of those of failures, and are deleted with them.
+	underWay = "/under-way"
 )
 
 // Kept is how many counters of each scope a sweep leaves: a stranger can make
@@ -78,13 +87,22 @@ func delay(failures int) time.Duration {
 	return min(d, longestDelay)
 }
 
-// decideAddress is the rule for one client address. A window that lies in the
-// future is one from before the clock was set back, and over.
-func decideAddress(a store.Attempts, now time.Time) *Slowed {
-	if a.Failures < addressLimit || now.Before(a.First) || now.Sub(a.First) >= addressWindow {
+// decideAddress is the rule for one client address or network that failed so
+// often in its present window.
+func decideAddress(a store.Attempts, limit int, now time.Time) *Slowed {
+	if a.Failures < limit {
 		return nil
 	}
 	return &Slowed{RetryAfter: a.First.Add(addressWindow).Sub(now)}
+}
+
+// inWindow returns a count of failures without those that are too old. A window
+// that lies in the future is one from before the clock was set back, and over.
+func inWindow(a store.Attempts, now time.Time) store.Attempts {
+	if now.Before(a.First) || now.Sub(a.First) >= addressWindow {
+		return store.Attempts{Scope: a.Scope, Key: a.Key, First: now}
+	}
+	return a
 }
 
 // addressKey folds an address into what one customer of a provider holds: an
@@ -94,160 +112,29 @@ func addressKey(address string) string {
 	if err != nil {
 		return "unknown"
 	}
-	a = a.Unmap().WithZone("")
-	if a.Is4() {
+	if a = a.Unmap().WithZone(""); a.Is4() {
 		return a.String()
 	}
-	prefix, err := a.Prefix(64)
+	return prefixKey(a, 64)
+}
+
+// networkKey is the wider network that an address belongs to, which one
+// customer may hold too: an IPv4 /24 or an IPv6 /48. Empty: it isn't known.
+func networkKey(address string) string {
+	a, err := netip.ParseAddr(address)
 	if err != nil {
-		return "unknown"
+		return ""
+	}
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		return prefixKey(a, 24)
+	}
+	return prefixKey(a, 48)
+}
+
+func prefixKey(a netip.Addr, bits int) string {
+	prefix, err := a.Prefix(bits)
+	if err != nil {
+		panic(err) // no address has less bits
 	}
 	return prefix.String()
-}
-
-// attempt is one try at proving a factor, and names its counter.
-type attempt struct {
-	scope, key string
-	user       store.User // the zero User for a name that nobody has
-	factor     assurance.Factor
-	known      bool // the browser signed this user in before
-	client     Client
-}
-
-// attemptOf returns a user's attempt; browser is the known browser's id or
-// empty.
-func attemptOf(user store.User, factor assurance.Factor, browser string, c Client) attempt {
-	bucket := "unknown"
-	if browser != "" {
-		bucket = browser
-	}
-	return attempt{
-		scope: ScopeUser, key: user.ID + "/" + string(factor) + "/" + bucket,
-		user: user, factor: factor, known: browser != "", client: c,
-	}
-}
-
-// fields are what every audit event about the attempt says.
-func (a attempt) fields() audit.Fields {
-	return audit.Fields{
-		audit.User: a.user.Name, audit.Factor: string(a.factor), audit.Browser: browserKind(a.known),
-		audit.Address: a.client.Address, audit.UserAgent: a.client.UserAgent,
-	}
-}
-
-// reserve counts an attempt as failed before it is looked at, so that a
-// thousand at once are no more than a thousand in a row, or returns *Slowed.
-// It returns how many failures stand including this one.
-func (e *Engine) reserve(ctx context.Context, a attempt) (int, error) {
-	var (
-		failures int
-		slowed   *Slowed
-	)
-	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
-		now := e.Clock()
-		slowed = nil
-		if !a.known {
-			address, err := tx.GetAttempts(ctx, ScopeAddress, addressKey(a.client.Address))
-			if err != nil {
-				return err
-			}
-			if slowed = decideAddress(address, now); slowed != nil {
-				return nil
-			}
-		}
-		count, err := tx.GetAttempts(ctx, a.scope, a.key)
-		if err != nil {
-			return err
-		}
-		count.Scope, count.Key = a.scope, a.key
-		if count.Last.After(now) {
-			count.Last = now // the clock was set back: wait from now at most
-		}
-		if slowed = decide(count, a.known, now); slowed == nil {
-			if count.Failures++; count.First.IsZero() {
-				count.First = now
-			}
-			count.Last = now
-		}
-		failures = count.Failures
-		return tx.PutAttempts(ctx, count)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("counting an attempt: %w", err)
-	}
-	if slowed != nil {
-		e.slowed(a, failures)
-		return failures, slowed
-	}
-	return failures, nil
-}
-
-// refund takes back a reservation whose attempt could not be looked at.
-func (e *Engine) refund(ctx context.Context, a attempt) error {
-	return e.Store.Atomically(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		count, err := tx.GetAttempts(ctx, a.scope, a.key)
-		if err != nil || count.Failures == 0 {
-			return err
-		}
-		count.Scope, count.Key = a.scope, a.key
-		count.Failures--
-		return tx.PutAttempts(ctx, count)
-	})
-}
-
-// countAddress counts a failure for the client's address. Known browsers are
-// exempt: two hundred people share one address behind a translator.
-func (e *Engine) countAddress(ctx context.Context, a attempt) error {
-	if a.known {
-		return nil
-	}
-	return e.Store.Atomically(ctx, func(tx store.Tx) error {
-		now := e.Clock()
-		count, err := tx.GetAttempts(ctx, ScopeAddress, addressKey(a.client.Address))
-		if err != nil {
-			return err
-		}
-		if now.Sub(count.First) >= addressWindow || now.Before(count.First) {
-			count = store.Attempts{First: now}
-		}
-		count.Scope, count.Key = ScopeAddress, addressKey(a.client.Address)
-		count.Failures++
-		count.Last = now
-		return tx.PutAttempts(ctx, count)
-	})
-}
-
-// recording is how long a wrong answer may take to be written down.
-const recording = 10 * time.Second
-
-// failed records a wrong answer and returns the refusal. The answer is counted
-// already; what can't be recorded besides doesn't turn it into a right one. Who
-// hangs up before they hear of it is written down all the same.
-func (e *Engine) failed(ctx context.Context, a attempt, failures int, refusal *Refused) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recording)
-	defer cancel()
-	if err := e.countAddress(ctx, a); err != nil {
-		return fmt.Errorf("counting a failure: %w", err)
-	}
-	fields := a.fields()
-	fields[audit.Reason] = string(refusal.Reason)
-	if a.user.ID == "" {
-		e.Audit.Note(audit.SignInFailed, "", fields)
-		return refusal
-	}
-	e.Audit.Record(ctx, audit.SignInFailed, a.user.ID, fields)
-	if failures == lockAfter {
-		e.Audit.Record(ctx, audit.FactorAlert, a.user.ID, audit.Fields{
-			audit.User: a.user.Name, audit.Factor: string(a.factor), audit.Address: a.client.Address,
-			audit.Failures: strconv.Itoa(failures),
-		})
-	}
-	return refusal
-}
-
-// slowed notes an attempt that was not looked at.
-func (e *Engine) slowed(a attempt, failures int) {
-	fields := a.fields()
-	fields[audit.Failures] = strconv.Itoa(failures)
-	e.Audit.Note(audit.SignInSlowed, a.user.ID, fields)
 }

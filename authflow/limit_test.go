@@ -2,6 +2,7 @@ package authflow
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -129,7 +130,7 @@ func TestDecideAddress(t *testing.T) {
 		{"the clock was set back by a day", 100, -24 * time.Hour, 0},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			slowed := decideAddress(store.Attempts{Failures: c.failures, First: noon.Add(-c.since)}, noon)
+			slowed := decideAddress(inWindow(store.Attempts{Failures: c.failures, First: noon.Add(-c.since)}, noon), addressLimit, noon)
 			if c.wait == 0 && slowed != nil || c.wait != 0 && (slowed == nil || slowed.RetryAfter != c.wait || slowed.Locked) {
 				t.Errorf("got %+v, want a wait of %s", slowed, c.wait)
 			}
@@ -153,5 +154,53 @@ func TestAddressKey(t *testing.T) {
 		if got := addressKey(address); got != want {
 			t.Errorf("%q counts as %q, want %q", address, got, want)
 		}
+	}
+}
+
+func TestNetworkKey(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.7":            "192.0.2.0/24",
+		"::ffff:192.0.2.7":     "192.0.2.0/24",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1::/48",
+		"2001:db8:1:ffff::":    "2001:db8:1::/48",
+		"fe80::1%eth0":         "fe80::/48",
+		"":                     "",
+		"192.0.2.7:443":        "",
+	} {
+		if got := networkKey(address); got != want {
+			t.Errorf("%q belongs to %q, want %q", address, got, want)
+		}
+	}
+}
+
+// TestTallyIsBounded has it remember for a window at least, and for no longer
+// than two, and forget the oldest where very many come.
+func TestTallyIsBounded(t *testing.T) {
+	now := noon
+	counted := newTally(func() time.Time { return now })
+	for range 3 {
+		counted.add("a")
+		now = now.Add(time.Minute)
+	}
+	if n, since := counted.count("a"), counted.since("a"); n != 3 || !since.Equal(noon) {
+		t.Errorf("%d since %s", n, since)
+	}
+	now = noon.Add(addressWindow)
+	if n, since := counted.count("a"), counted.since("a"); n != 0 || !since.Equal(noon) {
+		t.Errorf("after a window: %d since %s", n, since)
+	}
+	now = noon.Add(2 * addressWindow)
+	if n, since := counted.count("a"), counted.since("a"); n != 0 || !since.IsZero() {
+		t.Errorf("after two: %d since %s", n, since)
+	}
+	for i := range 5 * maxTallied {
+		counted.add(strconv.Itoa(i))
+	}
+	if n := len(counted.present) + len(counted.before); n > 2*maxTallied {
+		t.Errorf("%d are kept", n)
+	}
+	now = noon.AddDate(0, 0, -1) // X05
+	if n := counted.count(strconv.Itoa(5*maxTallied - 1)); n != 0 {
+		t.Errorf("%d after the clock was set back", n)
 	}
 }

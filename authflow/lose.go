@@ -191,13 +191,12 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 		return err
 	}
 	at := attemptOf(store.User{ID: f.UserID, Name: f.Name}, AccessCode, browser, c)
-	failures, err := e.reserve(ctx, at)
-	if err != nil {
+	if err := e.reserve(ctx, at); err != nil {
 		return err
 	}
 	code, ok := token.ReadCode(typed, accessCodeLength)
 	if !ok {
-		return e.failed(ctx, at, failures, &Refused{Reason: factors.Malformed})
+		return e.failed(ctx, at, &Refused{Reason: factors.Malformed})
 	}
 	err = e.change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
 		_, _, step, err := e.judge(ctx, tx, f, AccessCode)
@@ -223,15 +222,15 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 			return nil, err
 		}
 		used := e.own(audit.AccessCodeUsed, at.user, c, nil)
-		return append([]store.Event{used}, events...), tx.DeleteAttempts(ctx, at.scope, at.key)
+		return append([]store.Event{used}, events...), e.succeeded(ctx, tx, at)
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return e.failed(ctx, at, failures, &Refused{Reason: factors.Wrong})
+		return e.failed(ctx, at, &Refused{Reason: factors.Wrong})
 	case errors.Is(err, store.ErrConflict):
 		return fmt.Errorf("%w: %w", ErrWrongStep, err)
 	case err != nil:
-		return errors.Join(err, e.refund(ctx, at))
+		return errors.Join(err, e.refund(ctx, at, err))
 	}
 	return nil
 }

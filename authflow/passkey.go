@@ -101,24 +101,23 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 	if err != nil {
 		return Flow{}, err
 	}
-	failures, err := e.reserve(ctx, who.at)
-	if err != nil {
+	if err := e.reserve(ctx, who.at); err != nil {
 		return Flow{}, err
 	}
 	f := signingIn(in, who.at.user)
 	verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
 	switch refused := new(Refused); {
 	case errors.As(err, &refused):
-		return Flow{}, e.failed(ctx, who.at, failures, refused)
+		return Flow{}, e.failed(ctx, who.at, refused)
 	case err != nil:
-		return Flow{}, errors.Join(err, e.refund(ctx, who.at))
+		return Flow{}, errors.Join(err, e.refund(ctx, who.at, err))
 	}
 	if err := e.name(&f); err != nil {
 		return Flow{}, err
 	}
 	kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at})
 	if errors.Is(err, store.ErrConflict) {
-		return Flow{}, e.failed(ctx, who.at, failures, &Refused{Reason: factors.Used})
+		return Flow{}, e.failed(ctx, who.at, &Refused{Reason: factors.Used})
 	}
 	return kept, err
 }

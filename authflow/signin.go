@@ -34,7 +34,7 @@ func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
 	if err != nil {
 		return Flow{}, err
 	}
-	mark, err := e.provePassword(ctx, user, in.Name, in.Password, in.Client)
+	mark, err := e.provePassword(ctx, user, passwordTry{name: in.Name, password: in.Password}, in.Client)
 	if err != nil {
 		return Flow{}, err
 	}
@@ -69,7 +69,7 @@ func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c 
 	if err != nil {
 		return fmt.Errorf("reading the user of a flow: %w", err)
 	}
-	if f.PasswordMark, err = e.provePassword(ctx, user, f.Name, password, c); err != nil {
+	if f.PasswordMark, err = e.provePassword(ctx, user, passwordTry{f.Name, password, f.SignOn != ""}, c); err != nil {
 		return err
 	}
 	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: assurance.Password, At: e.Clock()})
@@ -129,40 +129,54 @@ func (e *Engine) find(ctx context.Context, typed string) (store.User, error) {
 	return user, nil
 }
 
+// passwordTry is a password that somebody shows.
+type passwordTry struct {
+	name, password string
+	// signedIn says that it is shown under a sign-on.
+	signedIn bool
+}
+
 // provePassword counts, verifies exactly one hash, and reports the result as
-// SignIn does. It returns a mark of the password that was proven.
-func (e *Engine) provePassword(ctx context.Context, user store.User, typed, password string, c Client) (string, error) {
+// SignIn does. It returns a mark of the password that was proven. Whoever has to
+// wait, or finds too many waiting, costs no write.
+func (e *Engine) provePassword(ctx context.Context, user store.User, try passwordTry, c Client) (string, error) {
 	browser, err := e.knownBrowser(ctx, user.ID, c)
 	if err != nil {
 		return "", err
 	}
 	at := attemptOf(user, assurance.Password, browser, c)
 	if user.ID == "" {
-		at.scope, at.key = ScopeName, token.Hash(madeUpName(typed))
+		at.scope, at.key = ScopeName, token.Hash(madeUpName(try.name))
 	}
+	counted, err := e.mayTry(ctx, at)
+	if err != nil {
+		return "", err
+	}
+	entered, leave, err := e.enter(ctx, at, counted, try.signedIn)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	hash, mark, err := e.passwordOf(ctx, user)
 	if err != nil {
 		return "", err
 	}
-	failures, err := e.reserve(ctx, at)
-	if err != nil {
+	if err := e.reserve(ctx, at); err != nil {
 		return "", err
 	}
-	right, err := e.verify(ctx, hash, password)
+	right, err := e.verify(entered, hash, try.password)
 	if err != nil {
-		return "", errors.Join(err, e.refund(ctx, at))
+		return "", errors.Join(err, e.refund(ctx, at, err))
 	}
 	if !right {
-		return "", e.failed(ctx, at, failures, &Refused{Reason: factors.Wrong})
+		return "", e.failed(ctx, at, &Refused{Reason: factors.Wrong})
 	}
-	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
-		return tx.DeleteAttempts(ctx, at.scope, at.key)
-	})
+	err = e.Store.Atomically(ctx, func(tx store.Tx) error { return e.succeeded(ctx, tx, at) })
 	if err != nil {
 		return "", fmt.Errorf("forgetting failed attempts: %w", err)
 	}
 	if e.Passwords.Outdated(hash) {
-		return e.rehash(ctx, user.ID, hash, password), nil
+		return e.rehash(ctx, user.ID, hash, try.password), nil
 	}
 	return mark, nil
 }
