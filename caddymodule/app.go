@@ -74,6 +74,10 @@ type App struct {
 	// of which may be idle, and the second factor is asked for each time.
 	Session *SessionSettings `json:"session,omitempty"`
 
+	// Password sets up how passwords are checked. Default: hashing takes up to
+	// 256 MiB of memory.
+	Password *Password `json:"password,omitempty"`
+
 	// MaxStaleness is how long a node that is cut off from the store's changes
 	// goes on serving what it knows; a sign-on that is ended meanwhile may live
 	// on there for so long. Then it answers 503 to all but open paths. At least
@@ -378,6 +382,12 @@ func (a *App) resolveSession() error {
 	}
 	if err := a.Session.complete(); err != nil {
 		return fmt.Errorf("session: %w", err)
+	}
+	if a.Password == nil {
+		a.Password = new(Password)
+	}
+	if err := a.Password.complete(); err != nil {
+		return fmt.Errorf("password: %w", err)
 	}
 	if a.MaxStaleness == 0 {
 		a.MaxStaleness = caddy.Duration(time.Minute)

@@ -211,6 +211,7 @@ func TestAppRefuses(t *testing.T) {
 		{`{"portal": "https://a.example", "session": {"remember": "366d"}}`, "session: remember 8784h0m0s"},
 		{`{"portal": "https://a.example", "session": {"remember": "1h"}}`, "session: remember 1h0m0s: nobody is asked again before idle (1h0m0s) is over"},
 		{`{"portal": "https://a.example", "session": {"idel": "1h"}}`, "unknown field"},
+		{`{"portal": "https://a.example", "password": {"hashing_memory": 67108863}}`, "password: hashing_memory 64 MiB: one hash takes 64 MiB"},
 		{`{"portal": "https://a.example", "max_staleness": "1s"}`, "max_staleness 1s: write a time from 2s"},
 		{`{"portal": "https://a.example", "max_staleness": "61m"}`, "max_staleness 1h1m0s"},
 		{`{"portal": "https://a.example", "max_staleness": -1}`, "max_staleness -1ns"},

@@ -42,6 +42,9 @@ func init() {
 //			idle     DURATION
 //			remember DURATION
 //		}
+//		password {
+//			hashing_memory SIZE
+//		}
 //		max_staleness DURATION
 //		behind_tls_proxy
 //		totp {
@@ -120,6 +123,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &a.Templates)
 	case "session":
 		return a.unmarshalSession(d)
+	case "password":
+		return a.unmarshalPassword(d)
 	case "max_staleness":
 		return duration(d, &a.MaxStaleness)
 	case "behind_tls_proxy":
@@ -135,7 +140,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, max_staleness, behind_tls_proxy, totp, fido, backup_codes, certificate and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, certificate and replacement_hold", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {

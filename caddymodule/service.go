@@ -41,11 +41,12 @@ import (
 // and with the connections that are watched over.
 var nodes = caddy.NewUsagePool()
 
-// node is an open store in the pool, with the one keeper that it has in this
-// process.
+// node is an open store in the pool, with the one keeper and the one queue for
+// hashing that it has in this process.
 type node struct {
 	store.Store
 	keeper  *session.Keeper
+	hashing *identity.Queue
 	end     context.CancelFunc
 	running sync.WaitGroup
 }
@@ -59,7 +60,7 @@ func (a *App) openNode(ctx context.Context) (*node, error) {
 	if err := a.checkMark(ctx, opened); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	n := &node{Store: opened, keeper: session.NewKeeper(opened, time.Now, warn)}
+	n := &node{Store: opened, keeper: session.NewKeeper(opened, time.Now, warn), hashing: identity.NewQueue()}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	// Before anybody asks: until then nobody could be told anything.
@@ -113,6 +114,7 @@ type service struct {
 	audit    *audit.Log
 	engine   *authflow.Engine
 	keeper   *session.Keeper
+	hashing  *identity.Queue
 	cookies  *session.Cookies
 	requests *ticket.Requests
 	states   session.Codec
@@ -145,7 +147,7 @@ func (a *App) startServing() error {
 	}
 	a.holdsStore = true
 	n := opened.(*node)
-	s := &service{store: n.Store, keeper: n.keeper}
+	s := &service{store: n.Store, keeper: n.keeper, hashing: n.hashing}
 	if err := a.checkOrphans(ctx, s.store); err != nil {
 		return err
 	}
@@ -184,7 +186,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		return fmt.Errorf("opening the keys: %w", err)
 	}
 	s.pages = a.pages
-	passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: s.keys})
+	passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: s.keys, Queue: s.hashing, Memory: a.Password.HashingMemory})
 	if err != nil {
 		return fmt.Errorf("setting up password hashing: %w", err)
 	}

@@ -56,6 +56,7 @@ var optionTables = []struct {
 }{
 	{"App", "### The global option mfa", "{\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},
 	{"SessionSettings", "### The block session", "{\n\tmfa {\n\t\tsession {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"Password", "### The block password", "{\n\tmfa {\n\t\tpassword {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"TOTP", "### The block totp", "{\n\tmfa {\n\t\ttotp {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"FIDO", "### The block fido", "{\n\tmfa {\n\t\tfido {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Attestation", "### The block attestation", "{\n\tmfa {\n\t\tfido {\n\t\t\tattestation required {\n\t\t\t\tnosuch\n\t\t\t}\n\t\t}\n\t}\n}\n"},
