@@ -573,6 +573,10 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 		h.Next() // for the line number
 		return nil, h.Errf("matcher %s is empty and would be for every request", written)
 	}
+	if err := checkPatterns([]caddy.ModuleMap{matcher}); err != nil {
+		h.Next() // for the line number
+		return nil, h.WrapErr(err)
+	}
 	return matcher, nil
 }
 

@@ -90,6 +90,8 @@ type Gate struct {
 	headers     Headers        // checked; what is empty has its default
 	declared    []hostPattern  // from Hosts
 	idleIgnores caddyhttp.MatcherSets
+	asksQuery   bool     // some rule looks at the query
+	parameters  []string // of a query, which rules name
 	preflights  bool
 	sameSite    http.SameSite
 	// asks says, since the app's start, that TLS asks for certificates at one of
@@ -153,6 +155,7 @@ type Headers struct {
 // resolvedRule is a rule with nothing left to inherit.
 type resolvedRule struct {
 	matchers    caddyhttp.MatcherSets // none for what stands outside rules
+	patterns    []string              // of paths: those without wildcards, and beginnings
 	open        bool
 	allow       audience
 	requirement assurance.Requirement
@@ -215,19 +218,24 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	if rule == nil {
 		return resolvedRule{}, errors.New("it is null")
 	}
+	if looks, names := looksAtQuery(rule.MatcherSetsRaw); looks {
+		g.asksQuery = true
+		g.parameters = append(g.parameters, names...)
+	}
+	patterns := plainPatterns(rule.MatcherSetsRaw)
 	matchers, err := loadMatchers(ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
 	if err != nil {
 		return resolvedRule{}, err
 	}
 	if !rule.Open {
 		resolved, err := g.inherit(g.rest, rule)
-		resolved.matchers = matchers
+		resolved.matchers, resolved.patterns = matchers, patterns
 		return resolved, err
 	}
 	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" {
 		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age or certificate")
 	}
-	return resolvedRule{matchers: matchers, open: true}, nil
+	return resolvedRule{matchers: matchers, patterns: patterns, open: true}, nil
 }
 
 // loadMatchers loads the matchers in a field of a module, which holds raw.
@@ -240,6 +248,9 @@ func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.Raw
 		if len(set) == 0 {
 			return nil, errors.New("it has an empty matcher set, and would be for every request")
 		}
+	}
+	if err := checkPatterns(raw); err != nil {
+		return nil, err
 	}
 	loaded, err := ctx.LoadModule(module, field)
 	if err != nil {

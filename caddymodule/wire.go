@@ -152,6 +152,10 @@ func (g *Gate) bind(s *service) error {
 		Devices: s.devices, SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
 	}
+	settings.Scripts = gate.Scripts{Splits: splitsOf(g.server)}
+	if g.asksQuery {
+		settings.Query = gate.NewQueryUse(g.parameters...)
+	}
 	if len(g.idleIgnores) > 0 {
 		settings.Ignores = g.idleIgnores.AnyMatchWithError
 	}
@@ -198,7 +202,7 @@ func (g *Gate) rules() []gate.Rule {
 	rules := make([]gate.Rule, 0, len(g.resolved)+1)
 	for _, rule := range g.resolved {
 		rules = append(rules, gate.Rule{
-			Match: rule.matchers.AnyMatchWithError, Open: rule.open,
+			Match: rule.matchers.AnyMatchWithError, Patterns: rule.patterns, Open: rule.open,
 			Allows: rule.allow.admits, Certificate: g.modeOf(rule), Require: g.certified(rule),
 		})
 	}

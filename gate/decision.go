@@ -10,14 +10,19 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
-// maxForms bounds how often one request is matched.
-const maxForms = 128
+const (
+	// maxForms bounds how often one request is matched.
+	maxForms = 128
+	// maxFormBytes bounds how long all paths and queries are together that are
+	// matched for it.
+	maxFormBytes = 64 << 10
+)
 
 // findRules finds the rule that decides on a request, and those that hold for
 // the other targets that its headers name. Whichever of them the app acts on, its
 // rule is met.
 func (g *Gate) findRules(r *request) error {
-	index, err := g.ruleFor(r.Request)
+	index, err := g.ruleFor(r.Request, r.readings)
 	if err != nil {
 		return err
 	}
@@ -30,7 +35,7 @@ func (g *Gate) findRules(r *request) error {
 		return err
 	}
 	for _, other := range named {
-		index, err := g.asIf(r.Request, other, g.ruleFor)
+		index, err := g.asIf(r.Request, other, g.ruleOf)
 		if err != nil {
 			return err
 		}
@@ -67,18 +72,27 @@ func (g *Gate) asIf(r *http.Request, other target, find func(*http.Request) (int
 	return index, cmp.Or(err, g.agree(r, true))
 }
 
-// ruleFor returns the index of the rule that decides on a request, in the form
-// in which it reaches the app.
-func (g *Gate) ruleFor(r *http.Request) (index int, err error) {
+// ruleOf is ruleFor where the readings of the path aren't known yet.
+func (g *Gate) ruleOf(r *http.Request) (index int, err error) {
+	readings, err := Readings(r.URL)
+	if err != nil {
+		return 0, err
+	}
+	return g.ruleFor(r, readings)
+}
+
+// ruleFor returns the index of the rule that decides on a request, whose path
+// has these other readings, in the form in which it reaches the app.
+func (g *Gate) ruleFor(r *http.Request, readings []string) (index int, err error) {
 	switch {
 	case len(g.Rules) == 1:
 		return 0, nil
 	case r.Method != http.MethodConnect:
-		return g.ruleForAll(r)
+		return g.ruleForAll(r, readings)
 	}
 	undo := asUpgrade(r)
 	if err = g.agree(r, true); err == nil {
-		index, err = g.ruleForAll(r)
+		index, err = g.ruleForAll(r, readings)
 	}
 	undo()
 	return index, cmp.Or(err, g.agree(r, true))
@@ -86,14 +100,14 @@ func (g *Gate) ruleFor(r *http.Request) (index int, err error) {
 
 // ruleForAll returns the rule that decides for every way in which an app could
 // read a request, or errAmbiguous.
-func (g *Gate) ruleForAll(r *http.Request) (int, error) {
+func (g *Gate) ruleForAll(r *http.Request, readings []string) (int, error) {
 	first, err := g.firstMatch(r)
 	if err != nil {
 		return 0, err
 	}
-	others, err := g.otherReadings(r)
-	if err != nil {
-		return 0, err
+	others, err := g.otherReadings(r, g.withScripts(r.URL.Path, readings, g.Rules[first].Patterns))
+	if err != nil || len(others) == 0 {
+		return first, err
 	}
 	for _, other := range others {
 		also, err := g.asIf(r, other, g.firstMatch)
@@ -104,14 +118,16 @@ func (g *Gate) ruleForAll(r *http.Request) (int, error) {
 			return 0, errAmbiguous
 		}
 	}
-	return first, nil
+	// What matchers remember of a request, such as the groups of a regular
+	// expression, is to be of the one that was sent.
+	return g.firstMatch(r)
 }
 
 // otherReadings returns the ways, other than as it is, in which an app could
-// read a request: by its path, its method and the port of its host, and by all
-// of these together.
-func (g *Gate) otherReadings(r *http.Request) ([]target, error) {
-	paths, err := Readings(r.URL)
+// read a request: by its path, its query, its method and the port of its host,
+// and by all of these together.
+func (g *Gate) otherReadings(r *http.Request, paths []string) ([]target, error) {
+	queries, err := g.Query.readings(r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
@@ -120,12 +136,20 @@ func (g *Gate) otherReadings(r *http.Request) ([]target, error) {
 		return nil, err
 	}
 	host := g.usualHost(r.Host)
-	if len(paths) == 0 && len(methods) == 0 && host == r.Host {
+	if len(paths) == 0 && len(queries) == 0 && len(methods) == 0 && host == r.Host {
 		return nil, nil
+	}
+	if (1+len(paths))*(1+len(queries)) > maxForms {
+		return nil, ErrTargetAmbiguous
 	}
 	all := []target{targetOf(r)}
 	for _, path := range paths {
 		all = append(all, all[0].read(path))
+	}
+	for _, one := range all {
+		for _, query := range queries {
+			all = append(all, one.asking(query))
+		}
 	}
 	for _, one := range all {
 		for _, method := range methods {
@@ -138,10 +162,31 @@ func (g *Gate) otherReadings(r *http.Request) ([]target, error) {
 			all = append(all, one)
 		}
 	}
-	if len(all) > maxForms {
-		return nil, errAmbiguous
+	return all[1:], checkWork(all)
+}
+
+// checkWork refuses a request that can be read in so many ways that asking about
+// all of them costs too much.
+func checkWork(forms []target) error {
+	length := 0
+	for _, one := range forms {
+		length += len(one.path) + len(one.query)
 	}
-	return all[1:], nil
+	if len(forms) > maxForms || len(forms) > 1 && length > maxFormBytes {
+		return errAmbiguous
+	}
+	return nil
+}
+
+// withScripts returns the readings of a path and the scripts in all of them.
+func (g *Gate) withScripts(path string, readings, patterns []string) []string {
+	all := append(readings[:len(readings):len(readings)], g.Scripts.paths(path, patterns)...)
+	for _, reading := range readings {
+		for _, script := range g.Scripts.paths(reading, patterns) {
+			all = appendNew(all, script)
+		}
+	}
+	return all
 }
 
 // usualHost returns the host as browsers send it: with the port at which they

@@ -21,6 +21,11 @@ import (
 type Rule struct {
 	// Match reports whether the rule is about a request; nil matches all.
 	Match func(*http.Request) (bool, error)
+	// Patterns are path patterns of the rule, in lower case and with no wildcard
+	// but one star at their end. Where one matches and goes on behind the name
+	// of a script, as /index.php/public/* does, the rule decides, whatever holds
+	// for the script alone.
+	Patterns []string
 	// Open lets everybody pass, without an identity.
 	Open bool
 	// Allows says who may pass of those who are signed in.
@@ -86,6 +91,10 @@ type Pages interface {
 type Settings struct {
 	// Rules are tried in order; the last one matches everything.
 	Rules []Rule
+	// Scripts are what the site's apps take for the names of scripts.
+	Scripts Scripts
+	// Query says how the rules look at the query; nil: they don't.
+	Query *QueryUse
 	// Origin returns the origin of a site that this gate guards for the name
 	// and port of a Host header, or false.
 	Origin func(name, port string) (string, bool)

@@ -35,8 +35,9 @@ var errAmbiguous = errors.New("the address can be read in two ways that are not 
 // stands together, so that it is allocated once.
 type request struct {
 	*http.Request
-	host       string // canonical name
-	origin     string // of the site
+	host       string   // canonical name
+	origin     string   // of the site
+	readings   []string // of the path, other than the path itself
 	cookies    Cookies
 	rule       *Rule
 	also       []*Rule // that second targets come under, too
@@ -110,7 +111,8 @@ func (g *Gate) place(r *request) error {
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
-	if err := Canonicalise(r.Request); err != nil {
+	var err error
+	if r.readings, err = canonicalise(r.Request); err != nil {
 		return err
 	}
 	if err := g.placeHost(r); err != nil {
@@ -159,7 +161,7 @@ func (g *Gate) agree(r *http.Request, changed bool) error {
 // Opens reports whether a request would pass for a user who has shown what its
 // rule asks. The request is one that nobody sent, such as for the first page.
 func (g *Gate) Opens(r *http.Request, u session.User) (bool, error) {
-	index, err := g.ruleFor(r)
+	index, err := g.ruleOf(r)
 	if err != nil {
 		return false, err
 	}

@@ -6,8 +6,13 @@ import (
 	"strings"
 )
 
-// maxReadings bounds the ways in which one path may be read.
-const maxReadings = 32
+const (
+	// maxReadings bounds the ways in which one path may be read.
+	maxReadings = 32
+	// maxReadingBytes bounds how long the others may be together, and with it
+	// what a stranger can have the gate do for one request.
+	maxReadingBytes = 16 << 10
+)
 
 // Readings returns the ways, other than u.Path, in which a plausible app could
 // read the path of a URL that Canonicalise accepted; nil where there is but
@@ -24,22 +29,19 @@ const maxReadings = 32
 // (Caddy's path matcher folds it; who matches by expression must do so too),
 // the slash at the end (/admin and /admin/*, as in Caddy itself), and names
 // that Unicode compatibility would equate. The %uXXXX of IIS needs none: it is
-// malformed percent-encoding.
+// malformed percent-encoding. What an app takes for the name of a script is
+// looked at apart from these: see Scripts.
 //
 // The error is the TargetError for which Canonicalise would refuse the URL.
 func Readings(u *url.URL) ([]string, error) {
 	if u.RawPath == "" && isPlainPath(u.Path) {
 		return nil, nil
 	}
-	readings, err := readPath(u)
-	if err != nil || len(readings) == 1 {
-		return nil, err
-	}
-	return readings[1:], nil
+	return readPath(u)
 }
 
-// readPath returns all readings of a path whose escaping is canonical, u.Path
-// first. It returns a TargetError where one of them may not pass, or where
+// readPath returns all readings other than u.Path of a path whose escaping is
+// canonical. It returns a TargetError where one of them may not pass, or where
 // there are too many to ask about.
 func readPath(u *url.URL) ([]string, error) {
 	// Some fold before they decode, when %3B is not yet a semicolon.
@@ -50,7 +52,7 @@ func readPath(u *url.URL) ([]string, error) {
 	readings := []string{u.Path}
 	for _, text := range undecoded {
 		for _, decoding := range decodings {
-			readings = appendNew(readings, decoding(text))
+			readings = appendNew(readings, decoding.fold(text))
 		}
 	}
 	readings, err = foldAll(readings, allFoldings)
@@ -62,17 +64,31 @@ func readPath(u *url.URL) ([]string, error) {
 			return nil, err
 		}
 	}
-	return readings, nil
+	if len(readings) == 1 {
+		return nil, nil
+	}
+	return readings[1:], nil
 }
 
 // foldAll returns texts and all that sequences of the foldings make of them.
 func foldAll(texts []string, by []folding) ([]string, error) {
+	length := 0
+	for _, text := range texts[1:] {
+		length += len(text)
+	}
 	for i := 0; i < len(texts); i++ {
-		for _, folded := range by {
-			texts = appendNew(texts, folded(texts[i]))
-		}
-		if len(texts) > maxReadings {
-			return nil, ErrTargetAmbiguous
+		found := traitsOf(texts[i])
+		for _, folding := range by {
+			if found&folding.when == 0 {
+				continue
+			}
+			before := len(texts)
+			if texts = appendNew(texts, folding.fold(texts[i])); len(texts) > before {
+				length += len(texts[before])
+			}
+			if len(texts) > maxReadings || length > maxReadingBytes {
+				return nil, ErrTargetAmbiguous
+			}
 		}
 	}
 	return texts, nil
@@ -86,22 +102,79 @@ func appendNew(texts []string, text string) []string {
 }
 
 // A folding takes different paths for one another, as some app does.
-type folding func(path string) string
+type folding struct {
+	// when are the traits of which a path has one at least if fold changes it.
+	when traits
+	fold func(path string) string
+}
+
+// traits are what a path holds that apps read in different ways.
+type traits uint8
+
+const (
+	percents traits = 1 << iota
+	backslashes
+	semicolons
+	marks       // ? or #
+	endings     // a dot or a space at the end of a segment
+	streams     // $
+	doubleSlash // two in a row
+	parentheses // one opens at the beginning of a segment
+)
+
+// traitsOf finds all traits in one scan.
+func traitsOf(path string) (found traits) {
+	var previous byte
+	for i := range len(path) {
+		c := path[i]
+		switch c {
+		case '%':
+			found |= percents
+		case '\\':
+			found |= backslashes
+		case ';':
+			found |= semicolons
+		case '?', '#':
+			found |= marks
+		case '$':
+			found |= streams
+		case '(':
+			if previous == '/' {
+				found |= parentheses
+			}
+		case '/':
+			found |= afterSlash(previous)
+		}
+		previous = c
+	}
+	return found | afterSlash(previous)&endings
+}
+
+// afterSlash returns the traits of which a slash tells by what is before it.
+func afterSlash(previous byte) traits {
+	switch previous {
+	case '/':
+		return doubleSlash
+	case '.', ' ':
+		return endings
+	}
+	return 0
+}
 
 var (
 	decodings = []folding{
-		percentDecode,     // nearly everybody; a second time behind a proxy that decodes, or in an app that does so itself
-		decodeButForSlash, // Tomcat's passthrough, Apache's NoDecode, GitLab, routers that split before they decode
+		{percents, percentDecode},     // nearly everybody; a second time behind a proxy that decodes, or in an app that does so itself
+		{percents, decodeButForSlash}, // Tomcat's passthrough, Apache's NoDecode, GitLab, routers that split before they decode
 	}
 	foldings = []folding{
-		mergeSlashes,    // nginx (merge_slashes), Tomcat, Apache, most file systems
-		turnBackslashes, // Windows, IIS, Tomcat's allowBackslash, the URL parser of browsers and Node
-		stripParameters, // Tomcat, Jetty, Spring: /admin;x/users
-		cutDecodedQuery, // apps that decode a URL and parse it again; Apache's rewrites
-		trimEndings,     // Windows and IIS: /admin./users
-		cutStreams,      // NTFS: /admin::$INDEX_ALLOCATION/users
-		stripAuthority,  // Node's new URL(req.url, base), Python's urlparse: //x/admin
-		stripCookieless, // ASP.NET's sessions without cookies: /(S(x))/admin
+		{doubleSlash, mergeSlashes},                 // nginx (merge_slashes), Tomcat, Apache, most file systems
+		{backslashes, turnBackslashes},              // Windows, IIS, Tomcat's allowBackslash, the URL parser of browsers and Node
+		{semicolons, stripParameters},               // Tomcat, Jetty, Spring: /admin;x/users
+		{marks, cutDecodedQuery},                    // apps that decode a URL and parse it again; Apache's rewrites
+		{endings, trimEndings},                      // Windows and IIS: /admin./users
+		{streams, cutStreams},                       // NTFS: /admin::$INDEX_ALLOCATION/users
+		{doubleSlash | backslashes, stripAuthority}, // Node's new URL(req.url, base), Python's urlparse: //x/admin
+		{parentheses, stripCookieless},              // ASP.NET's sessions without cookies: /(S(x))/admin
 	}
 	allFoldings = slices.Concat(decodings, foldings)
 )

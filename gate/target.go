@@ -43,6 +43,11 @@ func (t target) as(method string) target {
 	return t
 }
 
+func (t target) asking(query string) target {
+	t.query = query
+	return t
+}
+
 func (t target) read(path string) target {
 	t.path, t.rawPath = path, ""
 	return t

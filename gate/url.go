@@ -35,7 +35,7 @@ const (
 	ErrTargetControl TargetError = "control character"
 	// ErrTargetDots: a segment that some app would take for "." or "..".
 	ErrTargetDots TargetError = "dot segment"
-	// ErrTargetAmbiguous: more than 32 readings.
+	// ErrTargetAmbiguous: more readings than are asked about.
 	ErrTargetAmbiguous TargetError = "path that can be read in too many ways"
 )
 
@@ -57,19 +57,27 @@ const maxPathBytes = 8 << 10
 // r.RequestURI agree. A canonical target is left as it is, without allocating
 // where its path is plain.
 func Canonicalise(r *http.Request) error {
+	_, err := canonicalise(r)
+	return err
+}
+
+// canonicalise is Canonicalise, and returns the Readings, which it has to know
+// anyway.
+func canonicalise(r *http.Request) (readings []string, err error) {
 	if err := checkForm(r); err != nil {
-		return err
+		return nil, err
 	}
 	u := r.URL
 	if u.Path == "" {
 		u.Path, u.RawPath = "/", ""
 	}
-	if err := canonicalisePath(u); err != nil {
-		return err
+	readings, err = canonicalisePath(u)
+	if err != nil {
+		return nil, err
 	}
 	u.Scheme, u.Host = "", ""
 	setRequestURI(r)
-	return nil
+	return readings, nil
 }
 
 // checkForm refuses targets that are not a path on the request's own host (RFC
@@ -124,31 +132,31 @@ func checkQuery(query string) error {
 	return nil
 }
 
-// canonicalisePath brings the path of u into its canonical form.
-func canonicalisePath(u *url.URL) error {
+// canonicalisePath brings the path of u into its canonical form, and returns
+// its other readings.
+func canonicalisePath(u *url.URL) ([]string, error) {
 	if len(u.Path) > maxPathBytes || len(u.RawPath) > 3*maxPathBytes {
-		return ErrTargetLength
+		return nil, ErrTargetLength
 	}
 	if u.RawPath == "" && isPlainPath(u.Path) {
-		return nil
+		return nil, nil
 	}
 	if u.Path[0] != '/' {
-		return ErrTargetForm
+		return nil, ErrTargetForm
 	}
 	escaped, err := canonicalEscaping(escapedAsSent(u))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	path := percentDecode(escaped)
 	if err := checkDecodings(path); err != nil {
-		return err
+		return nil, err
 	}
 	u.Path, u.RawPath = path, ""
 	if u.EscapedPath() != escaped {
 		u.RawPath = escaped
 	}
-	_, err = readPath(u)
-	return err
+	return readPath(u)
 }
 
 // isPlainPath reports whether path is canonical and leaves no room for

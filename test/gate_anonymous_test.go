@@ -14,7 +14,7 @@ import (
 // gatedHosts are all gated hosts on the port "web", and paths that each kind
 // of site treats in its own way.
 var gatedHosts = []string{
-	"plain", "app", "open", "guard", "both", "paths", "encoded", "pages", "words", "cgi", "rewritten",
+	"plain", "app", "open", "guard", "both", "paths", "encoded", "pages", "words", "cgi", "scripts", "queries", "rewritten",
 	"errors", "custom", "renamed", "one.wild", "two.wild", "any.star", "single", "steps",
 }
 

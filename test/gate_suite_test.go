@@ -158,6 +158,47 @@ https://cgi.localhost:{{.Port "web"}} {
 	}
 }
 
+https://scripts.localhost:{{.Port "web"}} {
+	import common
+	@styles path *.css
+	mfa {
+		rule /admin.php {
+			allow group admins
+		}
+		rule /tools.inc {
+			allow group admins
+		}
+		open @styles
+		open /index.php/public/*
+	}
+	reverse_proxy CGI {
+		transport fastcgi {
+			root /srv
+			split .php .inc
+		}
+	}
+}
+
+https://queries.localhost:{{.Port "web"}} {
+	import common
+	@public {
+		path /public/*
+		not query private=*
+	}
+	@admin query action=admin
+	@raw expression {query.mode} == "raw"
+	mfa {
+		open @public
+		rule @admin {
+			allow group admins
+		}
+		rule @raw {
+			allow group admins
+		}
+	}
+	reverse_proxy {{.Vars.app}}
+}
+
 https://rewritten.localhost:{{.Port "web"}} {
 	import common
 	mfa
@@ -355,6 +396,8 @@ func TestGate(t *testing.T) {
 		{"P01 WebSocket", testGateWebSocket},
 		{"P02 paths", testGatePaths},
 		{"P03 malformed", testGateMalformed},
+		{"P06 queries", testGateQueries},
+		{"P07 scripts", testGateScripts},
 		{"P04 methods", testGateMethods},
 		{"P05 methods in one form", testGateMethodForms},
 		{"P08 hosts in one form", testGateHostForms},
