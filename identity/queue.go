@@ -51,8 +51,8 @@ type Turn struct {
 	Network string
 	// Failures is how often the address and its network have failed lately.
 	Failures int
-	// Since is when they asked first, if they were turned away then; zero:
-	// they weren't.
+	// Since is when they were turned away first, of late; zero: they weren't.
+	// Where all else is equal it puts them before those who come anew.
 	Since time.Time
 }
 
@@ -109,13 +109,9 @@ func (q *Queue) enter(turn Turn, l limits, need uint64) (*place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.arrivals++
-	now := time.Now()
 	p := &place{
-		queue: q, turn: turn, limits: l, need: need, order: q.arrivals, until: now.Add(l.maxWait),
+		queue: q, turn: turn, limits: l, need: need, order: q.arrivals, until: time.Now().Add(l.maxWait),
 		granted: make(chan struct{}), evicted: make(chan struct{}),
-	}
-	if p.turn.Since.IsZero() {
-		p.turn.Since = now
 	}
 	q.count(p, 1)
 	if q.waiting(turn.Known) >= l.waiting+max(0, l.atOnce-q.running) {
@@ -152,8 +148,10 @@ func (q *Queue) before(a, b *place) bool {
 	if x, y := q.load(a), q.load(b); x != y {
 		return x < y
 	}
-	if !a.turn.Since.Equal(b.turn.Since) {
-		return a.turn.Since.Before(b.turn.Since)
+	if a, b := a.turn.Since, b.turn.Since; !a.Equal(b) {
+		// Whoever was turned away comes before those who weren't yet, and lately
+		// before long ago: a flood that comes again and again is an old one.
+		return a.After(b)
 	}
 	return a.order < b.order
 }

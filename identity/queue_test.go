@@ -253,28 +253,35 @@ func TestL02SharesOfPlaces(t *testing.T) {
 }
 
 // TestL02WhoeverWasTurnedAwayComesFirst has addresses come that were never seen
-// before, without end: whoever comes again takes a place of theirs.
+// before, without end, and others that came and were turned away long ago:
+// whoever was turned away just now takes a place of theirs.
 func TestL02WhoeverWasTurnedAwayComesFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd()
-		first := time.Now()
-		for i := range 2 + 16 {
-			c.come(t.Context(), "fresh", Turn{Sharer: fmt.Sprint("a", i), Network: fmt.Sprint("n", i)})
-			time.Sleep(time.Millisecond)
-		}
-		c.come(t.Context(), "one", Turn{Sharer: "192.0.2.1", Network: "192.0.2.0/24"})
-		c.check(t, 2, 0, 1, 0)
-		c.come(t.Context(), "one", Turn{Sharer: "192.0.2.1", Network: "192.0.2.0/24", Since: first})
-		c.check(t, 2, 0, 2, 0)
-		c.finishOne()
-		c.finishOne()
-		c.finishOne()
-		if !slices.Contains(c.order, "one") {
-			t.Errorf("the order was %q", c.order)
-		}
-		c.finish()
-		c.checkIdle(t)
-	})
+	for what, since := range map[string]time.Duration{"never seen before": 0, "turned away long ago": time.Minute} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCrowd()
+				for i := range 2 + 16 {
+					turn := Turn{Sharer: fmt.Sprint("a", i), Network: fmt.Sprint("n", i)}
+					if since > 0 {
+						turn.Since = time.Now().Add(-since)
+					}
+					c.come(t.Context(), "flood", turn)
+				}
+				one := Turn{Sharer: "192.0.2.1", Network: "192.0.2.0/24"}
+				c.come(t.Context(), "one", one)
+				c.check(t, 2, 0, 1, 0)
+				one.Since = time.Now()
+				c.come(t.Context(), "one", one)
+				c.check(t, 2, 0, 2, 0)
+				c.finishOne()
+				if last := c.order[len(c.order)-1]; last != "one" {
+					t.Errorf("the next was of the %s", last)
+				}
+				c.finish()
+				c.checkIdle(t)
+			})
+		})
+	}
 }
 
 // TestHashingIsBoundByMemory has room for three where five could run.

@@ -1,0 +1,110 @@
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/scene"
+)
+
+// flood sends wrong passwords for made-up names, so many a second and each from
+// the address that is given for it, until it is stopped. stop returns how many
+// got each status.
+func flood(t testing.TB, s *scene.Scene, rate int, address func(i int) string) (stop func() map[int]int) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: dialHere, MaxIdleConnsPerHost: 200}}
+	stopped := make(chan struct{})
+	statuses := make(map[int]int)
+	var sending sync.WaitGroup
+	var mu sync.Mutex
+	sending.Go(func() {
+		ticker := time.NewTicker(time.Second / time.Duration(rate))
+		defer ticker.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-stopped:
+				return
+			case <-ticker.C:
+			}
+			sending.Go(func() {
+				status := 0
+				form := url.Values{"name": {fmt.Sprintf("nobody%d", i)}, "password": {"guess"}}
+				request, err := http.NewRequest(http.MethodPost, s.At("login", "/sign-in"), strings.NewReader(form.Encode()))
+				if err == nil {
+					request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+					request.Header.Set("X-Forwarded-For", address(i))
+					var response *http.Response
+					if response, err = client.Do(request); err == nil {
+						status = response.StatusCode
+						_ = response.Body.Close()
+					}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[status]++
+			})
+		}
+	})
+	var once sync.Once
+	stop = func() map[int]int {
+		once.Do(func() { close(stopped) })
+		sending.Wait()
+		client.CloseIdleConnections()
+		return statuses
+	}
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+// ofManyNetworks are addresses of a thousand networks.
+func ofManyNetworks(i int) string { return fmt.Sprintf("10.%d.%d.7", i%4, i/4%250) }
+
+// TestL02AFloodOfWrongPasswords sends several times as many as can be hashed,
+// from a thousand networks. Known browsers get in at once, strangers with the
+// right password when they try again, and memory stays bounded.
+func TestL02AFloodOfWrongPasswords(t *testing.T) {
+	s := scene.Start(t, scene.Options{Caddyfile: behindProxy, NoDebugLog: true})
+	ada := s.Administrator("ada")
+	bob := s.Invited("bob")
+	for _, p := range []*scene.Person{ada, bob} {
+		p.Browser.Follow(p.Browser.Submit(p.Browser.Visit(s.At("login", "/sign-out")).Form(), nil))
+	}
+	stop := flood(t, s, 60, ofManyNetworks)
+	harness.Eventually(t, time.Minute, "the queue to be full", func() bool {
+		page := send(t, s.Client(), guess{name: "nobody", password: "guess", address: "192.0.2.200"}.asRequest(s))
+		return page.Status == http.StatusServiceUnavailable
+	})
+	shown := func(browser *harness.Client, p *scene.Person, address string) int {
+		return send(t, browser, guess{name: p.Name, password: p.Password, address: address}.asRequest(s)).Status
+	}
+	for i := range 6 {
+		for _, p := range []*scene.Person{ada, bob} {
+			if status := shown(p.Browser, p, "203.0.113.1"); status != http.StatusSeeOther {
+				t.Errorf("try %d of %s in a known browser: %d", i+1, p.Name, status)
+			}
+		}
+	}
+	var tries []int
+	for i := range 6 {
+		n := 1
+		for ; n < 10 && shown(s.Client(), bob, fmt.Sprintf("203.0.%d.2", i)) != http.StatusSeeOther; n++ {
+		}
+		tries = append(tries, n)
+	}
+	if slices.Max(tries) > 3 {
+		t.Errorf("strangers with the right password needed %v tries", tries)
+	}
+	if used := residentMemory(t, s); used > 512<<20 {
+		t.Errorf("the server takes %d MiB", int(used)>>20)
+	}
+	if statuses := stop(); statuses[http.StatusServiceUnavailable] == 0 || statuses[http.StatusUnprocessableEntity] == 0 {
+		t.Errorf("the flood was answered %v", statuses)
+	}
+}
