@@ -53,11 +53,19 @@ type node struct {
 
 // openNode opens a store and begins to follow it.
 func (a *App) openNode(ctx context.Context) (*node, error) {
-	opened, err := a.store.Open(ctx)
+	mark := keys.OpenMark(ctx, a.keyStorage())
+	begun, err := a.hasBegun(ctx, mark)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.checkMark(ctx, opened); err != nil {
+	opened, err := a.store.Open(ctx, !begun)
+	if errors.Is(err, store.ErrMissing) {
+		return nil, fmt.Errorf("%w, though there are keys or a mark of one: %s", err, a.adviceBeginAnew())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkMark(ctx, mark, opened); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	n := &node{Store: opened, keeper: session.NewKeeper(opened, time.Now, warn), hashing: identity.NewQueue()}
@@ -78,17 +86,38 @@ func warn(message string, fields ...zap.Field) {
 	caddy.Log().Named("mfa.sessions").Warn(message, fields...)
 }
 
+// hasBegun reports whether there has been a store before: its mark or its keys
+// are there. A store in which nothing has happened yet isn't missed.
+func (a *App) hasBegun(ctx context.Context, mark *keys.Mark) (bool, error) {
+	switch mark.Found() {
+	case keys.MarkMoved:
+		return true, nil
+	case keys.MarkAtStart:
+		return false, nil
+	}
+	return keys.Exist(ctx, a.keyStorage())
+}
+
+// adviceBeginAnew says what to do where the store is gone.
+func (a *App) adviceBeginAnew() string {
+	return fmt.Sprintf("put its file back together with the one that ends in -wal, mount the disk that it is on, or correct `store`; "+
+		"to begin anew without users, move the key set and its mark aside as well (%s)", keys.Places(a.keyStorage()))
+}
+
 // checkMark ends all sessions where the store may have been brought back from
-// an older copy, in which those live that were ended since.
-func (a *App) checkMark(ctx context.Context, s store.Store) error {
+// an older copy, in which those live that were ended since. A store in which
+// nothing has happened can't be the one that the mark is of.
+func (a *App) checkMark(ctx context.Context, mark *keys.Mark, s store.Store) error {
 	position, err := s.Position(ctx)
 	if err != nil {
 		return err
 	}
-	mark := keys.OpenMark(ctx, a.keyStorage())
 	doubt := mark.Doubt(s.Incarnation(), position)
 	if doubt == nil {
 		return nil
+	}
+	if errors.Is(doubt, keys.ErrEmptied) {
+		return fmt.Errorf("%w: %s", doubt, a.adviceBeginAnew())
 	}
 	a.logger.Warn("everybody has to sign in again", zap.Error(doubt))
 	if err := s.Renew(ctx); err != nil {
@@ -233,6 +262,9 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 // that are missing beside people would make their secrets unreadable, so that
 // stops the start.
 func (a *App) openKeys(ctx context.Context, s store.Store) (*keys.Set, error) {
+	if err := keys.CheckAccess(a.keyStorage()); err != nil {
+		return nil, err
+	}
 	people, err := s.CountUsers(ctx)
 	if err != nil {
 		return nil, err

@@ -17,11 +17,11 @@ type slowToFollow struct {
 	followed bool
 }
 
-func (s *slowToFollow) Open(context.Context) (store.Store, error) { return s, nil }
-func (*slowToFollow) Key() string                                 { return "slow" }
-func (*slowToFollow) Incarnation() string                         { return "incarnation" }
-func (*slowToFollow) Position(context.Context) (int64, error)     { return 0, nil }
-func (*slowToFollow) Close() error                                { return nil }
+func (s *slowToFollow) Open(context.Context, bool) (store.Store, error) { return s, nil }
+func (*slowToFollow) Key() string                                       { return "slow" }
+func (*slowToFollow) Incarnation() string                               { return "incarnation" }
+func (*slowToFollow) Position(context.Context) (int64, error)           { return 0, nil }
+func (*slowToFollow) Close() error                                      { return nil }
 
 func (s *slowToFollow) Follow(store.Follower) (stop func()) {
 	<-s.let

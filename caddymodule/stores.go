@@ -15,9 +15,10 @@ import (
 // StoreModule is a guest module of the namespace mfa.stores. Provisioning one
 // creates nothing.
 type StoreModule interface {
-	// Open opens the store, and makes it where there is none yet. It is called
+	// Open opens the store. Where there is none yet it makes one if mayCreate is
+	// true, and else returns store.ErrMissing and makes nothing. It is called
 	// when the app starts. The caller closes the store.
-	Open(ctx context.Context) (store.Store, error)
+	Open(ctx context.Context, mayCreate bool) (store.Store, error)
 	// Key names the store within this process: configurations whose stores
 	// have one key share one open store across reloads.
 	Key() string
@@ -62,12 +63,25 @@ func (s *SQLiteStore) Provision(caddy.Context) error {
 func (s *SQLiteStore) Key() string { return s.Path }
 
 // Open implements StoreModule.
-func (s *SQLiteStore) Open(ctx context.Context) (store.Store, error) {
-	db, err := sqlite.Open(ctx, s.Path)
+func (s *SQLiteStore) Open(ctx context.Context, mayCreate bool) (store.Store, error) {
+	open := sqlite.OpenExisting
+	if mayCreate {
+		open = sqlite.Open
+	}
+	db, err := open(ctx, s.Path)
 	if err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// checkStore has a store that can tell say whether it is still where it was
+// opened, and has room.
+func (s *service) checkStore(ctx context.Context) error {
+	if placed, ok := s.store.(interface{ Check(context.Context) error }); ok {
+		return placed.Check(ctx)
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:

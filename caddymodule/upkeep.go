@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// markEvery is how far the mark of the store's position may be behind.
+	// markEvery is how far the mark of the store's position may be behind, and how
+	// often the store's file is looked for.
 	markEvery = 5 * time.Second
 	// sweepEvery is how often what has expired is cleared away, and the keys
 	// are read again.
@@ -58,6 +59,10 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			try("keeping the mark of the store's position", keepMark)
 			return
 		case <-marks.C:
+			if err := s.checkStore(ctx); err != nil {
+				logger.Error("looking after the store", zap.Error(err))
+				continue
+			}
 			try("keeping the mark of the store's position", keepMark)
 		case <-lists.C:
 			try("ending what was opened by certificates that their CA took back", heed)

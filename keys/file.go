@@ -45,6 +45,16 @@ func (f *fileStorage) file(key string) (string, error) {
 	return "", fmt.Errorf("%s holds the key set and its mark only, not %q", f.path, key)
 }
 
+// Filename returns the file in which the value of a key is kept, as that of
+// Caddy's own storage in files does; "" where there is none.
+func (f *fileStorage) Filename(key string) string {
+	path, err := f.file(key)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
 // checkLock refuses locks of anything but the key set.
 func (f *fileStorage) checkLock(key string) error {
 	if key != StorageKey {

@@ -37,6 +37,10 @@ type Mark struct {
 	incarnation string   // of the mark as this process knows it
 }
 
+// ErrEmptied says that nothing has happened in a store of which the mark says
+// otherwise: its file was made anew, or copied without its write-ahead log.
+var ErrEmptied = errors.New("the store is empty, and was not before")
+
 // errMarkDamaged says that what is stored is not a mark.
 var errMarkDamaged = errors.New("the store's mark " + MarkKey + " is damaged")
 
@@ -55,18 +59,45 @@ func OpenMark(ctx context.Context, storage Storage) *Mark {
 	return m
 }
 
+// Found is what a mark says of the store without looking at it.
+type Found int
+
+// What was found at the opening of a mark.
+const (
+	MarkMissing Found = iota
+	// MarkAtStart is the mark of a store in which nothing has happened.
+	MarkAtStart
+	// MarkMoved is the mark of a store in which something has happened, or one
+	// that can't be read.
+	MarkMoved
+)
+
+// Found returns what was found at the opening.
+func (m *Mark) Found() Found {
+	switch {
+	case m.broken != nil || m.found.Position > 0:
+		return MarkMoved
+	case m.found == position{}:
+		return MarkMissing
+	}
+	return MarkAtStart
+}
+
 // Doubt returns why a store at this position of this incarnation may be an
 // older copy brought back, or nil. Callers that get an error renew the store's
 // incarnation before they serve anything, and log it.
 //
-// There is no doubt where no mark was kept yet, nor about a store in which
-// nothing has happened. One of another incarnation than the mark's is in doubt
+// There is no doubt where no mark was kept yet. A store in which nothing has
+// happened is ErrEmptied where something had: that is to stop the start, since
+// everybody in it would be gone in silence. One of another incarnation than the mark's is in doubt
 // however far it is: sessions of its own life may be about, as when a copy is
 // brought back that an earlier start has renewed already. So is any store if
 // the mark can't be read: ending all sessions is safe, while going on as if
 // nothing were known is not, and it is no reason to refuse the service.
 func (m *Mark) Doubt(incarnation string, at int64) error {
 	switch {
+	case at == 0 && m.found.Position > 0:
+		return fmt.Errorf("%w: its position was %d", ErrEmptied, m.found.Position)
 	case m.broken != nil:
 		return fmt.Errorf("whether the store is an older copy can't be told: %w", m.broken)
 	case m.found == position{} || at == 0:

@@ -127,11 +127,33 @@ func TestMarkIsKept(t *testing.T) {
 	}
 }
 
-func TestEmptyStoreIsNotDoubted(t *testing.T) {
-	for _, content := range []string{`{"incarnation":"life","position":0}`, `{"incarnation":"other","position":8}`} {
+// TestEmptiedStore is fault X04: a store whose file was made anew, or copied
+// without its log, beside a mark of before.
+func TestEmptiedStore(t *testing.T) {
+	for content, want := range map[string]error{
+		`{"incarnation":"life","position":0}`:  nil,
+		`{"incarnation":"other","position":0}`: nil,
+		`{"incarnation":"life","position":8}`:  ErrEmptied,
+		`{"incarnation":"other","position":8}`: ErrEmptied,
+	} {
 		mark := OpenMark(t.Context(), &markStorage{content: []byte(content)})
-		if doubt := mark.Doubt("life", 0); doubt != nil {
-			t.Errorf("mark %s: %v", content, doubt)
+		if doubt := mark.Doubt("life", 0); !errors.Is(doubt, want) {
+			t.Errorf("mark %s: %v, want %v", content, doubt, want)
+		}
+	}
+}
+
+func TestMarkFound(t *testing.T) {
+	for content, want := range map[string]Found{
+		``: MarkMissing, `{"incarnation":"life","position":0}`: MarkAtStart,
+		`{"incarnation":"life","position":1}`: MarkMoved, `no mark`: MarkMoved,
+	} {
+		storage := &markStorage{content: []byte(content)}
+		if content == "" {
+			storage.content = nil
+		}
+		if found := OpenMark(t.Context(), storage).Found(); found != want {
+			t.Errorf("mark %q: %v, want %v", content, found, want)
 		}
 	}
 }

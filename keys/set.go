@@ -52,6 +52,18 @@ type Storage interface {
 }
 
 // DefaultCookieLifetime is the longest life of what cookie keys make, unless
+// Exist reports whether storage holds a key set, readable or not.
+func Exist(ctx context.Context, storage Storage) (bool, error) {
+	_, err := load(ctx, storage)
+	if errors.Is(err, ErrMissing) {
+		return false, nil
+	}
+	if err != nil && !errors.Is(err, ErrUnreadable) {
+		return false, err
+	}
+	return true, nil
+}
+
 // SetCookieLifetime says otherwise.
 const DefaultCookieLifetime = 12 * time.Hour
 

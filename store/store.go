@@ -29,6 +29,10 @@ var (
 	// ErrConflict says that a compare-and-set lost: the row changed since it
 	// was read, or a unique name or address is taken.
 	ErrConflict = errors.New("changed in the store meanwhile")
+	// ErrMissing says that there is no store where one is to be opened.
+	ErrMissing = errors.New("there is no store")
+	// ErrLost says that the store is gone from its place while it was open.
+	ErrLost = errors.New("the store is lost")
 )
 
 // UserStatus says whether a person may sign in.

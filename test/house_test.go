@@ -49,9 +49,9 @@ var arrows = []arrow{
 	{"identity", nil},
 
 	{"audit", []string{"store"}},
-	{"keys", nil},
+	{"keys", []string{"fileaccess"}},
 
-	{"store/sqlite", []string{"store", "assurance"}},
+	{"store/sqlite", []string{"store", "assurance", "fileaccess"}},
 	{"store/conformance", []string{"store", "assurance"}},
 	{"store", []string{"assurance"}},
 
@@ -59,6 +59,7 @@ var arrows = []arrow{
 	{"assurance", nil},
 	{"token", nil},
 	{"upload", nil},
+	{"fileaccess", nil},
 
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -147,6 +148,17 @@ func TestX04KeysBesideAStore(t *testing.T) {
 			}
 
 			write(t, path, good)
+			for mode, says := range map[fs.FileMode]string{0o644: "read by others (mode 0644)", 0o640: "mode 0640", 0o622: "changed by others"} {
+				if err := os.Chmod(path, mode); err != nil {
+					t.Fatal(err)
+				}
+				if refusal := s.MustRefuseRestart(); !containsAll(refusal, path, says, "chmod 600", "keys rotate") {
+					t.Errorf("keys with mode %04o: %q", mode, refusal)
+				}
+			}
+			if err := os.Chmod(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
 			s.Restart()
 			stillSignedIn(t, s, ada.Browser)
 			s.App.Reset()
@@ -266,8 +278,64 @@ func withCookieKeys(t *testing.T, document []byte, keep bool) []byte {
 	return changed
 }
 
-// S07: a store that begins anew beside the same keys knows no earlier session,
-// not even of a person of the same name.
+// testStoreGone is fault X04: beside keys or a mark of before, no store is made
+// where there is none, and none is taken for empty that was copied without its
+// log.
+func testStoreGone(t *testing.T, s *scene.Scene, p *scene.Person) {
+	t.Helper()
+	mark := keepings[0].mark(s)
+	// It follows within seconds.
+	harness.Eventually(t, time.Minute, "the mark to move", func() bool { return markedPosition(t, mark) > 0 })
+	s.Kill()
+	whole := copyAside(t, s)
+	if len(whole) != 2 {
+		t.Fatal("a store that was in use has no log")
+	}
+	refuse := func(what string, says ...string) {
+		t.Helper()
+		if refusal := s.MustRefuseRestart(); !containsAll(refusal, append(says, "-wal", keysIn(s), mark)...) {
+			t.Errorf("%s: the refusal is %q", what, refusal)
+		}
+	}
+	bringBack(t, s, map[string][]byte{storeIn(s): whole[storeIn(s)]})
+	refuse("copied without its log", "the store is empty, and was not before")
+	removeStore(t, s)
+	for _, gone := range [][]string{nil, {mark}, {keysIn(s)}} {
+		aside := make(map[string][]byte)
+		for _, path := range gone {
+			aside[path] = read(t, path)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refuse(fmt.Sprintf("the store gone, and with it %v", gone), "there is no store", "to begin anew")
+		if _, err := os.Stat(storeIn(s)); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("a store was made: %v", err)
+		}
+		for path, content := range aside {
+			write(t, path, content)
+		}
+	}
+	bringBack(t, s, whole)
+	s.Restart()
+	stillSignedIn(t, s, p.Browser)
+}
+
+// beginAnew does what the guide says of beginning with an empty store.
+func beginAnew(t *testing.T, s *scene.Scene) {
+	t.Helper()
+	s.Stop()
+	removeStore(t, s)
+	for _, path := range []string{keysIn(s), keepings[0].mark(s)} {
+		if err := os.Rename(path, path+".aside"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Restart()
+}
+
+// S07: a store that begins anew knows no earlier session, not even of a person
+// of the same name.
 func TestS07StoreEmptiedBesideLiveKeys(t *testing.T) {
 	s := scene.Start(t, scene.Options{})
 	ada := s.Administrator("ada")
@@ -276,15 +344,10 @@ func TestS07StoreEmptiedBesideLiveKeys(t *testing.T) {
 	known := ada.Browser.Cookie(s.At("login", "/"), browserCookie)
 	keys := read(t, keysIn(s))
 
-	s.Stop()
-	for _, ending := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(storeIn(s) + ending); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-	}
-	s.Restart()
-	if string(read(t, keysIn(s))) != string(keys) {
-		t.Error("the keys were made anew, though they were there")
+	testStoreGone(t, s, ada)
+	beginAnew(t, s)
+	if string(read(t, keysIn(s))) == string(keys) {
+		t.Error("the keys are those that were moved aside")
 	}
 	refuseAll := func() {
 		t.Helper()

@@ -315,6 +315,16 @@ func TestS04LiveConnections(t *testing.T) {
 	}
 
 	t.Run("what ends nothing, and what then ends", func(t *testing.T) { testLeash(t, s, bystander, unmoved) })
+	t.Run("X07 the end of the process", func(t *testing.T) {
+		// Caddy by itself would wait for them for ever, with the store open.
+		browser := s.Client()
+		landed(t, signInByBackupCode(other, browser, s.At("login", "/")), s.At("login", "/"))
+		expectOn(t, keepBusy(t, s, browser, "last").streams)
+		s.Stop()
+		if !strings.Contains(s.Log(), "connections that are still open are cut") {
+			t.Error("the log doesn't say what becomes of what is open")
+		}
+	})
 }
 
 // testLeash does all that leaves streams alone, and then ends them.

@@ -242,18 +242,52 @@ func TestX04Mark(t *testing.T) {
 	}
 	s.Restart()
 	landed(t, signInByBackupCode(ada, s.Client(), s.At("app", "/")), s.At("app", "/"))
+	testStoreLost(t, s, ada)
 }
 
-// S07, continued: a store that begins anew beside keys and mark goes on like
-// any other.
+// testStoreLost is X04 under a running server: once the store's file is gone,
+// nobody is let in, since nothing could be recorded. What it held is put aside.
+func testStoreLost(t *testing.T, s *scene.Scene, p *scene.Person) {
+	t.Helper()
+	const noticed = "looking after the store"
+	browser := later(s, p.Browser)
+	landed(t, signInByBackupCode(p, browser, s.At("app", "/")), s.At("app", "/"))
+	if err := os.Remove(storeIn(s)); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, time.Minute, "the loss to be noticed", func() bool { return countLines(s, noticed) > 0 })
+	if !containsAll(s.Log(), "was removed while the server was running", storeIn(s)+".rescued") {
+		t.Error("the log doesn't say what happened")
+	}
+	s.App.Reset()
+	for _, address := range []string{s.At("app", "/"), s.At("login", "/")} {
+		if page := browser.Get(address); page.Status != http.StatusServiceUnavailable {
+			t.Errorf("%s is answered %d", address, page.Status)
+		}
+	}
+	if out := s.CLI("mfa", "user", "disable", p.Name); out.Code == 0 {
+		t.Errorf("somebody is disabled in a store that is lost: %+v", out)
+	}
+	s.App.ExpectNone(t)
+
+	if refusal := s.MustRefuseRestart(); !containsAll(refusal, "there is no store", "put its file back") {
+		t.Errorf("the refusal is %q", refusal)
+	}
+	if err := os.Rename(storeIn(s)+".rescued", storeIn(s)); err != nil {
+		t.Fatal(err)
+	}
+	s.Restart()
+	stillSignedIn(t, s, browser)
+}
+
+// S07, continued: a store that begins anew goes on like any other.
 func TestS07EmptiedStoreGoesOn(t *testing.T) {
 	s := scene.Start(t, scene.Options{})
 	ada := s.Administrator("ada")
 	landed(t, ada.Browser.Visit(s.At("app", "/")), s.At("app", "/"))
 	s.Stop()
 	former := copyAside(t, s)
-	removeStore(t, s)
-	s.Restart()
+	beginAnew(t, s)
 	asksNobody(t, ada.Browser.Get(s.At("app", "/")))
 	again := s.Administrator("ada")
 	landed(t, again.Browser.Visit(s.At("app", "/")), s.At("app", "/"))

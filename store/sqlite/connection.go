@@ -35,7 +35,7 @@ var (
 	holdConnection = connectionKind{
 		"mode":          {"rwc"},
 		"_pragma":       {"journal_mode(MEMORY)"},
-		"_busy_timeout": {"5000"}, // a process that stops closes its store soon
+		"_busy_timeout": {"8000"}, // a process that stops cuts its connections within 5 s
 	}
 )
 

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/portcullis-mfa/portcullis/fileaccess"
 )
 
 const (
@@ -52,7 +54,10 @@ func find(path string) (bool, error) {
 	if info.Size() == 0 {
 		return false, errors.New("the file is empty, which a store never is; " + adviceRestore)
 	}
-	return true, restrict(path)
+	if err := restrict(path); err != nil {
+		return false, err
+	}
+	return true, fileaccess.Trusted(path)
 }
 
 // refuseRemains refuses a path without a file where something shows that there
@@ -217,7 +222,16 @@ func checkSound(ctx context.Context, db *sql.DB) error {
 // copyAside writes a copy of the store that db is connected to, before its
 // schema becomes the given version. A copy that is there already is kept.
 func copyAside(ctx context.Context, db *sql.DB, path string, version int64) error {
-	unfinished := path + ".copying"
+	final, err := freeName(copyName(path, version))
+	if err != nil {
+		return err
+	}
+	return copyTo(ctx, db, final, path+".copying")
+}
+
+// copyTo writes a copy of the store under an unfinished name and then puts it in
+// place.
+func copyTo(ctx context.Context, db *sql.DB, final, unfinished string) error {
 	if err := removeDatabase(unfinished); err != nil {
 		return err
 	}
@@ -226,10 +240,6 @@ func copyAside(ctx context.Context, db *sql.DB, path string, version int64) erro
 	}
 	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, unfinished); err != nil {
 		return errors.Join(err, removeDatabase(unfinished))
-	}
-	final, err := freeName(copyName(path, version))
-	if err != nil {
-		return err
 	}
 	return putInPlace(unfinished, final)
 }

@@ -164,7 +164,7 @@ func TestUnfinishedCreationIsBegunAgain(t *testing.T) {
 
 func TestFailedCreationLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "portcullis.db")
-	db, err := open(t.Context(), path, withMigration(t, `CREATE NONSENSE;`))
+	db, err := open(t.Context(), path, withMigration(t, `CREATE NONSENSE;`), true)
 	if err == nil {
 		db.Close()
 		t.Fatal("it was opened")
@@ -274,7 +274,7 @@ func TestMigrationKeepsEarlierCopies(t *testing.T) {
 
 func TestFailedMigrationChangesNothing(t *testing.T) {
 	path, _ := soundFile(t)
-	db, err := open(t.Context(), path, withMigration(t, `DELETE FROM users; CREATE NONSENSE;`))
+	db, err := open(t.Context(), path, withMigration(t, `DELETE FROM users; CREATE NONSENSE;`), true)
 	if err == nil {
 		db.Close()
 		t.Fatal("it was opened")
@@ -304,7 +304,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 func openAndCount(t *testing.T, path string, migrations migrationFiles) int {
 	t.Helper()
-	db, err := open(t.Context(), path, migrations)
+	db, err := open(t.Context(), path, migrations, true)
 	must(t, err)
 	defer db.Close()
 	count, err := db.CountUsers(t.Context())

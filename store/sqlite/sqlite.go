@@ -12,12 +12,15 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/portcullis-mfa/portcullis/store"
@@ -26,7 +29,11 @@ import (
 // DB is an open store in an SQLite file.
 type DB struct {
 	operations
+	path        string
 	held        *hold
+	places      places
+	lost        atomic.Pointer[error] // nil: its files are in place
+	checking    sync.Mutex
 	writing     *sql.DB // one connection, for transactions that write
 	reading     *pool
 	incarnation atomic.Pointer[string]
@@ -49,15 +56,21 @@ type DB struct {
 // schema, another program's, damaged, not accessible) is left as it is, and
 // the error says what to do.
 func Open(ctx context.Context, path string) (*DB, error) {
-	return open(ctx, path, embeddedMigrations())
+	return open(ctx, path, embeddedMigrations(), true)
 }
 
-func open(ctx context.Context, path string, migrations migrationFiles) (*DB, error) {
+// OpenExisting is Open, but where there is no such file it makes none and
+// returns store.ErrMissing.
+func OpenExisting(ctx context.Context, path string) (*DB, error) {
+	return open(ctx, path, embeddedMigrations(), false)
+}
+
+func open(ctx context.Context, path string, migrations migrationFiles, mayCreate bool) (*DB, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("finding the store %s: %w", path, err)
 	}
-	db, err := openAlone(ctx, behindLinks(absolute), migrations)
+	db, err := openAlone(ctx, behindLinks(absolute), migrations, mayCreate)
 	if err != nil {
 		return nil, fmt.Errorf("opening the store %s: %w", absolute, err)
 	}
@@ -74,7 +87,11 @@ func behindLinks(path string) string {
 }
 
 // openAlone takes hold of the store, makes sure that it is sound and opens it.
-func openAlone(ctx context.Context, path string, migrations migrationFiles) (*DB, error) {
+func openAlone(ctx context.Context, path string, migrations migrationFiles, mayCreate bool) (*DB, error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && !mayCreate {
+		// Not even a folder is made: a disk may be missing that belongs there.
+		return nil, cmp.Or(refuseRemains(path), store.ErrMissing)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), directoryMode); err != nil {
 		return nil, fmt.Errorf("making the directory: %w", err)
 	}
@@ -94,7 +111,7 @@ func connect(ctx context.Context, path string, held *hold) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, held.release())
 	}
-	db := &DB{held: held, writing: writing}
+	db := &DB{path: path, held: held, writing: writing}
 	if err := db.begin(ctx, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -113,6 +130,10 @@ func (db *DB) begin(ctx context.Context, path string) error {
 	db.operations = operations{rows: reading, write: db.transact}
 	incarnation, err := readIncarnation(ctx, reading)
 	db.incarnation.Store(&incarnation)
+	if err != nil {
+		return err
+	}
+	db.places, err = findPlaces(path)
 	return err
 }
 
@@ -165,6 +186,9 @@ func (db *DB) Atomically(ctx context.Context, fn func(tx store.Tx) error) error 
 // transact runs fn in a transaction on the writing connection, and tells the
 // followers what it changed before it returns.
 func (db *DB) transact(ctx context.Context, fn func(*transaction) error) error {
+	if lost := db.lost.Load(); lost != nil {
+		return *lost
+	}
 	tx, err := db.writing.BeginTx(ctx, nil)
 	if err != nil {
 		return failed(ctx, "beginning a transaction", err)

@@ -1,0 +1,89 @@
+//go:build unix
+
+package fileaccess
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestAccess(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		folder, file     fs.FileMode // file 0: there is none
+		private, trusted string      // what is said; "": nothing is wrong
+	}{
+		{"as it is made", 0o700, 0o600, "", ""},
+		{"read-only", 0o755, 0o400, "", ""},
+		{"not there yet", 0o755, 0, "", ""},
+		{"everybody reads it", 0o700, 0o644, "read by others (mode 0644)", ""},
+		{"the group reads it", 0o700, 0o640, "read by others (mode 0640)", ""},
+		{"the group changes it", 0o700, 0o620, "changed by others (mode 0620)", "changed by others (mode 0620)"},
+		{"everybody changes it", 0o700, 0o666, "changed by others", "changed by others"},
+		{"everybody replaces it", 0o777, 0o600, "replace files (mode 0777)", "replace files (mode 0777)"},
+		{"everybody could put it there", 0o777, 0, "replace files", "replace files"},
+		{"its owner replaces it", 0o777 | fs.ModeSticky, 0o600, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			folder := t.TempDir()
+			path := filepath.Join(folder, "file")
+			if test.file != 0 {
+				if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, test.file)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(folder, test.folder); err != nil {
+				t.Fatal(err)
+			}
+			link := filepath.Join(t.TempDir(), "link")
+			if err := os.Symlink(path, link); err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range []string{path, link} {
+				if at == link && test.file == 0 {
+					continue // leads nowhere yet
+				}
+				expect(t, Private(at), folder, test.private)
+				expect(t, Trusted(at), folder, test.trusted)
+			}
+		})
+	}
+}
+
+func expect(t *testing.T, err error, folder, said string) {
+	t.Helper()
+	var found *Error
+	switch {
+	case said == "" && err != nil:
+		t.Errorf("%v", err)
+	case said == "":
+	case !errors.As(err, &found):
+		t.Errorf("%v, want an error that says %q", err, said)
+	case !strings.Contains(err.Error(), said) || !strings.HasPrefix(found.Path, folder) || !strings.Contains(found.Remedy, "chmod"):
+		t.Errorf("%q, want %q in it, where, and what to do", err, said)
+	}
+}
+
+func TestForeignOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 4711, -1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Private(path); err != nil {
+		t.Errorf("root can't use another's file: %v", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner, foreign := foreignOwner(info); owner != 4711 || foreign {
+		t.Errorf("owner %d, foreign %t", owner, foreign)
+	}
+}

@@ -1,0 +1,64 @@
+//go:build unix
+
+package fileaccess
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// checkFolder refuses folders in which anybody could put another file in the
+// file's place. The sticky bit leaves that to the file's owner.
+func checkFolder(path string, info fs.FileInfo) error {
+	if owner, foreign := foreignOwner(info); foreign {
+		return foreignError(path, owner)
+	}
+	if mode := info.Mode(); mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+		return &Error{
+			Path: path, Wrong: fmt.Sprintf("is a folder in which everybody can replace files (mode %04o)", mode.Perm()),
+			Remedy: "write chmod o-w " + path,
+		}
+	}
+	return nil
+}
+
+func checkFile(path string, info fs.FileInfo, forbidden fs.FileMode) error {
+	if owner, foreign := foreignOwner(info); foreign {
+		return foreignError(path, owner)
+	}
+	if !info.Mode().IsRegular() {
+		return nil // whoever opens it says so
+	}
+	open := info.Mode().Perm() & forbidden
+	if open == 0 {
+		return nil
+	}
+	done := "read"
+	if open&0o022 != 0 {
+		done = "changed"
+	}
+	return &Error{
+		Path: path, Wrong: fmt.Sprintf("can be %s by others (mode %04o)", done, info.Mode().Perm()),
+		Remedy: "write chmod 600 " + path,
+	}
+}
+
+// foreignOwner returns the owner of a file, and whether that is neither this
+// user nor root. Root can use anybody's files, and often does in containers.
+func foreignOwner(info fs.FileInfo) (owner uint32, foreign bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	self := os.Geteuid()
+	return stat.Uid, self != 0 && stat.Uid != 0 && int(stat.Uid) != self
+}
+
+func foreignError(path string, owner uint32) error {
+	return &Error{
+		Path: path, Wrong: fmt.Sprintf("belongs to somebody else (user id %d)", owner),
+		Remedy: fmt.Sprintf("write chown %d %s", os.Geteuid(), path),
+	}
+}

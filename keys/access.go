@@ -1,0 +1,43 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/portcullis-mfa/portcullis/fileaccess"
+)
+
+// inFiles is a Storage that keeps each value in a file of its own.
+type inFiles interface {
+	Filename(key string) string
+}
+
+// Places names where the key set and its mark are kept, for people to find them.
+func Places(storage Storage) string {
+	if files, ok := storage.(inFiles); ok {
+		return files.Filename(StorageKey) + " and " + files.Filename(MarkKey)
+	}
+	return StorageKey + " and " + MarkKey + " in Caddy's storage"
+}
+
+// CheckAccess refuses a key set that others can read, since they could make
+// sessions, and one or a mark that others can change. Of a Storage that isn't
+// in files it knows nothing.
+func CheckAccess(storage Storage) error {
+	files, ok := storage.(inFiles)
+	if !ok {
+		return nil
+	}
+	if err := fileaccess.Private(files.Filename(StorageKey)); err != nil {
+		var open *fileaccess.Error
+		if errors.As(err, &open) {
+			return fmt.Errorf("the key set isn't kept to this user alone: %w; whoever has read it can make sessions, "+
+				"so where others use this machine, also write caddy mfa keys rotate, and end all sessions", err)
+		}
+		return fmt.Errorf("looking who can read the key set: %w", err)
+	}
+	if err := fileaccess.Trusted(files.Filename(MarkKey)); err != nil {
+		return fmt.Errorf("the store's mark isn't kept to this user alone: %w", err)
+	}
+	return nil
+}
