@@ -72,6 +72,50 @@ func TestX05ClockSetForwardAndBack(t *testing.T) {
 	}
 }
 
+// TestX05SignOnsOfAClockThatWasAhead: whoever signed in meanwhile stays signed in
+// for no longer than others do, at work and away from it.
+func TestX05SignOnsOfAClockThatWasAhead(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, 24 * time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			h := newHouse(t)
+			ada, bob := h.person("ada"), h.person("bob")
+			keeper := h.keeper(t)
+			h.pass(ahead)
+			working, err := h.Grant(h.ctx, ada.complete(), "", authflow.Client{})
+			h.must(err)
+			away, err := h.Grant(h.ctx, bob.complete(), "", authflow.Client{})
+			h.must(err)
+			h.expectEnded(t, keeper, working.SignOn.ID, false)
+			h.expectEnded(t, keeper, away.SignOn.ID, false)
+			keeper.Flush(h.ctx)
+
+			h.pass(-ahead)
+			upkeep := func() {
+				keeper.Flush(h.ctx)
+				_, err = h.store.PullBackSignOns(h.ctx, h.clock(), h.clock().Add(session.DefaultLifetime))
+				h.must(err)
+			}
+			upkeep()
+			h.expectEnded(t, keeper, working.SignOn.ID, false)
+			work := 30 * time.Minute
+			for worked := work; worked < session.DefaultLifetime; worked += work {
+				h.pass(work)
+				h.expectEnded(t, keeper, working.SignOn.ID, false)
+				upkeep()
+				if worked == 3*work {
+					for _, k := range []*session.Keeper{keeper, h.keeper(t)} {
+						h.expectEnded(t, k, away.SignOn.ID, true)
+					}
+				}
+			}
+			h.pass(work)
+			for _, k := range []*session.Keeper{keeper, h.keeper(t)} {
+				h.expectEnded(t, k, working.SignOn.ID, true)
+			}
+		})
+	}
+}
+
 // keeper is one that has kept nothing in memory yet.
 func (h *house) keeper(t *testing.T) *session.Keeper {
 	t.Helper()

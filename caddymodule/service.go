@@ -156,6 +156,7 @@ type service struct {
 
 	assertions *assertion.Signer
 	mark       *keys.Mark
+	lifetime   time.Duration // the longest of a sign-on
 
 	endUpkeep context.CancelFunc
 	upkeep    sync.WaitGroup
@@ -214,7 +215,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	if s.keys, err = a.openKeys(ctx, s.store); err != nil {
 		return fmt.Errorf("opening the keys: %w", err)
 	}
-	s.pages = a.pages
+	s.pages, s.lifetime = a.pages, time.Duration(a.Session.Lifetime)
 	passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: s.keys, Queue: s.hashing, Memory: a.Password.HashingMemory})
 	if err != nil {
 		return fmt.Errorf("setting up password hashing: %w", err)

@@ -115,7 +115,8 @@ func (s *service) listHeeder() func(context.Context) error {
 const endedAtOnce = 1000
 
 // sweep clears away what has expired. Sign-ons over their limit are marked as
-// ended, so that they stay so when the clock is set back.
+// ended, so that they stay so when the clock is set back; those that a clock
+// which was ahead has given more than a lifetime are given one.
 func (s *service) sweep(ctx context.Context) error {
 	now := time.Now()
 	for {
@@ -126,6 +127,9 @@ func (s *service) sweep(ctx context.Context) error {
 		if ended < endedAtOnce {
 			break
 		}
+	}
+	if _, err := s.store.PullBackSignOns(ctx, now.Add(session.Granularity), now.Add(s.lifetime+session.Granularity)); err != nil {
+		return err
 	}
 	return s.store.Sweep(ctx, now, store.SweepLimits{
 		KeepAttempts: authflow.Kept(), AttemptsBefore: now.Add(-keepAttempts),

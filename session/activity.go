@@ -93,20 +93,25 @@ func (a *activity) learn(id string, seen time.Time) *sighting {
 }
 
 // takePending returns what the store has yet to be told, and forgets what it
-// was told of if that is older than since: the store knows it.
-func (a *activity) takePending(since time.Time) []store.Activity {
+// was told of if that is some time ago: the store knows it. What was seen by a
+// clock that was ahead, and is right again, was seen now.
+func (a *activity) takePending(now time.Time) []store.Activity {
 	var pending []store.Activity
 	for i := range a.shards {
-		pending = a.shards[i].takePending(since.UnixNano(), pending)
+		pending = a.shards[i].takePending(now, pending)
 	}
 	return pending
 }
 
-func (shard *activityShard) takePending(since int64, pending []store.Activity) []store.Activity {
+func (shard *activityShard) takePending(now time.Time, pending []store.Activity) []store.Activity {
+	since, latest := now.Add(-2*Granularity).UnixNano(), now.Add(Granularity).UnixNano()
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	for id, s := range shard.seen {
 		at := s.at.Load()
+		if at > latest && s.at.CompareAndSwap(at, now.UnixNano()) {
+			at, s.told = now.UnixNano(), 0
+		}
 		switch {
 		case at > s.told:
 			pending = append(pending, store.Activity{SignOn: id, Seen: time.Unix(0, at)})

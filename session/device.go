@@ -190,7 +190,7 @@ func (k *Keeper) endDevice(certificate string) {
 
 // flushDevices writes down when devices were seen, as Flush does for sign-ons.
 func (k *Keeper) flushDevices(ctx context.Context) error {
-	pending := k.deviceActivity.takePending(k.clock().Add(-2 * Granularity))
+	pending := k.deviceActivity.takePending(k.clock())
 	if len(pending) == 0 {
 		return nil
 	}

@@ -281,7 +281,7 @@ func (k *Keeper) Flush(ctx context.Context) {
 	if err := k.flushDevices(ctx); err != nil {
 		k.warn("writing down when devices were seen", zap.Error(err))
 	}
-	pending := k.activity.takePending(k.clock().Add(-2 * Granularity))
+	pending := k.activity.takePending(k.clock())
 	if len(pending) == 0 {
 		return
 	}

@@ -274,6 +274,11 @@ type SignOns interface {
 	// EndExpiredSignOns ends up to most of those whose absolute limit has come,
 	// as EndSignOn does, and returns how many.
 	EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) (int, error)
+	// PullBackSignOns corrects what a clock has left in the future that was ahead:
+	// of sign-ons not ended, an absolute limit after latest becomes latest, and a
+	// LastSeen after now becomes now. It raises their versions and returns how
+	// many it has changed.
+	PullBackSignOns(ctx context.Context, now, latest time.Time) (int, error)
 	// ListSignOns returns those not ended whose absolute limit lies after
 	// now, newest first; an empty userID lists everybody's.
 	ListSignOns(ctx context.Context, userID string, now time.Time) ([]SignOn, error)

@@ -24,6 +24,10 @@ const (
 	// lookAround is how many steps to either side a drifting clock is looked
 	// for. It is told, never accepted.
 	lookAround = 10
+	// farAhead is from when on a dead step lies too far ahead to be believed: the
+	// server's clock was ahead when its code was accepted. Within that time a
+	// clock that is set back revives nothing.
+	farAhead = 15 * time.Minute
 	// maxRefused bounds the memory of told steps. Only a server's clock that
 	// is set back again and again can reach it.
 	maxRefused = 64
@@ -109,6 +113,21 @@ func (s secret) withRefused(f finding) secret {
 	s.Refused = append(slices.Clone(s.Refused), f.step)
 	slices.Sort(s.Refused)
 	return s.tidied(f.now)
+}
+
+// pulledBack returns the secret without dead steps far ahead, and whether there
+// were any. What can be accepted now is dead in their place, lest a code of
+// before counts twice, and so is the very code that was accepted last: its owner
+// waits for two codes, instead of for the clock to get there.
+func (s secret) pulledBack(now int64) (secret, bool) {
+	if s.Last <= now+int64(farAhead/time.Second)/int64(s.Period) {
+		return s, false
+	}
+	s.Refused = append(slices.Clone(s.Refused), s.Last)
+	slices.Sort(s.Refused)
+	s.Refused = s.Refused[max(0, len(s.Refused)-maxRefused):]
+	s.Last = now + window
+	return s, true
 }
 
 // tidied forgets refused steps that are past. They are not merely dropped,

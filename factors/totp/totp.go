@@ -2,8 +2,9 @@
 // one-time passwords as of RFC 6238.
 //
 // A step of time, and every older one, is dead once a code of it was accepted;
-// the credential remembers the step itself, so a clock that is set back
-// revives nothing. A credential also carries its algorithm, digits and period,
+// the credential remembers the step itself, so a clock that is set back by some
+// minutes revives nothing. A dead step further ahead comes of a clock that was
+// ahead itself, and nobody is kept out until that time has come. A credential also carries its algorithm, digits and period,
 // so it works on when the configuration changes.
 //
 // The package must not know how secrets are sealed, where they are kept, or
@@ -163,13 +164,17 @@ func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []facto
 	wellFormed := false
 	var best finding
 	var answered int
+	corrected := false // the answered secret has changed already
 	for i, s := range secrets {
 		if !isCode(code, s.Digits) {
 			continue
 		}
 		wellFormed = true
-		if found := s.judge(code, s.stepAt(f.clock())); found.outcome > best.outcome {
-			best, answered = found, i
+		now := s.stepAt(f.clock())
+		s, moved := s.pulledBack(now)
+		secrets[i] = s
+		if found := s.judge(code, now); found.outcome > best.outcome {
+			best, answered, corrected = found, i, moved
 		}
 	}
 	switch {
@@ -178,12 +183,12 @@ func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []facto
 	case best.outcome == wrong:
 		return factors.Verdict{Reason: factors.Wrong}, nil
 	}
-	return verdict(best, secrets[answered], credentials[answered].ID)
+	return verdict(best, secrets[answered], corrected, credentials[answered].ID)
 }
 
 // verdict turns what was found for a credential into the answer to the flow,
-// with what the credential has to remember of it.
-func verdict(found finding, s secret, credentialID string) (factors.Verdict, error) {
+// with what the credential has to remember of it, or of a correction before.
+func verdict(found finding, s secret, corrected bool, credentialID string) (factors.Verdict, error) {
 	v := factors.Verdict{CredentialID: credentialID}
 	switch found.outcome {
 	case accepted:
@@ -191,13 +196,15 @@ func verdict(found finding, s secret, credentialID string) (factors.Verdict, err
 		s = s.withAccepted(found)
 	case drifting:
 		v.Reason, v.Drift, v.Note = factors.Drifting, s.drift(found), factors.ClockOff
-		if s.isRefused(found.step) {
+		if s.isRefused(found.step) && !corrected {
 			return v, nil // told before
 		}
 		s = s.withRefused(found)
 	default:
 		v.Reason = factors.Used
-		return v, nil
+		if !corrected {
+			return v, nil
+		}
 	}
 	var err error
 	v.Secret, err = s.marshal()

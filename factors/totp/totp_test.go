@@ -224,6 +224,33 @@ func TestClockSetBack(t *testing.T) {
 	a.at(21).expect("the next", a.code(21), true, "")
 }
 
+// X05: a clock that was ahead, and is right again, keeps nobody out for longer
+// than two codes take, and no code counts twice for it.
+func TestClockThatWasAhead(t *testing.T) {
+	for name, ahead := range map[string]int{"an hour": 120, "a day": 2880, "a year": 365 * 2880} {
+		t.Run(name, func(t *testing.T) {
+			a := enrol(t, Config{})
+			a.expect("before", a.code(0), true, "")
+			a.at(ahead).expect("ahead", a.code(ahead), true, "")
+			a.at(1).expect("back", a.code(1), false, factors.Used)
+			a.at(1).expect("the one of before", a.code(0), false, factors.Used)
+			a.at(1).expect("one step ahead", a.code(2), false, factors.Used)
+			a.at(2).expect("the one that was next", a.code(2), false, factors.Used)
+			a.at(3).expect("two steps later", a.code(3), true, "")
+			a.expect("the same again", a.code(3), false, factors.Used)
+			a.at(ahead).expect("when the time has come", a.code(ahead), false, factors.Used)
+			a.at(ahead+1).expect("and after it", a.code(ahead+1), true, "")
+		})
+	}
+	t.Run("wrong codes correct nothing", func(t *testing.T) {
+		a := enrol(t, Config{})
+		a.at(2880).expect("ahead", a.code(2880), true, "")
+		if verdict := a.at(1).submit("000000"); verdict.Secret != nil || verdict.Reason != factors.Wrong {
+			t.Errorf("%+v", verdict)
+		}
+	})
+}
+
 // Who is told that a code belongs to the future knows that it is genuine; it
 // must not work when its time comes.
 func TestToldStepsAreDead(t *testing.T) {

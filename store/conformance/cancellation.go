@@ -49,6 +49,9 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"EndExpiredSignOns": func(ctx context.Context) error {
 			return second(f.EndExpiredSignOns(ctx, noon.AddDate(1, 0, 0), "x", 10))
 		},
+		"PullBackSignOns": func(ctx context.Context) error {
+			return second(f.PullBackSignOns(ctx, noon.AddDate(-1, 0, 0), noon.AddDate(-1, 0, 0)))
+		},
 		"EndSignOnsOf": func(ctx context.Context) error { return second(f.EndSignOnsOf(ctx, "u1", noon, "x")) },
 		"ListSignOns":  func(ctx context.Context) error { return second(f.ListSignOns(ctx, "", noon)) },
 		"PutRecord":    func(ctx context.Context) error { return f.PutRecord(ctx, store.Record{Namespace: "n", Key: "k9"}) },

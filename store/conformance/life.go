@@ -129,6 +129,10 @@ func lifePositionStays(t *testing.T, f fixture) {
 			_, err := f.EndExpiredSignOns(ctx, longBefore, "x", 10)
 			return err
 		},
+		"PullBackSignOns": func(ctx context.Context) error {
+			_, err := f.PullBackSignOns(ctx, noon.AddDate(1000, 0, 0), noon.AddDate(1000, 0, 0))
+			return err
+		},
 		"EndSignOnsOf": func(ctx context.Context) error {
 			_, err := f.EndSignOnsOf(ctx, "nobody", noon, "x")
 			return err

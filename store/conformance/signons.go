@@ -30,6 +30,7 @@ var signOnTests = []test{
 	{"all of a user end", signOnsEndAll},
 	{"each is ended once", signOnsEndAllRace},
 	{"those over their limit end", signOnsEndExpired},
+	{"those in the future are pulled back", signOnsPulledBack},
 	{"are listed while they live", signOnsListed},
 }
 
@@ -393,5 +394,41 @@ func signOnsEndExpired(t *testing.T, f fixture) {
 	_, err := f.EndExpiredSignOns(f.ctx, time.Time{}, "expired", 1)
 	if err == nil {
 		t.Error("an end without a time was taken")
+	}
+}
+
+func signOnsPulledBack(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	latest := noon.Add(time.Hour)
+	for id, s := range map[string]store.SignOn{
+		"right":       {Expires: latest, LastSeen: noon},
+		"expires far": {Expires: latest.Add(time.Microsecond), LastSeen: noon.Add(-time.Minute)},
+		"seen ahead":  {Expires: noon.Add(time.Minute), LastSeen: noon.Add(time.Microsecond)},
+		"both":        {Expires: noon.AddDate(1, 0, 0), LastSeen: noon.AddDate(1, 0, 0)},
+		"ended":       {Expires: noon.AddDate(1, 0, 0), LastSeen: noon.AddDate(1, 0, 0), Ended: noon, EndReason: "first"},
+	} {
+		s.ID, s.UserID, s.Started = id, "u1", noon
+		must(t, f.CreateSignOn(f.ctx, s))
+	}
+	l, before := f.follow(t), f.position(t)
+	wantEqual(t, "changed", get(f.PullBackSignOns(f.ctx, noon, latest))(t), 3)
+	wantEqual(t, "changed again", get(f.PullBackSignOns(f.ctx, noon, latest))(t), 0)
+	var told []store.Change
+	for _, id := range []string{"both", "expires far", "seen ahead"} {
+		told = append(told, store.Change{Kind: store.SignOnChanged, ID: id})
+	}
+	wantTold(t, l, told...)
+	wantEqual(t, "position", f.position(t), before+1)
+	for id, want := range map[string]store.SignOn{
+		"right":       {Expires: latest, LastSeen: noon, Version: 1},
+		"expires far": {Expires: latest, LastSeen: noon.Add(-time.Minute), Version: 2},
+		"seen ahead":  {Expires: noon.Add(time.Minute), LastSeen: noon, Version: 2},
+		"both":        {Expires: latest, LastSeen: noon, Version: 2},
+		"ended":       {Expires: noon.AddDate(1, 0, 0), LastSeen: noon.AddDate(1, 0, 0), Version: 1},
+	} {
+		s := get(f.SignOnByID(f.ctx, id))(t)
+		wantEqual(t, id+" expires", s.Expires, want.Expires)
+		wantEqual(t, id+" was seen", s.LastSeen, want.LastSeen)
+		wantEqual(t, id+"'s version", s.Version, want.Version)
 	}
 }

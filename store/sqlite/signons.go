@@ -197,6 +197,27 @@ func (o operations) EndExpiredSignOns(ctx context.Context, now time.Time, reason
 	return len(ended), nil
 }
 
+// PullBackSignOns implements store.SignOns.
+func (o operations) PullBackSignOns(ctx context.Context, now, latest time.Time) (int, error) {
+	const doing = "pulling sign-ons back out of the future"
+	var changed []string
+	err := o.write(ctx, func(rows *transaction) (err error) {
+		changed, err = list(ctx, doing, rows, statement{
+			`UPDATE sign_ons SET expires = min(expires, ?2), last_seen = min(last_seen, ?1), version = version + 1
+			 WHERE ended = 0 AND (expires > ?2 OR last_seen > ?1) RETURNING id`,
+			[]any{micros(now), micros(latest)},
+		}, scanText)
+		for _, id := range changed {
+			rows.note(store.Change{Kind: store.SignOnChanged, ID: id})
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(changed), nil
+}
+
 func scanText(row scanner) (string, error) {
 	var text string
 	err := row.Scan(&text)
