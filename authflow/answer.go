@@ -18,8 +18,8 @@ import (
 // for: repeated, skipped or reordered.
 var ErrWrongStep = errors.New("not the step that the sign-in is at")
 
-// Step returns what comes next in a flow. prefer names the second factor that
-// the person chose, if any.
+// Step returns what comes next in a flow, or ErrFlowGone where its user is gone.
+// prefer names the second factor that the person chose, if any.
 func (e *Engine) Step(ctx context.Context, f Flow, prefer assurance.Factor) (Step, error) {
 	credentials, err := e.activeCredentials(ctx, f.UserID)
 	if err != nil {
@@ -42,7 +42,10 @@ func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.
 	who := e.personOf(active, f)
 	if f.UserID != "" {
 		user, err := r.UserByID(ctx, f.UserID)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
+			return f, Step{}, ErrFlowGone
+		}
+		if err != nil {
 			return f, Step{}, fmt.Errorf("reading the user of a flow: %w", err)
 		}
 		who.NewPassword = user.NewPassword

@@ -308,17 +308,51 @@ func TestDisownedAccountOfADevice(t *testing.T) {
 	}
 }
 
-func TestAnEnrolmentEndsWithItsSignOn(t *testing.T) {
-	h := newHouse(t)
-	ada := h.person("ada")
-	s := ada.in()
-	f, tablet := ada.addingTOTP(s)
-	h.must(h.EndSignOn(h.ctx, ada.user(), audit.ShortID(s.ID), authflow.Client{}))
-	if err := tablet.confirmTOTP(f, ""); !errors.Is(err, authflow.ErrWrongStep) {
-		t.Errorf("F06: enrolling under a sign-on that has ended: %v", err)
+// TestL03FlowsEndWithTheirSignOn ends a sign-on in every way while something is
+// added or checked under it: the flow is gone, and so it is for whoever had read
+// it just before.
+func TestL03FlowsEndWithTheirSignOn(t *testing.T) {
+	ends := map[string]func(*house, *person, store.SignOn){
+		"by its owner": func(h *house, p *person, s store.SignOn) {
+			h.must(h.EndSignOn(h.ctx, p.user(), audit.ShortID(s.ID), authflow.Client{}))
+		},
+		"signed out": func(h *house, _ *person, s store.SignOn) {
+			h.must(h.store.EndSignOn(h.ctx, s.ID, h.clock(), session.EndedSignOut))
+		},
+		"idle, as at a shared computer": func(h *house, _ *person, s store.SignOn) {
+			h.pass(authflow.SharedIdle + 2*session.Granularity)
+		},
+		"its user is gone": func(h *house, p *person, s store.SignOn) {
+			h.must(h.store.DeleteUser(h.ctx, p.id))
+		},
 	}
-	if n := len(h.events(audit.FactorEnrolled)); n != 2 {
-		t.Errorf("%d factors were enrolled, want the 2 of the set-up", n)
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.Idle = authflow.SharedIdle
+			ada := h.person("ada")
+			s := ada.in()
+			adding, tablet := ada.addingTOTP(s)
+			adding = h.load(adding)
+			check, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: s, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Nanosecond}})
+			h.must(err)
+			end(h, ada, s)
+			for _, f := range []authflow.Flow{adding, check} {
+				if _, err := h.Load(h.ctx, f.ID); !errors.Is(err, authflow.ErrFlowGone) {
+					t.Errorf("the %s flow: %v", f.Kind, err)
+				}
+			}
+			if _, err := h.Enrolment(h.ctx, adding, assurance.TOTP); !errors.Is(err, authflow.ErrFlowGone) {
+				t.Errorf("the page of the enrolment: %v", err)
+			}
+			answer := authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": tablet.code()}}
+			if err := h.AnswerEnrolment(h.ctx, adding, answer, authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+				t.Errorf("F06: enrolling: %v", err)
+			}
+			if n := len(h.events(audit.FactorEnrolled)); n != 2 {
+				t.Errorf("%d factors were enrolled, want the 2 of the set-up", n)
+			}
+		})
 	}
 }
 

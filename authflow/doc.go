@@ -24,6 +24,9 @@
 // that it earns, and the sign-on is made in a later one, so that a crash
 // between the two spends the code and grants nothing.
 //
+// A step-up and an enrolment belong to a sign-on, and are gone once that has
+// ended.
+//
 // Beside flows stands what somebody who is signed in changes about their own
 // account (change.go). Whatever could let another person in asks for a fresh
 // check, and is checked once more in the transaction that changes it.

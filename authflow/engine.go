@@ -27,6 +27,7 @@ type Store interface {
 	ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error)
 	session.Lister
 	counterReader
+	session.Reader
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 

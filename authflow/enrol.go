@@ -11,12 +11,12 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // Enrolment begins the enrolment that a flow is at, or resumes it after a
-// reload, and returns its page. ErrWrongStep and ErrStale are definite.
+// reload, and returns its page. ErrWrongStep, ErrStale and ErrFlowGone are
+// definite.
 func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
 	factor, err := e.enrolling(ctx, f, kind)
 	if err != nil {
@@ -96,8 +96,8 @@ type EnrolmentAnswer struct {
 // AnswerEnrolment checks whether a new credential works and, if so, keeps it.
 // In a set-up the first one makes the account: user, password and factor come
 // into being together, and the link is spent, or nothing happens at all.
-// *Refused, *Invalid with the field "name", ErrTooMany and ErrWrongStep are
-// definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
+// *Refused, *Invalid with the field "name", ErrTooMany, ErrWrongStep and
+// ErrFlowGone are definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
 // back.
 func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
 	kind := given.Factor
@@ -257,15 +257,12 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 }
 
 // stillChanging returns the sign-on under which somebody adds a credential, or
-// ErrWrongStep where that has ended. Who takes longer over it than most need shows
-// again that it's them: ErrStale.
+// ErrFlowGone where that has ended. Anybody who takes longer over it than most
+// people need shows again that it's them: ErrStale.
 func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.SignOn, error) {
-	s, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
+	s, err := e.signOnOf(ctx, tx, f)
 	if err == nil && e.Clock().Sub(f.Started) > EnrolWithin {
 		_, _, _, err = e.checked(ctx, tx, f.SignOn)
-	}
-	if errors.Is(err, session.ErrEnded) {
-		err = fmt.Errorf("%w: %w", ErrWrongStep, err)
 	}
 	return s, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -23,8 +24,8 @@ const (
 	flowNamespace = "flow"
 )
 
-// ErrFlowGone says that a flow is unknown, finished or over its time: the
-// person starts again.
+// ErrFlowGone says that a flow is unknown, finished or over its time, or that
+// its user or sign-on is gone: the person starts again.
 var ErrFlowGone = errors.New("the sign-in was finished or took too long")
 
 // Kind says what a flow is for.
@@ -163,9 +164,27 @@ func (e *Engine) name(f *Flow) (err error) {
 	return err
 }
 
-// Load returns a flow in progress, or ErrFlowGone.
+// Load returns a flow in progress, or ErrFlowGone. A flow that belongs to a
+// sign-on ends with it.
 func (e *Engine) Load(ctx context.Context, id string) (Flow, error) {
-	return e.load(ctx, e.Store, id)
+	f, err := e.load(ctx, e.Store, id)
+	if err != nil || f.SignOn == "" {
+		return f, err
+	}
+	if _, err := e.signOnOf(ctx, e.Store, f); err != nil {
+		return Flow{}, err
+	}
+	return f, nil
+}
+
+// signOnOf returns the sign-on that a flow belongs to, or ErrFlowGone where that
+// has ended.
+func (e *Engine) signOnOf(ctx context.Context, r session.Reader, f Flow) (store.SignOn, error) {
+	s, _, err := session.Check(ctx, r, f.SignOn, e.Clock())
+	if errors.Is(err, session.ErrEnded) || err == nil && s.UserID != f.UserID {
+		return store.SignOn{}, ErrFlowGone
+	}
+	return s, err
 }
 
 // AbandonFlows forgets what a person has under way in any browser.

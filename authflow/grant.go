@@ -182,10 +182,7 @@ func (e *Engine) passwordStands(f Flow, credentials []store.Credential) (bool, e
 
 // raise adds a step-up's proofs to the sign-on that it began with.
 func (e *Engine) raise(ctx context.Context, tx store.Tx, f Flow, made store.SignOn) (store.SignOn, error) {
-	current, _, err := session.Check(ctx, tx, f.SignOn, e.Clock())
-	if errors.Is(err, session.ErrEnded) || err == nil && current.UserID != f.UserID {
-		return store.SignOn{}, ErrFlowGone
-	}
+	current, err := e.signOnOf(ctx, tx, f)
 	if err != nil {
 		return store.SignOn{}, err
 	}

@@ -134,13 +134,20 @@ func (p *Portal) accountFailed(w http.ResponseWriter, r *http.Request, v visitor
 	case errors.Is(err, authflow.ErrTooMany):
 		p.tooManyOfKind(w, r)
 	case errors.Is(err, store.ErrConflict):
-		p.problem(w, r, templates.ProblemView{
-			Status: http.StatusConflict, Title: t.say("portal.changed.title"), Text: t.say("portal.changed.text"),
-			Action: t.say("portal.go_back"), ActionURL: p.comeBack(r),
-		})
+		p.changed(w, r, p.comeBack(r))
 	default:
 		p.fault(w, r, doing, err)
 	}
+}
+
+// changed answers somebody whose account or sign-in was changed elsewhere while
+// they were at it.
+func (p *Portal) changed(w http.ResponseWriter, r *http.Request, back string) {
+	t := p.words(r)
+	p.problem(w, r, templates.ProblemView{
+		Status: http.StatusConflict, Title: t.say("portal.changed.title"), Text: t.say("portal.changed.text"),
+		Action: t.say("portal.go_back"), ActionURL: back,
+	})
 }
 
 // tooManyOfKind answers somebody who has as many of a kind as they may.

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -15,95 +16,114 @@ import (
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
-// flowOf returns the flow that a request is about, if this browser began it.
+// How a flow's pages come about: a handler finds the flow and calls show, which
+// calls the page of the step that the flow is at. A page that can't be shown
+// writes nothing and returns why, and the handler answers that with a page that
+// is no step of the flow. Nothing that show calls calls show again, so no
+// failure can lead back to what failed.
+
+// flowOf returns the flow that a request is about, if this browser began it. A
+// flow of somebody who is signed in needs the sign-on that it began under.
 func (p *Portal) flowOf(r *http.Request, id string) (authflow.Flow, error) {
 	if id == "" || !slices.Contains(p.underWay(r).Flows, id) {
 		return authflow.Flow{}, authflow.ErrFlowGone
 	}
-	return p.Flows.Load(r.Context(), id)
+	f, err := p.Flows.Load(r.Context(), id)
+	if err != nil || f.SignOn == "" {
+		return f, err
+	}
+	signOn, _, err := p.signedOn(r)
+	if errors.Is(err, session.ErrEnded) || err == nil && signOn.ID != f.SignOn {
+		return authflow.Flow{}, authflow.ErrFlowGone
+	}
+	return f, err
 }
 
 // dispatch is the one place that decides which page comes next.
 func (p *Portal) dispatch(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	f, err := p.flowOf(r, query.Get("id"))
+	if err == nil {
+		err = p.show(w, r, f, http.StatusOK, assurance.Factor(query.Get("use")), templates.Message{})
+	}
 	if err != nil {
 		p.flowFailed(w, r, f, err)
-		return
 	}
-	p.show(w, r, f, http.StatusOK, assurance.Factor(query.Get("use")), templates.Message{})
 }
 
-// show renders the step that a flow is at, or finishes the flow.
-func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, status int, prefer assurance.Factor, message templates.Message) {
-	at, ok := p.stageOf(w, r, f, prefer)
-	if !ok {
-		return
+// show renders the step that a flow is at, or finishes the flow. Where it
+// returns an error, nothing has been written.
+func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, status int, prefer assurance.Factor, message templates.Message) error {
+	at, err := p.stageOf(r, f, prefer)
+	if err != nil {
+		return err
 	}
 	at.status, at.message = status, message
-	asks := at.step.Kind == authflow.StepPassword || at.step.Kind == authflow.StepChallenge
-	if asks && p.overtaken(w, r, at) {
-		return
+	if at.step.Kind == authflow.StepPassword || at.step.Kind == authflow.StepChallenge {
+		if signOn, overtaken, err := p.overtaken(r, at); err != nil {
+			return err
+		} else if overtaken {
+			p.leave(w, r, signOn, at.to)
+			return nil
+		}
 	}
 	switch at.step.Kind {
 	case authflow.StepGrant:
-		p.grant(w, r, at)
+		return p.grant(w, r, at)
+	case authflow.StepAccount:
+		return p.accountPage(w, r, at, authflow.Choice{}, nil)
+	case authflow.StepChallenge:
+		return p.challengePage(w, r, at)
+	case authflow.StepEnrol:
+		return p.enrolPage(w, r, at)
 	case authflow.StepDone:
 		p.complete(w, r, at)
-	case authflow.StepAccount:
-		p.accountPage(w, r, at, authflow.Choice{}, nil)
 	case authflow.StepPassword:
 		p.passwordPage(w, r, at)
-	case authflow.StepChallenge:
-		p.challengePage(w, r, at)
 	case authflow.StepAccessCode:
 		p.accessCodePage(w, r, at)
-	case authflow.StepEnrol:
-		p.enrolPage(w, r, at)
 	case authflow.StepNewPassword:
 		p.newPasswordPage(w, r, at)
 	default:
 		p.noFactor(w, r, at)
 	}
+	return nil
 }
 
-// stageOf returns where a flow is; it answers itself, and returns false, where
-// that can't be told.
-func (p *Portal) stageOf(w http.ResponseWriter, r *http.Request, f authflow.Flow, prefer assurance.Factor) (stage, bool) {
+// stageOf returns where a flow is.
+func (p *Portal) stageOf(r *http.Request, f authflow.Flow, prefer assurance.Factor) (stage, error) {
 	step, err := p.Flows.Step(r.Context(), f, prefer)
 	if err != nil {
-		p.fault(w, r, "deciding on the next step", err)
-		return stage{}, false
+		return stage{}, fmt.Errorf("deciding on the next step: %w", err)
 	}
 	to, err := p.destinationOf(f.Request)
 	if err != nil {
-		p.badDestination(w, r)
-		return stage{}, false
+		return stage{}, fmt.Errorf("%w: %w", errBadDestination, err)
 	}
 	to.own = returnPage(f.Return)
-	return stage{flow: f, step: step, to: to, status: http.StatusOK}, true
+	return stage{flow: f, step: step, to: to, status: http.StatusOK}, nil
 }
 
-// overtaken goes on where another tab has signed the same person in meanwhile,
-// and reports whether it answered.
-func (p *Portal) overtaken(w http.ResponseWriter, r *http.Request, at stage) bool {
-	// Who replaces what they lost goes on with that, signed in or not.
+// errBadDestination says that a flow leads to an app that no gate of this
+// configuration guards.
+var errBadDestination = errors.New("the flow leads nowhere")
+
+// overtaken reports whether another tab has signed the same person in meanwhile,
+// and returns the sign-on.
+func (p *Portal) overtaken(r *http.Request, at stage) (session.SignOn, bool, error) {
+	// Anybody who replaces what they lost goes on with that, signed in or not.
 	if at.flow.Kind != authflow.SignIn || len(at.flow.Lost) > 0 {
-		return false
+		return session.SignOn{}, false, nil
 	}
 	signOn, user, err := p.signedOn(r)
 	if errors.Is(err, session.ErrEnded) {
-		return false
+		return session.SignOn{}, false, nil
 	}
 	if err != nil {
-		p.fault(w, r, "looking up a sign-on", err)
-		return true
+		return session.SignOn{}, false, fmt.Errorf("looking up a sign-on: %w", err)
 	}
-	if user.ID != at.flow.UserID || at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Enabled) != assurance.Nothing {
-		return false
-	}
-	p.leave(w, r, signOn, at.to)
-	return true
+	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing
+	return signOn, suffices && user.ID == at.flow.UserID, nil
 }
 
 // stage is a flow on its way to a page.
@@ -144,11 +164,10 @@ func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) 
 	}, at.to.formOrigins()...)
 }
 
-func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage) {
+func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage) error {
 	ceremony, err := p.ceremony(r.Context(), at.flow, at.step.Factor, p.Flows.Challenge)
 	if err != nil {
-		p.flowFailed(w, r, at.flow, err)
-		return
+		return err
 	}
 	t := p.words(r)
 	view := templates.ChallengeView{
@@ -160,8 +179,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	if at.step.Resistant {
 		held, err := p.Accounts.Holdings(r.Context(), at.flow.UserID)
 		if err != nil {
-			p.fault(w, r, "listing ways to sign in", err)
-			return
+			return fmt.Errorf("listing ways to sign in: %w", err)
 		}
 		if until := heldUntil(held); len(until) > 0 {
 			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until[len(until)-1]))
@@ -171,6 +189,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		view.Remember, view.Remembering = lasting(t, lifetime), isTicked(r, "remember")
 	}
 	p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
+	return nil
 }
 
 // noFactor answers somebody who has nothing that would do.
@@ -300,23 +319,63 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) {
 		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
 		p.showAgain(w, r, f, http.StatusTooManyRequests, a.kind, tooMany(t, slowed))
 	default:
-		p.flowFailed(w, r, f, err)
+		p.answerFailed(w, r, f, err)
 	}
 }
 
 // showAgain renders the step once more, from the flow as it is now.
 func (p *Portal) showAgain(w http.ResponseWriter, r *http.Request, f authflow.Flow, status int, prefer assurance.Factor, message templates.Message) {
 	current, err := p.Flows.Load(r.Context(), f.ID)
+	if err == nil {
+		err = p.show(w, r, current, status, prefer, message)
+	}
 	if err != nil {
 		p.flowFailed(w, r, f, err)
-		return
 	}
-	p.show(w, r, current, status, prefer, message)
 }
 
-// flowFailed answers what ends or disturbs a flow.
+// answerFailed answers a form of a flow that could not be taken. What came for
+// another step than the flow is at shows that step; what fails then fails as
+// any page does.
+func (p *Portal) answerFailed(w http.ResponseWriter, r *http.Request, f authflow.Flow, err error) {
+	if isOutOfStep(err) {
+		err = p.showCurrent(w, r, f)
+	}
+	if err != nil {
+		p.flowFailed(w, r, f, err)
+	}
+}
+
+// isOutOfStep reports whether a flow was, or is by now, at another step.
+func isOutOfStep(err error) bool {
+	return errors.Is(err, authflow.ErrWrongStep) || errors.Is(err, store.ErrConflict)
+}
+
+// showCurrent shows the step that a flow is at in place of the one that was
+// answered. A second click on a button whose first click finished the flow just
+// goes on.
+func (p *Portal) showCurrent(w http.ResponseWriter, r *http.Request, f authflow.Flow) error {
+	current, err := p.Flows.Load(r.Context(), f.ID)
+	if err != nil {
+		return err
+	}
+	step, err := p.Flows.Step(r.Context(), current, "")
+	if err != nil {
+		return fmt.Errorf("deciding on the next step: %w", err)
+	}
+	if step.Kind == authflow.StepGrant {
+		p.redirect(w, flowURL(f.ID))
+		return nil
+	}
+	return p.show(w, r, current, http.StatusConflict, "", templates.Message{Text: p.words(r).say("portal.wrong.step")})
+}
+
+// flowFailed answers what ends or disturbs a flow. It never shows a step of the
+// flow: showing one may be what failed.
 func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.Flow, err error) {
 	switch {
+	case errors.Is(err, errBadDestination):
+		p.badDestination(w, r)
 	case errors.Is(err, authflow.ErrLinkGone):
 		p.linkGone(w, r)
 	case errors.Is(err, authflow.ErrFlowGone):
@@ -333,8 +392,8 @@ func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.F
 			Status: http.StatusGone, Title: t.say("portal.flow_gone.title"), Text: text,
 			Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
 		})
-	case errors.Is(err, authflow.ErrWrongStep), errors.Is(err, store.ErrConflict):
-		p.wrongStep(w, r, f)
+	case isOutOfStep(err):
+		p.changed(w, r, flowURL(f.ID))
 	case errors.Is(err, authflow.ErrStale):
 		if v, ok := p.present(w, r); ok {
 			p.checkAnew(w, r, v, flowURL(f.ID))
@@ -348,56 +407,30 @@ func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.F
 	}
 }
 
-// wrongStep answers what came for another step than the flow is at. A second
-// click on a button whose first click finished the flow just goes on.
-func (p *Portal) wrongStep(w http.ResponseWriter, r *http.Request, f authflow.Flow) {
-	current, err := p.Flows.Load(r.Context(), f.ID)
-	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
-	}
-	step, err := p.Flows.Step(r.Context(), current, "")
-	if err != nil {
-		p.fault(w, r, "deciding on the next step", err)
-		return
-	}
-	if step.Kind == authflow.StepGrant {
-		p.redirect(w, flowURL(f.ID))
-		return
-	}
-	p.show(w, r, current, http.StatusConflict, "", templates.Message{
-		Text: p.words(r).say("portal.wrong.step"),
-	})
-}
-
 // grant finishes a flow: the sign-on is made, the cookies are set, and the
 // person goes to where they wanted to go.
-func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) {
+func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 	granted, err := p.Flows.Grant(r.Context(), at.flow, p.portalSession(r).SignOn, p.client(r))
 	if err != nil {
-		p.flowFailed(w, r, at.flow, err)
-		return
+		return err
 	}
 	if err = p.keep(w, r, granted); err == nil {
 		err = p.releaseFlow(w, r, at.flow.ID)
 	}
 	if err != nil {
-		p.fault(w, r, "setting the portal's cookies", err)
-		return
+		return fmt.Errorf("setting the portal's cookies: %w", err)
 	}
-	if granted.OfferPasskey {
+	switch {
+	case granted.OfferPasskey:
 		p.redirect(w, offerURL(at.to))
-		return
-	}
-	if at.to.own != "" {
+	case at.to.own != "":
 		p.redirect(w, at.to.own)
-		return
-	}
-	if at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Enabled) == assurance.NeedFIDO {
+	case at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Enabled) == assurance.NeedFIDO:
 		p.needsKey(w, r, at) // they are in, and can set one up
-		return
+	default:
+		p.leave(w, r, granted.SignOn, at.to)
 	}
-	p.leave(w, r, granted.SignOn, at.to)
+	return nil
 }
 
 // keep has the browser keep what was granted.

@@ -15,39 +15,44 @@ import (
 func (p *Portal) showLost(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	f, err := p.flowOf(r, query.Get("id"))
+	if err == nil {
+		err = p.lostPage(w, r, f, assurance.Factor(query.Get("use")), http.StatusOK, templates.Message{})
+	}
 	if err != nil {
 		p.flowFailed(w, r, f, err)
-		return
-	}
-	if at, ok := p.stageOf(w, r, f, assurance.Factor(query.Get("use"))); ok {
-		p.lostPage(w, r, at)
 	}
 }
 
-func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, at stage) {
-	losable, err := p.Flows.Losable(r.Context(), at.flow)
+// lostPage lists what somebody can say they lost. Where it returns an error,
+// nothing has been written.
+func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, f authflow.Flow, prefer assurance.Factor, status int, message templates.Message) error {
+	at, err := p.stageOf(r, f, prefer)
 	if err != nil {
-		p.flowFailed(w, r, at.flow, err)
-		return
+		return err
+	}
+	losable, err := p.Flows.Losable(r.Context(), f)
+	if err != nil {
+		return err
 	}
 	t, asked := p.words(r), at.step.Factor
 	view := templates.LostView{
-		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		StartOver: startOver(at.to), Kind: string(asked), Title: t.kind(asked, "lost"), Error: at.message,
-		Others: choices(t, at.flow, at.step.Others), Back: useURL(at.flow, asked),
+		Frame: p.frame(r), Flow: f.ID, MoreTime: p.moreTime(f), Host: at.to.host(), Name: f.Name,
+		StartOver: startOver(at.to), Kind: string(asked), Title: t.kind(asked, "lost"), Error: message,
+		Others: choices(t, f, at.step.Others), Back: useURL(f, asked),
 	}
 	only := len(ofKind(losable, asked)) == 1
 	for _, h := range losable {
 		// Which of several it is, only the person knows. Whoever ticked nothing
 		// finds nothing ticked.
-		ticked := at.message.Text == "" && (h.Kind == asked && only || slices.Contains(at.flow.Lost, h.ID))
+		ticked := message.Text == "" && (h.Kind == asked && only || slices.Contains(f.Lost, h.ID))
 		name := h.Name
 		if h.Kind == assurance.BackupCode { // nobody gave them one
 			name = t.kind(h.Kind, "name")
 		}
 		view.Items = append(view.Items, templates.Losable{ID: h.ID, Name: name, Added: local(h.Created), Ticked: ticked})
 	}
-	p.page(w, r, at.status, "lost", view, at.to.formOrigins()...)
+	p.page(w, r, status, "lost", view, at.to.formOrigins()...)
+	return nil
 }
 
 // lose notes what somebody can't use any more.
@@ -60,14 +65,12 @@ func (p *Portal) lose(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
+	if err == nil {
+		nothing := templates.Message{Field: "lose", Text: p.words(r).say("portal.wrong.nothing_lost")}
+		err = p.lostPage(w, r, f, assurance.Factor(r.PostFormValue("factor")), http.StatusUnprocessableEntity, nothing)
+	}
 	if err != nil {
 		p.flowFailed(w, r, f, err)
-		return
-	}
-	if at, ok := p.stageOf(w, r, f, assurance.Factor(r.PostFormValue("factor"))); ok {
-		at.status = http.StatusUnprocessableEntity
-		at.message = templates.Message{Field: "lose", Text: p.words(r).say("portal.wrong.nothing_lost")}
-		p.lostPage(w, r, at)
 	}
 }
 

@@ -3,6 +3,7 @@ package portal
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -55,11 +56,10 @@ func (p *Portal) linkGone(w http.ResponseWriter, r *http.Request) {
 }
 
 // accountPage is the first step of a set-up: name and password.
-func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, typed authflow.Choice, invalid map[string]error) {
+func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, typed authflow.Choice, invalid map[string]error) error {
 	user, err := p.Flows.Invited(r.Context(), at.flow)
 	if err != nil {
-		p.fault(w, r, "reading an invited user", err)
-		return
+		return fmt.Errorf("reading an invited user: %w", err)
 	}
 	view := templates.AccountView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
@@ -77,6 +77,7 @@ func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, t
 		}
 	}
 	p.page(w, r, at.status, "account", view)
+	return nil
 }
 
 // chooseAccount takes name and password of a set-up.
@@ -91,29 +92,29 @@ func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
 		Password: r.PostFormValue("password"),
 	}
 	err = p.Flows.ChooseAccount(r.Context(), f, choice)
-	if invalid := new(authflow.Invalid); errors.As(err, &invalid) {
-		step, err := p.Flows.Step(r.Context(), f, "")
-		if err != nil {
-			p.fault(w, r, "deciding on the next step", err)
-			return
+	invalid := new(authflow.Invalid)
+	switch {
+	case err == nil:
+		p.redirect(w, flowURL(f.ID))
+	case errors.As(err, &invalid):
+		at, err := p.stageOf(r, f, "")
+		if err == nil {
+			at.status = http.StatusUnprocessableEntity
+			err = p.accountPage(w, r, at, choice, invalid.Fields)
 		}
-		at := stage{flow: f, step: step, status: http.StatusUnprocessableEntity}
-		p.accountPage(w, r, at, choice, invalid.Fields)
-		return
+		if err != nil {
+			p.flowFailed(w, r, f, err)
+		}
+	default:
+		p.answerFailed(w, r, f, err)
 	}
-	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
-	}
-	p.redirect(w, flowURL(f.ID))
 }
 
 // enrolPage sets a factor up.
-func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) {
+func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) error {
 	ceremony, err := p.ceremony(r.Context(), at.flow, at.step.Factor, p.Flows.Enrolment)
 	if err != nil {
-		p.flowFailed(w, r, at.flow, err)
-		return
+		return err
 	}
 	t, kind := p.words(r), at.step.Factor
 	view := templates.EnrolView{
@@ -129,14 +130,14 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) {
 	}
 	if at.flow.Kind != authflow.SetUp && kind != assurance.BackupCode {
 		if view.Called, err = p.suggestedName(r, at); err != nil {
-			p.fault(w, r, "suggesting a name", err)
-			return
+			return fmt.Errorf("suggesting a name: %w", err)
 		}
 	}
 	if ceremony.File != nil {
 		view.Download = "/flow/file?" + url.Values{"id": {at.flow.ID}, "factor": {string(kind)}}.Encode()
 	}
 	p.page(w, r, at.status, "enrol_"+string(kind), view, at.to.formOrigins()...)
+	return nil
 }
 
 // suggestedName is what a new one of a kind is called unless its owner changes

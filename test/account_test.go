@@ -936,6 +936,20 @@ func TestW03AccountIDsOfOthers(t *testing.T) {
 			t.Errorf("%d %s", page.Status, page.Text())
 		}
 	})
+	t.Run("L03 adding ends with the sign-on", func(t *testing.T) {
+		adding := submitted(gus.Browser, formTo(t, gus.Browser.Visit(s.At("login", authenticators)), authenticators+"/add"), nil)
+		enrolling := answer(flowTo(t, adding, "/flow/enrol"), "totp", codeOf(t, scene.SecretOn(adding), 0))
+		s.CLI("mfa", "session", "end", signOnOf(t, s, "gus"))
+		for range 2 {
+			if page := gus.Browser.Get(adding.URL.String()); page.Status != http.StatusGone {
+				t.Errorf("the page anew: %d %s", page.Status, page.Text())
+			}
+		}
+		if page := send(t, gus.Browser, formPost(s, "/flow/enrol", enrolling, "")); page.Status != http.StatusGone {
+			t.Errorf("the answer: %d %s", page.Status, page.Text())
+		}
+		says(t, gus.Browser.Visit(s.At("login", authenticators)), http.StatusOK, "Sign in")
+	})
 }
 
 // TestAccountThroughSignIn asks for a page of the account while signed out.
