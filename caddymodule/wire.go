@@ -19,7 +19,9 @@ import (
 // through. Its value is of a type that no configuration can write.
 const passedVar = "mfa.passed"
 
-type passed struct{}
+type passed struct {
+	identified bool
+}
 
 // await waits, within reason, for the app to have started: Caddy may start the
 // http app first, and a reload shall lose no request for it.
@@ -70,7 +72,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	g.noteTaken(r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
-		caddyhttp.SetVar(r.Context(), passedVar, passed{})
+		caddyhttp.SetVar(r.Context(), passedVar, passed{identified: v != nil})
 		introduce(r, v)
 		return next.ServeHTTP(w, r)
 	})
@@ -80,11 +82,11 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // passed before; it answers all others itself, since the route could forward
 // them.
 func (g *Gate) serveError(serving *gate.Gate, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if _, ok := caddyhttp.GetVar(r.Context(), passedVar).(passed); ok {
+	if before, ok := caddyhttp.GetVar(r.Context(), passedVar).(passed); ok {
 		if host, ok := caddyhttp.GetVar(r.Context(), hostVar).(placedHost); ok {
 			r.Host = string(host)
 		}
-		return serving.Resume(w, r, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
+		return serving.Resume(w, r, before.identified, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
 	}
 	status := http.StatusInternalServerError
 	if failure, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(caddyhttp.HandlerError); ok && failure.StatusCode != 0 {

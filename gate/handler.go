@@ -99,7 +99,7 @@ func (g *Gate) undecided(w http.ResponseWriter, r *request, err error) {
 
 // pass serves what lies behind the gate.
 func (g *Gate) pass(w http.ResponseWriter, r *request, next Next, visitor *Visitor) error {
-	r.guard.ResponseWriter = w
+	r.guard.ResponseWriter, r.guard.private = w, visitor != nil
 	defer r.guard.finish()
 	return next(&r.guard, r.Request, visitor)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,34 +14,40 @@ import (
 // errCut says that the rest of a response is not for its receiver any more.
 var errCut = errors.New("the sign-on of the request has ended")
 
-// guard runs serve with a guarded writer.
-func guard(w http.ResponseWriter, serve func(http.ResponseWriter) error) error {
-	guarded := &responseGuard{ResponseWriter: w}
+// guard runs serve with a guarded writer. private says that somebody is signed
+// in, for whom alone the response is.
+func guard(w http.ResponseWriter, private bool, serve func(http.ResponseWriter) error) error {
+	guarded := &responseGuard{ResponseWriter: w, private: private}
 	defer guarded.finish()
 	return serve(guarded)
 }
 
 // Resume serves, in an error route, a request that a gate of the site let
 // through before: what answers it there is held to the same. Caddy has given it
-// the target back with which it came.
-func (g *Gate) Resume(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter) error) error {
+// the target back with which it came. identified says that it passed with an
+// identity.
+func (g *Gate) Resume(w http.ResponseWriter, r *http.Request, identified bool, serve func(http.ResponseWriter) error) error {
 	if err := Canonicalise(r); err != nil {
 		g.ErrorPage(w, r, http.StatusBadRequest)
 		return nil
 	}
-	return guard(w, serve)
+	return guard(w, identified, serve)
 }
 
-// responseGuard lets no cookie of ours out of the app behind the gate: neither
-// with the response nor with an informational one, nor as a trailer, nor when
-// the app leaves it to the server to write the headers. And it can be cut off.
+// responseGuard lets no header out of the app behind the gate that would undo
+// what the gate does: neither with the response nor with an informational one,
+// nor as a trailer, nor when the app leaves it to the server to write the
+// headers. See filter. And it can be cut off.
 // Everything else goes to the writer behind it, which http.ResponseController
 // finds by Unwrap.
 type responseGuard struct {
 	http.ResponseWriter
 	// wroteHeader says that the headers of the final response have left.
 	wroteHeader bool
-	cut         atomic.Bool
+	// private says that the response is for one person alone.
+	private bool
+	cache   [1]string // the value of Cache-Control, where that isn't the app's
+	cut     atomic.Bool
 
 	mu       sync.Mutex // guards what follows
 	finished bool       // the writer may not be used any more
@@ -88,14 +93,14 @@ func (g *responseGuard) finish() {
 	g.mu.Lock()
 	g.finished = true
 	g.mu.Unlock()
-	g.dropOwnCookies()
+	g.filter()
 }
 
 // WriteHeader implements http.ResponseWriter. Informational responses carry
 // headers too, and others follow them.
 func (g *responseGuard) WriteHeader(status int) {
 	if !g.wroteHeader {
-		g.dropOwnCookies()
+		g.filter()
 		g.wroteHeader = status < 100 || status > 199 || status == http.StatusSwitchingProtocols
 	}
 	g.ResponseWriter.WriteHeader(status)
@@ -126,7 +131,7 @@ func (g *responseGuard) FlushError() error {
 	if g.wroteHeader {
 		return http.NewResponseController(g.ResponseWriter).Flush()
 	}
-	g.dropOwnCookies()
+	g.filter()
 	err := http.NewResponseController(g.ResponseWriter).Flush()
 	g.wroteHeader = err == nil
 	return err
@@ -163,47 +168,9 @@ func (g *responseGuard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 // beforeBody is for what sends the headers by itself if they were not written.
 func (g *responseGuard) beforeBody() {
 	if !g.wroteHeader {
-		g.dropOwnCookies()
+		g.filter()
 		g.wroteHeader = true
 	}
-}
-
-func (g *responseGuard) dropOwnCookies() {
-	header := g.Header()
-	for name, lines := range header {
-		if !setsCookies(name) {
-			continue
-		}
-		if kept := withoutOwnCookies(lines); len(kept) == 0 {
-			delete(header, name)
-		} else {
-			header[name] = kept
-		}
-	}
-}
-
-// setsCookies reports whether a header sets cookies, in whatever case the app
-// wrote it, and also as a trailer (http.TrailerPrefix).
-func setsCookies(name string) bool {
-	return strings.EqualFold(strings.TrimPrefix(name, http.TrailerPrefix), "Set-Cookie")
-}
-
-// withoutOwnCookies returns lines itself where none is ours, else a copy, since
-// an app may share what it sets among its responses.
-func withoutOwnCookies(lines []string) []string {
-	for i, line := range lines {
-		if !isOwnCookie(line) {
-			continue
-		}
-		kept := append([]string(nil), lines[:i]...)
-		for _, other := range lines[i+1:] {
-			if !isOwnCookie(other) {
-				kept = append(kept, other)
-			}
-		}
-		return kept
-	}
-	return lines
 }
 
 // What proxies, encoders and file servers look for.

@@ -36,7 +36,7 @@ func eachProtocol(t *testing.T, handler http.HandlerFunc, test func(t *testing.T
 				if r.Proto != protocol {
 					t.Errorf("came by %s", r.Proto)
 				}
-				err := guard(w, func(w http.ResponseWriter) error {
+				err := guard(w, false, func(w http.ResponseWriter) error {
 					handler(w, r)
 					return nil
 				})
@@ -178,7 +178,7 @@ func TestGuardRemovesOwnCookiesFromTrailers(t *testing.T) {
 func TestGuardRemovesOwnCookiesFromUpgrade(t *testing.T) {
 	raw := "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping"
 	answer := exchange(t, func(w http.ResponseWriter, _ *http.Request) {
-		_ = guard(w, func(w http.ResponseWriter) error {
+		_ = guard(w, false, func(w http.ResponseWriter) error {
 			setCookies(w.Header())
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Upgrade", "websocket")
@@ -208,7 +208,7 @@ func TestGuardRemovesOwnCookiesFromUpgrade(t *testing.T) {
 // Over HTTP/2 nothing can be hijacked, and the app answers as usual.
 func TestGuardAfterFailedHijack(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = guard(w, func(w http.ResponseWriter) error {
+		_ = guard(w, false, func(w http.ResponseWriter) error {
 			if _, _, err := w.(http.Hijacker).Hijack(); !errors.Is(err, http.ErrNotSupported) {
 				t.Errorf("Hijack: %v", err)
 			}
@@ -288,7 +288,7 @@ func (w *recordedWriter) Push(string, *http.PushOptions) error {
 
 func TestGuardPassesOn(t *testing.T) {
 	behind := &recordedWriter{ResponseWriter: httptest.NewRecorder()}
-	err := guard(behind, func(w http.ResponseWriter) error {
+	err := guard(behind, false, func(w http.ResponseWriter) error {
 		if _, err := io.Copy(w, struct{ io.Reader }{strings.NewReader("hello")}); err != nil {
 			t.Error(err)
 		}
@@ -317,7 +317,7 @@ func (w *bareWriter) Write(p []byte) (int, error) { return w.body.Write(p) }
 
 func TestGuardOfABareWriter(t *testing.T) {
 	behind := &bareWriter{header: http.Header{}}
-	_ = guard(behind, func(w http.ResponseWriter) error {
+	_ = guard(behind, false, func(w http.ResponseWriter) error {
 		if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
 			t.Errorf("Flush: %v", err)
 		}
@@ -336,7 +336,7 @@ func TestGuardOfABareWriter(t *testing.T) {
 
 func TestGuardLeavesSharedCookiesAlone(t *testing.T) {
 	shared := []string{"a=1", "__Host-mfa=x", "b=2"}
-	_ = guard(httptest.NewRecorder(), func(w http.ResponseWriter) error {
+	_ = guard(httptest.NewRecorder(), false, func(w http.ResponseWriter) error {
 		w.Header()["Set-Cookie"] = shared
 		w.WriteHeader(http.StatusOK)
 		return nil
@@ -356,7 +356,7 @@ func TestGuardOnPanic(t *testing.T) {
 				t.Error("the panic is gone")
 			}
 		}()
-		_ = guard(recorder, func(w http.ResponseWriter) error {
+		_ = guard(recorder, false, func(w http.ResponseWriter) error {
 			setCookies(w.Header())
 			panic(http.ErrAbortHandler)
 		})
@@ -367,7 +367,7 @@ func TestGuardOnPanic(t *testing.T) {
 func TestGuardAllocatesOnce(t *testing.T) {
 	behind := &bareWriter{header: http.Header{"Content-Type": {"text/html"}, "Set-Cookie": {"a=1"}}}
 	if n := testing.AllocsPerRun(100, func() {
-		_ = guard(behind, func(w http.ResponseWriter) error {
+		_ = guard(behind, false, func(w http.ResponseWriter) error {
 			_, err := w.Write(nil)
 			return err
 		})
@@ -382,7 +382,7 @@ func BenchmarkGuard(b *testing.B) {
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = guard(behind, func(w http.ResponseWriter) error {
+		_ = guard(behind, false, func(w http.ResponseWriter) error {
 			_, err := w.Write(nil)
 			return err
 		})

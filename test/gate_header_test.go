@@ -398,6 +398,41 @@ func testGateCookiesFromApp(t *testing.T, g *gateSuite) {
 	}
 }
 
+// testGateCaches has an app let shared caches keep what is for one person, and
+// browsers forget everybody's cookies.
+func testGateCaches(t *testing.T, g *gateSuite) {
+	g.custom.answer(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		w.Header().Set("X-Accel-Expires", "7200")
+		w.Header().Set("Clear-Site-Data", `"cache", "cookies"`)
+	})
+	defer g.custom.answer(nil)
+	atCustom, atErrors, atApp := g.cookie(t, g.bob, "custom"), g.cookie(t, g.bob, "errors"), g.cookie(t, g.bob, "app")
+	g.overBoth(t, func(t *testing.T, send func(rawRequest) harness.Response) {
+		for _, test := range []struct {
+			request        rawRequest
+			cache, expires string
+		}{
+			{rawRequest{host: "custom", path: "/x", header: []string{atCustom}}, "max-age=60, private", ""},
+			{rawRequest{host: "errors", path: "/teapot", header: []string{atErrors}}, "max-age=60, private", ""},
+			{rawRequest{host: "custom", path: "/open/x", header: []string{atCustom}}, "public, max-age=60", "7200"},
+			{rawRequest{host: "errors", path: "/open/teapot", header: []string{atErrors}}, "public, max-age=60", "7200"},
+		} {
+			header := send(test.request).Header
+			if header.Get("Cache-Control") != test.cache || header.Get("X-Accel-Expires") != test.expires {
+				t.Errorf("%s%s came with %v", test.request.host, test.request.path, header)
+			}
+			if got := header.Get("Clear-Site-Data"); got != `"cache"` {
+				t.Errorf("%s%s came with Clear-Site-Data: %s", test.request.host, test.request.path, got)
+			}
+		}
+		if got := send(rawRequest{host: "app", path: "/x", header: []string{atApp}}).Header["Cache-Control"]; !slices.Equal(got, []string{"private"}) {
+			t.Errorf("an app that says nothing is cached by %q", got)
+		}
+		g.reset()
+	})
+}
+
 // wholeAnswer returns all bytes that come back over HTTP/1.1, informational
 // responses and trailers included.
 func (g *gateSuite) wholeAnswer(t *testing.T, request rawRequest) string {

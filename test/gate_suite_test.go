@@ -412,6 +412,7 @@ func TestGate(t *testing.T) {
 		{"H03 forwarding headers", testGateForwardingHeaders},
 		{"H04 cookies to the app", testGateCookiesToApp},
 		{"H04 cookies from the app", testGateCookiesFromApp},
+		{"H04 caches and site data", testGateCaches},
 		{"T01 server names", testGateServerNames},
 		{"R03 hosts", testGateHosts},
 		{"sites", testGateSites},
