@@ -604,6 +604,9 @@ func (a *App) Start() error {
 		return err
 	}
 	a.layout = found
+	for _, warning := range found.warnings {
+		a.logger.Warn(warning)
+	}
 	a.serving = true
 	if err := a.startServing(); err != nil {
 		return err

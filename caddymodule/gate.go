@@ -235,6 +235,9 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" {
 		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age or certificate")
 	}
+	if matchAll(matchers, nil) {
+		return resolvedRule{}, errWholeSite
+	}
 	return resolvedRule{matchers: matchers, patterns: patterns, open: true}, nil
 }
 
@@ -260,7 +263,7 @@ func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.Raw
 	if err := matchers.FromInterface(loaded); err != nil {
 		return nil, err
 	}
-	return matchers, nil
+	return matchers, checkPlaceholders(matchers)
 }
 
 // inherit returns base with what is written in its place.

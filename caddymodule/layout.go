@@ -27,6 +27,8 @@ type layout struct {
 	// weakest is the lowest level with which any gate lets somebody pass, at
 	// most assurance.Multi.
 	weakest assurance.Level
+	// warnings are what an operator had better look at.
+	warnings []string
 }
 
 // placement is where a gate stands.
@@ -89,7 +91,7 @@ func checkLayout(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (layou
 		return layout{}, err
 	}
 	for _, check := range []func() error{
-		s.checkWays, s.settleGates, s.checkOtherServers, s.checkPortal,
+		s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkUpstreams, s.checkAddresses, s.checkPortal,
 	} {
 		if err := check(); err != nil {
 			return layout{}, err
@@ -106,6 +108,14 @@ type survey struct {
 	servers     []*surveyedServer
 	guards      map[*Gate]*guard
 	portals     map[*Portal]bool
+	warnings    []string
+}
+
+// warn notes what isn't wrong for certain, once.
+func (s *survey) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(s.warnings, text) {
+		s.warnings = append(s.warnings, text)
+	}
 }
 
 // surveyedServer is a server with what requests meet on it, by host.
@@ -115,6 +125,7 @@ type surveyedServer struct {
 	ports      []string
 	tls, plain bool
 	trusts     bool // it has trusted_proxies
+	strict     bool // and trusted_proxies_strict
 	ways       map[string][]step
 }
 
@@ -154,7 +165,7 @@ func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey
 // a connection policy (which automatic HTTPS has added by now) it does on all
 // ports but the one for HTTP.
 func surveyServer(name string, server *caddyhttp.Server, httpPort int) (*surveyedServer, error) {
-	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), ways: make(map[string][]step)}
+	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0, ways: make(map[string][]step)}
 	for _, listen := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err != nil {
@@ -205,6 +216,9 @@ func (s *survey) checkWays() error {
 
 func (s *survey) checkWay(server *surveyedServer, host string) error {
 	way := server.ways[host]
+	if err := checkUnaltered(way); err != nil {
+		return err
+	}
 	if err := checkGates(way); err != nil {
 		return err
 	}
@@ -226,12 +240,30 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 
 // hasGate reports whether the way leads to a site's gate; those in error
 // routes don't count.
-func hasGate(way []step) bool {
-	return slices.ContainsFunc(way, func(met step) bool { return met.gate != nil && !met.failing })
-}
+func hasGate(way []step) bool { return slices.ContainsFunc(way, isGate) }
+
+func isGate(met step) bool { return met.gate != nil && !met.failing }
 
 func hasPortal(way []step) bool {
 	return slices.ContainsFunc(way, func(met step) bool { return met.portal != nil })
+}
+
+// checkUnaltered refuses, before a gate, what changes a request in a way that
+// matters to the gate, or to the matchers that lead to it.
+func checkUnaltered(way []step) error {
+	first := slices.IndexFunc(way, isGate)
+	if first < 0 {
+		return nil
+	}
+	for _, met := range way {
+		if met.guarded || met.failing || met.does != adjusts {
+			continue
+		}
+		if what := altered(met.module, way[first].gate); what != "" {
+			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for, and can change %s: put it after mfa", met.handler, what)
+		}
+	}
+	return nil
 }
 
 // checkGates refuses gates that see only some of a host's requests, and more
@@ -301,7 +333,7 @@ func checkGuarded(way []step) error {
 		switch {
 		case met.failing && met.does >= alters:
 			return fmt.Errorf("handle_errors runs %s, and some errors of Caddy's own come there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort", met.handler)
-		case met.failing || met.does == passes:
+		case met.failing || met.does <= adjusts:
 		case met.does == alters:
 			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for and write its own answers: put it after mfa", met.handler)
 		default:
@@ -316,6 +348,18 @@ func underMatcher(met step) string {
 		return ""
 	}
 	return fmt.Sprintf(" (under the matcher %s)", met.under)
+}
+
+// checkErrorGates refuses gates in error routes where none of the requests
+// that come to them has a gate of its site's to pass.
+func (s *survey) checkErrorGates() error {
+	for _, known := range s.sortedGuards() {
+		isGated := func(host string) bool { return hasGate(known.server.ways[host]) }
+		if known.failing && !slices.ContainsFunc(known.reached, isGated) {
+			return fmt.Errorf("%s: mfa stands in handle_errors alone, where it guards nothing: write mfa at the top of the site, too", known.server.at(known.reached[0]))
+		}
+	}
+	return nil
 }
 
 // settleGates finds out whose requests each gate may decide on.
@@ -354,6 +398,9 @@ func (s *survey) settle(known *guard) error {
 	known.guarded = slices.DeleteFunc(slices.Clone(known.reached), func(host string) bool {
 		return !slices.ContainsFunc(patterns, func(p hostPattern) bool { return p.name == host || p.covers(host) })
 	})
+	if err := known.gate.openSites(known.guarded); err != nil {
+		return err
+	}
 	return s.checkScheme(known)
 }
 
@@ -424,34 +471,6 @@ func (s *survey) checkPlain(server *surveyedServer, host string) error {
 	return nil
 }
 
-// checkOtherServers refuses sites that serve a gated host on other ports and
-// without a gate: browsers send them its cookies, and people would take them
-// for the app that they know to be guarded.
-func (s *survey) checkOtherServers() error {
-	for _, known := range s.sortedGuards() {
-		for _, host := range known.guarded {
-			for _, server := range s.servers {
-				if err := checkUngated(server.ways[host], known.server); err != nil {
-					return fmt.Errorf("%s: %w", server.at(host), err)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func checkUngated(way []step, gated *surveyedServer) error {
-	if hasGate(way) {
-		return nil
-	}
-	for _, met := range way {
-		if met.named && !met.guarded && met.does == serves {
-			return fmt.Errorf("%s serves without mfa a host that mfa guards on server %s: write mfa in this site too, or give it a host of its own", met.handler, gated.name)
-		}
-	}
-	return nil
-}
-
 // checkPortal makes sure that the portal is served, as its address says, and
 // that it has its host for itself.
 func (s *survey) checkPortal() error {
@@ -484,6 +503,9 @@ func checkAlone(way []step) error {
 	for _, met := range way {
 		if !beside && (!met.named || met.guarded) {
 			continue
+		}
+		if beside && met.does == adjusts && altered(met.module, nil) != "" {
+			return fmt.Errorf("%s runs before mfa_portal, which must see what the client sent, and can change %s: remove it", met.handler, altered(met.module, nil))
 		}
 		if met.does == serves || (beside && met.does == alters) {
 			return fmt.Errorf("%s runs on the portal's host, which the portal needs for itself: give it a host of its own", met.handler)
@@ -519,7 +541,7 @@ func (s *survey) portalAddress() string {
 
 // result returns what was found, once nothing is left to refuse.
 func (s *survey) result() layout {
-	found := layout{gates: make(map[*Gate]placement), weakest: assurance.Multi}
+	found := layout{gates: make(map[*Gate]placement), weakest: assurance.Multi, warnings: s.warnings}
 	for _, known := range s.sortedGuards() {
 		found.gates[known.gate] = placement{site: known.site, usualHost: s.usualHosts(known), errorRoute: known.failing}
 		if known.failing {

@@ -314,7 +314,7 @@ http://wiki.example.com, wiki.example.com:8443 {
 	redir https://wiki.example.com{uri} 308
 }
 :9000 {
-	reverse_proxy localhost:3000
+	reverse_proxy localhost:3001
 }`, []string{
 			"https [443] wiki.example.com",
 			"https://wiki.example.com",

@@ -58,7 +58,7 @@ func configured(t *testing.T, raw []byte) *caddy.Config {
 	folder := t.TempDir()
 	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
 	config.StorageRaw = []byte(fmt.Sprintf(`{"module": "file_system", "root": %q}`, filepath.Join(folder, "caddy")))
-	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}}
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "FATAL"}}}}
 	return &config
 }
 

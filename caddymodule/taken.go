@@ -99,7 +99,9 @@ func (c *takingCollector) routes(routes caddyhttp.RouteList, under []caddyhttp.M
 // route takes note of what a route takes. Matchers of a route that the gate is
 // in don't count: requests that they don't match never come to it.
 func (c *takingCollector) route(route caddyhttp.Route, under []caddyhttp.MatcherSets) bool {
-	concerns := func(host hostPattern) bool { return matchSets(route.MatcherSets, host.name).certainty != never }
+	concerns := func(host hostPattern) bool {
+		return requests{host: host.name}.matchSets(route.MatcherSets).certainty != never
+	}
 	if !slices.ContainsFunc(c.hosts, concerns) {
 		return false // another site's
 	}

@@ -31,6 +31,7 @@ const gateCaddyfile = `
 	}
 	servers :{{.Port "trusting"}} {
 		trusted_proxies static 127.0.0.0/8
+		trusted_proxies_strict
 	}
 	mfa {
 		portal https://login.localhost:{{.Port "web"}}

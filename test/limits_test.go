@@ -20,7 +20,7 @@ import (
 
 // behindProxy is the usual scene on a server that believes its peer's
 // X-Forwarded-For, so that one machine can ask from many addresses.
-var behindProxy = strings.Replace(scene.Caddyfile, "\tmfa {\n", "\tservers {\n\t\ttrusted_proxies static 127.0.0.1/32\n\t}\n\tmfa {\n", 1)
+var behindProxy = strings.Replace(scene.Caddyfile, "\tmfa {\n", "\tservers {\n\t\ttrusted_proxies static 127.0.0.1/32\n\t\ttrusted_proxies_strict\n\t}\n\tmfa {\n", 1)
 
 // freeGuesses is how many failures in a row cost no wait.
 const freeGuesses = 5

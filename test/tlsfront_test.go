@@ -31,6 +31,7 @@ const behindFrontCaddyfile = `
 {
 	servers {
 		trusted_proxies static 127.0.0.1/32
+		trusted_proxies_strict
 	}
 	mfa {
 		portal https://login.example.test:FRONT

@@ -16,9 +16,11 @@ const behindTLSProxy = `
 {
 	servers :{{.Port "web"}} {
 		trusted_proxies static 127.0.0.0/8
+		trusted_proxies_strict
 	}
 	servers :{{.Port "stranger"}} {
 		trusted_proxies static 10.0.0.0/8
+		trusted_proxies_strict
 	}
 	mfa {
 		portal https://login.example.test

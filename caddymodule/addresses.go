@@ -1,0 +1,61 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// checkAddresses looks at how gates and portal learn clients' addresses where a
+// proxy stands in front: it refuses rules by the address of that proxy where
+// nobody else connects, and else warns of them, and of addresses that clients
+// choose.
+func (s *survey) checkAddresses() error {
+	for _, known := range s.sortedGuards() {
+		if known.failing || !known.gate.looksAtPeer() || !known.server.trusts && !(s.behindProxy && known.server.plain) {
+			continue
+		}
+		at := known.server.at(known.reached[0])
+		if s.behindProxy {
+			return fmt.Errorf("%s: %w", at, errPeer)
+		}
+		s.warn("%s: a rule of mfa looks at remote_ip, which is the proxy's address for all that comes through trusted_proxies: write client_ip in its place", at)
+	}
+	for _, server := range s.servers {
+		if server.trusts && !server.strict && s.matters(server) {
+			s.warn("server %s (%s): without trusted_proxies_strict, clients choose the address that limits, the audit log and client_ip go by: write trusted_proxies_strict beside trusted_proxies", server.name, strings.Join(server.listen, ", "))
+		}
+	}
+	return nil
+}
+
+var errPeer = errors.New("a rule of mfa looks at remote_ip, which behind_tls_proxy makes the proxy's own address for everybody: write client_ip in its place")
+
+// matters reports whether a gate or the portal is on the server.
+func (s *survey) matters(server *surveyedServer) bool {
+	return slices.ContainsFunc(s.hosts, func(host string) bool {
+		return hasGate(server.ways[host]) || hasPortal(server.ways[host])
+	})
+}
+
+// looksAtPeer reports whether a matcher of the gate looks at the address that a
+// connection comes from, rather than at the client's.
+func (g *Gate) looksAtPeer() bool {
+	found := false
+	look := func(matcher any) {
+		_, byAddress := matcher.(*caddyhttp.MatchRemoteIP)
+		written := writtenAs(matcher)
+		found = found || byAddress || strings.Contains(written, "{http.request.remote")
+		if expression, ok := matcher.(*caddyhttp.MatchExpression); ok {
+			found = found || strings.Contains(expression.Expr, "remote_ip(") || strings.Contains(expression.Expr, "{http.request.remote")
+		}
+	}
+	for _, rule := range g.resolved {
+		eachLoaded(rule.matchers, look)
+	}
+	eachLoaded(g.idleIgnores, look)
+	return found
+}

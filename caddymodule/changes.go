@@ -1,0 +1,205 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+)
+
+// change is something of a request that a handler may set, add to or remove.
+type change struct {
+	kind  string // "the header" or "the variable"
+	names string // which may hold stars, each for any characters; or a placeholder, for any name
+}
+
+const (
+	ofHeader   = "the header"
+	ofVariable = "the variable"
+)
+
+// changes returns what a handler may change of a request while it hands it on.
+// What handlers do that alter all of it isn't told.
+func changes(handler caddyhttp.MiddlewareHandler) []change {
+	var found []change
+	add := func(kind, names string) { found = append(found, change{kind, names}) }
+	switch h := handler.(type) {
+	case *headers.Handler:
+		if h.Request == nil {
+			return nil
+		}
+		for name := range h.Request.Add {
+			add(ofHeader, name)
+		}
+		for name := range h.Request.Set {
+			add(ofHeader, name)
+		}
+		for name := range h.Request.Replace {
+			add(ofHeader, name)
+		}
+		for _, name := range h.Request.Delete {
+			add(ofHeader, name)
+		}
+	case *caddyhttp.VarsMiddleware:
+		for name := range *h {
+			add(ofVariable, name)
+		}
+	}
+	return found
+}
+
+// covers reports whether the change may be one of the named thing.
+func (c change) covers(name string) bool {
+	pattern := caddy.NewReplacer().ReplaceKnown(c.names, "")
+	switch {
+	case strings.Contains(pattern, "{"):
+		return true // the request says what
+	case c.kind == ofVariable:
+		return pattern == name
+	}
+	matched, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
+	return matched || err != nil
+}
+
+// rehosts reports whether a handler may change the Host of a request.
+func rehosts(handler caddyhttp.MiddlewareHandler) bool {
+	return slices.ContainsFunc(changes(handler), func(c change) bool { return c.kind == ofHeader && c.covers("Host") })
+}
+
+// decisiveHeaders are those by which gate and portal decide and answer.
+var decisiveHeaders = []string{
+	"Host", "Cookie", "Authorization", "Origin", "Referer", "Connection", "Upgrade", "Early-Data",
+	"Accept", "Content-Length", "Content-Type", "Transfer-Encoding", "X-Requested-With",
+	"Access-Control-Request-Headers", "Access-Control-Request-Method",
+	"Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Purpose",
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+	"Destination", "If",
+}
+
+// decisiveVariables are those in which Caddy keeps what it knows of a client.
+var decisiveVariables = []string{caddyhttp.ClientIPVarKey, caddyhttp.TrustedProxyVarKey}
+
+// altered returns what a handler changes of what the gate decides on, or "".
+// A nil gate stands for the portal.
+func altered(handler caddyhttp.MiddlewareHandler, gate *Gate) string {
+	for _, c := range changes(handler) {
+		names := decisiveHeaders
+		switch {
+		case c.kind == ofVariable:
+			names = decisiveVariables
+		case gate != nil:
+			names = slices.Concat(names, gate.lookedAt())
+		}
+		for _, name := range names {
+			if c.covers(name) {
+				return c.kind + " " + name
+			}
+		}
+	}
+	return ""
+}
+
+// lookedAt returns the headers at which the gate's matchers may look.
+// Variables that they look at are held to one form with each request instead.
+func (g *Gate) lookedAt() []string {
+	var names []string
+	note := func(matcher any) { names = append(names, headersIn(matcher)...) }
+	for _, rule := range g.resolved {
+		eachLoaded(rule.matchers, note)
+	}
+	eachLoaded(g.idleIgnores, note)
+	return names
+}
+
+// headersIn returns the headers that a matcher names. Of an expression that
+// looks at any it returns all words.
+func headersIn(matcher any) []string {
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchHeader:
+		return slices.Collect(maps.Keys(*m))
+	case *caddyhttp.MatchHeaderRE:
+		return slices.Collect(maps.Keys(*m))
+	case *caddyhttp.MatchExpression:
+		if strings.Contains(m.Expr, "header(") || strings.Contains(m.Expr, "header_regexp(") {
+			return append(strings.FieldsFunc(m.Expr, isNotNameRune), headerPlaceholders(m.Expr)...)
+		}
+		return headerPlaceholders(m.Expr)
+	}
+	return headerPlaceholders(writtenAs(matcher))
+}
+
+// headerPlaceholders returns the names in Caddy's placeholders for headers.
+func headerPlaceholders(text string) []string {
+	var names []string
+	for _, rest := range strings.Split(text, "{http.request.header.")[1:] {
+		name, _, _ := strings.Cut(rest, "}")
+		names = append(names, name)
+	}
+	return names
+}
+
+func isNotNameRune(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+}
+
+// eachLoaded calls do with each matcher, those within `not` included.
+func eachLoaded(sets caddyhttp.MatcherSets, do func(matcher any)) {
+	for _, set := range sets {
+		for _, matcher := range set {
+			if not, ok := matcher.(*caddyhttp.MatchNot); ok {
+				eachLoaded(not.MatcherSets, do)
+				continue
+			}
+			do(matcher)
+		}
+	}
+}
+
+// writtenAs returns a matcher as JSON, or "" for one that can't be written so.
+func writtenAs(matcher any) string {
+	var written strings.Builder
+	encoder := json.NewEncoder(&written)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(matcher); err != nil {
+		return ""
+	}
+	return written.String()
+}
+
+// canRehost reports whether any handler of a server may change the Host.
+func canRehost(server *caddyhttp.Server) bool {
+	found := false
+	eachHandler(server, func(handler caddyhttp.MiddlewareHandler) { found = found || rehosts(handler) })
+	return found
+}
+
+// eachHandler calls do with each handler of the server that a walk can see.
+func eachHandler(server *caddyhttp.Server, do func(caddyhttp.MiddlewareHandler)) {
+	var each func(routes caddyhttp.RouteList)
+	each = func(routes caddyhttp.RouteList) {
+		for _, route := range routes {
+			for _, handler := range route.Handlers {
+				do(handler)
+				if subroute, ok := handler.(*caddyhttp.Subroute); ok {
+					each(subroute.Routes)
+					if subroute.Errors != nil {
+						each(subroute.Errors.Routes)
+					}
+				}
+			}
+		}
+	}
+	each(server.Routes)
+	if server.Errors != nil {
+		each(server.Errors.Routes)
+	}
+	for _, route := range server.NamedRoutes {
+		each(caddyhttp.RouteList{*route})
+	}
+}
