@@ -221,3 +221,30 @@ func TestHostsInOneForm(t *testing.T) {
 		send("app.example.com", other).expectStopped(t, http.StatusBadRequest)
 	}
 }
+
+// FuzzSecondTargets reads what a client writes into Destination and its kin:
+// what is taken is of the site, in the form of a request's own target, and
+// reads the same again.
+func FuzzSecondTargets(f *testing.F) {
+	for _, seed := range []string{
+		"/a", "https://app.example.com/a?b", "https://APP.example.com.:443/%61", "//evil.example/a", "/a/../b", "/a;b", "a/b", "https:a", "/%zz", "/a#b", "http://[::1]/",
+	} {
+		f.Add(seed)
+	}
+	g := &Gate{Settings: Settings{Origin: originWithPort}}
+	f.Fuzz(func(t *testing.T, written string) {
+		r := &request{Request: &http.Request{Method: "COPY", Host: "app.example.com", Header: http.Header{"Destination": {written}}}, origin: testOrigin}
+		if g.placeDestination(r) != nil {
+			return
+		}
+		placed := r.Header["Destination"][0]
+		path, _ := strings.CutPrefix(placed, testOrigin)
+		target, ok := received("COPY", path)
+		if !ok || Canonicalise(target) != nil || target.RequestURI != path {
+			t.Fatalf("%q was taken as %q", written, placed)
+		}
+		if err := g.placeDestination(r); err != nil || r.Header["Destination"][0] != placed {
+			t.Fatalf("%q reads as %q the second time: %v", placed, r.Header["Destination"], err)
+		}
+	})
+}

@@ -309,7 +309,6 @@ https://cgimethods.localhost:{{.Port "web"}} {
 
 https://*.tenant.localhost:{{.Port "web"}} {
 	import common
-	root /srv/{host}
 	@public {
 		not header Host admin.tenant.localhost:{{.Port "web"}}
 		not expression ` + "`{http.request.host} == 'ops.tenant.localhost'`" + `
