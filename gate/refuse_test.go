@@ -286,3 +286,24 @@ func TestLanguages(t *testing.T) {
 		t.Errorf("a script is told %s", body)
 	}
 }
+
+// TestTryAgainStaysHere keeps the link to a second try on the site (R01): a
+// browser takes a path with two slashes in front for another one.
+func TestTryAgainStaysHere(t *testing.T) {
+	for path, want := range map[string]string{
+		"//evil.example/x?y": testOrigin + "//evil.example/x?y", "///evil.example": testOrigin + "///evil.example", "/x//y": "/x//y",
+	} {
+		g := newTestGate(t)
+		r := navigate("/x")
+		target, err := url.ParseRequestURI(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL, r.RequestURI = &url.URL{Path: target.Path, RawQuery: target.RawQuery}, path
+		o := outcome{ResponseRecorder: recorder()}
+		g.stuck(o, &request{Request: r, origin: testOrigin, host: "app.example.com"})
+		if link := `href="` + want + `"`; !strings.Contains(o.Body.String(), link) {
+			t.Errorf("%s: the page has no %s: %s", path, link, o.Body)
+		}
+	}
+}
