@@ -114,8 +114,9 @@ type App struct {
 	// at most 30d, and 0 for not at all. Default: 24h.
 	ReplacementHold *caddy.Duration `json:"replacement_hold,omitempty"`
 
-	ctx    caddy.Context
-	logger *zap.Logger
+	ctx     caddy.Context
+	logger  *zap.Logger
+	metrics *metrics
 
 	// What Provision resolved. The exported fields are complete after it, too.
 	portal *url.URL // scheme and host only
@@ -256,6 +257,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
 	a.ready = make(chan struct{})
+	var err error
+	if a.metrics, err = newMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	for _, resolve := range []func() error{
 		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolveCertificate, a.loadStore, a.boundExit,
 	} {

@@ -45,8 +45,10 @@ type Certificate struct {
 	// found is an e-mail address where it has an @, else a sign-in name.
 	Map []string `json:"map,omitempty"`
 	// CRL is a file with the revocation lists (RFC 5280) of the operator's CA,
-	// as PEM or DER, which is read again when it changes, unless it is older then
-	// or lacks a list that is still good.
+	// as PEM or DER. It is read again when it changes. A new one that is unsigned,
+	// older, partial or unreadable, or that lacks a list which is still good, is
+	// refused, and the lists read before stay in force: an error in the log says
+	// so, and the metric mfa_file_last_read_successful{file="crl"} is 0.
 	// A certificate whose CA has no list in it doesn't count, nor does one whose
 	// list is overdue by a day. What the devices opened that a list names, ends.
 	// Default: none, and revocation is by `caddy mfa device revoke`.
@@ -199,16 +201,17 @@ func (a *App) openRevocations(source caddytls.CA) (*devices.Revocations, error) 
 	if err != nil || path == "" {
 		return nil, err
 	}
-	opened, err := devices.OpenRevocations(path, time.Now, func(message string, err error) {
-		a.logger.Error(message, zap.String("crl", path), zap.Error(err))
-	})
-	if err != nil {
-		return nil, err
+	file := devices.RevocationFile{
+		Path: path, Clock: time.Now,
+		Warn: func(message string, err error) {
+			a.logger.Error(message, zap.String("crl", path), zap.Error(err))
+		},
+		Looked: func(err error) { a.metrics.fileRead(fileCRL, err) },
 	}
 	if shown, ok := source.(caddytls.CertificateProvider); ok {
-		return opened, opened.SignedBy(shown.Certificates())
+		file.CAs = shown.Certificates()
 	}
-	return opened, nil
+	return devices.OpenRevocations(file)
 }
 
 // keepList is for how long a revocation list is served that was made once.

@@ -157,6 +157,7 @@ type service struct {
 	assertions *assertion.Signer
 	mark       *keys.Mark
 	lifetime   time.Duration // the longest of a sign-on
+	metrics    *metrics
 
 	endUpkeep context.CancelFunc
 	upkeep    sync.WaitGroup
@@ -177,7 +178,7 @@ func (a *App) startServing() error {
 	}
 	a.holdsStore = true
 	n := opened.(*node)
-	s := &service{store: n.Store, keeper: n.keeper, hashing: n.hashing}
+	s := &service{store: n.Store, keeper: n.keeper, hashing: n.hashing, metrics: a.metrics}
 	if err := a.checkOrphans(ctx, s.store); err != nil {
 		return err
 	}

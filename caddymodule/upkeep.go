@@ -67,11 +67,24 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 		case <-lists.C:
 			try("ending what was opened by certificates that their CA took back", heed)
 		case <-sweeps.C:
-			try("rereading the keys", s.keys.Refresh)
+			s.rereadKeys(ctx, logger)
 			try("clearing away what has expired", s.sweep)
 		case <-prunes.C:
 			try("looking for keys that nothing depends on", s.pruneKeys)
 		}
+	}
+}
+
+// rereadKeys takes over what changed in the stored keys. While they can't be
+// used, those in use stay.
+func (s *service) rereadKeys(ctx context.Context, logger *zap.Logger) {
+	err := s.keys.Refresh(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	s.metrics.fileRead(fileKeys, err)
+	if err != nil {
+		logger.Error("rereading the keys: those in use stay", zap.Error(err))
 	}
 }
 

@@ -68,6 +68,7 @@ type known struct {
 	fingerprint string
 	ca          Authorised
 	at          time.Time    // when it was
+	path        path         // what its CA is asked about
 	vouched     func() error // unrevoked; nil: the CA says nothing of what it took back
 }
 
@@ -163,7 +164,7 @@ func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
 		}
 		k.fingerprint, k.at = hex.EncodeToString(sum[:]), now
 		if k.ca.Revocations != nil {
-			k.vouched = k.unrevoked
+			k.path, k.vouched = k.ca.Revocations.pathOf(k.Chain), k.unrevoked
 		}
 		r.verified.Set(sum, k)
 	}
@@ -230,7 +231,7 @@ func (k *known) unrevoked() error {
 	if k.ca.Revocations == nil {
 		return nil
 	}
-	err := k.ca.Revocations.Check(k.Chain)
+	err := k.ca.Revocations.check(k.path)
 	if errors.Is(err, ErrRevoked) {
 		return session.DeviceRevoked
 	}

@@ -162,7 +162,7 @@ func checkLeaf(leaf *x509.Certificate) error {
 		return Malformed
 	case leaf.IsCA || leaf.KeyUsage&signs != 0:
 		return IsAuthority
-	case !isStrong(leaf) || !isSoundlySigned(leaf):
+	case !isStrong(leaf) || !isSound(leaf.SignatureAlgorithm):
 		return Weak
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth),
 		leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
@@ -176,7 +176,7 @@ func checkLeaf(leaf *x509.Certificate) error {
 func strongest(chains [][]*x509.Certificate) (Verified, error) {
 	var best Verified
 	for _, chain := range chains {
-		if v := span(chain); isSound(chain) && v.Until.After(best.Until) {
+		if v := span(chain); areSound(chain) && v.Until.After(best.Until) {
 			best = v
 		}
 	}
@@ -200,11 +200,11 @@ func span(chain []*x509.Certificate) Verified {
 	return v
 }
 
-// isSound reports whether no key of a chain is weak, nor any signature but the
+// areSound reports whether no key of a chain is weak, nor any signature but the
 // anchor's own, which nothing rests on.
-func isSound(chain []*x509.Certificate) bool {
+func areSound(chain []*x509.Certificate) bool {
 	for i, certificate := range chain {
-		if !isStrong(certificate) || i < len(chain)-1 && !isSoundlySigned(certificate) {
+		if !isStrong(certificate) || i < len(chain)-1 && !isSound(certificate.SignatureAlgorithm) {
 			return false
 		}
 	}
@@ -225,10 +225,9 @@ func isStrong(certificate *x509.Certificate) bool {
 	return false
 }
 
-// isSoundlySigned reports whether the signature on a certificate is of a kind
-// that can't be forged.
-func isSoundlySigned(certificate *x509.Certificate) bool {
-	switch certificate.SignatureAlgorithm {
+// isSound reports whether signatures by an algorithm can't be forged.
+func isSound(algorithm x509.SignatureAlgorithm) bool {
+	switch algorithm {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
 		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
 		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512, x509.PureEd25519:
@@ -248,7 +247,7 @@ func reasonOf(presented []*x509.Certificate, now time.Time, err error) error {
 		reason = reasonOfInvalid(invalid, now)
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		// The library doesn't say so where a signature was too weak to check.
-		if slices.ContainsFunc(presented[1:], func(above *x509.Certificate) bool { return !isSoundlySigned(above) }) {
+		if slices.ContainsFunc(presented[1:], func(above *x509.Certificate) bool { return !isSound(above.SignatureAlgorithm) }) {
 			reason = Weak
 		}
 	}

@@ -54,6 +54,8 @@ type pepper struct {
 	Key []byte `json:"key"`
 }
 
+func (p pepper) equal(other pepper) bool { return p.ID == other.ID && bytes.Equal(p.Key, other.Key) }
+
 // assertionKey is one generation of the key that signs assertions.
 type assertionKey struct {
 	generation
@@ -156,6 +158,13 @@ func (d document) checkKeyset() error {
 func validID(id string) bool {
 	raw, err := hex.DecodeString(id)
 	return err == nil && len(raw) == idSize && hex.EncodeToString(raw) == id
+}
+
+// sharesKeysWith reports whether a set can have come of another one by rotation:
+// a generation goes on long after the next one was made.
+func (d document) sharesKeysWith(other document) bool {
+	return slices.ContainsFunc(d.Cookies, func(k cookieKey) bool { return slices.ContainsFunc(other.Cookies, k.equal) }) ||
+		slices.ContainsFunc(d.Peppers, func(p pepper) bool { return slices.ContainsFunc(other.Peppers, p.equal) })
 }
 
 // complete makes what a document lacks, and reports whether it lacked

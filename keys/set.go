@@ -26,6 +26,10 @@ var (
 	// ErrUnreadable says that what is stored is not a key set of this version.
 	// It is left as it is.
 	ErrUnreadable = errors.New("the stored key set cannot be read; bring it back from a backup")
+	// ErrForeign says that another set, which has no key in common with the one in
+	// use, was put in its place: everybody would be signed out, and no second
+	// factor could be read any more.
+	ErrForeign = errors.New("the stored key set is another one than that in use; bring the right one back from a backup")
 	// ErrInvalid says that an encoded value is not one that this set made
 	// under that name.
 	ErrInvalid = errors.New("not a value that these keys made")
@@ -142,8 +146,8 @@ func (s *Set) Rotate(ctx context.Context) error {
 // Refresh takes over what changed in the stored set, and lets time pass: a
 // generation whose time has come is written with from then on, and retired
 // keys that are over are read no more. Each node calls it every minute. Where
-// the stored set is missing or unreadable, the keys in use stay, and time
-// passes for them all the same.
+// the stored set is missing, unreadable or ErrForeign, the keys in use stay, and
+// time passes for them all the same.
 func (s *Set) Refresh(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,6 +201,9 @@ func (s *Set) change(ctx context.Context, mayCreate bool, edit func(*document) (
 	defer s.mu.Unlock()
 	return locked(ctx, s.storage, func() error {
 		doc, err := load(ctx, s.storage)
+		if err == nil {
+			err = s.checkOwn(doc)
+		}
 		if err != nil && !(mayCreate && errors.Is(err, ErrMissing)) {
 			return err
 		}
@@ -267,9 +274,21 @@ func load(ctx context.Context, storage Storage) (document, error) {
 	return doc, nil
 }
 
+// checkOwn refuses what isn't the set in use any more, nor came of it by
+// rotation.
+func (s *Set) checkOwn(doc document) error {
+	if inUse := s.current.Load(); inUse != nil && !doc.sharesKeysWith(inUse.document) {
+		return ErrForeign
+	}
+	return nil
+}
+
 // use takes the keys of a document that count now.
 func (s *Set) use(doc document) error {
 	next, err := build(doc, s.clock(), s.cookieLifetime)
+	if err == nil {
+		err = s.checkOwn(doc)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,4 +118,27 @@ func TestC02OperatorsRevocationLists(t *testing.T) {
 	if page := byPortal["kept"].Get(s.At("plain", "/")); page.Status != 200 || going.Ended() {
 		t.Errorf("another device: %d, ended %t", page.Status, going.Ended())
 	}
+	t.Run("C05 an unsigned list", func(t *testing.T) {
+		s.App.Reset()
+		fileIsInForce := func(want string) func() bool {
+			return func() bool {
+				told, err := s.AdminGet("/metrics")
+				return err == nil && strings.Contains(told, `mfa_file_last_read_successful{file="crl"} `+want+"\n")
+			}
+		}
+		newCertifier(t, "Company CA").publish(list)
+		harness.Eventually(t, 10*time.Second, "the metric to tell of it", fileIsInForce("0"))
+		if !strings.Contains(s.Log(), "isn't signed by that CA") {
+			t.Error("the log says nothing of it")
+		}
+		if page := s.Client().Showing(lost).Visit(s.At("app", "/")); page.Status != 401 {
+			t.Errorf("the certificate that was taken back: %d %s", page.Status, page.Text())
+		}
+		s.App.ExpectNone(t)
+		ca.publish(list)
+		harness.Eventually(t, 10*time.Second, "the metric to tell of the next list", fileIsInForce("1"))
+		if page := s.Client().Showing(lost).Visit(s.At("app", "/")); page.Status != 200 {
+			t.Errorf("the certificate that is good again: %d %s", page.Status, page.Text())
+		}
+	})
 }
