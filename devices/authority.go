@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -18,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/publickey"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -177,17 +176,13 @@ func requestedKey(request []byte) (crypto.PublicKey, error) {
 
 // checkKey refuses keys that are weak, or that browsers or servers can't use.
 func checkKey(public crypto.PublicKey) error {
-	switch key := public.(type) {
-	case *ecdsa.PublicKey:
-		if key.Curve == elliptic.P256() || key.Curve == elliptic.P384() {
-			return nil
-		}
-	case ed25519.PublicKey:
-		return nil
-	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits >= 2048 && bits <= 8192 && key.E >= 1<<16+1 && key.E%2 == 1 {
-			return nil
-		}
+	if key, is := public.(*ecdsa.PublicKey); is && key.Curve == elliptic.P521() {
+		return errKey // of which Chromium knows nothing
 	}
-	return &RequestError{"its key can't be used: make one on the curve P-256 or P-384, of Ed25519, or of RSA with 2048 to 8192 bits."}
+	if publickey.CheckNew(public) != nil {
+		return errKey
+	}
+	return nil
 }
+
+var errKey = &RequestError{"its key can't be used: make a new one on the curve P-256 or P-384, of Ed25519, or of RSA with 2048 to 8192 bits."}

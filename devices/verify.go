@@ -1,15 +1,14 @@
 package devices
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/portcullis-mfa/portcullis/publickey"
 )
 
 // Refusal says why a certificate doesn't count. It is a definite no; texts for
@@ -30,8 +29,8 @@ const (
 	WrongUsage Refusal = "wrong_usage"
 	// IsAuthority: it is a CA's own.
 	IsAuthority Refusal = "is_authority"
-	// Weak: it, or its CA, has a key that is too short, or a signature that can
-	// be forged.
+	// Weak: it, or its CA, has a key by which others could sign, or a signature
+	// that can be forged.
 	Weak Refusal = "weak"
 	// UnknownExtension: it has a critical extension that nobody here
 	// understands (RFC 5280 §4.2).
@@ -89,11 +88,6 @@ func (v Verified) At(now time.Time) error {
 const (
 	// maxChain bounds how many certificates a client may send.
 	maxChain = 10
-	// minRSA is the least length of an RSA key in bits (NIST SP 800-131A), and
-	// maxRSA keeps one signature from costing seconds.
-	minRSA, maxRSA = 2048, 8192
-	// minCurve is the least size of an elliptic curve in bits.
-	minCurve = 256
 )
 
 // Verify checks what a TLS client presented, its own certificate first, by RFC
@@ -204,25 +198,17 @@ func span(chain []*x509.Certificate) Verified {
 // anchor's own, which nothing rests on.
 func areSound(chain []*x509.Certificate) bool {
 	for i, certificate := range chain {
-		if !isStrong(certificate) || i < len(chain)-1 && !isSound(certificate.SignatureAlgorithm) {
+		if publickey.Check(certificate.PublicKey) != nil || i < len(chain)-1 && !isSound(certificate.SignatureAlgorithm) {
 			return false
 		}
 	}
 	return true
 }
 
-// isStrong reports whether the key of a certificate can be relied on.
+// isStrong reports whether the key of a certificate is of a kind that can be
+// relied on.
 func isStrong(certificate *x509.Certificate) bool {
-	switch key := certificate.PublicKey.(type) {
-	case *rsa.PublicKey:
-		bits := key.N.BitLen()
-		return bits >= minRSA && bits <= maxRSA
-	case *ecdsa.PublicKey:
-		return key.Curve.Params().BitSize >= minCurve
-	case ed25519.PublicKey:
-		return true
-	}
-	return false
+	return publickey.CheckKind(certificate.PublicKey) == nil
 }
 
 // isSound reports whether signatures by an algorithm can't be forged.

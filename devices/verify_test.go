@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,19 @@ func TestC01Verify(t *testing.T) {
 	modulus := new(big.Int).SetBit(big.NewInt(1), 16383, 1)
 	longKey := sprout(t, root, template("Long", true), publicOnly{&rsa.PublicKey{N: modulus, E: 65537}}).certificate
 
+	affected, err := os.ReadFile("../publickey/testdata/roca2048.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rocaModulus, ok := new(big.Int).SetString(strings.TrimSpace(string(affected)), 16)
+	if !ok {
+		t.Fatal("the modulus can't be read")
+	}
+	rsaDevice := func(n *big.Int, e int) []*x509.Certificate {
+		return []*x509.Certificate{sprout(t, root, template("laptop", false), publicOnly{&rsa.PublicKey{N: n, E: e}}).certificate}
+	}
+	goodModulus := rsaKey(t, 2048).N
+
 	// otherNames are alternative names that have to be understood.
 	otherNames := func(more []pkix.Extension, names ...otherName) func(*x509.Certificate) {
 		extension := alternativeNamesAfter(t, nil, names...)
@@ -204,6 +218,10 @@ func TestC01Verify(t *testing.T) {
 			old := sprout(t, root, changed(template("Old", true), func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }), newKey())
 			return []*x509.Certificate{device(old, nil), old.certificate}
 		}(), devices.Weak},
+		{"RSA of Infineon's library", rsaDevice(rocaModulus, 65537), devices.Weak},
+		{"RSA with exponent 3", rsaDevice(goodModulus, 3), devices.Weak},
+		{"RSA with an even exponent", rsaDevice(goodModulus, 65538), devices.Weak},
+		{"RSA of a square", rsaDevice(new(big.Int).Mul(goodModulus, goodModulus), 65537), devices.Weak},
 		{"with a key too long to try", []*x509.Certificate{device(root, nil), longKey}, devices.Weak},
 	}
 	anchors := devices.Anchors{Roots: pool(root.certificate, weakRoot.certificate)}
@@ -220,7 +238,7 @@ func TestC01Verify(t *testing.T) {
 			t.Errorf("%s: good without any CA", test.name)
 		}
 	}
-	_, err := devices.Verify([]*x509.Certificate{device(between, nil)}, devices.Anchors{
+	_, err = devices.Verify([]*x509.Certificate{device(between, nil)}, devices.Anchors{
 		Roots: anchors.Roots, Intermediates: []*x509.Certificate{between.certificate},
 	}, today)
 	if err != nil {

@@ -37,13 +37,13 @@ var arrows = []arrow{
 
 	{"accounts", []string{"authflow", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"session", "factors", "identity", "audit", "store", "assurance", "token"}},
-	{"devices", []string{"session", "identity", "audit", "store"}},
+	{"devices", []string{"session", "identity", "audit", "store", "publickey"}},
 	{"ticket", []string{"session", "store", "assurance", "token"}},
 
 	{"session", []string{"store", "assurance", "token"}},
 	{"assertion", []string{"store", "assurance"}},
 	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
-	{"factors/fido", []string{"factors", "templates", "assurance"}},
+	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors", []string{"assurance"}},
 	{"identity", nil},
@@ -58,6 +58,7 @@ var arrows = []arrow{
 	{"templates", nil},
 	{"assurance", nil},
 	{"token", nil},
+	{"publickey", nil},
 	{"upload", nil},
 	{"fileaccess", nil},
 

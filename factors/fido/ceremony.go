@@ -78,6 +78,9 @@ func parse[T any](answer factors.Answer, read func([]byte) (*T, error)) (*T, err
 	if given == "" || len(given) > maxAnswer {
 		return nil, fmt.Errorf("the answer has %d bytes, and should have 1 to %d", len(given), maxAnswer)
 	}
+	if err := checkSpelling([]byte(given)); err != nil {
+		return nil, err
+	}
 	return read([]byte(given))
 }
 

@@ -271,7 +271,7 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 	case !open:
 		return factors.Enrolment{Reason: factors.Expired, Spent: true}, nil
 	}
-	answered, err := parse(answer, protocol.ParseCredentialCreationResponseBytes)
+	answered, err := parse(answer, parseNewKey)
 	if err != nil {
 		f.explain("reading a new key", explained(err))
 		return factors.Enrolment{Reason: factors.Malformed, Spent: true}, nil
@@ -283,8 +283,8 @@ func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []
 	if refused, barred := f.barred(answered.Response.AttestationObject, err); barred {
 		return refused, nil
 	}
-	if err == nil && !usable(key.PublicKey) {
-		err = errUnusable
+	if err == nil {
+		err = checkKey(key.PublicKey)
 	}
 	if err != nil {
 		f.explain("checking a new key", explained(err))

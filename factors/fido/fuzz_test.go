@@ -77,7 +77,7 @@ func (n newKeyDesk) offer(t *testing.T, answer string) {
 		return
 	}
 	record, err := unmarshal(got.Secret)
-	if err != nil || !usable(record.PublicKey) || got.Unique != base64URL(record.ID) || got.UserVerified != record.Flags.UserVerified {
+	if err != nil || checkKey(record.PublicKey) != nil || got.Unique != base64URL(record.ID) || got.UserVerified != record.Flags.UserVerified {
 		t.Errorf("%+v, %v", got, err)
 	}
 	var browser struct{ Type, Challenge, Origin string }

@@ -1,33 +1,54 @@
 package fido
 
 import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"errors"
+	"fmt"
+	"math"
 	"math/big"
 
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
+
+	"github.com/portcullis-mfa/portcullis/publickey"
 )
 
-// The moduli of RSA keys, in bits: RFC 8812 §2 asks for the least, and beyond
-// the most it would be a burden to check what they sign.
-const (
-	leastRSA = 2048
-	mostRSA  = 8192
-)
-
+// errUnusable says that a public key is of none of the algorithms that are asked
+// for, or isn't written as COSE wants it.
 var errUnusable = errors.New("nothing could be checked by the public key")
 
-// usable reports whether what a public key signs can be checked. Without an
-// attestation nothing has been signed by it when it is enrolled, so that a key
-// which nobody can ever show would be noticed too late.
-func usable(public []byte) bool {
-	key, err := webauthncose.ParsePublicKey(public)
+// checkKey refuses a public key (COSE) by which nothing could be checked, or
+// others than its owner could sign. Without an attestation nothing has been
+// signed by it when it is enrolled, so that a key which nobody can ever show
+// would be noticed too late.
+func checkKey(written []byte) error {
+	parsed, err := webauthncose.ParsePublicKey(written)
 	if err != nil {
-		return false
+		return fmt.Errorf("%w: %w", errUnusable, err)
 	}
-	rsa, is := key.(webauthncose.RSAPublicKeyData)
-	if !is {
-		return true
+	key, err := standard(parsed)
+	if err != nil {
+		return err
 	}
-	bits := new(big.Int).SetBytes(rsa.Modulus).BitLen()
-	return rsa.Algorithm == int64(webauthncose.AlgRS256) && bits >= leastRSA && bits <= mostRSA
+	return publickey.CheckNew(key)
+}
+
+// standard returns a key as the standard library knows it.
+func standard(parsed any) (crypto.PublicKey, error) {
+	switch key := parsed.(type) {
+	case webauthncose.OKPPublicKeyData:
+		return ed25519.PublicKey(key.XCoord), nil
+	case webauthncose.EC2PublicKeyData:
+		return key.ToECDSA()
+	case webauthncose.RSAPublicKeyData:
+		exponent, err := webauthncose.ParseRSAPublicKeyDataExponent(&key)
+		// Both numbers are as short as can be (RFC 8230 §4).
+		if err != nil || exponent > math.MaxInt32 || key.Algorithm != int64(webauthncose.AlgRS256) ||
+			key.Modulus[0] == 0 || key.Exponent[0] == 0 {
+			return nil, errUnusable
+		}
+		return &rsa.PublicKey{N: new(big.Int).SetBytes(key.Modulus), E: exponent}, nil
+	}
+	return nil, errUnusable
 }
