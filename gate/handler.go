@@ -216,8 +216,8 @@ func (g *Gate) bySession(r *request) (visit, error) {
 		if !errors.Is(err, session.ErrEnded) {
 			return visit{}, err
 		}
-		// Whoever signed out at another app just has to sign in.
-		if isNew(s, g.Clock()) && !errors.Is(err, session.ErrSignedOut) {
+		// Anybody whose sign-on was ended just has to sign in.
+		if isNew(s, g.Clock()) && !errors.Is(err, session.ErrTerminated) {
 			refusal = errTooSoon
 		}
 	}
@@ -314,9 +314,9 @@ func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
 	switch {
 	case refused:
 		g.refuseCertificate(w, r, reason, err)
-	case errors.Is(err, errTooSoon):
+	case errors.Is(err, errTooSoon) && kindOf(r.Request) == navigation:
 		g.stuck(w, r)
-	case errors.Is(err, errNobody), errors.Is(err, session.ErrEnded):
+	case errors.Is(err, errNobody), errors.Is(err, errTooSoon), errors.Is(err, session.ErrEnded):
 		g.signIn(w, r, r.rule.Require)
 	default:
 		g.unable(w, r, "looking up a sign-on", err)

@@ -525,6 +525,7 @@ func TestSessions(t *testing.T) {
 		{"ended, minted 9 s ago", map[string]session.Session{"new": sessionOf("new", 9*time.Second)}, ended("new"), []string{SessionCookie + "=new"}, http.StatusForbidden},
 		{"ended, minted 10 s ago", map[string]session.Session{"new": sessionOf("new", 10*time.Second)}, ended("new"), []string{SessionCookie + "=new"}, http.StatusFound},
 		{"signed out, minted 9 s ago", map[string]session.Session{"new": sessionOf("new", 9*time.Second)}, func(string) error { return session.ErrSignedOut }, []string{SessionCookie + "=new"}, http.StatusFound},
+		{"ended by somebody, minted 9 s ago", map[string]session.Session{"new": sessionOf("new", 9*time.Second)}, func(string) error { return session.ErrTerminated }, []string{SessionCookie + "=new"}, http.StatusFound},
 		{"ended, minted by a clock ahead of ours", map[string]session.Session{"new": sessionOf("new", -time.Minute)}, ended("new"), []string{SessionCookie + "=new"}, http.StatusForbidden},
 		{"ended at once beside a good one", map[string]session.Session{"new": sessionOf("new", time.Second)}, ended("new"), []string{SessionCookie + "=new", cookieGood}, http.StatusOK},
 
@@ -548,6 +549,25 @@ func TestSessions(t *testing.T) {
 				t.Errorf("the page sets %q", o.Header()["Set-Cookie"])
 			}
 		})
+	}
+}
+
+// TestScriptsAreNotToldOfCookies holds that what isn't a person on the way to a
+// page hears that nobody is signed in, however new the session is.
+func TestScriptsAreNotToldOfCookies(t *testing.T) {
+	for _, ended := range []error{session.ErrEnded, session.ErrTerminated, session.ErrSignedOut} {
+		g := newTestGate(t)
+		g.sessions["new"] = sessionOf("new", time.Second)
+		g.live = func(string) error { return ended }
+		r := navigate("/x")
+		r.Header.Set("Sec-Fetch-Mode", "cors")
+		r.Header.Set("Sec-Fetch-Dest", "empty")
+		r.Header.Set("Accept", "application/json")
+		o := g.serve(r, SessionCookie+"=new")
+		o.expectStopped(t, http.StatusUnauthorized)
+		if strings.Contains(o.Body.String(), "cookies") {
+			t.Errorf("%v: %s", ended, o.Body)
+		}
 	}
 }
 

@@ -417,6 +417,32 @@ func TestOutageIsNoAnswer(t *testing.T) {
 	}
 }
 
+// TestWhyASignOnHasEnded tells what somebody ended from what ended by itself, or
+// never was.
+func TestWhyASignOnHasEnded(t *testing.T) {
+	for reason, want := range map[string]struct{ terminated, signedOut bool }{
+		session.EndedSignOut:         {true, true},
+		session.EndedByAdmin:         {true, false},
+		session.EndedByOwner:         {true, false},
+		session.EndedPasswordChanged: {true, false},
+		session.EndedDisabled:        {true, false},
+		session.EndedIdle:            {false, false},
+		session.EndedExpired:         {false, false},
+		"":                           {false, false},
+	} {
+		h := newHouse(t)
+		if reason != "" {
+			h.signOn(t, "s")
+			must(t, h.store.EndSignOn(t.Context(), "s", morning, reason))
+		}
+		_, err := h.keeper(t, h.store).Live(t.Context(), session.Lookup{SignOn: "s"})
+		terminated, signedOut := errors.Is(err, session.ErrTerminated), errors.Is(err, session.ErrSignedOut)
+		if !errors.Is(err, session.ErrEnded) || terminated != want.terminated || signedOut != want.signedOut {
+			t.Errorf("%q: %v, terminated %t, signed out %t", reason, err, terminated, signedOut)
+		}
+	}
+}
+
 func TestEndingAgainKeepsTheFirstReason(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")

@@ -78,8 +78,13 @@ func ListLive(ctx context.Context, r Lister, userID string, now time.Time) ([]Si
 	return slices.DeleteFunc(all, func(s SignOn) bool { return WentIdle(s, now) }), nil
 }
 
-// ErrSignedOut is the ErrEnded of somebody who signed out.
-var ErrSignedOut = fmt.Errorf("%w: signed out", ErrEnded)
+// ErrTerminated is the ErrEnded of a sign-on that somebody ended: its owner, an
+// administrator, or a change of how its owner signs in. Who signs in again gets
+// another one, so there is nothing wrong with a session of it.
+var ErrTerminated = fmt.Errorf("%w before its time", ErrEnded)
+
+// ErrSignedOut is the ErrTerminated of somebody who signed out.
+var ErrSignedOut = fmt.Errorf("%w: signed out", ErrTerminated)
 
 // Check reads the sign-on and its user and decides whether both count at the
 // time now; see Keeper.Live for its errors.
@@ -109,6 +114,8 @@ func readLive(ctx context.Context, r Reader, id string, now time.Time) (SignOn, 
 		return SignOn{}, fmt.Errorf("reading a sign-on: %w", err)
 	case s.EndReason == EndedSignOut:
 		return SignOn{}, ErrSignedOut
+	case !s.Ended.IsZero() && s.EndReason != EndedExpired && s.EndReason != EndedIdle:
+		return SignOn{}, ErrTerminated
 	case !s.Ended.IsZero() || !now.Before(s.Expires):
 		return SignOn{}, ErrEnded
 	}
