@@ -316,6 +316,24 @@ func TestCookiesAtASharedComputerEndWithTheBrowser(t *testing.T) {
 	}
 }
 
+// TestASharedComputerIsHeardWhereSomebodyIsSignedIn has a browser that is signed in
+// already sign in once more, and says that others use the computer.
+func TestASharedComputerIsHeardWhereSomebodyIsSignedIn(t *testing.T) {
+	for field, want := range map[string]int{"": http.StatusSeeOther, "shared": http.StatusOK} {
+		h := atHome(t)
+		h.flows.step = authflow.Step{Kind: authflow.StepChallenge, Factor: assurance.TOTP}
+		h.signIn("ada", field)
+		if r := h.send(http.MethodGet, "/flow?id=flow+of+ada", nil); r.StatusCode != want {
+			t.Errorf("%q: %d to %q", field, r.StatusCode, r.Header.Get("Location"))
+		}
+		h.flows.step = authflow.Step{Kind: authflow.StepGrant}
+		h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)
+		if lasts := h.lastsFor("portal"); (lasts == 0) != (field == "shared") {
+			t.Errorf("%q: the portal's cookie lasts %v", field, lasts)
+		}
+	}
+}
+
 func TestSharedStaysTicked(t *testing.T) {
 	h := newHall(t)
 	h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}

@@ -109,7 +109,8 @@ func (p *Portal) stageOf(r *http.Request, f authflow.Flow, prefer assurance.Fact
 var errBadDestination = errors.New("the flow leads nowhere")
 
 // overtaken reports whether another tab has signed the same person in meanwhile,
-// and returns the sign-on.
+// and returns the sign-on. Somebody who says that the computer is shared gets a
+// sign-on that knows it.
 func (p *Portal) overtaken(r *http.Request, at stage) (session.SignOn, bool, error) {
 	// Anybody who replaces what they lost goes on with that, signed in or not.
 	if at.flow.Kind != authflow.SignIn || len(at.flow.Lost) > 0 {
@@ -123,7 +124,7 @@ func (p *Portal) overtaken(r *http.Request, at stage) (session.SignOn, bool, err
 		return session.SignOn{}, false, fmt.Errorf("looking up a sign-on: %w", err)
 	}
 	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing
-	return signOn, suffices && user.ID == at.flow.UserID, nil
+	return signOn, suffices && user.ID == at.flow.UserID && (signOn.Shared || !at.flow.Shared), nil
 }
 
 // stage is a flow on its way to a page.
