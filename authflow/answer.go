@@ -140,68 +140,152 @@ type Response struct {
 	CanPasskey bool
 }
 
+// answerTries is how often an answer is looked at that something else in the
+// same flow, or with the same credential, got in ahead of.
+const answerTries = 5
+
 // Answer checks the response to a second factor's challenge. A right one is
 // consumed and noted in the flow in one transaction, in which what the flow says
-// is lost is suspended, too. *Refused, *Slowed and
-// ErrWrongStep are definite; every other error means that it could not be
-// told.
+// is lost is suspended, too. *Refused, *Slowed, ErrWrongStep and ErrFlowGone are
+// definite; every other error means that it could not be told.
+//
+// Only guesses slow down what comes after them. An answer without the form of
+// one is refused and leaves no trace. A wrong answer that nobody could have
+// guessed right is noted, and spends the challenge.
 func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) error {
-	kind := given.Factor
-	factor, credentials, rows, err := e.challenged(ctx, f, kind)
+	q, err := e.questioned(ctx, f, given.Factor)
 	if err != nil {
 		return err
 	}
-	user := store.User{ID: f.UserID, Name: f.Name}
+	if reads, err := q.factor.Reads(q.credentials, given.Answer); err != nil {
+		return fmt.Errorf("reading a %s answer: %w", given.Factor, err)
+	} else if !reads {
+		return &Refused{Reason: factors.Malformed}
+	}
 	browser, err := e.knownBrowser(ctx, f.UserID, c)
 	if err != nil {
 		return err
 	}
-	at := attemptOf(user, kind, browser, c)
+	at := attemptOf(store.User{ID: f.UserID, Name: f.Name}, given.Factor, browser, c)
+	if !q.factor.Guessable() {
+		err := e.answer(ctx, q, given, at)
+		if refused := new(Refused); errors.As(err, &refused) {
+			return e.noteRefusal(ctx, at, refused, nil)
+		}
+		return err
+	}
 	if err := e.reserve(ctx, at); err != nil {
 		return err
 	}
-	state, err := e.takeChallenge(ctx, &f, kind)
+	err = e.answer(ctx, q, given, at)
+	if refused := new(Refused); errors.As(err, &refused) {
+		return e.failed(ctx, at, refused)
+	}
 	if err != nil {
 		return errors.Join(err, e.refund(ctx, at, err))
 	}
-	verdict, err := factor.Check(ctx, f.subject(), credentials, state, given.Answer)
-	if err != nil {
-		return errors.Join(fmt.Errorf("checking a %s answer: %w", kind, err), e.refund(ctx, at, err))
+	return nil
+}
+
+// question is the challenge that a flow is at.
+type question struct {
+	flow        Flow
+	factor      factors.Factor
+	credentials []factors.Credential
+	rows        map[string]store.Credential // by id
+	state       []byte                      // as Begin gave it; empty: nothing was begun
+}
+
+// questioned returns the challenge that a flow is at, or ErrWrongStep.
+func (e *Engine) questioned(ctx context.Context, f Flow, kind assurance.Factor) (question, error) {
+	q := question{flow: f}
+	var err error
+	if q.factor, q.credentials, q.rows, err = e.challenged(ctx, f, kind); err != nil {
+		return question{}, err
 	}
+	if sealed, begun := f.Challenges[kind]; begun {
+		if q.state, err = e.Sealer.Open(sealed, f.sealingContext("challenge", kind)); err != nil {
+			return question{}, fmt.Errorf("opening a %s challenge: %w", kind, err)
+		}
+	}
+	return q, nil
+}
+
+// answer judges an answer to a question. Where the flow or the credential was
+// changed meanwhile, by a second click or in another tab, it asks again what the
+// flow is at then, and judges anew: whoever is right is never told that they
+// were wrong because two requests met.
+func (e *Engine) answer(ctx context.Context, q question, given Response, at attempt) error {
+	for tries := 1; ; tries++ {
+		err := e.answerOnce(ctx, q, given, at)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		f, err := e.Load(ctx, q.flow.ID)
+		if err != nil {
+			return err
+		}
+		asked := q.state // by what this is the answer to
+		if q, err = e.questioned(ctx, f, given.Factor); err != nil {
+			return err
+		}
+		q.state = asked
+	}
+}
+
+// answerOnce judges an answer and writes down what comes of it, or returns
+// store.ErrConflict.
+func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at attempt) error {
+	f, kind := q.flow, given.Factor
+	verdict, err := q.factor.Check(ctx, f.subject(), q.credentials, q.state, given.Answer)
+	if err != nil {
+		return fmt.Errorf("checking a %s answer: %w", kind, err)
+	}
+	// Right or wrong, a challenge is answered once.
+	f.Challenges = with(f.Challenges, kind, nil)
 	if !verdict.Accepted {
-		refusal := e.refusal(ctx, verdict, rows, user, c)
-		return e.failed(ctx, at, refusal)
+		if err := e.spend(ctx, q, f); err != nil {
+			return err
+		}
+		return e.refusal(ctx, verdict, q.rows, at.user, at.client)
 	}
 	if given.Remember && e.RememberFor(f, kind) > 0 {
 		f.Remember = kind
 	}
 	f.CanPasskey = given.CanPasskey
-	_, err = e.accept(ctx, f, accepted{kind, verdict, rows[verdict.CredentialID], at})
-	if errors.Is(err, store.ErrConflict) {
-		// Somebody else was faster with the same code or in the same flow.
-		return e.failed(ctx, at, &Refused{Reason: factors.Used})
-	}
+	_, err = e.accept(ctx, f, accepted{kind, verdict, q.rows[verdict.CredentialID], at})
 	return err
 }
 
-// takeChallenge opens the state of a begun challenge and forgets it: right or
-// wrong, a challenge is answered once.
-func (e *Engine) takeChallenge(ctx context.Context, f *Flow, kind assurance.Factor) ([]byte, error) {
-	sealed, begun := f.Challenges[kind]
-	if !begun {
-		return nil, nil
+// mostRefusals is how many wrong answers that nobody could have guessed right a
+// flow takes. They slow nobody down, so what they cost is bounded by what it
+// costs to begin a flow.
+const mostRefusals = 20
+
+// spend keeps a flow whose challenge was answered wrong. ErrFlowGone where that
+// happened too often.
+func (e *Engine) spend(ctx context.Context, q question, f Flow) error {
+	if !q.factor.Guessable() {
+		f.Refusals++
+	} else if len(q.state) == 0 {
+		return nil // nothing was begun that could be spent
 	}
-	state, err := e.Sealer.Open(sealed, f.sealingContext("challenge", kind))
-	if err != nil {
-		return nil, fmt.Errorf("opening a %s challenge: %w", kind, err)
+	return e.keepRefusals(ctx, f)
+}
+
+// keepRefusals keeps a flow with the wrong answers that it took, or ends it.
+func (e *Engine) keepRefusals(ctx context.Context, f Flow) error {
+	if f.Refusals <= mostRefusals {
+		return e.save(ctx, e.Store, &f)
 	}
-	f.Challenges = with(f.Challenges, kind, nil)
-	if err := e.save(ctx, e.Store, f); errors.Is(err, store.ErrConflict) {
-		return nil, ErrWrongStep
-	} else if err != nil {
-		return nil, err
+	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
+		_, err := tx.TakeRecord(ctx, flowNamespace, f.key(), e.Clock())
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("ending a flow: %w", err)
 	}
-	return state, nil
+	return ErrFlowGone
 }
 
 // accepted is a right answer to a challenge.
@@ -259,7 +343,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		return events, e.succeeded(ctx, tx, a.at)
+		return events, e.cleared(ctx, tx, a.at)
 	})
 	return changed, err
 }

@@ -160,6 +160,16 @@ func (e *Engine) enter(ctx context.Context, a attempt, c counters, signedIn bool
 // thousand at once are no more than a thousand in a row, or returns *Slowed.
 // For the address it counts as a failure from here on, until it succeeds.
 func (e *Engine) reserve(ctx context.Context, a attempt) error {
+	failures, err := e.count(ctx, a)
+	if slowed := new(Slowed); errors.As(err, &slowed) {
+		e.slowed(a, failures)
+	}
+	return err
+}
+
+// count is reserve that writes nothing down of what is slowed. It returns how
+// many failures there are.
+func (e *Engine) count(ctx context.Context, a attempt) (int, error) {
 	var (
 		failures int
 		slowed   *Slowed
@@ -191,13 +201,12 @@ func (e *Engine) reserve(ctx context.Context, a attempt) error {
 		return tx.PutAttempts(ctx, c.underWay)
 	})
 	if err != nil {
-		return fmt.Errorf("counting an attempt: %w", err)
+		return failures, fmt.Errorf("counting an attempt: %w", err)
 	}
 	if slowed != nil {
-		e.slowed(a, failures)
-		return slowed
+		return failures, slowed
 	}
-	return nil
+	return failures, nil
 }
 
 // release takes an attempt back that is no longer under way.

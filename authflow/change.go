@@ -256,12 +256,17 @@ func (e *Engine) hashed(ctx context.Context, userID, password string) (fresh sto
 	return fresh, passwordMark([]byte(hash)), err
 }
 
-// replacePassword puts a new password in the place of the old one.
+// replacePassword puts a new password in the place of the old one. What was
+// failed so far is forgotten: whoever guessed at a second factor knew the old
+// password, and gets no further.
 func replacePassword(ctx context.Context, tx store.Tx, user store.User, fresh store.Credential) error {
 	if err := deleteKind(ctx, tx, user.ID, assurance.Password); err != nil {
 		return err
 	}
 	if err := tx.CreateCredential(ctx, fresh); err != nil {
+		return err
+	}
+	if err := tx.DeleteAttempts(ctx, ScopeUser, user.ID+"/"); err != nil {
 		return err
 	}
 	if !user.NewPassword {

@@ -100,6 +100,19 @@ type EnrolmentAnswer struct {
 // ErrFlowGone are definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
 // back.
 func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
+	for tries := 1; ; tries++ {
+		err := e.answerEnrolment(ctx, f, given, c)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		// Another tab changed the flow meanwhile: ask again what it is at then.
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
 	kind := given.Factor
 	factor, err := e.enrolling(ctx, f, kind)
 	if err != nil {
@@ -140,11 +153,9 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	case !enrolment.Spent:
 		return refused
 	}
-	err = e.save(ctx, e.Store, &spent)
-	if errors.Is(err, store.ErrConflict) {
-		return ErrWrongStep
-	}
-	if err != nil {
+	if err := e.save(ctx, e.Store, &spent); errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("%w: %w", ErrWrongStep, err)
+	} else if err != nil {
 		return err
 	}
 	return refused

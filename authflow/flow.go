@@ -87,6 +87,8 @@ type Flow struct {
 	Enrol   assurance.Factor `json:"enrol,omitempty"`
 	Offered bool             `json:"offered,omitempty"`
 	Done    bool             `json:"done,omitempty"`
+	// Refusals counts wrong answers that nobody could have guessed right.
+	Refusals int `json:"refusals,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`
 	// Account is what a set-up has chosen so far.

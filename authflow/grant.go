@@ -74,7 +74,7 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 		if finished.Remember != "" {
 			events = append(events, e.remembering(user, finished.Remember, c))
 		}
-		return events, forgetFailures(ctx, tx, finished)
+		return events, e.forgetFailures(ctx, tx, finished)
 	})
 	if err != nil {
 		return Granted{}, err
@@ -208,15 +208,15 @@ func (e *Engine) replace(ctx context.Context, tx store.Tx, made store.SignOn, pr
 	return tx.CreateSignOn(ctx, made)
 }
 
-// forgetFailures clears the user's counts after a full sign-in: who shows two
+// forgetFailures forgives the user's failures after a full sign-in: who shows two
 // factors lifts the locks on the others. A right password alone has cleared its
 // own count and clears no more, in a remembered browser neither, and a step-up
 // clears nothing here.
-func forgetFailures(ctx context.Context, tx store.Tx, f Flow) error {
+func (e *Engine) forgetFailures(ctx context.Context, tx store.Tx, f Flow) error {
 	if f.Kind == StepUp || assurance.Of(assurance.Shown(f.Proofs), nil) < assurance.Multi {
 		return nil
 	}
-	return tx.DeleteAttempts(ctx, ScopeUser, f.UserID+"/")
+	return e.forgive(ctx, tx, store.User{ID: f.UserID, Name: f.Name})
 }
 
 func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known bool, c Client) store.Event {

@@ -10,12 +10,16 @@ import (
 
 // The limits on guessing (NIST SP 800-63B-4 §3.2.2, and ours where that is
 // silent): the first failures are free, then each costs twice the wait of the
-// one before; after a hundred in a row unknown browsers can't use the factor.
+// one before; after a hundred unknown browsers get one try a day. Nobody is
+// locked out for good, and a year of guessing has about a thousand tries: of the
+// million codes of an authenticator app three are right at a time, so that is a
+// chance of 1 in 300.
 const (
 	freeFailures  = 5
 	firstDelay    = 30 * time.Second
 	longestDelay  = time.Hour
 	lockAfter     = 100
+	lockedDelay   = 24 * time.Hour
 	addressWindow = 10 * time.Minute
 	addressLimit  = 100
 	// networkLimit is of the wider network that an address belongs to, whose
@@ -51,14 +55,14 @@ func Kept() map[string]int { return map[string]int{ScopeName: 10_000, ScopeAddre
 type Slowed struct {
 	// RetryAfter is how long to wait.
 	RetryAfter time.Duration
-	// Locked says that no waiting helps in this browser: another factor, a
-	// known browser or an administrator does.
+	// Locked says that unknown browsers get one try a day: another factor, a
+	// known browser or an administrator helps sooner.
 	Locked bool
 }
 
 func (s *Slowed) Error() string {
 	if s.Locked {
-		return "too many attempts: locked for this browser"
+		return fmt.Sprintf("too many attempts in unknown browsers: wait %s", s.RetryAfter)
 	}
 	return fmt.Sprintf("too many attempts: wait %s", s.RetryAfter)
 }
@@ -66,14 +70,15 @@ func (s *Slowed) Error() string {
 // decide is the one rule for every factor and every way in. It returns nil
 // where an attempt may be made now.
 func decide(a store.Attempts, knownBrowser bool, now time.Time) *Slowed {
-	if a.Failures >= lockAfter && !knownBrowser {
-		return &Slowed{RetryAfter: longestDelay, Locked: true}
-	}
 	if a.Failures < freeFailures {
 		return nil
 	}
-	if wait := a.Last.Add(delay(a.Failures)).Sub(now); wait > 0 {
-		return &Slowed{RetryAfter: wait}
+	locked, pause := a.Failures >= lockAfter && !knownBrowser, delay(a.Failures)
+	if locked {
+		pause = lockedDelay
+	}
+	if wait := a.Last.Add(pause).Sub(now); wait > 0 {
+		return &Slowed{RetryAfter: wait, Locked: locked}
 	}
 	return nil
 }

@@ -33,8 +33,10 @@ func TestDecide(t *testing.T) {
 		{12, false, 0, time.Hour, false},
 		{99, false, 0, time.Hour, false},
 		{99, false, time.Hour, 0, false},
-		{100, false, 0, time.Hour, true},
-		{100, false, 1000 * time.Hour, time.Hour, true},
+		{100, false, 0, 24 * time.Hour, true},
+		{100, false, time.Hour, 23 * time.Hour, true},
+		{100, false, 24 * time.Hour, 0, false},
+		{1 << 40, false, 0, 24 * time.Hour, true},
 		{100, true, 0, time.Hour, false},
 		{100, true, time.Hour, 0, false},
 		{1 << 40, true, 0, time.Hour, false},
@@ -64,7 +66,7 @@ func TestDecideKeepsItsPromises(t *testing.T) {
 		count := store.Attempts{Failures: failures, Last: noon.Add(-since)}
 		slowed := decide(count, known, noon)
 		if slowed == nil {
-			if failures >= 100 && !known {
+			if failures >= 100 && !known && since < 24*time.Hour {
 				t.Fatal("an unknown browser guesses on")
 			}
 			if failures >= 5 && since < 30*time.Second {
@@ -75,14 +77,18 @@ func TestDecideKeepsItsPromises(t *testing.T) {
 		if failures < 5 {
 			t.Fatal("a wait before five failures")
 		}
-		if slowed.RetryAfter <= 0 || slowed.RetryAfter > time.Hour {
+		longest := time.Hour
+		if slowed.Locked {
+			longest = 24 * time.Hour
+		}
+		if slowed.RetryAfter <= 0 || slowed.RetryAfter > longest {
 			t.Fatalf("a wait of %s", slowed.RetryAfter)
 		}
 		if slowed.Locked != (failures >= 100 && !known) {
 			t.Fatalf("locked: %v", slowed.Locked)
 		}
 		after := decide(count, known, noon.Add(slowed.RetryAfter))
-		if (after == nil) == slowed.Locked {
+		if after != nil {
 			t.Fatalf("after the wait that was told: %v", after)
 		}
 		more := decide(store.Attempts{Failures: failures + 1, Last: count.Last}, known, noon)
@@ -95,7 +101,7 @@ func TestDecideKeepsItsPromises(t *testing.T) {
 // TestDecideBoundsAPatientGuesser lets somebody guess whenever they may, for a
 // year.
 func TestDecideBoundsAPatientGuesser(t *testing.T) {
-	for known, most := range map[bool]int{false: 100, true: 366 * 24} {
+	for known, most := range map[bool]int{false: 100 + 365, true: 366 * 24} {
 		var count store.Attempts
 		looked := 0
 		for now := noon; now.Before(noon.AddDate(1, 0, 0)); {

@@ -3,7 +3,6 @@ package authflow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -176,9 +175,23 @@ func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error
 var ErrNotActive = errors.New("the user has not set up yet, or is disabled")
 
 // AnswerAccessCode takes the code that an administrator gave: it stands in for
-// a second factor, once, to enrol one and for nothing else. *Refused, *Slowed
-// and ErrWrongStep are definite.
+// a second factor, once, to enrol one and for nothing else. *Refused, ErrWrongStep
+// and ErrFlowGone are definite. Nobody guesses such a code, so wrong ones slow
+// nobody down.
 func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c Client) error {
+	for tries := 1; ; tries++ {
+		err := e.answerAccessCode(ctx, f, typed, c)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		// Another tab changed the flow meanwhile: ask again what it is at then.
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c Client) error {
 	step, err := e.Step(ctx, f, AccessCode)
 	if err != nil {
 		return err
@@ -186,19 +199,30 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 	if step.Kind != StepAccessCode {
 		return ErrWrongStep
 	}
+	code, ok := token.ReadCode(typed, accessCodeLength)
+	if !ok {
+		return &Refused{Reason: factors.Malformed}
+	}
 	browser, err := e.knownBrowser(ctx, f.UserID, c)
 	if err != nil {
 		return err
 	}
 	at := attemptOf(store.User{ID: f.UserID, Name: f.Name}, AccessCode, browser, c)
-	if err := e.reserve(ctx, at); err != nil {
+	err = e.takeAccessCode(ctx, f, code, at)
+	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	code, ok := token.ReadCode(typed, accessCodeLength)
-	if !ok {
-		return e.failed(ctx, at, &Refused{Reason: factors.Malformed})
+	f.Refusals++
+	if err := e.keepRefusals(ctx, f); err != nil {
+		return err
 	}
-	err = e.change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
+	return e.noteRefusal(ctx, at, &Refused{Reason: factors.Wrong}, nil)
+}
+
+// takeAccessCode spends a code and has the flow go on with the replacement, or
+// returns store.ErrNotFound where there is no such code.
+func (e *Engine) takeAccessCode(ctx context.Context, f Flow, code string, at attempt) error {
+	return e.change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
 		_, _, step, err := e.judge(ctx, tx, f, AccessCode)
 		if err != nil {
 			return nil, err
@@ -211,7 +235,7 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 		}
 		changed := f
 		changed.Helped = true
-		events, err := e.suspend(ctx, tx, &changed, c)
+		events, err := e.suspend(ctx, tx, &changed, at.client)
 		if err != nil {
 			return nil, err
 		}
@@ -221,16 +245,7 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		used := e.own(audit.AccessCodeUsed, at.user, c, nil)
-		return append([]store.Event{used}, events...), e.succeeded(ctx, tx, at)
+		used := e.own(audit.AccessCodeUsed, at.user, at.client, nil)
+		return append([]store.Event{used}, events...), e.cleared(ctx, tx, at)
 	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return e.failed(ctx, at, &Refused{Reason: factors.Wrong})
-	case errors.Is(err, store.ErrConflict):
-		return fmt.Errorf("%w: %w", ErrWrongStep, err)
-	case err != nil:
-		return errors.Join(err, e.refund(ctx, at, err))
-	}
-	return nil
 }

@@ -234,20 +234,37 @@ func TestAccessCodes(t *testing.T) {
 	})
 }
 
-func TestGuessesAtAccessCodesAreLimited(t *testing.T) {
+// TestF03WrongAccessCodesSlowNobodyDown holds that a flow takes twenty of them,
+// and the right one counts however many came before.
+func TestF03WrongAccessCodesSlowNobodyDown(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	f := ada.shown(authflow.Client{})
-	h.must(h.Lose(h.ctx, f, []string{ada.named("Authenticator app").ID, ada.named("Backup codes").ID}))
+	lost := []string{ada.named("Authenticator app").ID, ada.named("Backup codes").ID}
+	losing := func() authflow.Flow {
+		f := ada.shown(authflow.Client{})
+		h.must(h.Lose(h.ctx, f, lost))
+		return f
+	}
 	code, err := h.NewAccessCode(h.ctx, ada.user())
 	h.must(err)
-	for range 5 {
-		if err := h.AnswerAccessCode(h.ctx, h.load(f), "0000-0000-0000-0000", authflow.Client{}); !isRefused(err, factors.Wrong) {
-			t.Fatal(err)
-		}
+	f := losing()
+	for range 20 {
+		h.expectRefused(h.AnswerAccessCode(h.ctx, h.load(f), "0000-0000-0000-0000", authflow.Client{}), factors.Wrong)
+		h.expectRefused(h.AnswerAccessCode(h.ctx, h.load(f), "0000", authflow.Client{}), factors.Malformed)
 	}
-	if err := h.AnswerAccessCode(h.ctx, h.load(f), code, authflow.Client{}); asSlowed(err) == nil {
-		t.Errorf("F02: the right code after five wrong ones: %v", err)
+	if err := h.AnswerAccessCode(h.ctx, h.load(f), "0000-0000-0000-0000", authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+		t.Errorf("one more: %v", err)
+	}
+	if n := len(h.events(audit.SignInFailed)); n != 5 {
+		t.Errorf("%d events", n)
+	}
+	h.must(h.AnswerAccessCode(h.ctx, h.load(losing()), code, authflow.Client{}))
+}
+
+func (h *house) expectRefused(err error, reason factors.Reason) {
+	h.t.Helper()
+	if !isRefused(err, reason) {
+		h.t.Errorf("%v, not refused as %s", err, reason)
 	}
 }
 

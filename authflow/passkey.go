@@ -81,9 +81,8 @@ func discoveryContext(browser string) []byte { return []byte("discovery\x00" + t
 
 // SignInByPasskey begins a flow in which a passkey has been shown; the login
 // has neither name nor password. Whoever is unknown or disabled gets the answer
-// of a passkey that doesn't count: *Refused. *Slowed says that nothing was
-// looked at, ErrNoPasskeys that nobody can sign in so; every other error means
-// that it could not be told.
+// of a passkey that doesn't count: *Refused. ErrNoPasskeys says that nobody can
+// sign in so; every other error means that it could not be told.
 func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (Flow, error) {
 	factor, discovery, err := e.discoverer()
 	if err != nil {
@@ -101,51 +100,65 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 	if err != nil {
 		return Flow{}, err
 	}
-	if err := e.reserve(ctx, who.at); err != nil {
-		return Flow{}, err
-	}
 	f := signingIn(in, who.at.user)
-	verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
-	switch refused := new(Refused); {
-	case errors.As(err, &refused):
-		return Flow{}, e.failed(ctx, who.at, refused)
-	case err != nil:
-		return Flow{}, errors.Join(err, e.refund(ctx, who.at, err))
-	}
 	if err := e.name(&f); err != nil {
 		return Flow{}, err
 	}
-	kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at})
-	if errors.Is(err, store.ErrConflict) {
-		return Flow{}, e.failed(ctx, who.at, &Refused{Reason: factors.Used})
+	for tries := 1; ; tries++ {
+		verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
+		if err != nil {
+			return Flow{}, err
+		}
+		if tries == 1 {
+			if err := e.spendDiscovery(ctx, state); err != nil {
+				return Flow{}, err
+			}
+		}
+		kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at})
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return kept, err
+		}
+		// The same passkey answered somewhere else at this moment.
+		if who, err = e.discovered(ctx, factor.Kind(), said, in.Client); err != nil {
+			return Flow{}, err
+		}
 	}
-	return kept, err
 }
 
-// checkDiscovered returns the verdict on a passkey that counts, or *Refused.
-// Right or wrong, a question is answered once; what strangers answer, who have
-// none that is enrolled, leaves nothing behind.
+// checkDiscovered returns the verdict on a passkey that counts, or *Refused. A
+// signature can't be guessed, so a wrong one slows nobody down; it spends the
+// question as long as it is worth noting. What strangers answer, who have none
+// that is enrolled, leaves nothing behind.
 func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discoverer, f Flow, who claimant, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	if who.unknown != "" {
-		return factors.Verdict{}, &Refused{Reason: factors.Unknown, Credential: who.unknown}
-	}
-	err := e.Store.PutRecord(ctx, store.Record{
-		Namespace: discoveryNamespace, Key: token.Hash(string(state)), Expires: e.Clock().Add(FlowLifetime),
-	})
-	switch {
-	case errors.Is(err, store.ErrConflict):
-		return factors.Verdict{}, &Refused{Reason: factors.Used}
-	case err != nil:
-		return factors.Verdict{}, fmt.Errorf("noting that a passkey was shown: %w", err)
+		refused := &Refused{Reason: factors.Unknown, Credential: who.unknown}
+		return factors.Verdict{}, e.noteRefusal(ctx, who.at, refused, nil)
 	}
 	verdict, err := discovery.CheckDiscovered(ctx, f.subject(), who.credentials, state, answer)
 	if err != nil {
 		return factors.Verdict{}, fmt.Errorf("checking a passkey: %w", err)
 	}
-	if !verdict.Accepted {
-		return factors.Verdict{}, e.refusal(ctx, verdict, who.rows, who.at.user, who.at.client)
+	if verdict.Accepted {
+		return verdict, nil
 	}
-	return verdict, nil
+	refused := e.refusal(ctx, verdict, who.rows, who.at.user, who.at.client)
+	noted := e.noteRefusal(ctx, who.at, refused, func() error { return e.spendDiscovery(ctx, state) })
+	return factors.Verdict{}, noted
+}
+
+// spendDiscovery has a question answered once, right or wrong; *Refused where it
+// was answered before.
+func (e *Engine) spendDiscovery(ctx context.Context, state []byte) error {
+	err := e.Store.PutRecord(ctx, store.Record{
+		Namespace: discoveryNamespace, Key: token.Hash(string(state)), Expires: e.Clock().Add(FlowLifetime),
+	})
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return &Refused{Reason: factors.Used}
+	case err != nil:
+		return fmt.Errorf("noting that a passkey was shown: %w", err)
+	}
+	return nil
 }
 
 // openDiscovery opens the question that an answer came with. One that doesn't

@@ -69,11 +69,27 @@ func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c 
 	if err != nil {
 		return fmt.Errorf("reading the user of a flow: %w", err)
 	}
-	if f.PasswordMark, err = e.provePassword(ctx, user, passwordTry{f.Name, password, f.SignOn != ""}, c); err != nil {
+	mark, err := e.provePassword(ctx, user, passwordTry{f.Name, password, f.SignOn != ""}, c)
+	if err != nil {
 		return err
 	}
-	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: assurance.Password, At: e.Clock()})
-	return e.save(ctx, e.Store, &f)
+	for tries := 1; ; tries++ {
+		f.PasswordMark = mark
+		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: assurance.Password, At: e.Clock()})
+		err := e.save(ctx, e.Store, &f)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		// Another tab changed the flow meanwhile: the password is right all the same.
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+		if step, err = e.Step(ctx, f, ""); err != nil {
+			return err
+		} else if step.Kind != StepPassword {
+			return ErrWrongStep
+		}
+	}
 }
 
 // Raise says to what a live sign-on is to be raised, and where to go then.

@@ -163,6 +163,14 @@ type Factor interface {
 	// Most is how many credentials of the kind somebody may have. Where it is
 	// 1, a new one takes the place of the old.
 	Most() int
+	// Guessable reports whether somebody who tries for years, as often as a
+	// server can answer, has a chance to guess right: whether failures have to
+	// slow down what comes after them.
+	Guessable() bool
+	// Reads reports whether an answer has the form of one to a challenge for
+	// these credentials. One that hasn't is no attempt, and is refused as
+	// Malformed without being checked.
+	Reads(credentials []Credential, answer Answer) (bool, error)
 }
 
 // Describer is a Factor that has more to tell the owner of a credential than

@@ -97,7 +97,7 @@ func TestTooMany(t *testing.T) {
 	}{
 		{authflow.Slowed{RetryAfter: 4 * time.Minute}, templates.Message{Text: "Too many attempts.", RetryAfter: 4 * time.Minute}},
 		// No waiting helps, so none is told.
-		{authflow.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in."}},
+		{authflow.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in. This one works again tomorrow."}},
 	} {
 		if got := tooMany(speaker(t, "en"), &c.slowed); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.slowed, got, c.want)

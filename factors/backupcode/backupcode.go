@@ -62,6 +62,15 @@ func (f *Factor) Kind() assurance.Factor { return assurance.BackupCode }
 // Most returns 1: new codes replace the old ones.
 func (f *Factor) Most() int { return 1 }
 
+// Guessable returns false: a code has 60 bits.
+func (f *Factor) Guessable() bool { return false }
+
+// Reads reports whether answer "code" has the letters of a code.
+func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {
+	_, ok := canonical(answer["code"])
+	return ok, nil
+}
+
 // Begin has nothing to remember and nothing to show.
 func (f *Factor) Begin(context.Context, factors.Subject, []factors.Credential) (factors.Ceremony, error) {
 	return factors.Ceremony{}, nil

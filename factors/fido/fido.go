@@ -134,6 +134,14 @@ func (f *Factor) Realm() string { return f.party.Config.RPID }
 // Most returns 10: more would make the lists long that browsers are given.
 func (f *Factor) Most() int { return 10 }
 
+// Guessable returns false: nobody guesses a signature.
+func (f *Factor) Guessable() bool { return false }
+
+// Reads reports whether there is an answer "credential" at all.
+func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {
+	return answer["credential"] != "", nil
+}
+
 // Begin makes a challenge that any of the credentials can answer.
 func (f *Factor) Begin(_ context.Context, who factors.Subject, credentials []factors.Credential) (factors.Ceremony, error) {
 	owner, err := ownerOf(who, credentials)

@@ -186,6 +186,17 @@ func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []facto
 	return verdict(best, secrets[answered], corrected, credentials[answered].ID)
 }
 
+// Guessable returns true: of a million codes three are right at a time.
+func (f *Factor) Guessable() bool { return true }
+
+// Reads reports whether answer "code" has as many digits as the codes of one of
+// the credentials.
+func (f *Factor) Reads(credentials []factors.Credential, answer factors.Answer) (bool, error) {
+	secrets, err := parseAll(credentials)
+	code := withoutSpaces(answer["code"])
+	return slices.ContainsFunc(secrets, func(s secret) bool { return isCode(code, s.Digits) }), err
+}
+
 // verdict turns what was found for a credential into the answer to the flow,
 // with what the credential has to remember of it, or of a correction before.
 func verdict(found finding, s secret, corrected bool, credentialID string) (factors.Verdict, error) {

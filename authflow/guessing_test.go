@@ -1,0 +1,294 @@
+package authflow_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+)
+
+// thief knows a person's password, and has no end of browsers and addresses.
+type thief struct {
+	*person
+	address int
+	looked  int // guesses at the authenticator's code that were checked
+	waits   time.Duration
+}
+
+// anywhere is a browser that nobody has seen before.
+func (t *thief) anywhere() authflow.Client {
+	t.address++
+	return from(fmt.Sprintf("2001:db8:%x:%x::1", t.address>>16, t.address&0xffff))
+}
+
+// guess tries a code of the authenticator, in a sign-in begun anew.
+func (t *thief) guess() {
+	c := t.anywhere()
+	err := t.answer(t.shown(c), t.wrongCode(), c)
+	switch slowed := asSlowed(err); {
+	case slowed != nil:
+		t.waits = slowed.RetryAfter
+	case isRefused(err, factors.Wrong):
+		t.looked++
+	default:
+		t.h.t.Fatalf("a guess: %v", err)
+	}
+}
+
+// pester answers by what isn't a guess: no question was asked, the answer is
+// empty, isn't of the form, or nobody could guess it.
+func (t *thief) pester(kind assurance.Factor, answer factors.Answer) {
+	c := t.anywhere()
+	err := t.h.Answer(t.h.ctx, t.shown(c), authflow.Response{Factor: kind, Answer: answer}, c)
+	if refused := new(authflow.Refused); !errors.As(err, &refused) {
+		t.h.t.Fatalf("a %s answer %q: %v", kind, answer, err)
+	}
+}
+
+// pestering are such answers.
+var pestering = []authflow.Response{
+	{Factor: assurance.FIDO},
+	{Factor: assurance.FIDO, Answer: factors.Answer{"credential": "{}"}},
+	{Factor: assurance.TOTP},
+	{Factor: assurance.TOTP, Answer: factors.Answer{"code": ""}},
+	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "12345"}},
+	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "12345678"}},
+	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "１２３４５６"}},
+	{Factor: assurance.BackupCode},
+	{Factor: assurance.BackupCode, Answer: factors.Answer{"code": "x"}},
+	{Factor: assurance.BackupCode, Answer: factors.Answer{"code": "0000-0000-0000"}},
+}
+
+// TestF02GuessingIsBoundedAndF03NobodyIsLockedOut has a thief who knows the
+// password do what they like, for half a year, in browsers that nobody has seen,
+// while the owner signs in now and then. The guesses that are looked at stay few,
+// whatever the owner does; a key and a backup code get the owner in anywhere, at
+// any moment; their authenticator does wherever they signed in before, and
+// anywhere else a day after the last guess.
+func TestF02GuessingIsBoundedAndF03NobodyIsLockedOut(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	round := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		if round++; round > 25 {
+			return // each takes a second
+		}
+		ada := h.person(fmt.Sprintf("ada%d", round))
+		key := newSecurityKey()
+		adding := ada.adding()
+		h.must(h.enrolKey(adding, key.created(h, adding)))
+		h.pass(time.Minute)
+		known := authflow.Client{Browser: ada.browserToken}
+		eve := &thief{person: ada}
+		began, signIns := h.clock(), 0
+		finish := func(what string, f authflow.Flow, given error, c authflow.Client) {
+			if given != nil {
+				rt.Fatalf("the owner's right %s: %v", what, given)
+			}
+			if _, err := h.Grant(h.ctx, h.load(f), "", c); err != nil {
+				rt.Fatalf("the owner, by a %s: %v", what, err)
+			}
+			signIns++
+		}
+		events := map[string]func(*rapid.T){
+			"guess": func(*rapid.T) { eve.guess() },
+			"guess as often as is let": func(*rapid.T) {
+				for range 30 {
+					if eve.guess(); eve.waits > 0 {
+						h.pass(eve.waits)
+						eve.waits = 0
+					}
+				}
+			},
+			"pester": func(t *rapid.T) {
+				p := rapid.SampledFrom(pestering).Draw(t, "by")
+				for range 8 {
+					eve.pester(p.Factor, p.Answer)
+				}
+			},
+			"time passes": func(t *rapid.T) {
+				h.pass(rapid.SampledFrom([]time.Duration{time.Minute, time.Hour, 24 * time.Hour, 20 * 24 * time.Hour}).Draw(t, "for"))
+			},
+			"the owner, by a key": func(*rapid.T) {
+				c := eve.anywhere()
+				f := ada.shown(c)
+				finish("key", f, h.showKey(f, key.shown(h, f), c), c)
+			},
+			"the owner, by a backup code": func(t *rapid.T) {
+				if len(ada.codes) == 0 {
+					t.Skip("none is left")
+				}
+				c := eve.anywhere()
+				f := ada.shown(c)
+				given := authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}
+				ada.codes = ada.codes[1:]
+				finish("backup code", f, h.Answer(h.ctx, h.load(f), given, c), c)
+			},
+			"the owner, in a known browser": func(*rapid.T) {
+				h.pass(time.Minute)
+				f := ada.shown(known)
+				finish("code", f, ada.answer(f, ada.code(), known), known)
+			},
+		}
+		rt.Repeat(events)
+
+		days := int(h.clock().Sub(began)/(24*time.Hour)) + 1
+		if most := 100 + days + signIns; eve.looked > most {
+			rt.Fatalf("%d guesses in %d days with %d sign-ins of the owner's", eve.looked, days, signIns)
+		}
+		h.pass(24 * time.Hour)
+		c := eve.anywhere()
+		f := ada.shown(c)
+		finish("code, a day later", f, ada.answer(f, ada.code(), c), c)
+	})
+}
+
+// TestF03WhatIsNoGuessCostsNothing floods an account with it: nothing is counted,
+// nothing is written down but a few wrong codes, and no page is slowed.
+func TestF03WhatIsNoGuessCostsNothing(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.person("ada")
+	key := newSecurityKey()
+	adding := ada.adding()
+	h.must(h.enrolKey(adding, key.created(h, adding)))
+	h.pass(time.Minute)
+	eve := &thief{person: ada}
+	for _, p := range pestering {
+		before := len(h.events(audit.SignInFailed))
+		for range 120 {
+			eve.pester(p.Factor, p.Answer)
+		}
+		most := 0
+		if len(p.Answer["code"]) == 14 {
+			most = 5 // wrong, and of the form
+		}
+		if n := len(h.events(audit.SignInFailed)) - before; n > most {
+			t.Errorf("%d events of %+v", n, p)
+		}
+	}
+	for i := range 5 {
+		c := eve.anywhere()
+		if err := ada.answer(ada.shown(c), ada.wrongCode(), c); !isRefused(err, factors.Wrong) {
+			t.Errorf("guess %d: %v", i+1, err)
+		}
+	}
+}
+
+// TestF03AChangedPasswordForgetsFailures has the owner shut a thief out.
+func TestF03AChangedPasswordForgetsFailures(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	h.guessUntilLocked(func() error { return ada.answer(ada.shown(from("192.0.2.9")), ada.wrongCode(), from("2001:db8::1")) })
+	known := authflow.Client{Browser: ada.browserToken}
+	f := ada.shown(known)
+	h.must(ada.answer(f, ada.code(), known))
+	granted, err := h.Grant(h.ctx, h.load(f), "", known)
+	h.must(err)
+	h.pass(time.Minute)
+	changed := authflow.PasswordChange{Current: ada.password, New: "window kettle 90"}
+	_, err = h.ChangePassword(h.ctx, granted.SignOn, ada.user(), changed, known)
+	h.must(err)
+	ada.password = changed.New
+	for i := range 5 {
+		if err := ada.answer(ada.shown(from("192.0.2.9")), ada.wrongCode(), from("192.0.2.9")); !isRefused(err, factors.Wrong) {
+			t.Errorf("failure %d: %v", i+1, err)
+		}
+	}
+}
+
+// TestLostRacesAreCheckedAgain has something else change the flow between the
+// reading of it and a right answer: more time, another question, a second click.
+func TestLostRacesAreCheckedAgain(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.person("ada")
+	key := newSecurityKey()
+	adding := ada.adding()
+	h.must(h.enrolKey(adding, key.created(h, adding)))
+	meanwhile := map[string]func(authflow.Flow){
+		"more time": func(f authflow.Flow) {
+			_, err := h.Extend(h.ctx, h.load(f))
+			h.must(err)
+		},
+		"another question": func(f authflow.Flow) {
+			_, err := h.Challenge(h.ctx, h.load(f), assurance.FIDO)
+			h.must(err)
+		},
+	}
+	answers := map[string]func(authflow.Flow) authflow.Response{
+		"key": func(f authflow.Flow) authflow.Response { return key.shown(h, f) },
+		"code": func(authflow.Flow) authflow.Response {
+			return authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": ada.code()}}
+		},
+	}
+	for what, change := range meanwhile {
+		for kind, answer := range answers {
+			t.Run(kind+" and "+what, func(t *testing.T) {
+				h.pass(time.Minute)
+				failed := len(h.events(audit.SignInFailed))
+				f := ada.shown(authflow.Client{})
+				right := answer(f)
+				read := h.load(f)
+				change(f)
+				h.must(h.Answer(h.ctx, read, right, authflow.Client{}))
+				_, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+				h.must(err)
+				if n := len(h.events(audit.SignInFailed)); n != failed {
+					t.Errorf("%d more failures", n-failed)
+				}
+			})
+		}
+	}
+	t.Run("password and more time", func(t *testing.T) {
+		h.pass(time.Minute)
+		f, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: ada.in(), User: ada.user(), Ask: assurance.Requirement{Level: assurance.Single, MaxAge: time.Second}})
+		h.must(err)
+		read := h.load(f)
+		meanwhile["more time"](f)
+		h.must(h.AnswerPassword(h.ctx, read, ada.password, authflow.Client{}))
+	})
+	t.Run("enrolment and more time", func(t *testing.T) {
+		h.pass(time.Hour)
+		f := ada.addingBy(key)
+		another := newSecurityKey()
+		right := another.created(h, f)
+		read := h.load(f)
+		meanwhile["more time"](f)
+		h.must(h.AnswerEnrolment(h.ctx, read, right, authflow.Client{}))
+	})
+	t.Run("two clicks", func(t *testing.T) {
+		h.pass(time.Minute)
+		failed := len(h.events(audit.SignInFailed))
+		f := ada.shown(authflow.Client{})
+		shown := key.shown(h, f)
+		f = h.load(f)
+		errs := make([]error, 2)
+		var both sync.WaitGroup
+		for i := range errs {
+			both.Go(func() { errs[i] = h.Answer(h.ctx, f, shown, authflow.Client{}) })
+		}
+		both.Wait()
+		slices.SortFunc(errs, func(a, b error) int {
+			if a == nil {
+				return -1
+			}
+			return 1
+		})
+		if errs[0] != nil || !errors.Is(errs[1], authflow.ErrWrongStep) {
+			t.Errorf("%v", errs)
+		}
+		if n := len(h.events(audit.SignInFailed)); n != failed {
+			t.Errorf("%d more failures", n-failed)
+		}
+		if step := h.stepOf(h.load(f)); step != authflow.StepGrant {
+			t.Errorf("then the flow is at %s", step)
+		}
+	})
+}
