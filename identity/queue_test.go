@@ -297,6 +297,20 @@ func TestHashingIsBoundByMemory(t *testing.T) {
 			t.Errorf("%d KiB are used, %d garbage", used, garbage)
 		}
 	})
+	t.Run("with what isn't collected yet", func(t *testing.T) {
+		c := newCrowd()
+		c.limits.memory = 192 << 10
+		for i := range 10 {
+			err := c.do(t.Context(), Turn{}, func() {
+				if m := c.queue.memory; m.used+m.garbage > 192<<10 {
+					t.Errorf("work %d: %d KiB are used, %d garbage", i+1, m.used, m.garbage)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 	t.Run("one runs in any case", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd()

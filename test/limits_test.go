@@ -441,7 +441,7 @@ func TestF08Floods(t *testing.T) {
 }
 
 // residentMemory returns how much memory the server takes, in bytes.
-func residentMemory(t *testing.T, s *scene.Scene) float64 {
+func residentMemory(t testing.TB, s *scene.Scene) float64 {
 	t.Helper()
 	metrics, err := s.AdminGet("/metrics")
 	if err != nil {
