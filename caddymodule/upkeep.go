@@ -61,7 +61,6 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 		case <-marks.C:
 			if err := s.checkStore(ctx); err != nil {
 				logger.Error("looking after the store", zap.Error(err))
-				continue
 			}
 			try("keeping the mark of the store's position", keepMark)
 		case <-lists.C:

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/scene"
@@ -44,6 +45,9 @@ func TestX03DiskFullOrReadOnly(t *testing.T) {
 
 var referenceOnPage = regexp.MustCompile(`\bReference ([0-9A-Z]{4}-[0-9A-Z]{4})\b`)
 
+// fullDisk is what the log says of a full disk, among other things.
+const fullDisk = "looking after the store"
+
 func withFaultyDisk(t *testing.T, s *scene.Scene, disk *harness.Disk) {
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob")
@@ -51,19 +55,40 @@ func withFaultyDisk(t *testing.T, s *scene.Scene, disk *harness.Disk) {
 		landed(t, ada.Browser.Visit(s.At(host, "/")), s.At(host, "/"))
 	}
 	half := newHalfWay(t, s, bob)
+	// On a full disk, room is kept for them to lose what they have.
+	leaver, banned := s.Invited("lea", "admins"), s.Invited("ben", "admins")
+	for _, p := range []*scene.Person{leaver, banned} {
+		landed(t, p.Browser.Visit(s.At("app", "/")), s.At("app", "/"))
+	}
+	expectOut := func() {
+		t.Helper()
+		for _, p := range []*scene.Person{leaver, banned} {
+			asksNobody(t, p.Browser.Get(s.At("app", "/")))
+		}
+	}
+	full := disk.Folder != ""
 
 	for range 2 {
 		disk.Break()
 		s.App.Reset()
 		s.Admin.Reset()
 		half.expectUnrecorded(t)
-		expectNothingNew(t, s, ada)
+		expectNothingNew(t, s, ada, full)
 		for _, recorder := range []*harness.Recorder{s.App, s.Admin} {
 			recorder.ExpectNone(t)
 		}
 		staysIn(t, s, ada)
-		if out := s.CLI("mfa", "user", "disable", "bob"); out.Code == 0 {
-			t.Errorf("a user was disabled, but that can't be recorded: %+v", out)
+		switch {
+		case !full:
+			if out := s.CLI("mfa", "user", "disable", "bob"); out.Code == 0 {
+				t.Errorf("a user was disabled, but that can't be recorded: %+v", out)
+			}
+		case countLines(s, fullDisk) == 0: // for the first time
+			signOut(t, s, leaver.Browser.Clone())
+			expectDone(t, s, "mfa", "user", "disable", "ben")
+			expectOut()
+			half.expectUnrecorded(t)
+			harness.Eventually(t, time.Minute, "the log to tell of it", func() bool { return countLines(s, fullDisk) > 0 })
 		}
 		disk.Mend()
 		staysIn(t, s, ada)
@@ -78,6 +103,9 @@ func withFaultyDisk(t *testing.T, s *scene.Scene, disk *harness.Disk) {
 	s.Restart()
 	landed(t, signInByBackupCode(bob, s.Client(), s.At("app", "/")), s.At("app", "/"))
 	asksNobody(t, ada.Browser.Get(s.At("app", "/")))
+	if full {
+		expectOut()
+	}
 }
 
 func staysIn(t *testing.T, s *scene.Scene, p *scene.Person) {
@@ -99,10 +127,12 @@ func signOut(t *testing.T, s *scene.Scene, browser *harness.Client) *harness.Pag
 
 // expectNothingNew asks for what a person who is signed in may do, and which has
 // to be recorded.
-func expectNothingNew(t *testing.T, s *scene.Scene, p *scene.Person) {
+func expectNothingNew(t *testing.T, s *scene.Scene, p *scene.Person, full bool) {
 	t.Helper()
 	expectUnrecorded(t, s, "a session at another app", p.Browser.Visit(s.At("solo", "/")))
-	expectUnrecorded(t, s, "signing out", signOut(t, s, p.Browser))
+	if !full {
+		expectUnrecorded(t, s, "signing out", signOut(t, s, p.Browser))
+	}
 }
 
 // expectUnrecorded fails the test unless the answer says that something went

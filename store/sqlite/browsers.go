@@ -69,7 +69,7 @@ func (o operations) RememberBrowser(ctx context.Context, userID, id string, unti
 
 // ForgetBrowsersOf implements store.Browsers.
 func (o operations) ForgetBrowsersOf(ctx context.Context, userID string) error {
-	_, err := o.change(ctx, "forgetting a user's browsers", statement{
+	_, err := o.takingAway().change(ctx, "forgetting a user's browsers", statement{
 		`UPDATE browsers SET remembered = 0, remembered_for = '' WHERE user_id = ? AND remembered <> 0`, []any{userID},
 	})
 	return err
@@ -77,7 +77,7 @@ func (o operations) ForgetBrowsersOf(ctx context.Context, userID string) error {
 
 // DeleteBrowsersOf implements store.Browsers.
 func (o operations) DeleteBrowsersOf(ctx context.Context, userID string) error {
-	_, err := o.change(ctx, "deleting a user's browsers", statement{
+	_, err := o.takingAway().change(ctx, "deleting a user's browsers", statement{
 		`DELETE FROM browsers WHERE user_id = ?`, []any{userID},
 	})
 	return err

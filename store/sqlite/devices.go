@@ -83,7 +83,7 @@ func (o operations) RevokeDevice(ctx context.Context, id string, at time.Time, r
 	if micros(at) == 0 {
 		return failed(ctx, doing, errZeroRevocation)
 	}
-	err := o.changeDevice(ctx, doing, statement{
+	err := o.takingAway().changeDevice(ctx, doing, statement{
 		`UPDATE devices SET revoked = ?, revoke_reason = ?, version = version + 1
 		 WHERE id = ? AND revoked = 0 RETURNING certificate`,
 		[]any{micros(at), reason, id},
@@ -126,7 +126,7 @@ func (o operations) TouchDevices(ctx context.Context, seen []store.DeviceActivit
 
 // BarCertificate implements store.Devices.
 func (o operations) BarCertificate(ctx context.Context, certificate string, expires time.Time) error {
-	_, err := o.change(ctx, "barring a certificate", statement{
+	_, err := o.takingAway().change(ctx, "barring a certificate", statement{
 		`INSERT INTO barred_certificates (certificate, expires) VALUES (?, ?) ON CONFLICT DO NOTHING`,
 		[]any{certificate, micros(expires)},
 	})

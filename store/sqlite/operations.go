@@ -24,6 +24,9 @@ var _ store.Tx = operations{}
 type transaction struct {
 	querier
 	changes []store.Change
+	// takesAway says that it takes a right away from somebody, and may use the
+	// room that is kept for that.
+	takesAway bool
 }
 
 // untold is a change that raises the store's position alone: nobody keeps such
@@ -47,6 +50,19 @@ func (t *transaction) noteDevices(certificates []string) {
 // within runs writes inside the transaction.
 func within(tx *transaction) func(context.Context, func(*transaction) error) error {
 	return func(_ context.Context, fn func(*transaction) error) error { return fn(tx) }
+}
+
+// takingAway returns the operations with a mark on the transaction that it takes
+// a right away.
+func (o operations) takingAway() operations {
+	write := o.write
+	o.write = func(ctx context.Context, fn func(*transaction) error) error {
+		return write(ctx, func(rows *transaction) error {
+			rows.takesAway = true
+			return fn(rows)
+		})
+	}
+	return o
 }
 
 // statement is SQL with its arguments.

@@ -47,7 +47,7 @@ func (p places) check() (gone string, err error) {
 // or another one is there: whatever is written from then on would be lost with
 // the process. So the store is closed then, for good, and its followers count as
 // cut off since ever. What it held is put beside it as PATH.rescued, where that
-// can be done.
+// can be done. While the disk is full, Check returns an error too.
 func (db *DB) Check(ctx context.Context) error {
 	db.checking.Lock()
 	defer db.checking.Unlock()
@@ -55,6 +55,9 @@ func (db *DB) Check(ctx context.Context) error {
 		return *lost
 	}
 	gone, err := db.places.check()
+	if err == nil && gone == "" && !db.reserve.refill() {
+		err = errFull
+	}
 	if err != nil || gone == "" {
 		return err
 	}

@@ -205,7 +205,7 @@ func TestOthersCannotReadTheFiles(t *testing.T) {
 	must(t, db.CreateUser(t.Context(), store.User{ID: "u1", Name: "alice"}))
 	modes := map[string]fs.FileMode{
 		filepath.Dir(path): 0o700, filepath.Dir(filepath.Dir(path)): 0o700,
-		path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600, path + ".lock": 0o600,
+		path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600, path + ".lock": 0o600, path + ".reserve": 0o600,
 	}
 	wantModes(t, modes)
 	must(t, db.Close())
@@ -316,7 +316,9 @@ func wantCopies(t *testing.T, path string, want int) {
 	t.Helper()
 	copies, err := filepath.Glob(path + ".before-*")
 	must(t, err)
-	copies = slices.DeleteFunc(copies, func(name string) bool { return strings.HasSuffix(name, ".lock") })
+	copies = slices.DeleteFunc(copies, func(name string) bool {
+		return strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".reserve")
+	})
 	if len(copies) != want {
 		t.Errorf("got copies %q, want %d", copies, want)
 	}

@@ -127,7 +127,7 @@ func (o operations) EndSignOn(ctx context.Context, id string, at time.Time, reas
 	if micros(at) == 0 {
 		return failed(ctx, doing, errZeroEnd)
 	}
-	err := o.compareAndSet(ctx, doing, statement{
+	err := o.takingAway().compareAndSet(ctx, doing, statement{
 		`UPDATE sign_ons SET ended = ?, end_reason = ?, version = version + 1 WHERE id = ? AND ended = 0`,
 		[]any{micros(at), reason, id},
 	}, signOnExists(id), store.Change{Kind: store.SignOnEnded, ID: id})
@@ -160,7 +160,7 @@ func (o operations) EndSignOnsOf(ctx context.Context, userID string, at time.Tim
 		return nil, failed(ctx, doing, errZeroEnd)
 	}
 	var ended []string
-	err := o.write(ctx, func(rows *transaction) (err error) {
+	err := o.takingAway().write(ctx, func(rows *transaction) (err error) {
 		ended, err = list(ctx, doing, rows, statement{
 			`UPDATE sign_ons SET ended = ?, end_reason = ?, version = version + 1
 			 WHERE user_id = ? AND ended = 0 RETURNING id`,

@@ -33,6 +33,7 @@ type DB struct {
 	held        *hold
 	places      places
 	lost        atomic.Pointer[error] // nil: its files are in place
+	reserve     reserve
 	checking    sync.Mutex
 	writing     *sql.DB // one connection, for transactions that write
 	reading     *pool
@@ -42,7 +43,8 @@ type DB struct {
 
 // Open opens the store in the file at path; SQLite keeps PATH-wal and PATH-shm
 // beside it while it is open, and the lock on PATH.lock is held for as long, so
-// all of them belong on a local disk. If there is no such file, Open makes an
+// all of them belong on a local disk. PATH.reserve takes up a megabyte, so that
+// on a full disk there is room to record what takes rights away. If there is no such file, Open makes an
 // empty store there, readable by this user alone, in a directory that it
 // creates if need be. A store of an older schema is copied to PATH.before-vN
 // and then brought up to this program's schema, the Nth.
@@ -111,7 +113,7 @@ func connect(ctx context.Context, path string, held *hold) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, held.release())
 	}
-	db := &DB{path: path, held: held, writing: writing}
+	db := &DB{path: path, held: held, writing: writing, reserve: reserve{path: path + ".reserve"}}
 	if err := db.begin(ctx, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -133,6 +135,7 @@ func (db *DB) begin(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	db.reserve.refill() // without it, nothing but what takes rights away is written
 	db.places, err = findPlaces(path)
 	return err
 }
@@ -184,34 +187,50 @@ func (db *DB) Atomically(ctx context.Context, fn func(tx store.Tx) error) error 
 }
 
 // transact runs fn in a transaction on the writing connection, and tells the
-// followers what it changed before it returns.
+// followers what it changed before it returns. Where the disk is full, a
+// transaction that takes rights away runs again, with the room that is kept for
+// it.
 func (db *DB) transact(ctx context.Context, fn func(*transaction) error) error {
+	work, err := db.try(ctx, fn)
+	if err != nil && work.takesAway && ranOutOfRoom(err) && ctx.Err() == nil {
+		db.makeRoom(ctx)
+		_, err = db.try(ctx, fn)
+	}
+	return err
+}
+
+// try runs fn in a transaction once.
+func (db *DB) try(ctx context.Context, fn func(*transaction) error) (*transaction, error) {
+	work := new(transaction)
 	if lost := db.lost.Load(); lost != nil {
-		return *lost
+		return work, *lost
 	}
 	tx, err := db.writing.BeginTx(ctx, nil)
 	if err != nil {
-		return failed(ctx, "beginning a transaction", err)
+		return work, failed(ctx, "beginning a transaction", err)
 	}
 	// After a commit this does nothing; its own error adds nothing to fn's.
 	defer func() { _ = tx.Rollback() }()
-	work := &transaction{querier: tx}
+	work.querier = tx
 	err = fn(work)
 	if err == nil && len(work.changes) > 0 {
 		_, err = tx.ExecContext(ctx, `UPDATE position SET value = value + 1`)
 	}
 	if errors.Is(err, sql.ErrTxDone) {
 		// Its context ended, and what fn met is the consequence.
-		return failed(ctx, "in a transaction", err)
+		return work, failed(ctx, "in a transaction", err)
+	}
+	if err == nil && !work.takesAway && !db.reserve.refill() {
+		err = errFull
 	}
 	if err != nil {
-		return err
+		return work, err
 	}
 	err = tx.Commit()
 	if !rolledBack(err) {
 		db.followers.tell(work.changes)
 	}
-	return failed(ctx, "committing a transaction", err)
+	return work, failed(ctx, "committing a transaction", err)
 }
 
 // rolledBack reports whether a commit surely did not take effect: its context

@@ -69,6 +69,9 @@ func (o operations) UpdateUser(ctx context.Context, u store.User) error {
 	if err != nil {
 		return failed(ctx, doing, err)
 	}
+	if u.Status == store.UserDisabled {
+		o = o.takingAway()
+	}
 	return o.compareAndSet(ctx, doing, statement{
 		`UPDATE users SET name = ?, display_name = ?, email = ?, groups = ?, status = ?, new_password = ?, version = version + 1
 		 WHERE id = ? AND version = ?`,
@@ -87,7 +90,7 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		deleted, err := result.RowsAffected()
 		return deleted, failed(ctx, doing, err)
 	}
-	return o.write(ctx, func(rows *transaction) error {
+	return o.takingAway().write(ctx, func(rows *transaction) error {
 		signOns, err := list(ctx, doing, rows, statement{`DELETE FROM sign_ons WHERE user_id = ? RETURNING id`, []any{id}}, scanText)
 		if err != nil {
 			return err
