@@ -15,8 +15,8 @@ import (
 const (
 	// readTimeout bounds a read of the store for all who wait for it.
 	readTimeout = 2 * time.Second
-	// maxReads is how many reads run at once; whoever needs one more is told
-	// that it could not be told.
+	// maxReads is how many reads run at once. Others wait for their turn, within
+	// readTimeout.
 	maxReads = 64
 	// maxGone bounds how many rows are remembered as gone.
 	maxGone = 10_000
@@ -27,7 +27,7 @@ const (
 	shardCount = 64
 )
 
-// errOverloaded says that too many reads of the store were under way.
+// errOverloaded says that a read of the store never had its turn.
 var errOverloaded = errors.New("too many reads of the store at once")
 
 // rows keeps rows of the store in memory until it is told to drop them. It is
@@ -196,15 +196,17 @@ func (r *rows[V]) fill(s *shard[V], id string, into *reading[V]) {
 			delete(s.reading, id)
 		}
 	}()
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
-	default:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		into.err = errOverloaded
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
 	for range maxRereads {
 		s.mu.Lock()
 		drops, during := s.drops, r.epoch.Load()
