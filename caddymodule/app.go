@@ -135,6 +135,8 @@ type App struct {
 
 	// serving says that startServing was called and stopServing wasn't yet.
 	serving bool
+	// order is greater than that of all apps that were started before.
+	order uint64
 
 	// ready is closed once gates and portal may serve.
 	ready chan struct{}
@@ -612,7 +614,7 @@ func (a *App) Start() error {
 	for _, warning := range found.warnings {
 		a.logger.Warn(warning)
 	}
-	a.serving = true
+	a.serving, a.order = true, starts.Add(1)
 	if err := a.startServing(); err != nil {
 		return err
 	}

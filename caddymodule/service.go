@@ -191,6 +191,7 @@ func (a *App) startServing() error {
 	keeping, end := context.WithCancel(context.Background())
 	s.endUpkeep = end
 	s.upkeep.Go(func() { s.keepUp(keeping, a.logger) })
+	s.upkeep.Go(func() { a.comeIntoForce(keeping) })
 	a.service.Store(s)
 	return nil
 }
@@ -203,6 +204,7 @@ func (a *App) stopServing() error {
 		s.endUpkeep()
 		s.upkeep.Wait()
 	}
+	inForce.CompareAndSwap(a, nil)
 	if !a.holdsStore {
 		return nil
 	}

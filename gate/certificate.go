@@ -113,7 +113,7 @@ func (g *Gate) identify(r *request, rule *Rule) (visit, error) {
 	case device == nil:
 		return visit{}, errNobody
 	}
-	r.connection = session.Connection{Device: &device.LiveDevice, MaxStaleness: g.MaxStaleness}
+	r.connection = session.Connection{Terms: session.Terms{Device: &device.LiveDevice, MaxStaleness: g.MaxStaleness}}
 	return visit{user: device.User, device: device, proofs: append(device.room[:0], device.proof())}, nil
 }
 

@@ -49,8 +49,20 @@ type Sessions interface {
 type SignOns interface {
 	Live(ctx context.Context, l session.Lookup) (*session.Profile, error)
 	End(ctx context.Context, id, reason string) error
-	Open(ctx context.Context, c *session.Connection, admits func(session.User) bool, interrupt session.Interrupter) error
+	Open(ctx context.Context, c *session.Connection, exchange session.Exchange) error
 	Close(c *session.Connection)
+}
+
+// Succession tells which gate decides on what is open once the configuration
+// was replaced.
+type Succession interface {
+	// Replaced reports whether a later configuration than this gate's is in
+	// force.
+	Replaced() bool
+	// Successor returns the gate that guards what a request asks for by the
+	// configuration in force, this one as long as that wasn't replaced, and the
+	// request as its matchers need it. There may be none: nil.
+	Successor(r *http.Request, origin string) (*Gate, *http.Request)
 }
 
 // Assertions signs statements of who somebody is, for one app.
@@ -115,13 +127,15 @@ type Settings struct {
 	Sessions Sessions
 	SignOns  SignOns
 	// Devices reads certificates; nil where no rule looks at any.
-	Devices  Devices
-	Requests Requests
-	States   session.Codec
-	Tickets  Tickets
-	Pages    Pages
-	Brand    string
-	Contact  string
+	Devices Devices
+	// Succession tells of later configurations; nil: none ever comes.
+	Succession Succession
+	Requests   Requests
+	States     session.Codec
+	Tickets    Tickets
+	Pages      Pages
+	Brand      string
+	Contact    string
 	// SameSite is of the session cookie: Lax, or None for pages that other
 	// sites embed.
 	SameSite http.SameSite

@@ -35,16 +35,20 @@ var errAmbiguous = errors.New("the address can be read in two ways that are not 
 // stands together, so that it is allocated once.
 type request struct {
 	*http.Request
-	host       string   // canonical name
-	origin     string   // of the site
-	readings   []string // of the path, other than the path itself
-	cookies    Cookies
-	rule       *Rule
-	also       []*Rule // that second targets come under, too
+	host     string   // canonical name
+	origin   string   // of the site
+	readings []string // of the path, other than the path itself
+	cookies  Cookies
+	gate     *Gate
+	rule     *Rule
+	also     []*Rule // that second targets come under, too
+	// past says that it was let in before, and is decided on once more.
+	past       bool
 	connection session.Connection
 	guard      responseGuard
 	visitor    Visitor
 	identity   identityValues
+	asked      asked
 }
 
 // isSecure reports whether the browser sent a request over HTTPS, be it to a
@@ -59,7 +63,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	g.Headers.Strip(r.Header)
 	CleanConnection(r.Header)
 	StripTrailers(r)
-	req := &request{Request: r}
+	req := &request{Request: r, gate: g}
 	req.cookies.Take(r.Header)
 
 	if r.ProtoAtLeast(1, 0) && isEarlyData(r) {
@@ -76,32 +80,75 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	}
 	if g.Preflights && isPreflight(r) {
 		asPreflight(r)
-		return g.pass(w, req, next, nil)
+		return g.passAnybody(w, req, next)
 	}
 	if err := g.findRules(req); err != nil {
 		g.undecided(w, req, err)
 		return nil
 	}
 	if req.rule.Open {
-		return g.pass(w, req, next, nil)
+		return g.passAnybody(w, req, next)
 	}
 	return g.decide(w, req, next)
 }
 
 // undecided answers where no rule could be chosen.
 func (g *Gate) undecided(w http.ResponseWriter, r *request, err error) {
-	if malformed := TargetError(""); errors.Is(err, errAmbiguous) || errors.As(err, &malformed) {
+	if isBadRequest(err) {
 		g.badRequest(w, r, err)
 		return
 	}
 	g.unable(w, r, "matching the rules of a gate", err)
 }
 
+// isBadRequest reports whether an error says that a request can't be decided on
+// as it is, whatever the rules.
+func isBadRequest(err error) bool {
+	malformed := TargetError("")
+	return errors.Is(err, errAmbiguous) || errors.As(err, &malformed)
+}
+
+// passAnybody passes a request on without an identity, for as long as the rules
+// let everybody in.
+func (g *Gate) passAnybody(w http.ResponseWriter, r *request, next Next) error {
+	r.asked.note(r.Request, g.Clock())
+	r.connection = session.Connection{Terms: session.Terms{MaxStaleness: g.MaxStaleness}}
+	if err := g.open(w, r); err != nil {
+		g.unable(w, r, "passing what is open to everybody", err)
+		return nil
+	}
+	defer g.SignOns.Close(&r.connection)
+	return g.pass(w, r, next, nil)
+}
+
+// open has the request cut off from now on as soon as it may not go on.
+func (g *Gate) open(w http.ResponseWriter, r *request) error {
+	r.guard.ResponseWriter, r.guard.protocol = w, r.ProtoMajor
+	return g.SignOns.Open(r.Context(), &r.connection, r)
+}
+
 // pass serves what lies behind the gate.
 func (g *Gate) pass(w http.ResponseWriter, r *request, next Next, visitor *Visitor) error {
-	r.guard.ResponseWriter, r.guard.private = w, visitor != nil
+	r.guard.private = visitor != nil
 	defer r.guard.finish()
-	return next(&r.guard, r.Request, visitor)
+	if r.ProtoMajor > 2 {
+		// There the server doesn't cancel what has been interrupted.
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		r.guard.onCut(cancel)
+		r.Request = r.WithContext(ctx)
+	}
+	err := next(&r.guard, r.Request, visitor)
+	switch r.guard.fate() {
+	case unbegun:
+		r.guard.finish()
+		g.answerCut(w, r)
+		return nil
+	case broken:
+		// What is cut short must not look whole.
+		panic(http.ErrAbortHandler)
+	}
+	return err
 }
 
 // place brings all that rules look at into one form and finds the site that a
@@ -206,9 +253,11 @@ func (g *Gate) bySession(r *request) (visit, error) {
 		if err != nil {
 			continue // garbage, or another host's: as if it were not there
 		}
-		r.connection = session.Connection{SignOn: s.SignOn, Passive: passive, MaxStaleness: g.MaxStaleness}
+		r.connection = session.Connection{
+			SignOn: s.SignOn, Terms: session.Terms{Passive: passive, MaxStaleness: g.MaxStaleness},
+		}
 		user, err := g.SignOns.Live(r.Context(), session.Lookup{
-			Session: s, For: &r.connection, Passive: passive, MaxStaleness: g.MaxStaleness,
+			Session: s, For: &r.connection, Passive: passive || r.past, MaxStaleness: g.MaxStaleness,
 		})
 		if err == nil {
 			return visit{session: s, user: user, proofs: s.Proofs}, nil
@@ -326,6 +375,7 @@ func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
 // admitTo passes a request on with the identity of its sender, for as long as
 // the sign-on or the device lives and the rule allows the user.
 func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) error {
+	r.asked.note(r.Request, g.Clock())
 	g.Headers.Set(r.Header, v.user, &r.identity)
 	if g.Assertions != nil {
 		token, err := g.Assertions.Token(v.statement(), r.origin)
@@ -336,21 +386,15 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.identity.assertion[0] = token
 		r.Header[AssertionHeader] = r.identity.assertion[:]
 	}
-	r.guard.ResponseWriter = w
-	if err := g.SignOns.Open(r.Context(), &r.connection, r.allows(), &r.guard); err != nil {
+	r.connection.Admits = r.allows()
+	device := g.needed(r, v)
+	if err := g.open(w, r); err != nil {
 		g.nobody(w, r, err)
 		return nil
 	}
 	defer g.SignOns.Close(&r.connection)
-	if device := g.needed(r, v); device != nil {
+	if device != nil {
 		g.noteAdmission(r, v, device)
-	}
-	if r.ProtoMajor > 2 {
-		// There the server doesn't cancel what has been interrupted.
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		r.guard.onCut(cancel)
-		r.Request = r.WithContext(ctx)
 	}
 	r.visitor = Visitor{User: v.user, Device: v.deviceName(), proofs: v.proofs, enabled: g.Enabled}
 	return g.pass(w, r, next, &r.visitor)

@@ -52,6 +52,8 @@ type testGate struct {
 	lookedUp, ended, redeemed []string
 	opened                    int                 // connections
 	watched                   *session.Connection // the one that was opened last
+	exchange                  session.Exchange    // its own
+	successor                 *Gate               // in force in its place; nil: it is itself
 	asked                     []ticket.Request    // signed, in their order
 	stale                     bool                // the requests that were signed are over their age
 	audited                   *observer.ObservedLogs
@@ -84,7 +86,7 @@ func newTestGate(t *testing.T, rules ...Rule) *testGate {
 		},
 		Portal:  &url.URL{Scheme: "https", Host: "login.example.com"},
 		Headers: headers, Enabled: func(assurance.Factor) bool { return true },
-		Sessions: fakeSessions{g}, SignOns: fakeSignOns{g}, Requests: fakeRequests{g}, States: fakeCodec{g}, Tickets: fakeTickets{g},
+		Succession: fakeSuccession{g}, Sessions: fakeSessions{g}, SignOns: fakeSignOns{g}, Requests: fakeRequests{g}, States: fakeCodec{g}, Tickets: fakeTickets{g},
 		Pages: pages, Brand: "Example", Contact: "the help desk", Audit: audit.NewLog(zap.New(core), fakeSink{}, func() time.Time { return g.now }),
 		Logger: zap.NewNop(), Clock: func() time.Time { return g.now }, Random: &counter{},
 		Address: func(*http.Request) string { return "192.0.2.1" },
@@ -128,6 +130,14 @@ func (f fakeSessions) Mint(signOn session.SignOn, host string, asked assurance.R
 	return "minted-for-" + signOn.ID + "-at-" + host, f.mintErr
 }
 
+type fakeSuccession struct{ *testGate }
+
+func (f fakeSuccession) Replaced() bool { return f.successor != nil }
+
+func (f fakeSuccession) Successor(r *http.Request, _ string) (*Gate, *http.Request) {
+	return f.successor, r
+}
+
 type fakeSignOns struct{ *testGate }
 
 func (f fakeSignOns) Live(_ context.Context, l session.Lookup) (*session.Profile, error) {
@@ -140,14 +150,14 @@ func (f fakeSignOns) Live(_ context.Context, l session.Lookup) (*session.Profile
 	return &session.Profile{User: session.User{ID: "1", Name: "alice", Groups: []string{"staff"}}, GroupList: "staff"}, nil
 }
 
-func (f fakeSignOns) Open(_ context.Context, c *session.Connection, _ func(session.User) bool, _ session.Interrupter) error {
+func (f fakeSignOns) Open(_ context.Context, c *session.Connection, exchange session.Exchange) error {
 	if f.open != nil {
 		if err := f.open(c.SignOn); err != nil {
 			return err
 		}
 	}
 	f.opened++
-	f.watched = c
+	f.watched, f.exchange = c, exchange
 	return nil
 }
 

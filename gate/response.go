@@ -2,17 +2,13 @@ package gate
 
 import (
 	"bufio"
-	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 )
-
-// errCut says that the rest of a response is not for its receiver any more.
-var errCut = errors.New("the sign-on of the request has ended")
 
 // guard runs serve with a guarded writer. private says that somebody is signed
 // in, for whom alone the response is.
@@ -37,97 +33,90 @@ func (g *Gate) Resume(w http.ResponseWriter, r *http.Request, identified bool, s
 // responseGuard lets no header out of the app behind the gate that would undo
 // what the gate does: neither with the response nor with an informational one,
 // nor as a trailer, nor when the app leaves it to the server to write the
-// headers. See filter. And it can be cut off.
+// headers. See filter. And it can be cut off; see cut.go.
 // Everything else goes to the writer behind it, which http.ResponseController
 // finds by Unwrap.
 type responseGuard struct {
 	http.ResponseWriter
+	protocol int // major version of HTTP
 	// wroteHeader says that the headers of the final response have left.
 	wroteHeader bool
 	// private says that the response is for one person alone.
 	private bool
-	cache   [1]string // the value of Cache-Control, where that isn't the app's
-	cut     atomic.Bool
+	cache   [1]string   // the value of Cache-Control, where that isn't the app's
+	cut     atomic.Bool // changes under mu
 
 	mu       sync.Mutex // guards what follows
+	begun    bool       // the final response may have begun to leave
 	finished bool       // the writer may not be used any more
 	hijacked net.Conn   // nil unless a handler has taken the connection over
 	cancel   func()     // of the request's context; may be nil
-}
-
-// Interrupt cuts the exchange off, wherever it is: nothing more is read from
-// the client or written to it, also where a slow one holds up a write. Over
-// HTTP/1 the deadline for reading, and over HTTP/2 the one for writing, make the
-// server cancel the request's context, which ends what waits for an app.
-func (g *responseGuard) Interrupt() {
-	g.cut.Store(true)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.cancel != nil {
-		g.cancel()
-	}
-	switch {
-	case g.hijacked != nil:
-		_ = g.hijacked.Close() // who reads and writes there meets the error
-	case !g.finished:
-		// Writers that know no deadlines have no connection to wait for.
-		controller, past := http.NewResponseController(g.ResponseWriter), time.Unix(1, 0)
-		_ = controller.SetReadDeadline(past)
-		_ = controller.SetWriteDeadline(past)
-	}
-}
-
-// onCut has the request's context cancelled too when it is interrupted.
-func (g *responseGuard) onCut(cancel func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.cancel = cancel
-	if g.cut.Load() {
-		cancel()
-	}
 }
 
 // finish is called once the app is done. What is there then goes out as headers
 // that it never wrote, or as trailers.
 func (g *responseGuard) finish() {
 	g.mu.Lock()
+	before := g.finished
 	g.finished = true
 	g.mu.Unlock()
-	g.filter()
+	if !before {
+		g.filter()
+	}
 }
 
 // WriteHeader implements http.ResponseWriter. Informational responses carry
 // headers too, and others follow them.
 func (g *responseGuard) WriteHeader(status int) {
-	if !g.wroteHeader {
+	if final := status < 100 || status > 199 || status == http.StatusSwitchingProtocols; final && !g.begin() {
+		return // a body that follows meets the error
+	} else if !g.wroteHeader {
 		g.filter()
-		g.wroteHeader = status < 100 || status > 199 || status == http.StatusSwitchingProtocols
+		g.wroteHeader = final
 	}
 	g.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (g *responseGuard) Write(p []byte) (int, error) {
-	if g.cut.Load() {
+	if !g.beforeBody() {
 		return 0, errCut
 	}
-	g.beforeBody()
 	return g.ResponseWriter.Write(p)
 }
 
+// pieceBytes is how much of a body leaves before it is asked again whether the
+// exchange was cut off.
+const pieceBytes = 1 << 20
+
 // ReadFrom implements io.ReaderFrom, by which files leave without a copy: Copy
-// looks for it at the writer behind.
-func (g *responseGuard) ReadFrom(source io.Reader) (int64, error) {
-	if g.cut.Load() {
-		return 0, errCut
+// looks for it at the writer behind, which looks for a file in a LimitedReader.
+func (g *responseGuard) ReadFrom(source io.Reader) (total int64, err error) {
+	whole, ok := source.(*io.LimitedReader)
+	if !ok {
+		whole = &io.LimitedReader{R: source, N: math.MaxInt64}
 	}
-	g.beforeBody()
-	return io.Copy(g.ResponseWriter, source)
+	for {
+		if !g.beforeBody() {
+			return total, errCut
+		}
+		size := min(whole.N, pieceBytes)
+		piece := io.LimitedReader{R: whole.R, N: size}
+		n, err := io.Copy(g.ResponseWriter, &piece)
+		total += n
+		whole.N -= size - piece.N
+		if err != nil || piece.N > 0 || whole.N <= 0 {
+			return total, err
+		}
+	}
 }
 
 // FlushError is what http.ResponseController looks for. Where the writer behind
 // can't flush, the headers stay to be written.
 func (g *responseGuard) FlushError() error {
+	if !g.begin() {
+		return errCut
+	}
 	if g.wroteHeader {
 		return http.NewResponseController(g.ResponseWriter).Flush()
 	}
@@ -166,11 +155,16 @@ func (g *responseGuard) Push(target string, options *http.PushOptions) error {
 func (g *responseGuard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 
 // beforeBody is for what sends the headers by itself if they were not written.
-func (g *responseGuard) beforeBody() {
+// It reports false where nothing may leave any more.
+func (g *responseGuard) beforeBody() bool {
+	if !g.begin() {
+		return false
+	}
 	if !g.wroteHeader {
 		g.filter()
 		g.wroteHeader = true
 	}
+	return true
 }
 
 // What proxies, encoders and file servers look for.

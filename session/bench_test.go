@@ -100,9 +100,9 @@ func (c crowd) forget(i int) {
 
 // follow goes the way of a request that passes, until it has been answered.
 func (c crowd) follow(t testing.TB, ctx context.Context, conn *session.Connection, i int) {
-	*conn = session.Connection{SignOn: c.signOns[i], MaxStaleness: time.Minute}
+	*conn = session.Connection{SignOn: c.signOns[i], Terms: session.Terms{Admits: everybody, MaxStaleness: time.Minute}}
 	c.live(t, ctx, i, conn)
-	if err := c.Open(ctx, conn, everybody, nothing{}); err != nil {
+	if err := c.Open(ctx, conn, nothing{}); err != nil {
 		t.Error(err)
 	}
 	c.Close(conn)
@@ -110,10 +110,12 @@ func (c crowd) follow(t testing.TB, ctx context.Context, conn *session.Connectio
 
 func everybody(session.User) bool { return true }
 
-// nothing is what there is to interrupt.
-type nothing struct{}
+// nothing is what there is to interrupt. Its rules never change.
+type nothing struct{ session.Exchange }
 
 func (nothing) Interrupt() {}
+
+func (nothing) Outdated() bool { return false }
 
 func TestHotPathAllocatesNothing(t *testing.T) {
 	c := newCrowd(t, 1)

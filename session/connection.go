@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -10,14 +11,12 @@ import (
 // or either of them: a WebSocket, a stream of events, a long download, or any
 // other. It is used once.
 type Connection struct {
-	// SignOn is the id of its sign-on; empty: a device alone brought it.
+	// SignOn is the id of its sign-on; empty: it has none. What has neither a
+	// sign-on nor a device is nobody's, and ends with the rules that let
+	// everybody in.
 	SignOn string
-	// Device is the device that it ends with; nil: none.
-	Device *LiveDevice
-	// Passive says that it doesn't count as activity.
-	Passive bool
-	// MaxStaleness is how long it goes on while this process is cut off.
-	MaxStaleness time.Duration
+	// Terms may be set until it is opened.
+	Terms
 
 	// What the lookup found: only read afterwards. Both are nil without a
 	// sign-on.
@@ -25,40 +24,68 @@ type Connection struct {
 	profile *row[Profile]
 
 	// Set when it is opened, and only read afterwards.
-	admits    func(User) bool
-	interrupt Interrupter
+	exchange Exchange
 
 	shard uint8
-	// What follows is guarded by the shard's lock.
-	ended      bool
+	// What follows, and Terms once it is open, is guarded by the shard's lock.
+	open, ended bool
+	// doubted is since when it has yet to be told whether it goes on; zero: there
+	// is no doubt. doubts is how many there have been, and outdated says that the
+	// rules changed.
+	doubted    time.Time
+	doubts     int
+	outdated   bool
 	next, prev *Connection
 }
 
-// Interrupter ends a request under way. It returns soon.
-type Interrupter interface{ Interrupt() }
+// Terms are on what a connection goes on, by the rules that let it in.
+type Terms struct {
+	// Device is the device that it ends with; nil: none.
+	Device *LiveDevice
+	// Admits reports whether its user may go on; nil: everybody may.
+	Admits func(User) bool
+	// Passive says that it doesn't count as activity.
+	Passive bool
+	// MaxStaleness is how long it goes on while it can't be told whether it may.
+	MaxStaleness time.Duration
+}
 
-// known is the profile of its user, as it was found.
-func (c *Connection) known() *row[Profile] {
-	if c.signOn == nil {
-		return c.Device.owner
+// Exchange is the request under way that a connection is for.
+type Exchange interface {
+	// Interrupt ends it. It returns soon.
+	Interrupt()
+	// Outdated reports whether other rules are in force than those that let it
+	// in.
+	Outdated() bool
+	// Decide returns the terms by the rules that are in force. ErrEnded or a
+	// DeviceRefusal is a definite no; any other error means that it could not be
+	// told. It is called by any goroutine while the request is served.
+	Decide(ctx context.Context) (Terms, error)
+}
+
+// isNobodys reports whether it has neither a sign-on nor a device.
+func (c *Connection) isNobodys() bool { return c.signOn == nil && c.Device == nil }
+
+// known is the profile of its user on the terms, as it was found; nil: it is
+// nobody's.
+func (c *Connection) known(terms Terms) *row[Profile] {
+	if c.signOn == nil && terms.Device != nil {
+		return terms.Device.owner
 	}
 	return c.profile
 }
 
-// user is the id of its user.
-func (c *Connection) user() string {
-	if c.signOn == nil {
-		return c.Device.User.ID
-	}
-	return c.signOn.value.user
+// isOf reports whether it, or its device, is a user's.
+func (c *Connection) isOf(user string) bool {
+	return c.signOn != nil && c.signOn.value.user == user || c.Device != nil && c.Device.User.ID == user
 }
 
-// isOver reports whether the time of its sign-on or of its device is up.
+// isOver reports whether the time of its sign-on or of its device is up, or it
+// went on in doubt for too long.
 func (c *Connection) isOver(now time.Time) bool {
-	if c.Device != nil && !now.Before(c.Device.Expires) {
-		return true
-	}
-	return c.signOn != nil && now.UnixNano() >= c.signOn.value.expires
+	return c.Device != nil && !now.Before(c.Device.Expires) ||
+		c.signOn != nil && now.UnixNano() >= c.signOn.value.expires ||
+		!c.doubted.IsZero() && now.Sub(c.doubted) > c.MaxStaleness
 }
 
 // connections are those that are open. A shard is a mere list: requests come
@@ -75,18 +102,26 @@ func newConnections() *connections { return &connections{seed: maphash.MakeSeed(
 
 // attach begins to watch over a connection.
 func (c *connections) attach(conn *Connection) {
-	key := conn.SignOn
-	if key == "" {
-		key = conn.Device.ID
-	}
-	conn.shard = c.shardOf(key)
+	conn.shard = c.shardFor(conn)
 	s := &c.shards[conn.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	conn.open = true
 	if conn.next = s.first; conn.next != nil {
 		conn.next.prev = conn
 	}
 	s.first = conn
+}
+
+// shardFor spreads what is nobody's by chance.
+func (c *connections) shardFor(conn *Connection) uint8 {
+	switch {
+	case conn.SignOn != "":
+		return c.shardOf(conn.SignOn)
+	case conn.Device != nil:
+		return c.shardOf(conn.Device.ID)
+	}
+	return uint8(maphash.Comparable(c.seed, conn) % shardCount)
 }
 
 // detach ends watching over a connection. Of one that isn't watched it does
@@ -95,6 +130,7 @@ func (c *connections) detach(conn *Connection) {
 	s := &c.shards[conn.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	conn.open = false
 	switch {
 	case conn.prev != nil:
 		conn.prev.next = conn.next
@@ -130,8 +166,13 @@ func (c *connections) eachIn(shard uint8, visit func(*Connection) (end bool)) {
 	defer s.mu.Unlock()
 	for conn := s.first; conn != nil; conn = conn.next {
 		if !conn.ended && visit(conn) {
-			conn.ended = true
-			conn.interrupt.Interrupt()
+			conn.cut()
 		}
 	}
+}
+
+// cut ends a connection, under its shard's lock.
+func (c *Connection) cut() {
+	c.ended = true
+	c.exchange.Interrupt()
 }

@@ -19,9 +19,16 @@ type line struct {
 	session.Connection
 	once sync.Once
 	cut  chan struct{}
+	// What the rules in force say of it.
+	outdated bool
+	decide   func(context.Context) (session.Terms, error)
 }
 
 func (l *line) Interrupt() { l.once.Do(func() { close(l.cut) }) }
+
+func (l *line) Outdated() bool { return l.outdated }
+
+func (l *line) Decide(ctx context.Context) (session.Terms, error) { return l.decide(ctx) }
 
 func (l *line) isCut() bool {
 	select {
@@ -39,11 +46,11 @@ func engineers(u session.User) bool { return slices.Contains(u.Groups, "engineer
 func connect(t *testing.T, k *session.Keeper, signOn string, passive bool) *line {
 	t.Helper()
 	l := &line{cut: make(chan struct{})}
-	l.SignOn, l.Passive, l.MaxStaleness = signOn, passive, time.Minute
+	l.SignOn, l.Passive, l.MaxStaleness, l.Admits = signOn, passive, time.Minute, engineers
 	if _, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, Passive: passive, MaxStaleness: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	must(t, k.Open(t.Context(), &l.Connection, engineers, l))
+	must(t, k.Open(t.Context(), &l.Connection, l))
 	t.Cleanup(func() { k.Close(&l.Connection) })
 	return l
 }
@@ -163,11 +170,11 @@ func TestS04NoEndGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
 			h.signOn(t, "s")
 			k := h.keeper(t, h.store)
 			l := &line{cut: make(chan struct{})}
-			l.SignOn, l.MaxStaleness = "s", time.Minute
+			l.SignOn, l.MaxStaleness, l.Admits = "s", time.Minute, engineers
 			_, err := k.Live(t.Context(), session.Lookup{SignOn: "s", For: &l.Connection, MaxStaleness: time.Minute})
 			must(t, err)
 			apply(t, h)
-			if err := k.Open(t.Context(), &l.Connection, engineers, l); !errors.Is(err, session.ErrEnded) {
+			if err := k.Open(t.Context(), &l.Connection, l); !errors.Is(err, session.ErrEnded) {
 				t.Errorf("opened with %v", err)
 			}
 		})

@@ -174,15 +174,6 @@ func (k *Keeper) recheckDevice(ctx context.Context, d *LiveDevice) error {
 	return nil
 }
 
-// checkDevice ends the connections of a device that doesn't count any more.
-func (k *Keeper) checkDevice(certificate string) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	if _, err := k.findDevice(ctx, certificate, k.clock()); err != nil {
-		k.endDevice(certificate)
-	}
-}
-
 // endDevice ends the connections of a device.
 func (k *Keeper) endDevice(certificate string) {
 	k.connections.each(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == certificate })

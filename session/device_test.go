@@ -42,14 +42,14 @@ func connectVouched(t *testing.T, k *session.Keeper, id, signOn string, vouched 
 	must(t, err)
 	d.Vouched = vouched
 	l := &line{cut: make(chan struct{})}
-	l.MaxStaleness = time.Minute
+	l.MaxStaleness, l.Admits = time.Minute, engineers
 	if signOn != "" {
 		l.SignOn = signOn
 		_, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, MaxStaleness: time.Minute})
 		must(t, err)
 	}
 	l.Device = &d
-	must(t, k.Open(t.Context(), &l.Connection, engineers, l))
+	must(t, k.Open(t.Context(), &l.Connection, l))
 	t.Cleanup(func() { k.Close(&l.Connection) })
 	return l
 }
@@ -140,13 +140,13 @@ func TestC02NoEndOfADeviceGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
 			k := h.keeper(t, h.store)
 			d, err := liveDevice(t, k, "laptop")
 			must(t, err)
-			l := &line{Connection: session.Connection{Device: &d, SignOn: signOn, MaxStaleness: time.Minute}, cut: make(chan struct{})}
+			l := &line{Connection: session.Connection{SignOn: signOn, Terms: session.Terms{Device: &d, MaxStaleness: time.Minute}}, cut: make(chan struct{})}
 			if signOn != "" {
 				_, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, MaxStaleness: time.Minute})
 				must(t, err)
 			}
 			test.apply(t, h)
-			if err := k.Open(t.Context(), &l.Connection, engineers, l); !errors.Is(err, test.want) {
+			if err := k.Open(t.Context(), &l.Connection, l); !errors.Is(err, test.want) {
 				t.Errorf("%s, beside the sign-on %q: opened with %v", test.name, signOn, err)
 			}
 		}

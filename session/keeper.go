@@ -23,8 +23,6 @@ const (
 	// promptness is within which time every node is to know of a change. A
 	// node that heard of no heartbeat for longer counts as cut off.
 	promptness = 2 * time.Second
-	// watchEvery is how often connections are held against the clock.
-	watchEvery = time.Second
 	// maxRetries bounds how often a change that came in between is followed.
 	maxRetries = 3
 )
@@ -61,8 +59,10 @@ type Keeper struct {
 	// 1970, and lost whether changes were lost since.
 	heard atomic.Int64
 	lost  atomic.Bool
-	// checkingIdle is true while idle connections are looked up.
-	checkingIdle atomic.Bool
+	// resolving is true while doubts that were left are looked into again.
+	resolving atomic.Bool
+	// closed says that nobody watches over connections any more.
+	closed atomic.Bool
 }
 
 // keptSignOn is what is needed of a sign-on with each request. The times are in
@@ -92,8 +92,9 @@ func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 }
 
 // Run writes activity down once a Granularity and when the context ends, and
-// holds connections against the clock. It returns when the context has ended
-// and all is written.
+// holds connections against the clock. When the context has ended it ends all
+// connections, since nobody watches over them any more, and returns once all is
+// written.
 func (k *Keeper) Run(ctx context.Context) {
 	watch, flush := time.NewTicker(watchEvery), time.NewTicker(Granularity)
 	defer watch.Stop()
@@ -101,6 +102,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			k.endAll()
 			k.Flush(context.WithoutCancel(ctx))
 			return
 		case <-watch.C:
@@ -291,105 +293,6 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 }
 
-// Open has a connection interrupted from now on as soon as its sign-on or its
-// device ends or its user isn't admitted any more, until it is closed. All must
-// have been found to count, by a Lookup for the connection or LiveDevice, and
-// the user to be admitted. ErrEnded or a DeviceRefusal says that this has
-// changed already; with any error, there is nothing to close.
-func (k *Keeper) Open(ctx context.Context, c *Connection, admits func(User) bool, interrupt Interrupter) error {
-	c.admits, c.interrupt = admits, interrupt
-	k.connections.attach(c)
-	// Asked again now that a change would find the connection: one that came
-	// before found nothing to end.
-	err := k.recheck(ctx, c)
-	if err != nil {
-		k.connections.detach(c)
-	}
-	return err
-}
-
-// recheck asks whether what the lookup for a connection found has changed, and
-// if so, whether it goes on all the same.
-func (k *Keeper) recheck(ctx context.Context, c *Connection) error {
-	if c.Device != nil {
-		if err := k.recheckDevice(ctx, c.Device); err != nil {
-			return err
-		}
-	}
-	if c.signOn != nil && !k.signOns.counts(c.signOn) {
-		if _, err := k.signOns.find(ctx, c.SignOn); err != nil {
-			return err
-		}
-	}
-	if k.profiles.counts(c.known()) {
-		return nil
-	}
-	p, err := active(k.profiles.find(ctx, c.user()))
-	if err != nil {
-		return err
-	}
-	if !c.admits(p.value.User) {
-		return ErrEnded
-	}
-	return nil
-}
-
-// Close ends watching over an open connection.
-func (k *Keeper) Close(c *Connection) { k.connections.detach(c) }
-
-// Watch ends the connections whose sign-on is over its absolute or idle limit,
-// or whose device over its certificate's time or not vouched for any more, and
-// those that went on for too long while this process is cut off. All others but
-// passive ones count as activity.
-func (k *Keeper) Watch() {
-	now := k.clock()
-	var idle []string
-	vouched := make(map[string]func() error)
-	k.connections.each(func(c *Connection) bool {
-		if c.isOver(now) || k.stale(now, c.MaxStaleness) {
-			return true
-		}
-		if c.Device != nil {
-			k.deviceActivity.note(c.Device.ID, now)
-			if c.Device.Vouched != nil {
-				vouched[c.Device.certificate] = c.Device.Vouched
-			}
-		}
-		if c.signOn == nil {
-			return false
-		}
-		if !c.Passive {
-			k.activity.note(c.SignOn, now)
-		} else if seen, known := k.activity.last(c.SignOn); !known || now.Sub(seen) > c.signOn.value.idle {
-			idle = append(idle, c.SignOn)
-		}
-		return false
-	})
-	for certificate, ask := range vouched {
-		if ask() != nil {
-			k.endDevice(certificate)
-		}
-	}
-	if len(idle) > 0 && k.checkingIdle.CompareAndSwap(false, true) {
-		go func() {
-			defer k.checkingIdle.Store(false)
-			k.checkIdle(idle)
-		}()
-	}
-}
-
-// checkIdle asks about sign-ons that have nothing but passive connections. One
-// that has ended is told of by the feed.
-func (k *Keeper) checkIdle(ids []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	for _, id := range ids {
-		if err := k.askIdle(ctx, id); err != nil {
-			k.connections.end(id)
-		}
-	}
-}
-
 // current reports whether changes are known as soon as they are to be.
 func (k *Keeper) current() bool { return !k.stale(k.clock(), promptness) && !k.lost.Load() }
 
@@ -397,84 +300,3 @@ func (k *Keeper) current() bool { return !k.stale(k.clock(), promptness) && !k.l
 func (k *Keeper) stale(now time.Time, allowed time.Duration) bool {
 	return now.UnixNano()-k.heard.Load() > int64(allowed)
 }
-
-// Changed implements store.Follower: it drops what has changed, and ends the
-// connections that may not go on.
-func (k *Keeper) Changed(changes []store.Change) {
-	for _, change := range changes {
-		switch change.Kind {
-		case store.SignOnEnded:
-			k.signOns.drop(change.ID)
-			k.connections.end(change.ID)
-		case store.SignOnChanged:
-			k.signOns.drop(change.ID)
-		case store.UserChanged:
-			k.profiles.drop(change.ID)
-			go k.checkUser(change.ID)
-		case store.DeviceChanged:
-			k.devices.drop(change.ID)
-			go k.checkDevice(change.ID)
-		}
-	}
-}
-
-// checkUser ends the connections of a user who isn't admitted any more.
-func (k *Keeper) checkUser(id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	p, err := active(k.profiles.find(ctx, id))
-	k.connections.each(func(c *Connection) bool {
-		if c.Device != nil && c.Device.User.ID == id && err != nil {
-			return true
-		}
-		return c.user() == id && (err != nil || !c.admits(p.value.User))
-	})
-}
-
-// Heartbeat implements store.Follower.
-func (k *Keeper) Heartbeat(sent time.Time) {
-	if k.lost.Swap(false) {
-		// Nothing that was read before may be believed from now on.
-		k.signOns.dropAll()
-		k.profiles.dropAll()
-		k.devices.dropAll()
-		go k.checkAll()
-	}
-	k.heard.Store(sent.UnixNano())
-}
-
-// Lost implements store.Follower: what is in memory serves until it is too old,
-// and is dropped with the next Heartbeat.
-func (k *Keeper) Lost() { k.lost.Store(true) }
-
-// checkAll asks about all that have a connection.
-func (k *Keeper) checkAll() {
-	var signOns []string
-	users, devices := make(map[string]bool), make(map[string]bool)
-	k.connections.each(func(c *Connection) bool {
-		if c.signOn != nil {
-			signOns = append(signOns, c.SignOn)
-		}
-		if c.Device != nil {
-			devices[c.Device.certificate] = true
-			users[c.Device.User.ID] = true
-		}
-		users[c.user()] = true
-		return false
-	})
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	for _, id := range signOns {
-		if _, err := k.signOns.find(ctx, id); err != nil {
-			k.connections.end(id)
-		}
-	}
-	for certificate := range devices {
-		k.checkDevice(certificate)
-	}
-	for id := range users {
-		k.checkUser(id)
-	}
-}
-
-var _ store.Follower = (*Keeper)(nil)

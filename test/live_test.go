@@ -87,6 +87,13 @@ const largeFile = 1 << 30
 // startLive runs liveCaddyfile.
 func startLive(t *testing.T) *scene.Scene {
 	t.Helper()
+	return startStreaming(t, scene.Options{Caddyfile: liveCaddyfile})
+}
+
+// startStreaming runs a Caddyfile like liveCaddyfile, with a large file and an
+// app that streams.
+func startStreaming(t *testing.T, options scene.Options) *scene.Scene {
+	t.Helper()
 	folder := t.TempDir()
 	large := filepath.Join(folder, "large.bin")
 	if err := os.WriteFile(large, nil, 0o600); err != nil {
@@ -95,10 +102,9 @@ func startLive(t *testing.T) *scene.Scene {
 	if err := os.Truncate(large, largeFile); err != nil {
 		t.Fatal(err)
 	}
-	s := scene.Start(t, scene.Options{
-		Caddyfile: liveCaddyfile, Scheme: "https", Vars: map[string]string{"files": folder},
-		Env: []string{"GODEBUG=http2xconnect=1"},
-	})
+	options.Scheme, options.Vars = "https", map[string]string{"files": folder}
+	options.Env = []string{"GODEBUG=http2xconnect=1"}
+	s := scene.Start(t, options)
 	s.App.AnswerFunc(func(r harness.Recorded) harness.Answer {
 		if strings.HasPrefix(r.RequestURI, "/endless/") {
 			return harness.Answer{

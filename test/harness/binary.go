@@ -22,7 +22,10 @@ const (
 	EnvRace = "PORTCULLIS_RACE"
 )
 
-var builtBinary = sync.OnceValues(buildBinary)
+var (
+	builtBinary = sync.OnceValues(buildBinary)
+	raceBinary  = sync.OnceValues(func() (string, error) { return buildHere(true) })
+)
 
 // Binary returns the path of the binary under test: the one that
 // PORTCULLIS_BINARY names, or ./cmd/portcullis, built once per test process.
@@ -35,9 +38,21 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// buildBinary builds into a folder that outlives the process, so that the
-// suites, each a process of its own, don't link the same program one after
-// the other.
+// RaceBinary returns the path of ./cmd/portcullis built with the race detector,
+// once per test process. It skips the test where another binary is to be tested.
+func RaceBinary(t testing.TB) string {
+	t.Helper()
+	if os.Getenv(EnvBinary) != "" {
+		t.Skipf("the binary that %s names has no race detector", EnvBinary)
+	}
+	path, err := raceBinary()
+	if err != nil {
+		t.Fatalf("the binary with the race detector: %v", err)
+	}
+	return path
+}
+
+// buildBinary builds the one under test, unless another one is to be tested.
 func buildBinary() (string, error) {
 	if prebuilt := os.Getenv(EnvBinary); prebuilt != "" {
 		path, err := exec.LookPath(prebuilt)
@@ -46,6 +61,13 @@ func buildBinary() (string, error) {
 		}
 		return filepath.Abs(path)
 	}
+	return buildHere(os.Getenv(EnvRace) == "1")
+}
+
+// buildHere builds into a folder that outlives the process, so that the
+// suites, each a process of its own, don't link the same program one after
+// the other.
+func buildHere(race bool) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
@@ -59,15 +81,15 @@ func buildBinary() (string, error) {
 		return "", err
 	}
 	defer unlock()
-	return goBuild(root, folder)
+	return goBuild(root, folder, race)
 }
 
 // goBuild compiles and links; where nothing changed, go build leaves the
 // binary alone.
-func goBuild(root, folder string) (string, error) {
+func goBuild(root, folder string, race bool) (string, error) {
 	binary := filepath.Join(folder, "portcullis")
 	arguments := []string{"build", "-o", binary}
-	if os.Getenv(EnvRace) == "1" {
+	if race {
 		binary += "-race"
 		arguments = []string{"build", "-race", "-o", binary}
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // longestChain is how many redirects browsers follow.
@@ -58,6 +60,7 @@ type Request struct {
 type Client struct {
 	t         testing.TB
 	transport *http.Transport
+	over3     *http3.Transport // in its place; nil: none
 	jar       *jar
 	// certificate is what it shows to sites that ask; nil: none.
 	certificate *tls.Certificate
@@ -246,7 +249,7 @@ func (c *Client) Open(ctx context.Context, request Request) (*http.Response, err
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.transport.RoundTrip(outgoing)
+	response, err := c.roundTrip(outgoing)
 	if err != nil {
 		return nil, fmt.Errorf("asking for %s: %w", request.URL, err)
 	}
@@ -254,6 +257,13 @@ func (c *Client) Open(ctx context.Context, request Request) (*http.Response, err
 		c.jar.set(outgoing.URL, response.Cookies())
 	}
 	return response, nil
+}
+
+func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
+	if c.over3 != nil {
+		return c.over3.RoundTrip(request)
+	}
+	return c.transport.RoundTrip(request)
 }
 
 func (c *Client) must(request Request) *Page {

@@ -32,6 +32,8 @@ type Options struct {
 	Env []string
 	// PanicsExpected lets the log hold panics, which otherwise fail the test.
 	PanicsExpected bool
+	// Race runs a binary with the race detector, whatever else is tested.
+	Race bool
 	// NoDebugLog leaves the debug log off, for measurements: writing it costs
 	// more than all else.
 	NoDebugLog bool
@@ -81,10 +83,14 @@ func MustFail(t testing.TB, options Options) string {
 
 func newServer(t testing.TB, options Options) *Server {
 	t.Helper()
+	binary := Binary
+	if options.Race {
+		binary = RaceBinary
+	}
 	s := &Server{
 		t:       t,
 		options: options,
-		binary:  Binary(t),
+		binary:  binary(t),
 		folder:  t.TempDir(),
 		ports:   map[string]int{},
 	}

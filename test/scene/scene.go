@@ -62,6 +62,8 @@ type Options struct {
 	Env []string
 	// PanicsExpected is as in harness.Options.
 	PanicsExpected bool
+	// Race is as in harness.Options.
+	Race bool
 	// NoDebugLog is as in harness.Options.
 	NoDebugLog bool
 	// TOTP is how codes are made where the Caddyfile says so.
@@ -92,8 +94,8 @@ func Start(t testing.TB, options Options) *Scene {
 	maps.Copy(vars, options.Vars)
 	s.Server = harness.Start(t, harness.Options{
 		Caddyfile: options.Caddyfile, Env: options.Env, PanicsExpected: options.PanicsExpected,
-		NoDebugLog: options.NoDebugLog,
-		Vars:       vars,
+		NoDebugLog: options.NoDebugLog, Race: options.Race,
+		Vars: vars,
 	})
 	return s
 }

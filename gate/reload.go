@@ -1,0 +1,106 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/session"
+)
+
+// The reasons for which a request that was let in would not be by the rules
+// that are in force now.
+var (
+	errUnguarded  = fmt.Errorf("no gate is there any more: %w", session.ErrEnded)
+	errNotAllowed = fmt.Errorf("the rules in force don't let it in: %w", session.ErrEnded)
+)
+
+// Interrupt implements session.Exchange.
+func (r *request) Interrupt() { r.guard.Interrupt() }
+
+// Outdated implements session.Exchange.
+func (r *request) Outdated() bool {
+	return r.gate.Succession != nil && r.gate.Succession.Replaced()
+}
+
+// Decide implements session.Exchange: it has the gate that is in force decide on
+// the request as it came.
+//
+// Whether proofs were fresh enough is a question of when it came: what goes on
+// for long needn't be proved again for it. What came without an identity stays
+// without one, so it goes on only where everybody is let in.
+func (r *request) Decide(ctx context.Context) (session.Terms, error) {
+	again := r.recall(ctx)
+	g, prepared := r.gate, again.Request
+	if g.Succession != nil {
+		g, prepared = g.Succession.Successor(prepared, r.origin)
+	}
+	if g == nil {
+		return session.Terms{}, errUnguarded
+	}
+	again.Request, again.gate = prepared, g
+	if g.Preflights && isPreflight(prepared) {
+		return session.Terms{MaxStaleness: g.MaxStaleness}, nil
+	}
+	if err := g.findAgain(again); err != nil {
+		return session.Terms{}, err
+	}
+	if again.rule.Open {
+		return session.Terms{Passive: g.ignores(prepared), MaxStaleness: g.MaxStaleness}, nil
+	}
+	if r.rule == nil || r.rule.Open {
+		return session.Terms{}, errNotAllowed
+	}
+	again.cookies = g.only(r.connection.SignOn, again)
+	own := again.rule
+	for _, rule := range append(again.also, own) {
+		again.rule = rule
+		if err := g.meetsAgain(again, r.asked.at); err != nil {
+			return session.Terms{}, err
+		}
+	}
+	terms := again.connection.Terms
+	terms.Admits = again.allows()
+	return terms, nil
+}
+
+// findAgain finds the rules of a request that was let in before.
+func (g *Gate) findAgain(r *request) (err error) {
+	r.rule, r.also = nil, nil
+	if r.readings, err = Readings(r.URL); err == nil {
+		err = g.findRules(r)
+	}
+	if isBadRequest(err) {
+		return fmt.Errorf("%w: %w", errNotAllowed, err)
+	}
+	return err
+}
+
+// only returns the session cookies of a request that are of one sign-on.
+func (g *Gate) only(signOn string, r *request) Cookies {
+	var own Cookies
+	for _, value := range r.cookies.Sessions {
+		if s, err := g.Sessions.Read(value, r.host); err == nil && s.SignOn == signOn {
+			own.Sessions = append(own.Sessions, value)
+		}
+	}
+	return own
+}
+
+// meetsAgain is meets for a request that was let in before, at some time.
+func (g *Gate) meetsAgain(r *request, at time.Time) error {
+	v, err := g.identify(r, r.rule)
+	if _, refused := refusalOf(err); refused || errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
+		return fmt.Errorf("%w: %w", errNotAllowed, err)
+	}
+	if err != nil {
+		return err
+	}
+	if v.session == nil && g.isForgedByDevice(r) || v.session != nil && g.isForged(r) || !r.rule.Allows(v.user.User) ||
+		r.rule.ask(v.device != nil).Missing(v.proofs, at, g.Enabled) != assurance.Nothing {
+		return errNotAllowed
+	}
+	return nil
+}

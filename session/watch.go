@@ -1,0 +1,160 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// watchEvery is how often connections are held against the clock, and doubts
+// are looked into again.
+const watchEvery = time.Second
+
+// Open has a connection interrupted from now on as soon as its sign-on or its
+// device ends, its user isn't admitted any more, or the rules let it in no more,
+// until it is closed. All must have been found to count, by a Lookup for the
+// connection or LiveDevice, and the user to be admitted. ErrEnded or a
+// DeviceRefusal says that this has changed already; with any error, there is
+// nothing to close.
+func (k *Keeper) Open(ctx context.Context, c *Connection, exchange Exchange) error {
+	c.exchange = exchange
+	terms := c.Terms
+	k.connections.attach(c)
+	// Asked again now that a change would find the connection: one that came
+	// before found nothing to end.
+	err := k.reconsider(ctx, c, terms)
+	if err != nil {
+		k.connections.detach(c)
+	}
+	return err
+}
+
+func (k *Keeper) reconsider(ctx context.Context, c *Connection, terms Terms) error {
+	if k.closed.Load() {
+		return ErrCutOff
+	}
+	if !c.exchange.Outdated() {
+		return k.recheck(ctx, c, terms)
+	}
+	d := k.connections.suspectRules(c, k.clock())
+	terms, err := k.decide(ctx, d)
+	if err == nil {
+		k.connections.goOn(d, terms)
+	}
+	return err
+}
+
+// Close ends watching over an open connection.
+func (k *Keeper) Close(c *Connection) { k.connections.detach(c) }
+
+// RulesChanged has each open connection decided on by the rules that are in
+// force now, and ends those that they wouldn't let in.
+func (k *Keeper) RulesChanged() {
+	k.suspect(func(c *Connection) bool {
+		c.outdated = c.outdated || c.exchange.Outdated()
+		return c.outdated
+	})
+}
+
+// endAll ends all connections, and has none opened from now on.
+func (k *Keeper) endAll() {
+	k.closed.Store(true)
+	k.connections.each(func(*Connection) bool { return true })
+}
+
+// Watch ends the connections whose sign-on is over its absolute or idle limit,
+// or whose device over its certificate's time or not vouched for any more, and
+// those that went on for too long in doubt or while this process is cut off. All
+// others but passive ones count as activity.
+func (k *Keeper) Watch() {
+	now := k.clock()
+	var doubts []doubt
+	vouched := make(map[string]func() error)
+	k.connections.each(func(c *Connection) bool {
+		if c.isOver(now) || !c.isNobodys() && k.stale(now, c.MaxStaleness) {
+			return true
+		}
+		if c.Device != nil {
+			k.deviceActivity.note(c.Device.ID, now)
+			if c.Device.Vouched != nil {
+				vouched[c.Device.certificate] = c.Device.Vouched
+			}
+		}
+		if c.signOn != nil {
+			k.noteUse(c, now)
+		}
+		if !c.doubted.IsZero() {
+			doubts = append(doubts, c.doubt())
+		}
+		return false
+	})
+	for certificate, ask := range vouched {
+		if ask() != nil {
+			k.endDevice(certificate)
+		}
+	}
+	if len(doubts) > 0 && k.resolving.CompareAndSwap(false, true) {
+		go func() {
+			defer k.resolving.Store(false)
+			k.resolve(doubts)
+		}()
+	}
+}
+
+// noteUse notes that a connection keeps its sign-on alive. A passive one doesn't,
+// and is in doubt once nothing else does.
+func (k *Keeper) noteUse(c *Connection, now time.Time) {
+	switch {
+	case !c.Passive:
+		k.activity.note(c.SignOn, now)
+	case c.doubted.IsZero() && k.wentIdle(c, now):
+		c.suspect(now)
+	}
+}
+
+// Changed implements store.Follower: it drops what has changed, and ends the
+// connections that may not go on.
+func (k *Keeper) Changed(changes []store.Change) {
+	for _, change := range changes {
+		switch change.Kind {
+		case store.SignOnEnded:
+			k.signOns.drop(change.ID)
+			k.connections.end(change.ID)
+		case store.SignOnChanged:
+			k.signOns.drop(change.ID)
+		case store.UserChanged:
+			k.profiles.drop(change.ID)
+			k.suspect(func(c *Connection) bool { return c.isOf(change.ID) })
+		case store.DeviceChanged:
+			k.devices.drop(change.ID)
+			k.suspect(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == change.ID })
+		}
+	}
+}
+
+// suspect looks into the connections that match, since what they rest on may
+// have changed.
+func (k *Keeper) suspect(matches func(*Connection) bool) {
+	if doubts := k.connections.suspect(k.clock(), matches); len(doubts) > 0 {
+		go k.resolve(doubts)
+	}
+}
+
+// Heartbeat implements store.Follower.
+func (k *Keeper) Heartbeat(sent time.Time) {
+	if k.lost.Swap(false) {
+		// Nothing that was read before may be believed from now on.
+		k.signOns.dropAll()
+		k.profiles.dropAll()
+		k.devices.dropAll()
+		k.suspect(func(c *Connection) bool { return !c.isNobodys() })
+	}
+	k.heard.Store(sent.UnixNano())
+}
+
+// Lost implements store.Follower: what is in memory serves until it is too old,
+// and is dropped with the next Heartbeat.
+func (k *Keeper) Lost() { k.lost.Store(true) }
+
+var _ store.Follower = (*Keeper)(nil)
