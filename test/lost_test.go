@@ -181,15 +181,10 @@ func TestLostEverything(t *testing.T) {
 		}
 		elsewhere := s.Client()
 		thief := toAccessCode(t, elsewhere, bob.ShowPassword(elsewhere, elsewhere.Visit(s.At("app", "/"))))
-		for who, refused := range map[string]*harness.Page{
-			"the sixth": giveCode(t, browser, page, code), "from another browser": giveCode(t, elsewhere, thief, code),
-		} {
-			if refused.Status != http.StatusTooManyRequests || refused.Header.Get("Retry-After") == "" {
-				t.Errorf("%s: %d %s", who, refused.Status, refused.Text())
-			}
+		for range 6 { // F03: nobody guesses it, so nobody is kept from it
+			says(t, giveCode(t, elsewhere, thief, "0000 0000 0000 0000"), http.StatusUnprocessableEntity, "That code didn't work.")
 		}
 		expectIn(t, s, bob.Browser, "bob")
-		expectDone(t, s, "mfa", "user", "unlock", "bob")
 
 		page = giveCode(t, browser, page, "  "+strings.ToLower(strings.ReplaceAll(code, " ", "  "))+" ")
 		expectCut(t, s, bob.Browser)
