@@ -91,7 +91,7 @@ func checkLayout(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (layou
 		return layout{}, err
 	}
 	for _, check := range []func() error{
-		s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkUpstreams, s.checkAddresses, s.checkPortal,
+		s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkUpstreams, s.checkAddresses, s.checkLogs, s.checkPortal,
 	} {
 		if err := check(); err != nil {
 			return layout{}, err
@@ -126,7 +126,9 @@ type surveyedServer struct {
 	tls, plain bool
 	trusts     bool // it has trusted_proxies
 	strict     bool // and trusted_proxies_strict
-	ways       map[string][]step
+	// credentials says that its logs hold cookies and other credentials.
+	credentials bool
+	ways        map[string][]step
 }
 
 // guard is a gate with what is known of it.
@@ -165,7 +167,7 @@ func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey
 // a connection policy (which automatic HTTPS has added by now) it does on all
 // ports but the one for HTTP.
 func surveyServer(name string, server *caddyhttp.Server, httpPort int) (*surveyedServer, error) {
-	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0, ways: make(map[string][]step)}
+	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0, credentials: server.Logs != nil && server.Logs.ShouldLogCredentials, ways: make(map[string][]step)}
 	for _, listen := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/gate"
-	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
@@ -53,6 +52,7 @@ func unready(w http.ResponseWriter, r *http.Request) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	skipSecretAddress(r)
 	if g.app.await(r) == nil {
 		return unready(w, r)
 	}
@@ -65,10 +65,6 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	if g.isErrorRoute() {
 		return g.serveError(serving, w, r, next)
-	}
-	if strings.HasPrefix(r.URL.Path, gate.Prefix+"callback") {
-		// The address holds a ticket.
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	g.noteTaken(r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
@@ -215,16 +211,13 @@ func (g *Gate) rules() []gate.Rule {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	skipSecretAddress(r)
 	s := p.app.await(r)
 	if s == nil || !p.placed.Load() {
 		return unready(w, r)
 	}
 	if p.app.refuseInsecure(w, r) {
 		return nil
-	}
-	if portal.IsLink(r.URL.Path) {
-		// The address holds an invitation.
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	s.portal.ServeHTTP(w, r)
 	if strings.Contains(w.Header().Get("Location"), gate.Prefix+"callback?") {
