@@ -30,6 +30,7 @@ func (g *Gate) findRules(r *request) error {
 	if len(g.Rules) == 1 {
 		return nil
 	}
+	r.barred = g.barredMethods(r.Request, index)
 	named, err := g.otherTargets(r)
 	if err != nil {
 		return err

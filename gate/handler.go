@@ -41,7 +41,8 @@ type request struct {
 	cookies  Cookies
 	gate     *Gate
 	rule     *Rule
-	also     []*Rule // that second targets come under, too
+	also     []*Rule  // that second targets come under, too
+	barred   []string // methods that a form must not name
 	// past says that it was let in before, and is decided on once more.
 	past       bool
 	connection session.Connection
@@ -129,6 +130,12 @@ func (g *Gate) open(w http.ResponseWriter, r *request) error {
 
 // pass serves what lies behind the gate.
 func (g *Gate) pass(w http.ResponseWriter, r *request, next Next, visitor *Visitor) error {
+	if len(r.barred) > 0 {
+		if err := screenForm(r.Request, r.barred); err != nil {
+			g.badRequest(w, r, err)
+			return nil
+		}
+	}
 	r.guard.private = visitor != nil
 	defer r.guard.finish()
 	if r.ProtoMajor > 2 {

@@ -33,8 +33,8 @@ const maxOverrides = 4
 
 // overrides returns the methods, other than its own, that an app might take for
 // the method of a request: it lets clients that can send no other than POST
-// name another in a header or in the query. A field in the body of a form isn't
-// looked for.
+// name another in a header or in the query. For the body of a form see
+// screenForm.
 func overrides(r *http.Request) ([]string, error) {
 	var named []string
 	for name, values := range r.Header {
@@ -83,15 +83,22 @@ var (
 func overridesInQuery(named []string, r *http.Request) []string {
 	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, isQuerySeparator) {
 		key, value, _ := strings.Cut(pair, "=")
-		key = strings.Trim(strings.ReplaceAll(percentDecode(key), "+", " "), " ")
-		key, _, _ = strings.Cut(key, "[") // PHP: _method[]=DELETE
-		if !foldsToAny(key, overrideFields) && (r.Method != http.MethodPost || !foldsTo(key, "method")) {
-			continue
+		if namesMethod(key, r.Method == http.MethodPost) {
+			named = appendOverride(named, decodeField(value), !foldsTo(decodeField(key), "method"))
 		}
-		named = appendOverride(named, strings.ReplaceAll(percentDecode(value), "+", " "), !foldsTo(key, "method"))
 	}
 	return named
 }
+
+// namesMethod reports whether a field of a query or a form, whose name comes as
+// it was sent, names a method to some app. PHP reads _method[] as _method.
+func namesMethod(key string, posted bool) bool {
+	key = strings.Trim(decodeField(key), " ")
+	key, _, _ = strings.Cut(key, "[")
+	return foldsToAny(key, overrideFields) || posted && foldsTo(key, "method")
+}
+
+func decodeField(text string) string { return strings.ReplaceAll(percentDecode(text), "+", " ") }
 
 func isQuerySeparator(c rune) bool { return c == '&' || c == ';' }
 

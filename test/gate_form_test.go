@@ -39,6 +39,19 @@ func testGateMethodForms(t *testing.T, g *gateSuite) {
 			}
 			g.unseen(t)
 		}
+		form := rawRequest{
+			method: "POST", host: "form", path: "/x", body: "a=b&_method=delete",
+			header: []string{g.cookie(t, g.bob, "form"), "Content-Type: application/x-www-form-urlencoded"},
+		}
+		if response := send(form); response.Status != http.StatusBadRequest {
+			t.Errorf("a form answered %d (%v)", response.Status, response.Err)
+		}
+		g.unseen(t)
+		form.body = "a=b&_method=put"
+		send(form)
+		if seen := g.seenOne(t); seen.Method != "POST" || seen.Body != form.body {
+			t.Errorf("the app saw %s %q", seen.Method, seen.Body)
+		}
 		send(rawRequest{method: "PROPFIND", host: "cgimethods", path: "/index.php"})
 		if seen := g.cgi.seen(); !slices.Equal(seen, []string{"PROPFIND /index.php for  or "}) {
 			t.Errorf("the app saw %q", seen)

@@ -331,7 +331,11 @@ https://form.localhost:{{.Port "web"}} {
 	@area vars area /area/x
 	@socket header Upgrade websocket
 	@private path /private/*
+	@delete method DELETE
 	mfa {
+		rule @delete {
+			allow group admins
+		}
 		rule @asked {
 			allow group admins
 		}
