@@ -67,6 +67,23 @@ type Subject struct {
 	Proofs []assurance.Proof
 	// Expires is when the session ends, or the certificate.
 	Expires time.Time
+	// Groups are those of the user's that the app is told of.
+	Groups Groups
+}
+
+// Groups chooses groups. The zero value is all of them.
+type Groups struct {
+	// Filter names the choice: where Tells differs, Filter does.
+	Filter string
+	Tells  func(group string) bool
+}
+
+func (g Groups) of(all []string) []string {
+	told := append([]string{}, all...)
+	if g.Tells == nil {
+		return told
+	}
+	return slices.DeleteFunc(told, func(group string) bool { return !g.Tells(group) })
 }
 
 // Signer makes tokens. It is safe for concurrent use.
@@ -81,6 +98,7 @@ type identity struct {
 	signOn, userID, audience, keyID string
 	userVersion                     int64
 	shown                           shown
+	groups                          string // Filter
 }
 
 // signed is a token and its times.
@@ -105,6 +123,7 @@ func (s *Signer) Token(subject Subject, audience string) (string, error) {
 	id := identity{
 		signOn: subject.SignOn, userID: subject.User.ID, userVersion: subject.User.Version,
 		audience: audience, keyID: keyID, shown: whatWasShown(subject.Proofs, s.Enabled),
+		groups: subject.Groups.Filter,
 	}
 	now := s.Clock()
 	if known, ok := s.cache.GetIfPresent(id); ok && known.serves(now, subject.Expires) {
@@ -166,7 +185,7 @@ func (s *Signer) sign(subject Subject, id identity, key *ecdsa.PrivateKey, now t
 	payload, err := json.Marshal(claims{
 		Issuer: s.Issuer, Audience: id.audience, Subject: user.ID,
 		Issued: made.issued.Unix(), Expires: made.expires.Unix(),
-		Username: user.Name, Name: user.DisplayName, Email: user.Email, Groups: append([]string{}, user.Groups...),
+		Username: user.Name, Name: user.DisplayName, Email: user.Email, Groups: subject.Groups.of(user.Groups),
 		Methods: id.shown.methods.names(), Level: id.shown.level.String(), AuthTime: id.shown.at,
 	})
 	if err != nil {

@@ -246,11 +246,28 @@ func TestTheEndOfASession(t *testing.T) {
 	}
 }
 
+// A token tells of the groups that are chosen, and of none where none is.
+func TestGroupsAreChosen(t *testing.T) {
+	b := newBench(t)
+	for filter, want := range map[string]string{"": "[admins engineers]", "admins": "[admins]", "nobody": "[]"} {
+		subject := ada()
+		if filter != "" {
+			subject.Groups = assertion.Groups{Filter: filter, Tells: func(group string) bool { return group == filter }}
+		}
+		if got := fmt.Sprint(claimsOf(t, b.token(t, subject, app))["groups"]); got != want {
+			t.Errorf("%q: the token tells of %s", filter, got)
+		}
+	}
+}
+
 // Whatever a token says, another one is made when it changes.
 func TestNoOldTokenAfterAChange(t *testing.T) {
 	changes := map[string]func(*bench, *assertion.Subject, *string){
 		"profile": func(_ *bench, s *assertion.Subject, _ *string) { s.User.Version++; s.User.Groups = nil },
 		"user":    func(_ *bench, s *assertion.Subject, _ *string) { s.User.ID = "id of ben" },
+		"groups": func(_ *bench, s *assertion.Subject, _ *string) {
+			s.Groups = assertion.Groups{Filter: "none", Tells: func(string) bool { return false }}
+		},
 		"sign-on": func(_ *bench, s *assertion.Subject, _ *string) { s.SignOn = "another" },
 		"app":     func(_ *bench, _ *assertion.Subject, a *string) { *a = "https://git.example.com" },
 		"step-up": func(_ *bench, s *assertion.Subject, _ *string) { s.Proofs[1].At = start },

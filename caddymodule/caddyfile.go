@@ -446,7 +446,9 @@ func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 //		max_age   DURATION
 //		certificate accept|require|and password|off
 //		headers {
-//			user|name|email|groups HEADER
+//			user|name|email HEADER
+//			groups   [HEADER] [only PATTERN…]
+//			encoding percent|utf-8
 //		}
 //		hosts     HOST…
 //		idle_ignores     MATCHER
@@ -638,12 +640,43 @@ func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {
 }
 
 func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
-	names := map[string]*string{"user": &h.User, "name": &h.Name, "email": &h.Email, "groups": &h.Groups}
-	name, known := names[d.Val()]
-	if !known {
-		return d.Errf("unknown option %q of headers: there are user, name, email and groups", d.Val())
+	switch d.Val() {
+	case "user":
+		return oneArgument(d, &h.User)
+	case "name":
+		return oneArgument(d, &h.Name)
+	case "email":
+		return oneArgument(d, &h.Email)
+	case "groups":
+		return h.unmarshalGroups(d)
+	case "encoding":
+		return unmarshalWord(d, &h.Encoding, parseHeaderEncoding)
 	}
-	return oneArgument(d, name)
+	return d.Errf("unknown option %q of headers: there are user, name, email, groups and encoding", d.Val())
+}
+
+// unmarshalGroups reads the name of the header, the word only with patterns, or
+// both.
+func (h *Headers) unmarshalGroups(d *caddyfile.Dispenser) error {
+	if h.Groups != "" || h.GroupsOnly != nil {
+		return d.Err("groups is given twice")
+	}
+	words := d.RemainingArgs()
+	if len(words) > 0 && words[0] != "only" {
+		h.Groups, words = words[0], words[1:]
+	}
+	switch {
+	case h.Groups == "" && len(words) == 0:
+		return d.Err("groups takes a value: write groups HEADER, groups only PATTERN, or groups HEADER only PATTERN")
+	case len(words) == 0:
+		return nil
+	case words[0] != "only":
+		return d.Errf("groups takes one header, and %q is a second: write only before the groups that the app is told of", words[0])
+	case len(words) == 1:
+		return d.Err("groups only names no group: write the names of groups, with a * for any text")
+	}
+	h.GroupsOnly = words[1:]
+	return nil
 }
 
 func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestGateDefaults(t *testing.T) {
 		if want := (assurance.Requirement{Level: assurance.Multi}); gate.rest.requirement != want {
 			t.Errorf("requirement: %+v", gate.rest.requirement)
 		}
-		if gate.headers != (Headers{}) || len(gate.idleIgnores) != 0 || gate.preflights || gate.sameSite != http.SameSiteLaxMode || gate.Assertion {
+		if !reflect.DeepEqual(gate.headers, Headers{}) || len(gate.idleIgnores) != 0 || gate.preflights || gate.sameSite != http.SameSiteLaxMode || gate.Assertion {
 			t.Errorf("gate: %+v", gate)
 		}
 		if !gate.isBare() {
@@ -152,7 +153,7 @@ func TestRuleMatches(t *testing.T) {
 
 func TestGateHeaders(t *testing.T) {
 	err := withGate(t, `"headers": {"user": "x-webauth-user"}`, func(gate *Gate) error {
-		if want := (Headers{User: "x-webauth-user"}); gate.headers != want {
+		if want := (Headers{User: "x-webauth-user"}); !reflect.DeepEqual(gate.headers, want) {
 			t.Errorf("headers: %+v", gate.headers)
 		}
 		return nil
@@ -249,6 +250,10 @@ func TestGateRefuses(t *testing.T) {
 		{`"headers": {"user": "Connection"}`, "HTTP needs it for something else"},
 		{`"headers": {"user": "remote_name"}`, "an app can't tell it from another that the gate sets"},
 		{`"headers": {"user": "User-Agent"}`, "HTTP needs it for something else"},
+		{`"headers": {"encoding": "latin-1"}`, "write percent or utf-8"},
+		{`"headers": {"groups_only": []}`, "leave it out for all groups"},
+		{`"headers": {"groups_only": [""]}`, "no group has such a name"},
+		{`"headers": {"groups_only": ["a,b"]}`, "no group has such a name"},
 		{`"idle_ignores": []`, "idle_ignores: it has no matcher"},
 		{`"idle_ignores": [{"path": ["/a"]}, {}]`, "idle_ignores: it has an empty matcher set"},
 		{`"idle_ignores": [{"abacus": {}}]`, "idle_ignores: loading matchers: "},

@@ -204,7 +204,7 @@ func layOut(app *App, sites *caddyhttp.App, name string) (layout, []*Gate, error
 
 // openGate has a gate pass everything for its site's hosts.
 func openGate(g *Gate, at placement) {
-	headers, err := gate.NewIdentityHeaders(gate.HeaderNames{})
+	headers, err := gate.NewIdentityHeaders(gate.HeaderNames{}, gate.HeaderValues{})
 	if err != nil {
 		panic(err)
 	}

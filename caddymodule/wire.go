@@ -139,7 +139,7 @@ func nobody(key string) (any, bool) {
 
 // bind makes the gate that serves this handler's site.
 func (g *Gate) bind(s *service) error {
-	headers, err := gate.NewIdentityHeaders(gate.HeaderNames(g.headers))
+	headers, err := g.headers.identity()
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,9 @@ func (g *Gate) bind(s *service) error {
 		settings.Ignores = g.idleIgnores.AnyMatchWithError
 	}
 	if g.Assertion {
-		settings.Assertions = assertions{s.assertions}
+		if settings.Assertions, err = g.assertions(s.assertions); err != nil {
+			return err
+		}
 	}
 	g.taken = takenBefore(g)
 	g.serving.Store(gate.New(settings))
@@ -185,13 +187,24 @@ func originsOf(s site) func(name, port string) (string, bool) {
 	}
 }
 
-// assertions signs what gates state.
-type assertions struct{ *assertion.Signer }
+// assertions signs what gates state, of those groups that the app is told of.
+type assertions struct {
+	*assertion.Signer
+	groups assertion.Groups
+}
+
+func (g *Gate) assertions(signer *assertion.Signer) (gate.Assertions, error) {
+	values, err := g.headers.values()
+	if err != nil || values.Groups == nil {
+		return assertions{Signer: signer}, err
+	}
+	return assertions{signer, assertion.Groups{Filter: strings.Join(values.Groups, ","), Tells: values.Tells}}, nil
+}
 
 // Token implements gate.Assertions.
 func (a assertions) Token(s gate.Statement, app string) (string, error) {
 	return a.Signer.Token(assertion.Subject{
-		SignOn: s.SignOn, User: s.User.User, Proofs: s.Proofs, Expires: s.Expires,
+		SignOn: s.SignOn, User: s.User.User, Proofs: s.Proofs, Expires: s.Expires, Groups: a.groups,
 	}, app)
 }
 

@@ -90,7 +90,7 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 	if err != nil {
 		b.Fatal(err)
 	}
-	headers, err := gate.NewIdentityHeaders(gate.DefaultHeaderNames)
+	headers, err := gate.NewIdentityHeaders(gate.DefaultHeaderNames, gate.HeaderValues{})
 	if err != nil {
 		b.Fatal(err)
 	}

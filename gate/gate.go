@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -164,6 +165,8 @@ type Gate struct {
 	// admissions are when those of devices were written down last; nil where no
 	// rule looks at certificates.
 	admissions *otter.Cache[admission, time.Time]
+	// warned is when warnOfLength last did, in Unix nanoseconds; 0: never.
+	warned atomic.Int64
 }
 
 // New returns a Gate.

@@ -393,6 +393,7 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.identity.assertion[0] = token
 		r.Header[AssertionHeader] = r.identity.assertion[:]
 	}
+	g.warnOfLength(r, v.user.Name)
 	r.connection.Admits = r.allows()
 	device := g.needed(r, v)
 	if err := g.open(w, r); err != nil {

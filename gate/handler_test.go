@@ -70,7 +70,7 @@ func newTestGate(t *testing.T, rules ...Rule) *testGate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	headers, err := NewIdentityHeaders(HeaderNames{})
+	headers, err := NewIdentityHeaders(HeaderNames{}, HeaderValues{})
 	if err != nil {
 		t.Fatal(err)
 	}

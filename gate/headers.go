@@ -27,6 +27,7 @@ var DefaultHeaderNames = HeaderNames{
 // IdentityHeaders are the headers that only the gate may set. It never changes
 // once made, and is safe for concurrent use.
 type IdentityHeaders struct {
+	values   HeaderValues
 	names    HeaderNames // canonical
 	stripped []string    // folded
 	lengths  [128]bool   // of the stripped names
@@ -36,8 +37,8 @@ type IdentityHeaders struct {
 // chose; an empty name stands for the default. The default names and the
 // assertion's are stripped from clients in any case. It returns an error for a
 // name that is none, that HTTP needs for itself, or that is taken twice.
-func NewIdentityHeaders(chosen HeaderNames) (*IdentityHeaders, error) {
-	headers := &IdentityHeaders{}
+func NewIdentityHeaders(chosen HeaderNames, values HeaderValues) (*IdentityHeaders, error) {
+	headers := &IdentityHeaders{values: values}
 	defaults := &DefaultHeaderNames
 	fields := []struct {
 		name             *string
@@ -136,7 +137,7 @@ type identityValues struct {
 // Set tells the app who is there. A header is deleted where there is nothing to
 // say, never sent empty. into holds the values from then on.
 func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, into *identityValues) {
-	into.values = [4]string{who.Name, who.DisplayName, who.Email, who.GroupList}
+	into.values = headers.values.of(who)
 	names := [4]string{headers.names.User, headers.names.Name, headers.names.Email, headers.names.Groups}
 	for i, name := range names {
 		if into.values[i] == "" {

@@ -20,7 +20,7 @@ import (
 
 func mustHeaders(t testing.TB, chosen HeaderNames) *IdentityHeaders {
 	t.Helper()
-	headers, err := NewIdentityHeaders(chosen)
+	headers, err := NewIdentityHeaders(chosen, HeaderValues{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestNewIdentityHeadersRefuses(t *testing.T) {
 	}
 	for name, chosen := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := NewIdentityHeaders(chosen); err == nil {
+			if _, err := NewIdentityHeaders(chosen, HeaderValues{}); err == nil {
 				t.Errorf("%+v is taken", chosen)
 			}
 		})

@@ -115,6 +115,22 @@ func testGateRenamedHeaders(t *testing.T, g *gateSuite) {
 	})
 }
 
+// testGateNames tells apps of somebody whose names go beyond ASCII, and who is
+// in more groups than an app needs.
+func testGateNames(t *testing.T, g *gateSuite) {
+	zoe := g.Invited("zoë", "büro", "staff")
+	for host, want := range map[string][]string{"app": {"zo%C3%AB", "b%C3%BCro,staff"}, "renamed": {"zoë", "büro"}} {
+		session := g.cookie(t, zoe, host)
+		g.overBoth(t, func(t *testing.T, send func(rawRequest) harness.Response) {
+			send(rawRequest{host: host, path: "/x", header: []string{session}})
+			seen := g.seenOne(t).Header
+			if got := []string{seen.Get("Remote-User") + seen.Get("X-Webauth-User"), seen.Get("Remote-Groups")}; !slices.Equal(got, want) {
+				t.Errorf("%s was told %q", host, got)
+			}
+		})
+	}
+}
+
 // testGateTrailers sends identity behind the body, announced and not.
 func testGateTrailers(t *testing.T, g *gateSuite) {
 	session := g.cookie(t, g.bob, "app")

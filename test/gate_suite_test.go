@@ -244,6 +244,8 @@ https://renamed.localhost:{{.Port "web"}} {
 		headers {
 			user X-WEBAUTH-USER
 			email X-Mail
+			groups only engin* büro
+			encoding utf-8
 		}
 	}
 	reverse_proxy {{.Vars.app}}
@@ -409,6 +411,7 @@ func TestGate(t *testing.T) {
 		{"P08 HTTP3", testGateHTTP3},
 		{"P10 second targets", testGateSecondTargets},
 		{"H01 identity headers", testGateIdentityHeaders},
+		{"H01 names and groups", testGateNames},
 		{"H01 trailers", testGateTrailers},
 		{"H02 Connection", testGateConnection},
 		{"H02 h2c", testGateUpgrades},
