@@ -87,3 +87,14 @@ func TestForeignOwner(t *testing.T) {
 		t.Errorf("owner %d, foreign %t", owner, foreign)
 	}
 }
+
+func TestIsForeign(t *testing.T) {
+	for _, test := range []struct {
+		owner, self int
+		want        bool
+	}{{0, 0, false}, {4711, 0, false}, {0, 4711, false}, {4711, 4711, false}, {4712, 4711, true}} {
+		if got := isForeign(test.owner, test.self); got != test.want {
+			t.Errorf("what belongs to %d is foreign to %d: %t", test.owner, test.self, got)
+		}
+	}
+}

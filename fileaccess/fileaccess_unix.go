@@ -46,15 +46,18 @@ func checkFile(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 }
 
 // foreignOwner returns the owner of a file, and whether that is neither this
-// user nor root. Root can use anybody's files, and often does in containers.
+// user nor root.
 func foreignOwner(info fs.FileInfo) (owner uint32, foreign bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false
 	}
-	self := os.Geteuid()
-	return stat.Uid, self != 0 && stat.Uid != 0 && int(stat.Uid) != self
+	return stat.Uid, isForeign(int(stat.Uid), os.Geteuid())
 }
+
+// isForeign reports whether what belongs to owner is somebody else's to self.
+// Root can use anybody's files, and often does in containers.
+func isForeign(owner, self int) bool { return self != 0 && owner != 0 && owner != self }
 
 func foreignError(path string, owner uint32) error {
 	return &Error{

@@ -104,6 +104,32 @@ func TestX04FilesGoneUnderARunningServer(t *testing.T) {
 	}
 }
 
+// TestX04AnothersLogStays puts another store and its log in place of one that is
+// open: what isn't of the lost one isn't removed.
+func TestX04AnothersLogStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	db, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal"} {
+		if err := errors.Join(os.Rename(name, name+".moved"), os.WriteFile(name, []byte("another's"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Check(t.Context()); !errors.Is(err, store.ErrLost) {
+		t.Fatalf("it isn't noticed: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Errorf("closing what is lost: %v", err)
+	}
+	for _, name := range []string{path, path + "-wal"} {
+		if content, err := os.ReadFile(name); err != nil || string(content) != "another's" {
+			t.Errorf("%s holds %q, %v", name, content, err)
+		}
+	}
+}
+
 func TestX04OpenExistingMakesNothing(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "not mounted")
 	path := filepath.Join(folder, "store.db")
