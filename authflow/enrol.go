@@ -15,8 +15,8 @@ import (
 )
 
 // Enrolment begins the enrolment that a flow is at, or resumes it after a
-// reload, and returns its page. ErrWrongStep, ErrStale and ErrFlowGone are
-// definite.
+// reload, and returns its page. ErrWrongStep, ErrStale, ErrNoCredential
+// and ErrFlowGone are definite.
 func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
 	factor, err := e.enrolling(ctx, f, kind)
 	if err != nil {
@@ -72,7 +72,8 @@ func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([
 	return state, ceremony, err
 }
 
-// enrolling returns the factor that a flow is about to enrol, or ErrWrongStep.
+// enrolling returns the factor that a flow is about to enrol, or ErrWrongStep;
+// ErrNoCredential where a reload has taken it out of the configuration since.
 func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (factors.Factor, error) {
 	step, err := e.Step(ctx, f, kind)
 	if err != nil {
@@ -81,7 +82,11 @@ func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (
 	if step.Kind != StepEnrol || step.Factor != kind {
 		return nil, ErrWrongStep
 	}
-	return e.Factors.Get(kind)
+	factor, err := e.Factors.Get(kind)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoCredential, err)
+	}
+	return factor, nil
 }
 
 // EnrolmentAnswer is what somebody gives to show that a new credential works.
@@ -96,8 +101,8 @@ type EnrolmentAnswer struct {
 // AnswerEnrolment checks whether a new credential works and, if so, keeps it.
 // In a set-up the first one makes the account: user, password and factor come
 // into being together, and the link is spent, or nothing happens at all.
-// *Refused, *Invalid with the field "name", ErrTooMany, ErrWrongStep and
-// ErrFlowGone are definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
+// *Refused, *Invalid with the field "name", ErrTooMany, ErrWrongStep,
+// ErrNoCredential and ErrFlowGone are definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
 // back.
 func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
 	for tries := 1; ; tries++ {

@@ -171,7 +171,9 @@ func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor
 		prefer = lost
 	}
 	step := chosen(kinds, prefer)
-	step.Kind = StepEnrol
+	if step.Kind == StepChallenge {
+		step.Kind = StepEnrol
+	}
 	return step
 }
 

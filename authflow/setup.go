@@ -116,12 +116,16 @@ func (e *Engine) OpenLink(ctx context.Context, value string) (Flow, error) {
 }
 
 // Invited returns the user whom a set-up is for; the zero User where it makes
-// the first administrator.
+// the first administrator. ErrFlowGone where the user was deleted meanwhile.
 func (e *Engine) Invited(ctx context.Context, f Flow) (store.User, error) {
 	if f.UserID == "" {
 		return store.User{}, nil
 	}
-	return e.Store.UserByID(ctx, f.UserID)
+	user, err := e.Store.UserByID(ctx, f.UserID)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.User{}, ErrFlowGone
+	}
+	return user, err
 }
 
 // Choice is what a person chooses in the first step of a set-up.
