@@ -3,7 +3,6 @@ package upload_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/portcullis-mfa/portcullis/upload"
 )
@@ -199,9 +196,10 @@ func TestHonestClientsKeepTheirConnection(t *testing.T) {
 func TestL02BodiesOverHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := serve(t, portal)
-		transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
+		transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return l.dial(), nil
 		}}
+		transport.Protocols.SetUnencryptedHTTP2(true)
 		defer transport.CloseIdleConnections()
 		send := func(method string, body io.Reader) (int, string) {
 			request, err := http.NewRequest(method, "http://a/", body)
