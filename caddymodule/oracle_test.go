@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/session"
 )
 
 func init() {
@@ -210,10 +211,17 @@ func openGate(g *Gate, at placement) {
 	}
 	g.placed.Store(&at)
 	g.serving.Store(gate.New(gate.Settings{
-		Rules: []gate.Rule{{Open: true}}, Origin: originsOf(at.site), Portal: g.app.portal, Headers: headers, Pages: g.app.pages,
+		Rules: []gate.Rule{{Open: true}}, SignOns: unwatched{}, Origin: originsOf(at.site), Portal: g.app.portal, Headers: headers, Pages: g.app.pages,
 		Logger: zap.NewNop(), Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "" },
 	}))
 }
+
+// unwatched has nothing cut off: no exchange lasts.
+type unwatched struct{ gate.SignOns }
+
+func (unwatched) Open(context.Context, *session.Connection, session.Exchange) error { return nil }
+
+func (unwatched) Close(*session.Connection) {}
 
 // Caddy's own errors, and what a request brings that matchers look at.
 func (m *routeMaker) request() *http.Request {
