@@ -67,7 +67,8 @@ func deviceName(written string) (string, error) {
 // IssueDevice makes a certificate for a device of a user's, for the key of a
 // signing request (PEM or DER). It returns the certificate, followed by those
 // between it and the CA's root. ErrNoCA where none is issued here; what can't be
-// used is an error whose method Text says so to people.
+// used is an error whose method Text says so to people. The store keeps what is
+// between as well, for devices that don't send it.
 func (d *Desk) IssueDevice(ctx context.Context, user, name string, request []byte) (Device, []*x509.Certificate, error) {
 	if d.issuer == nil {
 		return Device{}, nil, ErrNoCA
@@ -91,6 +92,11 @@ func (d *Desk) IssueDevice(ctx context.Context, user, name string, request []byt
 			return store.Event{}, err
 		}
 		issued, chain = Device{made, owner.Name, owner.Status}, certificates
+		for _, above := range certificates[1:] {
+			if err := tx.KeepIssuer(ctx, devices.IssuerRow(above)); err != nil {
+				return store.Event{}, err
+			}
+		}
 		return d.deviceEvent(audit.DeviceIssued, issued, ""), tx.CreateDevice(ctx, made)
 	})
 	return issued, chain, err

@@ -28,7 +28,8 @@ type issuer struct{ refusal error }
 func (i issuer) Issue(d store.Device, request []byte) (store.Device, []*x509.Certificate, error) {
 	d.Certificate, d.Serial = "certificate of "+string(request), "0badcafe"
 	d.Issued, d.Expires = noon, noon.AddDate(0, 1, 0)
-	return d, []*x509.Certificate{new(x509.Certificate)}, i.refusal
+	above := &x509.Certificate{Raw: []byte("issuer of " + string(request)), NotAfter: noon.AddDate(1, 0, 0)}
+	return d, []*x509.Certificate{new(x509.Certificate), above}, i.refusal
 }
 
 // issuing gives the office an issuer.
@@ -51,12 +52,16 @@ func TestIssueDevice(t *testing.T) {
 	o := newOffice(t).issuing(issuer{})
 	ada := o.active("ada")
 	device, chain, err := o.IssueDevice(o.ctx, "ADA", " Laptop ", []byte("request"))
-	if err != nil || len(chain) != 1 || device.User != "ada" || device.UserID != ada.ID || device.Name != "Laptop" || device.ID == "" {
+	if err != nil || len(chain) != 2 || device.User != "ada" || device.UserID != ada.ID || device.Name != "Laptop" || device.ID == "" {
 		t.Fatalf("%+v, %v, %v", device, chain, err)
 	}
 	kept, err := o.store.DeviceByCertificate(o.ctx, "certificate of request")
 	if err != nil || kept.ID != device.ID || kept.Name != "Laptop" {
 		t.Errorf("kept %+v, %v", kept, err)
+	}
+	above, err := o.store.ListIssuers(o.ctx)
+	if err != nil || len(above) != 1 || string(above[0].Certificate) != "issuer of request" || !above[0].Expires.Equal(noon.AddDate(1, 0, 0)) {
+		t.Errorf("kept as issuers %+v, %v", above, err)
 	}
 	if got := o.told(ada.ID); !slices.Equal(got, []string{"device.issued"}) {
 		t.Errorf("events %v", got)

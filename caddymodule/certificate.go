@@ -56,6 +56,7 @@ type Certificate struct {
 
 	trust     devices.Trust
 	authority *devices.Authority // nil: none are issued
+	issuers   devices.Issuers    // of what was issued
 }
 
 // resolveCertificate finds the CAs and checks them. It makes nothing that isn't
@@ -134,9 +135,18 @@ func (a *App) resolveDeviceCA() error {
 			pool.AddCert(ca.RootCertificate())
 			return pool
 		},
-		Intermediates: ca.IntermediateCertificateChain,
+		Intermediates: func() []*x509.Certificate { return a.Certificate.issuers.With(a.Certificate.authority.Between()) },
 	})
 	return nil
+}
+
+// refreshIssuers keeps what the CA issues from at present, and learns what it
+// issued from before. It does nothing where nothing is issued.
+func (a *App) refreshIssuers(ctx context.Context, rows devices.IssuerRows) error {
+	if a.issuer() == nil {
+		return nil
+	}
+	return a.Certificate.issuers.Refresh(ctx, rows, a.Certificate.authority.Between(), time.Now())
 }
 
 // certificateLifetime is what was asked for, if the CA can give it, else what it
@@ -189,6 +199,9 @@ func (a *App) resolveTrustPool() error {
 	}
 	if operators.Revocations, err = a.openRevocations(source); err != nil {
 		return fmt.Errorf("crl: %w", err)
+	}
+	for i := range c.trust {
+		c.trust[i].Superior = operators.Revocations // the CA held here may be below the operator's
 	}
 	c.trust = append(c.trust, operators)
 	return nil

@@ -153,6 +153,8 @@ type service struct {
 	portal   *portal.Portal
 	// revocations are the operator's revocation lists; nil: there are none.
 	revocations *devices.Revocations
+	// refreshIssuers learns what devices were issued from, here and elsewhere.
+	refreshIssuers func(context.Context) error
 
 	assertions *assertion.Signer
 	mark       *keys.Mark
@@ -184,6 +186,11 @@ func (a *App) startServing() error {
 	}
 	if err := a.assemble(ctx, s); err != nil {
 		return err
+	}
+	s.refreshIssuers = func(ctx context.Context) error { return a.refreshIssuers(ctx, s.store) }
+	if err := s.refreshIssuers(ctx); err != nil {
+		// What can be read counts all the same.
+		a.logger.Error("devices that show their own certificate alone may be refused", zap.Error(err))
 	}
 	if err := a.offerSetup(ctx, s); err != nil {
 		return err

@@ -67,6 +67,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			try("ending what was opened by certificates that their CA took back", heed)
 		case <-sweeps.C:
 			s.rereadKeys(ctx, logger)
+			try("learning what certificates of devices were issued from", s.refreshIssuers)
 			try("clearing away what has expired", s.sweep)
 		case <-prunes.C:
 			try("looking for keys that nothing depends on", s.pruneKeys)

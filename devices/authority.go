@@ -113,6 +113,12 @@ func (a *Authority) Issue(d store.Device, request []byte) (store.Device, []*x509
 	return described, append([]*x509.Certificate{leaf}, a.between(chain)...), nil
 }
 
+// Between returns the CA's present certificates without the anchor.
+func (a *Authority) Between() []*x509.Certificate {
+	chain, _ := a.Signer()
+	return a.between(chain)
+}
+
 // between is the chain without the anchor, which whoever checks it has.
 func (a *Authority) between(chain []*x509.Certificate) []*x509.Certificate {
 	root := a.Root()

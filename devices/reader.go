@@ -163,8 +163,11 @@ func (r *Reader) verify(presented []*x509.Certificate) (*known, error) {
 			return nil, err
 		}
 		k.fingerprint, k.at = hex.EncodeToString(sum[:]), now
-		if k.ca.Revocations != nil {
+		switch {
+		case k.ca.Revocations != nil:
 			k.path, k.vouched = k.ca.Revocations.pathOf(k.Chain), k.unrevoked
+		case k.ca.Superior != nil:
+			k.path, k.vouched = k.ca.Superior.pathOf(k.Chain), k.unrevoked
 		}
 		r.verified.Set(sum, k)
 	}
@@ -228,10 +231,13 @@ func (t Trust) verify(presented []*x509.Certificate, now time.Time) (*known, err
 
 // unrevoked asks what the CA took back.
 func (k *known) unrevoked() error {
-	if k.ca.Revocations == nil {
-		return nil
+	var err error
+	switch {
+	case k.ca.Revocations != nil:
+		err = k.ca.Revocations.check(k.path)
+	case k.ca.Superior != nil:
+		err = k.ca.Superior.checkAbove(k.path)
 	}
-	err := k.ca.Revocations.check(k.path)
 	if errors.Is(err, ErrRevoked) {
 		return session.DeviceRevoked
 	}

@@ -199,10 +199,24 @@ func (r *Revocations) check(p path) error {
 	return err
 }
 
+// checkAbove checks the CAs of a path, not the device's own certificate. For each
+// a list may be missing.
+func (r *Revocations) checkAbove(p path) error {
+	now := r.Clock()
+	r.look(now)
+	return r.current.Load().checkSteps(p[min(1, len(p)):], now, func(int) bool { return true })
+}
+
 func (l *Lists) checkPath(p path, now time.Time) error {
 	if len(p) == 0 {
 		return errNotListed
 	}
+	return l.checkSteps(p, now, func(i int) bool { return i > 0 })
+}
+
+// checkSteps checks each step of a path. mayLack says of which there may be no
+// list.
+func (l *Lists) checkSteps(p path, now time.Time, mayLack func(step int) bool) error {
 	for i, step := range p {
 		if step.issuer == nil {
 			if err := l.checkUnsigned(step.certificate); err != nil {
@@ -212,7 +226,7 @@ func (l *Lists) checkPath(p path, now time.Time) error {
 		}
 		err := l.check(step.certificate, step.issuer, now)
 		switch {
-		case errors.Is(err, errNotListed) && i > 0:
+		case errors.Is(err, errNotListed) && mayLack(i):
 		case errors.Is(err, errNotListed):
 			return fmt.Errorf("%w: %s", err, step.certificate.Issuer)
 		case err != nil:

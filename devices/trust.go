@@ -22,6 +22,10 @@ type Authorised struct {
 	// Revocations is what the CA says of certificates that it took back; nil:
 	// it says nothing.
 	Revocations *Revocations
+	// Superior is what others say of the certificates between the device's and
+	// the anchor, where the CA is part of an operator's; nil: nothing. What isn't
+	// listed there isn't revoked.
+	Superior *Revocations
 }
 
 // HeldHere reports whether the CA is the one that issues here. Of its

@@ -365,6 +365,22 @@ type Devices interface {
 	IsBarred(ctx context.Context, certificate string) (bool, error)
 }
 
+// Issuer is a certificate of the CA held here from which devices were issued.
+type Issuer struct {
+	Fingerprint string // SHA-256 of the certificate, in lower-case hex; unique
+	Certificate []byte // DER
+	Expires     time.Time
+}
+
+// Issuers are the operations on the certificates that sign those of devices.
+type Issuers interface {
+	// KeepIssuer remembers i until it is swept after its expiry. One that is
+	// kept already stays as it is, without an error.
+	KeepIssuer(ctx context.Context, i Issuer) error
+	// ListIssuers returns all that are kept, by fingerprint.
+	ListIssuers(ctx context.Context) ([]Issuer, error)
+}
+
 // Events are the operations on audit events.
 type Events interface {
 	// AppendEvent adds e under an id above all earlier ones; e.ID is ignored.
@@ -381,6 +397,7 @@ type Tx interface {
 	AttemptCounts
 	Browsers
 	Devices
+	Issuers
 	Events
 }
 
@@ -396,7 +413,7 @@ type SweepLimits struct {
 	// BrowsersBefore forgets browsers last seen before it.
 	BrowsersBefore time.Time
 	// DevicesBefore forgets devices whose certificate expired before it, and
-	// barred certificates that did.
+	// barred certificates and issuers that did.
 	DevicesBefore time.Time
 	// EventsBefore forgets events older than it.
 	EventsBefore time.Time

@@ -1,11 +1,15 @@
 package test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
 )
@@ -25,7 +29,7 @@ func TestDeviceInChromium(t *testing.T) {
 	browser := harness.NewBrowser(t, s.Server, harness.BrowserOptions{
 		Certificate: bundle, CertificatePassword: password, FlawsExpected: true,
 	})
-	for _, site := range []string{"app", "must", "plain"} {
+	for _, site := range []string{"app", "must", "plain", "hinted", "combined"} {
 		s.App.Reset()
 		browser.Navigate(s.At(site, "/page"))
 		browser.AwaitText("Hello alice")
@@ -49,4 +53,50 @@ func TestDeviceInChromium(t *testing.T) {
 		t.Errorf("the portal says nothing of it: %s", browser.Text())
 	}
 	browser.Shots("device_sign_in")
+}
+
+// TestWhatChromiumShows holds what the guide says of naming CAs to browsers: by
+// which of them a browser shows which certificate.
+func TestWhatChromiumShows(t *testing.T) {
+	s := startDevices(t)
+	folder := t.TempDir()
+	password := filepath.Join(folder, "password")
+	if err := os.WriteFile(password, []byte("a quiet harbour\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	here, _ := s.issued(t, "alice", "laptop")
+	for _, device := range []struct {
+		name, user  string
+		certificate tls.Certificate
+		shown       map[string]bool
+	}{
+		{"of the CA here, alone", "alice", here, map[string]bool{"app": true, "hinted": false, "combined": false}},
+		{"of the operator's CA", "bob", s.ca.device("bob", nil), map[string]bool{"app": true, "hinted": false, "combined": true}},
+	} {
+		t.Run(device.name, func(t *testing.T) {
+			leaf, err := x509.ParseCertificate(device.certificate.Certificate[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, err := pkcs12.Modern2023.Encode(device.certificate.PrivateKey, leaf, nil, "a quiet harbour")
+			if err != nil {
+				t.Fatal(err)
+			}
+			bundle := filepath.Join(t.TempDir(), "device.p12")
+			if err := os.WriteFile(bundle, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			browser := harness.NewBrowser(t, s.Server, harness.BrowserOptions{
+				Certificate: bundle, CertificatePassword: password, FlawsExpected: true,
+			})
+			for site, shown := range device.shown {
+				browser.Navigate(s.At(site, "/page"))
+				if shown {
+					browser.AwaitText("Hello " + device.user)
+				} else {
+					browser.AwaitText("managed device")
+				}
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -113,6 +114,35 @@ https://given.localhost:{{.Port "web"}} {
 		}
 	}
 	mfa
+	reverse_proxy {{.Vars.app}}
+}
+
+https://hinted.localhost:{{.Port "web"}} {
+	tls internal {
+		client_auth {
+			mode request
+			trust_pool pki_root devices
+		}
+	}
+	mfa {
+		certificate require
+	}
+	reverse_proxy {{.Vars.app}}
+}
+
+https://combined.localhost:{{.Port "web"}} {
+	tls internal {
+		client_auth {
+			mode request
+			trust_pool combined {
+				source pki_root devices
+				source file {{.Vars.ca}}
+			}
+		}
+	}
+	mfa {
+		certificate require
+	}
 	reverse_proxy {{.Vars.app}}
 }
 
@@ -398,6 +428,7 @@ func TestDevices(t *testing.T) {
 		{"verify_if_given", (*deviceSuite).verifiedByCaddy},
 		{"F06 disabled in between", (*deviceSuite).disabledMeanwhile},
 		{"C01 C02 by curl", (*deviceSuite).byCurl},
+		{"a renewed intermediate", (*deviceSuite).renewed},
 		{"load-time checks", (*deviceSuite).checksAtLoad},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -963,8 +994,8 @@ func (s *deviceSuite) disabledMeanwhile(t *testing.T) {
 
 // checksAtLoad has configurations refused, and warnings given.
 func (s *deviceSuite) checksAtLoad(t *testing.T) {
-	if n := strings.Count(s.Log(), "protocols h1 h2"); n != 5 {
-		t.Errorf("%d warnings of HTTP/3, not one for each of the portal and four sites", n)
+	if n := strings.Count(s.Log(), "protocols h1 h2"); n != 2*7 {
+		t.Errorf("%d warnings of HTTP/3, not one for each of the portal and six sites at both starts", n)
 	}
 	for _, test := range []struct{ old, new, want string }{
 		{"tls internal\n\tmfa\n", "tls internal\n\tmfa {\n\t\tcertificate require\n\t}\n", "quiet.localhost"},
@@ -988,3 +1019,31 @@ func (s *deviceSuite) checksAtLoad(t *testing.T) {
 
 // file stands, in the table of checksAtLoad, for the file that holds the CA.
 func (*certifier) file() string { return "the file of the CA" }
+
+// renewed has Caddy make another intermediate, and a device from before show its
+// own certificate alone.
+func (s *deviceSuite) renewed(t *testing.T) {
+	laptop, _ := s.issued(t, "alice", "old laptop")
+	alone := laptop
+	alone.Certificate = laptop.Certificate[:1]
+	opens := func(certificate tls.Certificate) int {
+		return s.lines(t, &certificate)[1].open(t, "GET", s.At("must", "/page"), nil).status
+	}
+	if got := opens(alone); got != 200 {
+		t.Fatalf("at first: %d", got)
+	}
+	s.Stop()
+	for _, name := range []string{"intermediate.crt", "intermediate.key"} {
+		if err := os.Remove(filepath.Join(s.DataDir(), "pki", "authorities", "devices", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Restart()
+	another, _ := s.issued(t, "alice", "new laptop")
+	if bytes.Equal(another.Certificate[1], laptop.Certificate[1]) {
+		t.Fatal("the intermediate is the same")
+	}
+	if got := opens(alone); got != 200 {
+		t.Errorf("after the renewal: %d", got)
+	}
+}

@@ -91,12 +91,16 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		},
 		"BarCertificate": func(ctx context.Context) error { return f.BarCertificate(ctx, "c0ffee", noon) },
 		"IsBarred":       func(ctx context.Context) error { return second(f.IsBarred(ctx, "c0ffee")) },
-		"AppendEvent":    func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
-		"ListEvents":     func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
-		"Atomically":     func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
-		"Renew":          func(ctx context.Context) error { return f.Renew(ctx) },
-		"Position":       func(ctx context.Context) error { return second(f.Position(ctx)) },
-		"Sweep":          func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
+		"KeepIssuer": func(ctx context.Context) error {
+			return f.KeepIssuer(ctx, store.Issuer{Fingerprint: "f9", Certificate: []byte("f9")})
+		},
+		"ListIssuers": func(ctx context.Context) error { return second(f.ListIssuers(ctx)) },
+		"AppendEvent": func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
+		"ListEvents":  func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
+		"Atomically":  func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
+		"Renew":       func(ctx context.Context) error { return f.Renew(ctx) },
+		"Position":    func(ctx context.Context) error { return second(f.Position(ctx)) },
+		"Sweep":       func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}
 }
 
@@ -114,6 +118,7 @@ func (f fixture) state(t *testing.T) []any {
 		get(f.BrowserByToken(f.ctx, "u1", "h"))(t),
 		get(f.ListDevices(f.ctx))(t),
 		get(f.IsBarred(f.ctx, "c0ffee"))(t),
+		get(f.ListIssuers(f.ctx))(t),
 		get(f.ListEvents(f.ctx, store.EventFilter{}))(t),
 	}
 }

@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Attempts", attemptTests},
 		{"Browsers", browserTests},
 		{"Devices", deviceTests},
+		{"Issuers", issuerTests},
 		{"Events", eventTests},
 		{"Transactions", transactionTests},
 		{"Feed", feedTests},

@@ -365,6 +365,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_ = o.TouchDevices(ctx, []store.DeviceActivity{{Device: "d", Seen: now}})
 	_ = o.BarCertificate(ctx, "c", now)
 	_, _ = o.IsBarred(ctx, "c")
+	_ = o.KeepIssuer(ctx, store.Issuer{Fingerprint: "f"})
 	_, _ = o.ListEvents(ctx, store.EventFilter{UserID: "u"})
 	_, _ = o.ListEvents(ctx, store.EventFilter{Name: "n"})
 	for _, s := range sweeps(now, store.SweepLimits{

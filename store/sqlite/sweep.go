@@ -52,6 +52,8 @@ func sweeps(now time.Time, limits store.SweepLimits) []statement {
 		(SELECT id FROM devices WHERE expires < ? LIMIT ?)`)
 	before(limits.DevicesBefore, `DELETE FROM barred_certificates WHERE certificate IN
 		(SELECT certificate FROM barred_certificates WHERE expires < ? LIMIT ?)`)
+	before(limits.DevicesBefore, `DELETE FROM issuers WHERE fingerprint IN
+		(SELECT fingerprint FROM issuers WHERE expires < ? LIMIT ?)`)
 	before(limits.EventsBefore, `DELETE FROM events WHERE id IN
 		(SELECT id FROM events WHERE at < ? LIMIT ?)`)
 	return deletions
