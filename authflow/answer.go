@@ -237,7 +237,7 @@ func (e *Engine) answer(ctx context.Context, q question, given Response, at atte
 // store.ErrConflict.
 func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at attempt) error {
 	f, kind := q.flow, given.Factor
-	verdict, err := q.factor.Check(ctx, f.subject(), q.credentials, q.state, given.Answer)
+	verdict, err := q.factor.Check(at.waiting(ctx), f.subject(), q.credentials, q.state, given.Answer)
 	if err != nil {
 		return fmt.Errorf("checking a %s answer: %w", kind, err)
 	}

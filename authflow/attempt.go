@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,6 +155,29 @@ func (e *Engine) enter(ctx context.Context, a attempt, c counters, signedIn bool
 		}
 	}
 	return entered, leave, err
+}
+
+// waitingFor has what is hashed for somebody share one claim to the queue. They
+// have shown something already, so they don't wait among strangers.
+func waitingFor(ctx context.Context, sharer string) context.Context {
+	return identity.As(ctx, identity.Turn{Known: true, Sharer: sharer})
+}
+
+// waiting is waitingFor whoever makes an attempt. A browser that nobody knows may
+// be a thief's, who must not wait in the owner's name.
+func (a attempt) waiting(ctx context.Context) context.Context {
+	if a.known {
+		return waitingFor(ctx, a.user.ID)
+	}
+	return identity.As(ctx, identity.Turn{
+		Known: true, Sharer: addressKey(a.client.Address), Network: networkKey(a.client.Address),
+	})
+}
+
+// waiting is waitingFor whoever a flow is of, or for whoever has the link that it
+// came by.
+func (f Flow) waiting(ctx context.Context) context.Context {
+	return waitingFor(ctx, cmp.Or(f.Link, f.UserID))
 }
 
 // reserve counts an attempt as under way before it is looked at, so that a

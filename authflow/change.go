@@ -248,7 +248,7 @@ func sameAsBefore() error {
 
 // hashed returns a new credential of a password, and its mark.
 func (e *Engine) hashed(ctx context.Context, userID, password string) (fresh store.Credential, mark string, err error) {
-	hash, err := e.Passwords.Hash(ctx, password)
+	hash, err := e.Passwords.Hash(waitingFor(ctx, userID), password)
 	if err != nil {
 		return store.Credential{}, "", fmt.Errorf("hashing a new password: %w", err)
 	}

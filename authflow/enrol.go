@@ -136,7 +136,7 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 			return &Invalid{map[string]error{"name": err}}
 		}
 	}
-	enrolment, err := factor.CheckEnrolment(ctx, f.subject(), state, given.Answer)
+	enrolment, err := factor.CheckEnrolment(f.waiting(ctx), f.subject(), state, given.Answer)
 	if err != nil {
 		return fmt.Errorf("checking a %s enrolment: %w", kind, err)
 	}

@@ -2,6 +2,7 @@ package authflow_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,8 +12,10 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // TestL02TheAddressLimitHoldsInParallel guesses at many names from one address
@@ -162,6 +165,74 @@ func TestF03WhoseTurnItIs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shares notes who waits for hashes that have no place of their own.
+type shares struct {
+	*identity.Hasher
+	turns []identity.Turn
+}
+
+func (s *shares) note(ctx context.Context) { s.turns = append(s.turns, identity.TurnOf(ctx)) }
+
+func (s *shares) Hash(ctx context.Context, secret string) (string, error) {
+	s.note(ctx)
+	return s.Hasher.Hash(ctx, secret)
+}
+
+func (s *shares) Verify(ctx context.Context, phc, secret string) (bool, error) {
+	s.note(ctx)
+	return s.Hasher.Verify(ctx, phc, secret)
+}
+
+func (s *shares) Burn(ctx context.Context, secret string) error {
+	s.note(ctx)
+	return s.Hasher.Burn(ctx, secret)
+}
+
+// TestF03NobodyHashesInNobodysName has people hash who have shown something
+// already, a link or a password. However many they begin, each has one claim to
+// the queue, and a thief none that is the owner's.
+func TestF03NobodyHashesInNobodysName(t *testing.T) {
+	h := newHouse(t)
+	noted := &shares{Hasher: h.hasher}
+	h.Passwords = noted
+	codes, err := h.Factors.Get(assurance.TOTP)
+	h.must(err)
+	h.Factors = factors.Set{codes, backupcode.New("Test", noted, h.clock, rand.Reader)}
+	expect := func(what string, want identity.Turn) {
+		t.Helper()
+		if want.Known = true; len(noted.turns) == 0 {
+			t.Errorf("%s: nothing was hashed", what)
+		}
+		for _, turn := range noted.turns {
+			if turn != want {
+				t.Errorf("%s: %+v, want %+v", what, turn, want)
+			}
+		}
+		noted.turns = nil
+	}
+
+	link, err := h.NewInvitation(h.ctx, h.add("ada", store.UserInvited))
+	h.must(err)
+	f, err := h.OpenLink(h.ctx, link)
+	h.must(err)
+	ada := h.setUp(f, "ada")
+	expect("a set-up", identity.Turn{Sharer: token.Hash(link)})
+
+	guess := func(c authflow.Client) {
+		t.Helper()
+		f := ada.shown(c)
+		noted.turns = nil // of the password, which has a place
+		wrong := authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": "0000-0000-0000"}}
+		if err := h.Answer(h.ctx, f, wrong, c); !isRefused(err, factors.Wrong) {
+			t.Fatalf("a wrong backup code: %v", err)
+		}
+	}
+	guess(from("192.0.2.9"))
+	expect("a backup code in an unknown browser", identity.Turn{Sharer: "192.0.2.9", Network: "192.0.2.0/24"})
+	guess(authflow.Client{Address: "192.0.2.9", Browser: ada.browserToken})
+	expect("a backup code in a known browser", identity.Turn{Sharer: ada.id})
 }
 
 // dies is a server that ends while it looks at a password.

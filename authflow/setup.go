@@ -158,7 +158,7 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 	if len(invalid) > 0 {
 		return &Invalid{Fields: invalid}
 	}
-	hash, err := e.Passwords.Hash(ctx, choice.Password)
+	hash, err := e.Passwords.Hash(f.waiting(ctx), choice.Password)
 	if err != nil {
 		return fmt.Errorf("hashing a new password: %w", err)
 	}

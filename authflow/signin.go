@@ -201,7 +201,7 @@ func (e *Engine) provePassword(ctx context.Context, user store.User, try passwor
 // made in the present way, and returns the mark of the one that is kept. Where
 // it fails, the old one goes on serving, and the next sign-in tries again.
 func (e *Engine) rehash(ctx context.Context, userID, old, password string) string {
-	fresh, err := e.Passwords.Hash(ctx, password)
+	fresh, err := e.Passwords.Hash(waitingFor(ctx, userID), password)
 	if err != nil {
 		return passwordMark([]byte(old))
 	}

@@ -229,7 +229,24 @@ func (h *Hasher) place(ctx context.Context, params Params) (*place, error) {
 	if p, ok := ctx.Value(placeKey{}).(*place); ok && p.queue == h.queue && !p.used.Swap(true) {
 		return p, nil
 	}
-	return h.queue.enter(Turn{Known: true}, h.limits, uint64(params.Memory))
+	return h.queue.enter(TurnOf(ctx), h.limits, uint64(params.Memory))
+}
+
+// turnKey is where a context holds a turn.
+type turnKey struct{}
+
+// As has what is hashed under a context, without a place of Enter, wait as
+// somebody.
+func As(ctx context.Context, turn Turn) context.Context {
+	return context.WithValue(ctx, turnKey{}, turn)
+}
+
+// TurnOf returns who waits for what is hashed under a context, without a place.
+func TurnOf(ctx context.Context) Turn {
+	if turn, ok := ctx.Value(turnKey{}).(Turn); ok {
+		return turn
+	}
+	return Turn{Known: true}
 }
 
 // derive computes the tag, in the queue.

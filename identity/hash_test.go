@@ -341,3 +341,19 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// What is hashed without a place waits as whoever the context says.
+func TestPlacesAreTakenAsSomebody(t *testing.T) {
+	h := newTestHasher(t, HasherConfig{})
+	turn := Turn{Sharer: "192.0.2.9", Network: "192.0.2.0/24"}
+	for want, ctx := range map[Turn]context.Context{{Known: true}: t.Context(), turn: As(t.Context(), turn)} {
+		p, err := h.place(ctx, h.params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.leave()
+		if p.turn != want {
+			t.Errorf("the turn is %+v, want %+v", p.turn, want)
+		}
+	}
+}

@@ -42,9 +42,10 @@ const (
 // left.
 type Turn struct {
 	// Known says that the server knows who asks by something else than the
-	// password: a browser in which they signed in before, or a sign-on.
+	// password: a browser in which they signed in before, a sign-on, or a link to
+	// set up by.
 	Known bool
-	// Sharer is who shares their places: a person who is known, or a
+	// Sharer is who shares their places: a person or link that is known, or a
 	// stranger's address. Empty: nobody in particular.
 	Sharer string
 	// Network is the wider network that a stranger's address belongs to.
