@@ -49,7 +49,7 @@ func ParseAttribute(written string) (Attribute, error) {
 	name, of, _ := strings.Cut(written, " ")
 	switch {
 	case written == "email":
-		return Attribute{written, func(c *x509.Certificate) ([]string, error) { return c.EmailAddresses, nil }}, nil
+		return Attribute{written, addresses}, nil
 	case written == "upn":
 		return Attribute{written, principalNames}, nil
 	case name == "subject" && subjectAttributes[of] != nil:
@@ -104,6 +104,20 @@ func ownerCalled(value string) (owner Owner, err error) {
 	return owner, err
 }
 
+var errNoAddress = errors.New("what stands for an e-mail address has no @")
+
+// addresses returns the e-mail addresses among the alternative names. A CA that
+// lets people choose those checks addresses, not sign-in names, so none may pass
+// for one.
+func addresses(certificate *x509.Certificate) ([]string, error) {
+	for _, address := range certificate.EmailAddresses {
+		if !strings.Contains(address, "@") {
+			return nil, errNoAddress
+		}
+	}
+	return certificate.EmailAddresses, nil
+}
+
 func subjectValues(subject pkix.Name, kind asn1.ObjectIdentifier) []string {
 	var values []string
 	for _, attribute := range subject.Names {
@@ -116,6 +130,7 @@ func subjectValues(subject pkix.Name, kind asn1.ObjectIdentifier) []string {
 
 var (
 	subjectAlternativeName = asn1.ObjectIdentifier{2, 5, 29, 17}
+	nameConstraints        = asn1.ObjectIdentifier{2, 5, 29, 30}
 	// principalName is the user principal name of Active Directory, as an
 	// otherName of the subject's alternative names.
 	principalName = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3}

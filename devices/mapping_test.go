@@ -94,6 +94,8 @@ func TestOwners(t *testing.T) {
 		{"twice the same", []string{"email"}, emails("ada@example.com", "ADA@example.com"), ada},
 		{"two different ones", []string{"email"}, emails("ada@example.com", "bob@example.com"), devices.Owner{}},
 		{"one that can't be", []string{"email"}, emails("ada@example.com", "@"), devices.Owner{}},
+		{"one without an @", []string{"email"}, emails("ada"), devices.Owner{}},
+		{"one without an @ beside another", []string{"email", "subject CN"}, emails("ada@example.com", "ada"), devices.Owner{}},
 		{"none", []string{"email"}, emails(), devices.Owner{}},
 		{"the next attribute", []string{"upn", "email"}, emails("ada@example.com"), ada},
 		{"the first decides", []string{"email", "subject CN"}, &x509.Certificate{

@@ -250,6 +250,9 @@ func (k *known) unrevoked() error {
 // adopt has the store keep a device whose CA says whose it is.
 func (r *Reader) adopt(ctx context.Context, k *known) error {
 	owner, err := k.ca.Owners.Owner(k.Leaf())
+	if err == nil {
+		err = checkConstraints(k.Chain, owner)
+	}
 	if errors.Is(err, ErrNobody) {
 		return fmt.Errorf("%w: %w", session.DeviceUnknown, err)
 	}
