@@ -235,7 +235,17 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 		}
 	}
 	if hasGate(way) {
-		return checkGuarded(way)
+		return cmp.Or(checkEndless(way), checkGuarded(way))
+	}
+	return nil
+}
+
+// checkEndless refuses named routes that lead to themselves.
+func checkEndless(way []step) error {
+	for _, met := range way {
+		if met.endless {
+			return fmt.Errorf("%s stands in the named route that it invokes, which would end the whole server with the first request: remove it", met.handler)
+		}
 	}
 	return nil
 }

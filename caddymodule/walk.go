@@ -96,6 +96,7 @@ type step struct {
 	gate    *Gate
 	portal  *Portal
 	does    conduct
+	endless bool // it invokes the named route that it stands in
 	bearing
 }
 
@@ -269,17 +270,15 @@ func (w *walk) runAgain(before map[string]certainty) {
 	}
 }
 
-// invoke walks a named route. One that invokes itself behind a gate meets
-// nothing new; before a gate, nobody knows where it leads.
+// invoke walks a named route. Caddy follows one that leads to itself until the
+// stack overflows, which ends the process.
 func (w *walk) invoke(name string, at bearing) bearing {
 	route, known := w.server.NamedRoutes[name]
 	if !known {
 		return at
 	}
 	if slices.Contains(w.invoking, name) {
-		if !at.guarded {
-			w.note(step{handler: fmt.Sprintf("the named route %s, which invokes itself,", name), does: serves, bearing: at})
-		}
+		w.note(step{handler: "invoke " + name, endless: true, does: serves, bearing: at})
 		return at
 	}
 	w.invoking = append(w.invoking, name)
