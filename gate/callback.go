@@ -13,6 +13,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/earlydata"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
@@ -37,10 +38,13 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *request) {
 	switch {
 	case isAsset && read:
 		g.Pages.ServeAsset(w, r.Request, asset)
-	case route == "callback" && read:
-		g.callback(w, r)
 	case route == "whoami" && read:
 		g.whoami(w, r)
+	case earlydata.Carried(r.Request):
+		// The rest begins and ends sessions, by GET too.
+		g.problem(w, r, http.StatusTooEarly, "gate.too_early.")
+	case route == "callback" && read:
+		g.callback(w, r)
 	case route == "sign-in" && read:
 		g.goSignIn(w, r)
 	case route == "signed-in" && read:

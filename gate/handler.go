@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/earlydata"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -67,7 +68,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	req := &request{Request: r, gate: g}
 	req.cookies.Take(r.Header)
 
-	if r.ProtoAtLeast(1, 0) && isEarlyData(r) {
+	if r.ProtoAtLeast(1, 0) && isReplayable(r) {
 		g.problem(w, req, http.StatusTooEarly, "gate.too_early.")
 		return nil
 	}
@@ -427,11 +428,13 @@ func (g *Gate) unable(w http.ResponseWriter, r *request, doing string, err error
 	})
 }
 
-// isEarlyData reports whether a request that changes something came in TLS
-// early data, which a bystander could replay (RFC 8470 §3).
-func isEarlyData(r *http.Request) bool {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+// isReplayable reports whether a request that changes something came in TLS early
+// data (RFC 8470 §3). One that names another method changes something too, if
+// the app listens to that.
+func isReplayable(r *http.Request) bool {
+	if !earlydata.Carried(r) {
 		return false
 	}
-	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+	others, err := overrides(r)
+	return r.Method != http.MethodGet && r.Method != http.MethodHead || len(others) > 0 || err != nil
 }

@@ -642,6 +642,25 @@ func TestEarlyData(t *testing.T) {
 	}
 }
 
+// TestEarlyDataOfReads refuses what changes something by GET: the gate's own
+// routes, and another method that an app would see.
+func TestEarlyDataOfReads(t *testing.T) {
+	for path, want := range map[string]int{
+		"/.mfa/callback?ticket=x": http.StatusTooEarly, "/.mfa/sign-in": http.StatusTooEarly, "/.mfa/switch": http.StatusTooEarly,
+		"/.mfa/sign-out": http.StatusTooEarly, "/%2Emfa/callback?ticket=x": http.StatusTooEarly,
+		"/.mfa/whoami": http.StatusOK, "/x?_method=DELETE": http.StatusTooEarly,
+	} {
+		for _, values := range [][]string{nil, {"1"}, {"0", "1"}, {"yes"}} {
+			r := navigate("https://app.example.com" + path)
+			r.TLS = &tls.ConnectionState{HandshakeComplete: values != nil}
+			if values != nil {
+				r.Header["Early-Data"] = values
+			}
+			newTestGate(t).serve(r, cookieGood).expectStopped(t, want)
+		}
+	}
+}
+
 // TestReturnAddress sends people back to where they wanted to go, as far as
 // that fits into a request to the portal.
 func TestReturnAddress(t *testing.T) {

@@ -82,7 +82,7 @@ func newDesk(t *testing.T, refusal error) *desk {
 func (d *desk) come(serverName string, header http.Header) *http.Response {
 	d.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "https://login.example.com/sign-in?request=wiki", nil)
-	r.TLS = &tls.ConnectionState{ServerName: serverName, PeerCertificates: []*x509.Certificate{{
+	r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: serverName, PeerCertificates: []*x509.Certificate{{
 		SerialNumber: big.NewInt(42), Issuer: pkix.Name{CommonName: "A CA"},
 	}}}
 	maps.Copy(r.Header, header)

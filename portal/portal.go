@@ -199,7 +199,7 @@ func New(s Settings) *Portal {
 		s.Pages.ServeAsset(w, r, r.PathValue("name"))
 	})
 	mux.HandleFunc("/", p.notFound)
-	p.routes = p.recovered(p.bounded(p.sameOrigin(mux)))
+	p.routes = p.recovered(p.unreplayed(p.bounded(p.sameOrigin(mux))))
 	return p
 }
 

@@ -8,12 +8,14 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/earlydata"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 	"github.com/portcullis-mfa/portcullis/upload"
@@ -58,6 +60,38 @@ func (p *Portal) bounded(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// unreplayed refuses what came in TLS early data, which a bystander could send
+// once more (RFC 8470 §5.2): browsers send it again by themselves after the
+// handshake. Pages act on GET too: they begin challenges, use links up and hand
+// sign-ons over.
+func (p *Portal) unreplayed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !earlydata.Carried(r) || p.isPublic(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		upload.Ignore(w, r)
+		t := p.words(r)
+		p.problem(w, r, templates.ProblemView{
+			Status: http.StatusTooEarly, Title: t.say("portal.too_early.title"), Text: t.say("portal.too_early.text"),
+			Action: t.say("portal.try_again"), ActionURL: p.comeBack(r),
+		})
+	})
+}
+
+// isPublic reports whether a request reads what is the same for everybody.
+func (p *Portal) isPublic(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	for _, under := range []string{"/" + p.Pages.AssetPath() + "/", "/.well-known/", "/help/"} {
+		if strings.HasPrefix(r.URL.Path, under) {
+			return true
+		}
+	}
+	return r.URL.Path == RevocationListPath
 }
 
 // unreadable answers a form that could not be read.

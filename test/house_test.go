@@ -32,8 +32,8 @@ var arrows = []arrow{
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload",
 	}},
 
-	{"portal", []string{"authflow", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload"}},
-	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload"}},
+	{"portal", []string{"authflow", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata"}},
+	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"accounts", []string{"authflow", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -60,6 +60,7 @@ var arrows = []arrow{
 	{"token", nil},
 	{"publickey", nil},
 	{"upload", nil},
+	{"earlydata", nil},
 	{"fileaccess", nil},
 
 	{"internal/buildcaddy", nil},
