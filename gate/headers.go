@@ -200,32 +200,48 @@ func foldHeaderByte(c byte) byte {
 // asked for in which a client would send further requests, with identity
 // headers of its own, straight to the app. A server may ignore any Upgrade (RFC
 // 9110 §7.8), so such a request goes on without it.
+//
+// An upgrade that is asked for is left in the form in which the proxy sends it
+// on, since rules may look at it: the protocol in small letters, and Upgrade
+// alone in Connection. What isn't asked for there as well is no upgrade.
 func CleanConnection(h http.Header) {
 	delete(h, "Http2-Settings")
-	upgrade, asked := h["Upgrade"]
-	if asked && (len(upgrade) != 1 || !mayUpgrade(upgrade[0])) {
-		delete(h, "Upgrade")
-		asked = false
-	}
-	lines, ok := h["Connection"]
-	if !ok {
+	lines, named := h[connectionHeader]
+	upgrade, asked := h[upgradeHeader]
+	if !named && !asked {
 		return
 	}
-	var kept [len(connectionOptions)]bool
-	clean := true
+	kept, clean := keptOptions(lines)
+	if kept[upgradeOption] && len(upgrade) == 1 && mayUpgrade(upgrade[0]) {
+		if protocol := strings.ToLower(textproto.TrimString(upgrade[0])); protocol != upgrade[0] {
+			h[upgradeHeader] = []string{protocol}
+		}
+		if len(lines) != 1 || lines[0] != "Upgrade" {
+			h[connectionHeader] = []string{"Upgrade"}
+		}
+		return
+	}
+	delete(h, upgradeHeader)
+	if named && (!clean || kept[upgradeOption]) {
+		kept[upgradeOption] = false
+		setConnection(h, kept)
+	}
+}
+
+// keptOptions returns which options may stay, and whether there are no others.
+func keptOptions(lines []string) (kept [len(connectionOptions)]bool, clean bool) {
+	clean = true
 	for _, line := range lines {
 		for token := range strings.SplitSeq(line, ",") {
 			option := connectionOption(textproto.TrimString(token))
-			if option < 0 || option == upgradeOption && !asked {
+			if option < 0 {
 				clean = false
 				continue
 			}
 			kept[option] = true
 		}
 	}
-	if !clean {
-		setConnection(h, kept)
-	}
+	return kept, clean
 }
 
 // mayUpgrade reports whether a connection may be handed over for the protocol: a

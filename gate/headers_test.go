@@ -173,12 +173,16 @@ func TestCleanConnection(t *testing.T) {
 		{name: "keep-alive", connection: []string{"keep-alive"}, want: []string{"keep-alive"}},
 		{name: "close in upper case", connection: []string{"Close"}, want: []string{"Close"}},
 		{name: "te", connection: []string{"TE, close"}, want: []string{"TE, close"}},
-		{name: "WebSocket", connection: []string{"keep-alive, Upgrade"}, upgrade: []string{"WebSocket"}, want: []string{"keep-alive, Upgrade"}, upgrades: true},
+		{name: "WebSocket", connection: []string{"keep-alive, Upgrade"}, upgrade: []string{"WebSocket"}, want: []string{"Upgrade"}, upgrades: true},
+		{name: "WebSocket in other letters", connection: []string{"UPGRADE"}, upgrade: []string{" WEBSOCKET "}, want: []string{"Upgrade"}, upgrades: true},
+		{name: "WebSocket in a second line", connection: []string{"keep-alive", "upgrade"}, upgrade: []string{"websocket"}, want: []string{"Upgrade"}, upgrades: true},
+		{name: "WebSocket that Connection doesn't name", connection: []string{"keep-alive"}, upgrade: []string{"websocket"}, want: []string{"keep-alive"}},
+		{name: "WebSocket without Connection", upgrade: []string{"websocket"}},
 		{name: "H02", connection: []string{"Remote-User, X-Mfa-Assertion, Cookie"}},
 		{name: "H02 beside others", connection: []string{"close, Remote-User"}, want: []string{"close"}},
 		{name: "H02 in a second line", connection: []string{"keep-alive", "cookie"}, want: []string{"keep-alive"}},
 		{name: "H02 odd spacing", connection: []string{" ,\tRemote-User\t,, Keep-Alive ,close,"}, want: []string{"close, keep-alive"}},
-		{name: "H02 beside a WebSocket", connection: []string{"Upgrade, Remote-Groups"}, upgrade: []string{"websocket"}, want: []string{"upgrade"}, upgrades: true},
+		{name: "H02 beside a WebSocket", connection: []string{"Upgrade, Remote-Groups"}, upgrade: []string{"websocket"}, want: []string{"Upgrade"}, upgrades: true},
 		{name: "H02 look-alike", connection: []string{"close-remote-user"}},
 		{name: "empty", connection: []string{""}},
 		{name: "h2c", connection: []string{"Upgrade, HTTP2-Settings"}, upgrade: []string{"h2c"}},
@@ -213,6 +217,9 @@ func TestCleanConnection(t *testing.T) {
 			}
 			if _, ok := h["Upgrade"]; ok != test.upgrades {
 				t.Errorf("Upgrade is %q", h["Upgrade"])
+			}
+			if protocol := h.Get("Upgrade"); protocol != strings.ToLower(strings.TrimSpace(protocol)) {
+				t.Errorf("the protocol is %q", protocol) // proxies send it on in small letters
 			}
 			if h.Get("Remote-User") == "" || h.Get("Cookie") == "" || h.Get("Http2-Settings") != "" {
 				t.Errorf("left are %q", h)
