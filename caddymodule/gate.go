@@ -91,6 +91,7 @@ type Gate struct {
 	declared    []hostPattern  // from Hosts
 	idleIgnores caddyhttp.MatcherSets
 	asksQuery   bool     // some rule looks at the query
+	namesHead   bool     // some rule names the method HEAD
 	parameters  []string // of a query, which rules name
 	preflights  bool
 	sameSite    http.SameSite
@@ -233,6 +234,7 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 		g.asksQuery = true
 		g.parameters = append(g.parameters, names...)
 	}
+	g.namesHead = g.namesHead || namesHead(rule.MatcherSetsRaw)
 	patterns := plainPatterns(rule.MatcherSetsRaw)
 	matchers, err := loadMatchers(ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
 	if err != nil {

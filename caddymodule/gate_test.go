@@ -151,6 +151,25 @@ func TestRuleMatches(t *testing.T) {
 	}
 }
 
+// A rule that names HEAD decides on it alone.
+func TestRulesNameHead(t *testing.T) {
+	for matcher, want := range map[string]bool{
+		`{"method": ["HEAD"]}`: true, `{"not": [{"method": ["GET", "HEAD"]}]}`: true,
+		`{"expression": "{http.request.method} == 'HEAD'"}`: true,
+		`{"method": ["GET"]}`:                               false, `{"path": ["/OVERHEAD"]}`: false,
+	} {
+		err := withGate(t, `"rules": [{"match": [`+matcher+`]}]`, func(gate *Gate) error {
+			if gate.namesHead != want {
+				t.Errorf("%s names HEAD: %t", matcher, gate.namesHead)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", matcher, err)
+		}
+	}
+}
+
 func TestGateHeaders(t *testing.T) {
 	err := withGate(t, `"headers": {"user": "x-webauth-user"}`, func(gate *Gate) error {
 		if want := (Headers{User: "x-webauth-user"}); !reflect.DeepEqual(gate.headers, want) {

@@ -156,6 +156,17 @@ func plainPatterns(sets []caddy.ModuleMap) (plain []string) {
 	return plain
 }
 
+var headWord = regexp.MustCompile(`\bHEAD\b`)
+
+// namesHead reports whether a matcher names the method HEAD.
+func namesHead(sets []caddy.ModuleMap) (names bool) {
+	_ = eachMatcher(sets, func(_ string, raw json.RawMessage) error {
+		names = names || slices.ContainsFunc(stringsIn(raw), headWord.MatchString)
+		return nil
+	})
+	return names
+}
+
 // stringsIn returns all strings in a JSON value, names of members included.
 func stringsIn(raw json.RawMessage) (found []string) {
 	var value any

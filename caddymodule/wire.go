@@ -150,7 +150,7 @@ func (g *Gate) bind(s *service) error {
 		Devices: s.devices, SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
 	}
-	settings.Scripts = gate.Scripts{Splits: splitsOf(g.server)}
+	settings.Scripts, settings.HeadApart = gate.Scripts{Splits: splitsOf(g.server)}, g.namesHead
 	if g.asksQuery {
 		settings.Query = gate.NewQueryUse(g.parameters...)
 	}

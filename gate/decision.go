@@ -47,7 +47,11 @@ func (g *Gate) findRules(r *request) error {
 	if r.rule.Open && len(r.also) > 0 {
 		r.rule, r.also = r.also[0], r.also[1:]
 	}
-	return nil
+	if len(named) > 0 || sendsForm(r.Request) {
+		// What matchers remember is to be of the request's own target.
+		_, err = g.ruleFor(r.Request, r.readings)
+	}
+	return err
 }
 
 // allows is who may go on while a request is under way.
@@ -128,7 +132,7 @@ func (g *Gate) ruleForAll(r *http.Request, readings []string) (int, error) {
 // read a request: by its path, its query, its method and the port of its host,
 // and by all of these together.
 func (g *Gate) otherReadings(r *http.Request, paths []string) ([]target, error) {
-	queries, err := g.Query.readings(r.URL.RawQuery)
+	queries, err := g.Query.readingsBehind(r.URL.Path, paths, r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}

@@ -257,6 +257,24 @@ func TestPathAndQuery(t *testing.T) {
 	g.serve(navigate("/a%252fb?action[]=view"), cookieGood).expectPassed(t)
 }
 
+// TestQueriesInPaths escapes a query into the path, where an app finds it that
+// decodes first (P06).
+func TestQueriesInPaths(t *testing.T) {
+	g := newTestGate(t, onQuery(restOf(), "action", "admin"), restOf())
+	g.Query = NewQueryUse("action")
+	for target, status := range map[string]int{
+		"/x%3Faction=admin": 400, "/x%253Faction=admin": 400, "/x%3Faction=admin%23y": 400, "/x%3Faction%3Dadmin": 400,
+		"/x%3Fa?ction=admin": 200, "/x%3Faction[]=admin?a=b": 400, "/x%3Fa;action=admin": 400, "/y%253Fz%3Faction=admin?a=b": 400,
+		"/x%3Faction=view": 200, "/What%3F": 200, "/What%3F%20100%25%20%23?action=view": 200, "/x%3F%23action=admin": 200,
+	} {
+		if status == http.StatusOK {
+			g.serve(navigate(target), cookieGood).expectPassed(t)
+		} else {
+			g.serve(navigate(target), cookieGood).expectStopped(t, status)
+		}
+	}
+}
+
 // What matchers remember is of the request as it came.
 func TestMatchersEndWithWhatWasSent(t *testing.T) {
 	var last string
@@ -268,6 +286,10 @@ func TestMatchersEndWithWhatWasSent(t *testing.T) {
 	g.serve(navigate("/a%2Fb?x=1+2")).expectPassed(t)
 	if last != "/a%2Fb?x=1+2" {
 		t.Errorf("a matcher saw %s last", last)
+	}
+	g.serve(withHeader(navigate("/a"), "", "X-Original-URL: /b")).expectPassed(t)
+	if last != "/a" {
+		t.Errorf("a matcher saw %s last, which is a second target", last)
 	}
 }
 

@@ -108,6 +108,9 @@ type Settings struct {
 	Scripts Scripts
 	// Query says how the rules look at the query; nil: they don't.
 	Query *QueryUse
+	// HeadApart says that rules name HEAD, which then comes under its own rule
+	// alone. Else it comes under that for GET, too.
+	HeadApart bool
 	// Origin returns the origin of a site that this gate guards for the name
 	// and port of a Host header, or false.
 	Origin func(name, port string) (string, bool)

@@ -64,10 +64,11 @@ var (
 	overrideHeaders = []string{
 		"x-http-method-override", "x-http-method", "x-method-override", "x-method", "x-http-verb-override",
 		"http-method-override", "method-override", "x-original-method", "x-forwarded-method", "x-tunnel-method",
+		"x-tunneled-method",
 	}
-	// overrideFields are such fields in a query, folded: Symfony's, Rails', and
-	// WordPress's _method, and ASP.NET's, which is called like the header.
-	overrideFields = []string{"-method", "x-http-method-override", "x-http-method", "x-method-override", "-http-method", "http-method"}
+	// overrideFields are such fields in a query, folded, beside those called like
+	// a header (ASP.NET's): Symfony's, Rails', and WordPress's _method.
+	overrideFields = []string{"-method", "--method", "-http-method", "http-method", "-httpmethod", "httpmethod"}
 	// knownMethods are the methods that a header of another purpose names if it
 	// is about the method at all (RFC 9110, RFC 5789, RFC 4918, RFC 3253, RFC
 	// 4791, RFC 5842).
@@ -95,7 +96,7 @@ func overridesInQuery(named []string, r *http.Request) []string {
 func namesMethod(key string, posted bool) bool {
 	key = strings.Trim(decodeField(key), " ")
 	key, _, _ = strings.Cut(key, "[")
-	return foldsToAny(key, overrideFields) || posted && foldsTo(key, "method")
+	return foldsToAny(key, overrideFields) || foldsToAny(key, overrideHeaders) || posted && foldsTo(key, "method")
 }
 
 func decodeField(text string) string { return strings.ReplaceAll(percentDecode(text), "+", " ") }
@@ -113,6 +114,28 @@ func appendOverride(named []string, value string, anyMethod bool) []string {
 	}
 	return append(named, method)
 }
+
+// impliedMethods returns the methods that a request amounts to, beside its own,
+// at its own target: an app answers HEAD by what it does on GET (RFC 9110
+// §9.3.2), COPY reads and MOVE takes away, too (RFC 4918 §9.8, §9.9).
+func (g *Gate) impliedMethods(method string) []string {
+	switch method {
+	case http.MethodHead:
+		if !g.HeadApart {
+			return readingMethods
+		}
+	case "COPY":
+		return readingMethods
+	case "MOVE":
+		return movingMethods
+	}
+	return nil
+}
+
+var (
+	readingMethods = []string{http.MethodGet}
+	movingMethods  = []string{http.MethodGet, http.MethodDelete}
+)
 
 // handshake is what an extended CONNECT looked like before it was given the
 // form of HTTP/1.1.

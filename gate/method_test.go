@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/portcullis-mfa/portcullis/session"
 )
 
 // methodRule is a matcher for methods, as Caddy's "method" is.
@@ -85,6 +87,9 @@ func TestOverriddenMethods(t *testing.T) {
 		{"an array of PHP", "GET", "/x?_method[]=PUT", "", true},
 		{"a name that PHP mends", "GET", "/x?.method=PUT", "", true},
 		{"ASP.NET", "GET", "/x?X-HTTP-Method-Override=PUT", "", true},
+		{"Catalyst", "POST", "/x?x-tunneled-method=PUT", "", true},
+		{"a header's name in the query", "POST", "/x?X-HTTP-Verb-Override=PUT", "", true},
+		{"two underscores", "POST", "/x?__method=PUT", "", true},
 		{"Restlet", "POST", "/x?method=PUT", "", true},
 		{"a reading of the path with another method", "POST", "/x//admin/y", "X-HTTP-Method-Override: DELETE", true},
 
@@ -114,6 +119,49 @@ func TestOverriddenMethods(t *testing.T) {
 			t.Errorf("the app got %v", o.seen.Header)
 		}
 	})
+}
+
+// TestImpliedMethods has the rules for GET and DELETE decide, too, where a
+// request amounts to these (P04, P10).
+func TestImpliedMethods(t *testing.T) {
+	nobody := func(method string) Rule {
+		rule := restOf()
+		rule.Allows = func(session.User) bool { return false }
+		rule.Match = func(r *http.Request) (bool, error) {
+			return r.Method == method && isBelow(r.URL.Path, "/no-"+strings.ToLower(method)), nil
+		}
+		return rule
+	}
+	g := newTestGate(t, nobody("GET"), nobody("DELETE"), Rule{Match: below("/open"), Open: true}, restOf())
+	for _, test := range []struct {
+		method, target, destination string
+		apart                       bool
+		status                      int
+	}{
+		{"HEAD", "/no-get", "", false, 403},
+		{"HEAD", "/no-get", "", true, 200},
+		{"HEAD", "/no-delete", "", false, 200},
+		{"COPY", "/no-get", "/x", false, 403},
+		{"COPY", "/no-get", "/open/x", false, 403},
+		{"COPY", "/no-delete", "/x", false, 200},
+		{"MOVE", "/no-get", "/x", false, 403},
+		{"MOVE", "/no-delete", "/x", false, 403},
+		{"PUT", "/no-get", "", false, 200},
+	} {
+		g.HeadApart = test.apart
+		r := withHeader(navigate(test.target), test.method, "")
+		if test.destination != "" {
+			r.Header.Set("Destination", test.destination)
+		}
+		o := g.serve(r, cookieGood)
+		if o.Code != test.status || o.passed != (test.status == http.StatusOK) {
+			t.Errorf("%s %s: answered %d", test.method, test.target, o.Code)
+		}
+		if o.passed && o.seen.Method != test.method {
+			t.Errorf("%s was forwarded as %s", test.method, o.seen.Method)
+		}
+	}
+	g.serve(withHeader(navigate("/open/x"), "HEAD", "")).expectPassed(t)
 }
 
 // connectTo is an extended CONNECT as the HTTP/2 and HTTP/3 servers pass it on.

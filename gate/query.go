@@ -76,6 +76,49 @@ func (use *QueryUse) readings(raw string) ([]string, error) {
 	return all[1:], nil
 }
 
+// readingsBehind is readings, and takes into account that an app may find a
+// query in a path that it decodes before it parses it.
+func (use *QueryUse) readingsBehind(path string, others []string, raw string) ([]string, error) {
+	all, err := use.readings(raw)
+	if use == nil || err != nil {
+		return nil, err
+	}
+	for i := range 1 + len(others) {
+		if i > 0 {
+			path = others[i-1]
+		}
+		_, inPath, _ := strings.Cut(path, "?")
+		if inPath, _, _ = strings.Cut(inPath, "#"); inPath == "" {
+			continue
+		}
+		inPath = escapeStray(inPath)
+		both := inPath
+		if raw != "" {
+			both += "&" + raw
+		}
+		readings, err := use.readings(both)
+		if err != nil {
+			return nil, err
+		}
+		for _, reading := range append(readings, inPath, both) {
+			all = appendNew(all, reading)
+		}
+	}
+	return all, nil
+}
+
+// escapeStray escapes percent signs that begin no escape.
+func escapeStray(text string) string {
+	var escaped strings.Builder
+	for i := range len(text) {
+		escaped.WriteByte(text[i])
+		if _, ok := decodeTriplet(text[i:]); text[i] == '%' && !ok {
+			escaped.WriteString("25")
+		}
+	}
+	return escaped.String()
+}
+
 // parseQuery reads a query as url.ParseQuery does, but keeps the order, and
 // refuses what lax parsers read otherwise.
 func parseQuery(raw string) ([]parameter, error) {

@@ -3,6 +3,7 @@ package gate
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -115,18 +116,20 @@ var (
 	}
 	// prefixHeaders are taken off the beginning of the path.
 	prefixHeaders = []string{"x-script-name", "x-forwarded-prefix", "x-forwarded-script-name", "x-forwarded-context"}
-	// sourceHeaders name what a store of objects reads to write the target: S3's
-	// and those of stores like it, Azure's, Swift's.
-	sourceHeaders = []string{
-		"x-amz-copy-source", "x-goog-copy-source", "x-oss-copy-source", "x-cos-copy-source", "x-obs-copy-source",
-		"x-bce-copy-source", "x-ms-copy-source", "x-ms-rename-source", "x-copy-from",
-	}
+	// sourceHeaders name what a store of objects reads to write the target, as
+	// the ends of names such as x-amz-copy-source, and takes away in the case of
+	// movedHeaders. Swift has one of its own.
+	sourceHeaders = []string{"-copy-source", "-move-source", "-rename-source", "-copy-from"}
+	movedHeaders  = sourceHeaders[1:3]
 )
 
 // otherTargets returns what the headers of a request name beside its own target,
 // with the methods that are used there. It returns an error where that can't be
 // told.
 func (g *Gate) otherTargets(r *request) (named []target, err error) {
+	for _, method := range g.impliedMethods(r.Method) {
+		named = append(named, targetOf(r.Request).as(method))
+	}
 	for name, values := range r.Header {
 		switch {
 		case name == destinationHeader:
@@ -134,7 +137,9 @@ func (g *Gate) otherTargets(r *request) (named []target, err error) {
 		case name == "" || name[0] != 'X': // names are in canonical form
 		case foldsToAny(name, replacingHeaders):
 			named, err = g.appendTargets(named, r, values, r.Method)
-		case foldsToAny(name, sourceHeaders):
+		case endsIn(name, movedHeaders):
+			named, err = g.appendTargets(named, r, rootedSources(values), r.Method, http.MethodGet, http.MethodDelete)
+		case endsIn(name, sourceHeaders):
 			named, err = g.appendTargets(named, r, rootedSources(values), r.Method, http.MethodGet)
 		case foldsToAny(name, prefixHeaders):
 			named, err = appendStripped(named, r.Request, values)
@@ -144,6 +149,13 @@ func (g *Gate) otherTargets(r *request) (named []target, err error) {
 		}
 	}
 	return named, nil
+}
+
+// endsIn reports whether a name ends in any of these, folded.
+func endsIn(name string, ends []string) bool {
+	return slices.ContainsFunc(ends, func(end string) bool {
+		return len(name) > len(end) && foldsTo(name[len(name)-len(end):], end)
+	})
 }
 
 func (g *Gate) appendTargets(to []target, r *request, values []string, methods ...string) ([]target, error) {

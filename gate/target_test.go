@@ -143,6 +143,9 @@ func TestSecondTargets(t *testing.T) {
 		{"a source", "/a", "X-Amz-Copy-Source: closed/b", 403},
 		{"a source with its slash", "/a", "X-Amz-Copy-Source: /closed/b?versionId=1", 403},
 		{"an escaped source", "/a", "X-Ms-Copy-Source: %63losed/b", 403},
+		{"another store's source", "/a", "X-Tos-Copy-Source: closed/b", 403},
+		{"a source that is renamed", "/a", "X-Ms-File-Rename-Source: closed/b", 403},
+		{"a source that is moved", "/a", "X-Upyun-Move-Source: /closed/b", 403},
 		{"Swift", "/a", "X-Copy-From: /closed/b", 403},
 
 		{"the same", "/a", "X-Original-URL: /a", 200},
