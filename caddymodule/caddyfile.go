@@ -454,6 +454,7 @@ func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 //		idle_ignores     MATCHER
 //		cors_preflight   pass
 //		cookie_same_site lax|none
+//		clear_site_data  user_change|sign_out
 //		assertion
 //	}
 //
@@ -499,10 +500,12 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 		return unmarshalWord(h.Dispenser, &g.CORSPreflight, parsePreflight)
 	case "cookie_same_site":
 		return unmarshalWord(h.Dispenser, &g.CookieSameSite, parseSameSite)
+	case "clear_site_data":
+		return unmarshalWord(h.Dispenser, &g.ClearSiteData, parseClearSiteData)
 	case "assertion":
 		return flag(h.Dispenser, &g.Assertion)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site and assertion", h.Val())
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data and assertion", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.

@@ -75,6 +75,13 @@ type Gate struct {
 	// Default: lax.
 	CookieSameSite string `json:"cookie_same_site,omitempty"`
 
+	// ClearSiteData is when browsers are told to forget what the app keeps in
+	// them (caches, storage and unsaved work there): user_change (when another
+	// person signs in than the last time) or sign_out (then, and whenever
+	// somebody signs out at the app). At a shared computer, signing out there
+	// always clears. Default: user_change.
+	ClearSiteData string `json:"clear_site_data,omitempty"`
+
 	// Assertion sends the app a signed statement of who asks, a JWT in the
 	// header X-Mfa-Assertion, which it can check by the keys at
 	// PORTAL/.well-known/jwks.json. Default: false.
@@ -95,6 +102,8 @@ type Gate struct {
 	parameters  []string // of a query, which rules name
 	preflights  bool
 	sameSite    http.SameSite
+	// clearAtSignOut says that signing out clears what the app keeps in a browser.
+	clearAtSignOut bool
 	// asks says, since the app's start, that TLS asks for certificates at one of
 	// the site's hosts at least.
 	asks bool
@@ -357,7 +366,10 @@ func (g *Gate) resolveBrowsing(ctx caddy.Context) (err error) {
 	if g.preflights, err = parsePreflight(g.CORSPreflight); err != nil {
 		return err
 	}
-	g.sameSite, err = parseSameSite(g.CookieSameSite)
+	if g.sameSite, err = parseSameSite(g.CookieSameSite); err != nil {
+		return err
+	}
+	g.clearAtSignOut, err = parseClearSiteData(g.ClearSiteData)
 	return err
 }
 
@@ -382,6 +394,18 @@ func parseSameSite(written string) (http.SameSite, error) {
 	return 0, fmt.Errorf("cookie_same_site %q: write lax or none", written)
 }
 
+// parseClearSiteData reports whether signing out clears what an app keeps in a
+// browser.
+func parseClearSiteData(written string) (atSignOut bool, err error) {
+	switch written {
+	case "", "user_change":
+		return false, nil
+	case "sign_out":
+		return true, nil
+	}
+	return false, fmt.Errorf("clear_site_data %q: write user_change or sign_out", written)
+}
+
 // weakest returns the lowest level with which somebody passes.
 func (g *Gate) weakest() assurance.Level {
 	lowest := g.rest.requirement.Level
@@ -396,7 +420,7 @@ func (g *Gate) weakest() assurance.Level {
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
 	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
-		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && !g.Assertion
+		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion
 }
 
 // checked returns the headers, unless the gate would refuse them at the start:

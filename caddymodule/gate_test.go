@@ -47,7 +47,7 @@ func TestGateDefaults(t *testing.T) {
 		if want := (assurance.Requirement{Level: assurance.Multi}); gate.rest.requirement != want {
 			t.Errorf("requirement: %+v", gate.rest.requirement)
 		}
-		if !reflect.DeepEqual(gate.headers, Headers{}) || len(gate.idleIgnores) != 0 || gate.preflights || gate.sameSite != http.SameSiteLaxMode || gate.Assertion {
+		if !reflect.DeepEqual(gate.headers, Headers{}) || len(gate.idleIgnores) != 0 || gate.preflights || gate.sameSite != http.SameSiteLaxMode || gate.clearAtSignOut || gate.Assertion {
 			t.Errorf("gate: %+v", gate)
 		}
 		if !gate.isBare() {
@@ -185,10 +185,10 @@ func TestGateHeaders(t *testing.T) {
 func TestGateForBrowsers(t *testing.T) {
 	err := withGate(t, `
 		"idle_ignores": [{"path": ["/poll"]}, {"method": ["HEAD"], "header": {"X-Poll": ["1"]}}],
-		"cors_preflight": "pass", "cookie_same_site": "none", "assertion": true
+		"cors_preflight": "pass", "cookie_same_site": "none", "clear_site_data": "sign_out", "assertion": true
 	`, func(gate *Gate) error {
-		if !gate.preflights || gate.sameSite != http.SameSiteNoneMode || !gate.Assertion {
-			t.Errorf("preflights %t, same site %v, assertion %t", gate.preflights, gate.sameSite, gate.Assertion)
+		if !gate.preflights || gate.sameSite != http.SameSiteNoneMode || !gate.clearAtSignOut || !gate.Assertion {
+			t.Errorf("preflights %t, same site %v, clearing %t, assertion %t", gate.preflights, gate.sameSite, gate.clearAtSignOut, gate.Assertion)
 		}
 		poll := httptest.NewRequest(http.MethodHead, "/x", nil)
 		poll.Header.Set("X-Poll", "1")
@@ -215,7 +215,7 @@ func TestIsBare(t *testing.T) {
 	for _, settings := range []string{
 		`"rules": [{"match": [{"path": ["/a"]}]}]`, `"allow": {"users": ["a"]}`, `"assurance": "multi"`, `"max_age": "1h"`,
 		`"headers": {}`, `"hosts": ["a.example"]`, `"idle_ignores": [{"path": ["/a"]}]`, `"cors_preflight": "pass"`,
-		`"cookie_same_site": "lax"`, `"assertion": true`,
+		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`,
 	} {
 		err := withGate(t, settings, func(gate *Gate) error {
 			if gate.isBare() {
@@ -278,6 +278,7 @@ func TestGateRefuses(t *testing.T) {
 		{`"idle_ignores": [{"abacus": {}}]`, "idle_ignores: loading matchers: "},
 		{`"cors_preflight": "refuse"`, `cors_preflight "refuse": write pass`},
 		{`"cookie_same_site": "strict"`, `cookie_same_site "strict": write lax or none`},
+		{`"clear_site_data": "never"`, `clear_site_data "never": write user_change or sign_out`},
 		{`"assertion": "yes"`, "assertion"},
 		{`"hosts": ["*.*.example.com"]`, "is no host"},
 		{`"hosts": ["{http.request.host}"]`, "hosts"},

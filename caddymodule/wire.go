@@ -147,7 +147,7 @@ func (g *Gate) bind(s *service) error {
 		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), UsualHost: g.placed.Load().usualHost, Agree: g.agree, Portal: g.app.portal, Headers: headers,
 		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
 		Succession: succession{g}, States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
-		Devices: s.devices, SameSite: g.sameSite, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
+		Devices: s.devices, SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
 	}
 	settings.Scripts, settings.HeadApart = gate.Scripts{Splits: splitsOf(g.server)}, g.namesHead

@@ -153,10 +153,13 @@ func cookie(name, value string, maxAge int) *http.Cookie {
 	}
 }
 
-// sessionCookie is cookie for the session, which alone can be wanted inside the
-// pages of other sites: a sign-in goes through the whole window.
 func (g *Gate) sessionCookie(value string, maxAge int) *http.Cookie {
-	c := cookie(SessionCookie, value, maxAge)
+	return g.embeddable(cookie(SessionCookie, value, maxAge))
+}
+
+// embeddable is for cookies that can be wanted inside the pages of other sites.
+// Those of a sign-in aren't, which goes through the whole window.
+func (g *Gate) embeddable(c *http.Cookie) *http.Cookie {
 	if g.SameSite == http.SameSiteNoneMode {
 		c.SameSite = http.SameSiteNoneMode
 	}
@@ -216,26 +219,8 @@ func (g *Gate) admit(w http.ResponseWriter, r *request, signOn session.SignOn, a
 		maxAge = 0
 	}
 	http.SetCookie(w, g.sessionCookie(value, maxAge))
-	if g.wasAnother(r, signOn.UserID) {
-		clearSiteData(w)
-	}
+	g.arrive(w, r, signOn)
 	g.redirect(w, r, asked.Return)
-}
-
-// wasAnother reports whether the browser comes with a session of somebody else,
-// be it over long since: what the app left in the browser is theirs.
-func (g *Gate) wasAnother(r *request, user string) bool {
-	return slices.ContainsFunc(r.cookies.Sessions, func(value string) bool {
-		s, ok := g.Sessions.Peek(value, r.host)
-		return ok && s.User != user
-	})
-}
-
-// clearSiteData has the browser forget what the app left in it (W3C Clear Site
-// Data §3.1). Cookies stay, since "cookies" would take those of every host
-// under the registrable domain.
-func clearSiteData(w http.ResponseWriter) {
-	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 }
 
 func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
@@ -353,11 +338,11 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 	g.signedOut(w, r)
 }
 
-// signedOut says so. Only a post of our own page clears what the app left: any
-// other site can have this page fetched.
+// signedOut says so. Only a post of our own page may clear what the app left:
+// any other site can have this page fetched.
 func (g *Gate) signedOut(w http.ResponseWriter, r *request) {
 	if r.Method == http.MethodPost {
-		clearSiteData(w)
+		g.leave(w, r)
 	}
 	http.SetCookie(w, g.sessionCookie("", -1))
 	for name, value := range r.cookies.States {

@@ -25,6 +25,8 @@ type Cookies struct {
 	// States holds the values of the cookies that begin with StateCookie, 100
 	// at most, by name; of a name that came twice, the first.
 	States map[string]string
+	// Last is the value of LastCookie, if there is one.
+	Last string
 }
 
 // Take notes our cookies and removes them from h, so that no app reads them:
@@ -138,6 +140,8 @@ func (c *Cookies) note(pair string) {
 		if len(c.Sessions) < maxSessionValues {
 			c.Sessions = append(c.Sessions, value)
 		}
+	case name == LastCookie:
+		c.Last = value
 	case strings.HasPrefix(name, StateCookie):
 		if _, known := c.States[name]; known || len(c.States) >= maxStateValues {
 			return

@@ -18,6 +18,7 @@ func TestTakeCookies(t *testing.T) {
 		want     []string // lines that the app sees
 		sessions []string
 		states   map[string]string
+		last     string
 	}{
 		{name: "no header"},
 		{name: "others only", lines: []string{"a=1; b=2"}, want: []string{"a=1; b=2"}},
@@ -35,6 +36,7 @@ func TestTakeCookies(t *testing.T) {
 			name: "a state twice", lines: []string{"__Host-mfa-state-1=x; __Host-mfa-state-1=y"},
 			states: map[string]string{"__Host-mfa-state-1": "x"},
 		},
+		{name: "who was last", lines: []string{"a=1; __Host-mfa-last=x; __Host-mfa-lastx=y"}, want: []string{"a=1"}, last: "x"},
 		{name: "the portal's", lines: []string{"__Host-mfa-portal=x; __Host-mfa-flow=y; __Host-mfa-browser=z; a=1"}, want: []string{"a=1"}},
 		{name: "several lines", lines: []string{"a=1", "__Host-mfa=x", "b=2; __Host-mfa=y"}, want: []string{"a=1", "b=2"}, sessions: []string{"x", "y"}},
 		{name: "H04 other case", lines: []string{"__HOST-MFA=x; __host-mfa-state-1=y; a=1"}, want: []string{"a=1"}},
@@ -62,8 +64,8 @@ func TestTakeCookies(t *testing.T) {
 			if got, ok := h["Cookie"]; !slices.Equal(got, test.want) || ok != (test.want != nil) {
 				t.Errorf("app sees %q, want %q", got, test.want)
 			}
-			if !slices.Equal(taken.Sessions, test.sessions) || !maps.Equal(taken.States, test.states) {
-				t.Errorf("taken are %q, %q, want %q, %q", taken.Sessions, taken.States, test.sessions, test.states)
+			if !slices.Equal(taken.Sessions, test.sessions) || !maps.Equal(taken.States, test.states) || taken.Last != test.last {
+				t.Errorf("taken are %q, %q, %q, want %q, %q, %q", taken.Sessions, taken.States, taken.Last, test.sessions, test.states, test.last)
 			}
 		})
 	}

@@ -143,6 +143,9 @@ type Settings struct {
 	// SameSite is of the session cookie: Lax, or None for pages that other
 	// sites embed.
 	SameSite http.SameSite
+	// ClearAtSignOut has browsers forget at sign-out what the app keeps in them,
+	// not only where another person signs in or the computer is shared.
+	ClearAtSignOut bool
 	// Preflights lets CORS preflights through, without cookies and identity.
 	Preflights bool
 	// Ignores reports whether a request doesn't count as somebody's activity;

@@ -45,9 +45,10 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
 	if isCertified(r) {
 		setCookie(w, signedOutCookie, "yes", 0)
 	}
-	// Not "cookies", which browsers clear for the whole domain: other apps', and
-	// the one by which this browser is known.
-	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	// Pages that were seen while signed in. Not "cookies", which browsers clear
+	// for the whole domain: other apps', and the one by which this browser is
+	// known. Not "storage": the portal keeps nothing there.
+	w.Header().Set("Clear-Site-Data", `"cache"`)
 	p.redirect(w, "/signed-out")
 }
 

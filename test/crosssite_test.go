@@ -250,6 +250,9 @@ func TestW01CrossSite(t *testing.T) {
 		if page = ada.Browser.Submit(page.Form(), nil); page.Status != http.StatusOK || !strings.Contains(page.Text(), "signed out") {
 			t.Errorf("%d %s", page.Status, page.Text())
 		}
+		if got := page.Header.Get("Clear-Site-Data"); got != "" || ada.Browser.Cookie(s.At("app", "/"), lastCookie) == "" {
+			t.Errorf("signing out comes with Clear-Site-Data: %s, or forgets who was there", got)
+		}
 		owned.signOn = signOnOf(t, s, "ada") // what half-way was signed in by now
 		made := owned.changes(s)
 		for i, c := range made {

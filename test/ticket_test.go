@@ -60,6 +60,7 @@ http://solo.localhost:{{.Port "web"}} {
 const (
 	sessionCookie = "__Host-mfa"
 	stateCookie   = "__Host-mfa-state-"
+	lastCookie    = "__Host-mfa-last"
 	portalCookie  = "__Host-mfa-portal"
 	flowCookie    = "__Host-mfa-flow"
 	browserCookie = "__Host-mfa-browser"
