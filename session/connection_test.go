@@ -19,6 +19,8 @@ type line struct {
 	session.Connection
 	once sync.Once
 	cut  chan struct{}
+
+	mu sync.Mutex
 	// What the rules in force say of it.
 	outdated bool
 	decide   func(context.Context) (session.Terms, error)
@@ -26,9 +28,18 @@ type line struct {
 
 func (l *line) Interrupt() { l.once.Do(func() { close(l.cut) }) }
 
-func (l *line) Outdated() bool { return l.outdated }
+func (l *line) Outdated() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outdated
+}
 
-func (l *line) Decide(ctx context.Context) (session.Terms, error) { return l.decide(ctx) }
+func (l *line) Decide(ctx context.Context) (session.Terms, error) {
+	l.mu.Lock()
+	decide := l.decide
+	l.mu.Unlock()
+	return decide(ctx)
+}
 
 func (l *line) isCut() bool {
 	select {

@@ -204,8 +204,10 @@ func TestAGapEndsNoneOfMany(t *testing.T) {
 	}
 }
 
-// rulebook is what rules that changed say of a line.
+// rule has the rules that are in force say this of a line.
 func (l *line) rule(terms session.Terms, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.outdated = true
 	l.decide = func(context.Context) (session.Terms, error) { return terms, err }
 }
