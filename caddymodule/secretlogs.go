@@ -38,7 +38,11 @@ func skipSecretAddress(r *http.Request) {
 }
 
 func holdsSecret(u *url.URL) bool {
-	place := path.Clean("/" + unescaped(u.EscapedPath()))
+	place := unescaped(u.EscapedPath())
+	if !strings.HasPrefix(place, "/") {
+		place = "/" + place
+	}
+	place = path.Clean(place)
 	switch {
 	case strings.HasPrefix(place, gate.Prefix+"callback"):
 		return true

@@ -18,9 +18,9 @@ import (
 // through. Its value is of a type that no configuration can write.
 const passedVar = "mfa.passed"
 
-type passed struct {
-	identified bool
-}
+// passed says whether the request passed with an identity. A bool fits into a
+// variable without an allocation.
+type passed bool
 
 // await waits, within reason, for the app to have started: Caddy may start the
 // http app first, and a reload shall lose no request for it.
@@ -68,7 +68,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	g.noteTaken(r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
-		caddyhttp.SetVar(r.Context(), passedVar, passed{identified: v != nil})
+		caddyhttp.SetVar(r.Context(), passedVar, passed(v != nil))
 		introduce(r, v)
 		return next.ServeHTTP(w, r)
 	})
@@ -82,7 +82,7 @@ func (g *Gate) serveError(serving *gate.Gate, w http.ResponseWriter, r *http.Req
 		if host, ok := caddyhttp.GetVar(r.Context(), hostVar).(placedHost); ok {
 			r.Host = string(host)
 		}
-		return serving.Resume(w, r, before.identified, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
+		return serving.Resume(w, r, bool(before), func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
 	}
 	status := http.StatusInternalServerError
 	if failure, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(caddyhttp.HandlerError); ok && failure.StatusCode != 0 {
