@@ -19,8 +19,10 @@ func TestAllocationBudget(t *testing.T) {
 	}
 	const rounds, mostRounds, requests = 4, 16, 2_000
 	// Over TLS, reverse_proxy's log entry for the request is longer, and with
-	// the headers that it gains it outgrows its buffer once more.
-	budgets := map[string]float64{"http1": 15, "http2+tls": 16}
+	// the headers that it gains it outgrows its buffer once more. The response
+	// has one header more there (Alt-Svc), and with Cache-Control beside it the
+	// map outgrows its first eight places.
+	budgets := map[string]float64{"http1": 15, "http2+tls": 17}
 	// Collections empty the pools of whoever they meet; a few do less of it.
 	s := startBusy(t, 1, "GOGC=2000")
 	for _, w := range ways {
