@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -79,8 +80,11 @@ func (a *App) settleCertificates(sites *caddyhttp.App, found layout) error {
 // settleGate refuses what a gate wants of certificates that its site's TLS
 // doesn't ask for.
 func (a *App) settleGate(g *Gate, guarded site, asks asker) error {
-	unasked := ""
+	unasked, unnamed := "", ""
 	for _, host := range guarded.hosts {
+		if isAddress(host.name) && comparesSNI(g.server) {
+			unnamed = host.name
+		}
 		if asks(host.name) {
 			g.asks = true
 		} else {
@@ -89,7 +93,9 @@ func (a *App) settleGate(g *Gate, guarded site, asks asker) error {
 	}
 	for _, rule := range append(slices.Clone(g.resolved), g.rest) {
 		switch mode := certificateModes[rule.certificate]; {
-		case rule.open || rule.certificate == "":
+		case rule.open || rule.certificate == "" || mode == gate.CertificateOff:
+		case unnamed != "":
+			return fmt.Errorf("certificate %s: TLS tells no server the name of a site that is an IP address, so Caddy answers every request to %s with 421 where some site asks for certificates: write a host name such as app.example.com as the site's address, or certificate off", spoken(rule.certificate), unnamed)
 		case mode == gate.CertificateAccept && !g.asks && !a.portalAsks:
 			return errors.New("certificate accept: neither this site's TLS nor the portal's asks for certificates: write in one of them tls { client_auth { mode request } }")
 		case (mode == gate.CertificateRequire || mode == gate.CertificateAndPassword) && unasked != "":
@@ -97,6 +103,19 @@ func (a *App) settleGate(g *Gate, guarded site, asks asker) error {
 		}
 	}
 	return nil
+}
+
+// isAddress reports whether a host is an IP address, which clients never name in
+// TLS (RFC 6066 §3).
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// comparesSNI reports whether Caddy refuses requests for another host than TLS
+// was made with. It does by default once a site asks for certificates.
+func comparesSNI(server *caddyhttp.Server) bool {
+	return server != nil && server.StrictSNIHost != nil && *server.StrictSNIHost
 }
 
 // usesCertificates reports whether some rule looks at the certificates that the
