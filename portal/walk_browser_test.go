@@ -61,14 +61,6 @@ func (p *page) main() (form, bool) {
 	return form{}, false
 }
 
-// link returns the first link that contains a text; empty: there is none.
-func (p *page) link(part string) string {
-	if i := slices.IndexFunc(p.links, func(l string) bool { return strings.Contains(l, part) }); i >= 0 {
-		return p.links[i]
-	}
-	return ""
-}
-
 // request is what the browser sends.
 func (b *wanderer) request(method, target string, fields url.Values) *http.Request {
 	r := httptest.NewRequest(method, "https://login.example.com"+target, strings.NewReader(fields.Encode()))
