@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 func init() {
@@ -186,12 +188,26 @@ func (a *Admin) run(w http.ResponseWriter, r *http.Request, do operation) {
 	if err == nil {
 		result, err = do(r.Context(), app, r)
 	}
-	status, portal := http.StatusOK, ""
+	portal, log := "", caddy.Log().Named("mfa")
 	if app != nil {
-		portal = app.portal.String()
+		portal, log = app.portal.String(), app.logger
 	}
+	reply(w, r, portal, log, result, err)
+}
+
+// reply answers with the result of an operation, or says why there is none.
+// Details of what the operator can't do anything about go to the log.
+func reply(w http.ResponseWriter, r *http.Request, portal string, log *zap.Logger, result any, err error) {
+	status := http.StatusOK
 	if err != nil {
-		status, result = failure(err, portal)
+		var why string
+		if status, why = failure(err); status == http.StatusInternalServerError {
+			reference := token.Reference(rand.Reader)
+			log.Error("answering a request to the admin endpoint", zap.Error(err), zap.String("reference", reference),
+				zap.String("method", r.Method), zap.String("path", r.URL.Path))
+			why = "something went wrong: look for reference " + reference + " in the server's log"
+		}
+		result = failureJSON{why, portal}
 	}
 	w.Header().Set(portalHeader, portal)
 	w.Header().Set("Content-Type", "application/json")

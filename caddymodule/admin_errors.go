@@ -38,11 +38,11 @@ var definite = []struct {
 	{authflow.ErrNotActive, http.StatusConflict},
 }
 
-// failure puts an error into the form of Caddy's own admin API.
-func failure(err error, portal string) (int, failureJSON) {
+// failure returns the status of an error, and what is said of it.
+func failure(err error) (int, string) {
 	for _, known := range definite {
 		if errors.Is(err, known.err) {
-			return known.status, failureJSON{known.err.Error(), portal}
+			return known.status, known.err.Error()
 		}
 	}
 	var speaks interface{ Text() string }
@@ -50,13 +50,15 @@ func failure(err error, portal string) (int, failureJSON) {
 	var api caddy.APIError
 	switch {
 	case errors.As(err, &api):
-		return api.HTTPStatus, failureJSON{api.Err.Error(), portal}
+		return api.HTTPStatus, api.Err.Error()
 	case errors.As(err, &soon):
-		return http.StatusConflict, failureJSON{soon.Error(), portal}
+		return http.StatusConflict, soon.Error()
+	case errors.Is(err, store.ErrNotFound):
+		return http.StatusNotFound, "somebody else deleted it at the same moment"
 	case errors.Is(err, store.ErrConflict):
-		return http.StatusConflict, failureJSON{"somebody else changed the same at the same moment: try again", portal}
+		return http.StatusConflict, "somebody else changed the same at the same moment: try again"
 	case errors.As(err, &speaks):
-		return http.StatusUnprocessableEntity, failureJSON{speaks.Text(), portal}
+		return http.StatusUnprocessableEntity, speaks.Text()
 	}
-	return http.StatusInternalServerError, failureJSON{err.Error(), portal}
+	return http.StatusInternalServerError, err.Error()
 }
