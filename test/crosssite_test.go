@@ -455,10 +455,10 @@ func TestW02TextOfStrangers(t *testing.T) {
 	t.Run("at the app", func(t *testing.T) {
 		landed(t, browser.Visit(s.At("app", "/")), s.At("app", "/"))
 		seen := s.App.ExpectOne(t)
-		if user := seen.Header.Get("Remote-User"); user != hostileName {
+		if user := seen.Header.Get("Remote-User"); user != strings.ReplaceAll(hostileName, "%", "%25") {
 			t.Errorf("the app was told of %q", user)
 		}
-		if groups := seen.Header.Values("Remote-Groups"); len(groups) != 1 || groups[0] != hostileGroup {
+		if groups := seen.Header.Values("Remote-Groups"); len(groups) != 1 || groups[0] != strings.ReplaceAll(hostileGroup, "%", "%25") {
 			t.Errorf("the app was told of the groups %q", groups)
 		}
 		markup(t, browser.Visit(s.At("app", "/.mfa/sign-out")), hostileName)

@@ -447,7 +447,7 @@ func testSomebodyElse(t *testing.T, p *panel) {
 	}
 	b.ClickThrough("Sign out")
 	b.AwaitH1("You are signed out")
-	if left() != "nothing" {
+	if left() != "ray's" {
 		t.Errorf("after signing out there is %s", left())
 	}
 }
