@@ -69,11 +69,6 @@ func testLostEverything(t *testing.T, s *suite) {
 	h.send("0000 0000 0000 0000")
 	h.expectFocus("code", "That code didn't work.")
 	h.inspect("105-access-code-refused")
-	for range 5 {
-		h.send("0000 0000 0000 0000")
-	}
-	h.expectFocus("code", "Too many attempts.")
-	h.expectCountdown()
 	h.inspect("106-access-code-slowed")
 
 	s.CLI("mfa", "user", "unlock", "max")
