@@ -14,6 +14,6 @@
 //	           nothing shared is touched, since the configuration may yet be
 //	           refused and `caddy validate` goes no further
 //	Start      the app walks all routes (walk.go), refuses what would leave a
-//	           hole (layout.go), opens what it needs, and only then places each
+//	           hole (layout.go and its checks), opens what it needs, and only then places each
 //	           handler; before that a handler answers 503
 package caddymodule

@@ -1,0 +1,105 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// settleGates finds out whose requests each gate may decide on.
+func (s *survey) settleGates() error {
+	for _, known := range s.sortedGuards() {
+		if known.failing {
+			continue
+		}
+		if err := s.settle(known); err != nil {
+			return fmt.Errorf("%s: %w", known.server.at(known.reached[0]), err)
+		}
+	}
+	return nil
+}
+
+func (s *survey) settle(known *guard) error {
+	patterns, err := known.patterns()
+	if err != nil {
+		return err
+	}
+	for i := range patterns {
+		patterns[i].except = s.servedElsewhere(patterns[i], known.reached)
+	}
+	known.site = site{hosts: patterns, ports: known.server.ports, scheme: known.server.scheme()}
+	known.guarded = slices.DeleteFunc(slices.Clone(known.reached), func(host string) bool {
+		return !slices.ContainsFunc(patterns, func(p hostPattern) bool { return p.name == host || p.covers(host) })
+	})
+	if err := known.gate.openSites(known.guarded); err != nil {
+		return err
+	}
+	return s.checkScheme(known)
+}
+
+// patterns returns the hosts that the gate guards: those of the site, or,
+// where it takes every host, those that the gate declares. Declared hosts must
+// be among the site's.
+func (g *guard) patterns() ([]hostPattern, error) {
+	for _, declared := range g.gate.declared {
+		if !slices.Contains(g.reached, declared.name) {
+			return nil, fmt.Errorf("mfa names %s in hosts, but requests for that host go to another site: remove it", declared.name)
+		}
+	}
+	if slices.Contains(g.reached, anyOtherHost) {
+		if len(g.gate.declared) == 0 {
+			return nil, errors.New("mfa guards a site that takes every host, and must know which are its own: name them in the site's address, or write hosts app.example.com inside mfa")
+		}
+		return slices.Clone(g.gate.declared), nil
+	}
+	patterns := slices.Clone(g.gate.declared)
+	for _, host := range g.reached {
+		pattern := hostPattern{name: host}
+		if err := pattern.check(); err != nil {
+			return nil, fmt.Errorf("mfa can't guard this site: %w", err)
+		}
+		patterns = append(patterns, pattern)
+	}
+	return patterns, nil
+}
+
+// servedElsewhere returns the hosts that the wildcard would cover, but whose
+// requests don't come here.
+func (s *survey) servedElsewhere(pattern hostPattern, reached []string) []string {
+	if !pattern.isWildcard() {
+		return nil
+	}
+	var elsewhere []string
+	for _, host := range s.hosts {
+		if host != pattern.name && pattern.covers(host) && !slices.Contains(reached, host) {
+			elsewhere = append(elsewhere, host)
+		}
+	}
+	return elsewhere
+}
+
+func (s *survey) checkScheme(known *guard) error {
+	if known.server.tls && known.server.plain {
+		return errors.New("mfa stands on a server that listens both with TLS and without: make two servers of it")
+	}
+	for _, pattern := range known.site.hosts {
+		if err := s.checkPlain(known.server, pattern.name); err != nil {
+			return fmt.Errorf("mfa guards %s %w", pattern.name, err)
+		}
+	}
+	return nil
+}
+
+// checkPlain refuses to serve a host over plain HTTP, unless that stays within
+// this machine or comes from a proxy that is known to end TLS.
+func (s *survey) checkPlain(server *surveyedServer, host string) error {
+	switch {
+	case !server.plain || isLocalhost(host):
+		return nil
+	case !s.behindProxy:
+		return errors.New("over plain HTTP, which only localhost and *.localhost may use: serve it by HTTPS (remove http:// or :80 from the site's address, or `auto_https off` from the global options), or, if a proxy in front ends TLS, write behind_tls_proxy in the global option mfa")
+	case !server.trusts:
+		return errors.New("over plain HTTP behind a TLS proxy, but its server trusts no proxy: write in the global options: servers { trusted_proxies static ADDRESS } with the addresses of that proxy, and trusted_proxies_strict beside it")
+	}
+	return nil
+}

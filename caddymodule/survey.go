@@ -1,0 +1,129 @@
+package caddymodule
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// survey is everything that checkLayout looks at.
+type survey struct {
+	portal      *url.URL
+	behindProxy bool
+	hosts       []string // all that are told apart, sorted
+	servers     []*surveyedServer
+	guards      map[*Gate]*guard
+	portals     map[*Portal]bool
+	warnings    []string
+}
+
+// warn notes what isn't wrong for certain, once.
+func (s *survey) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(s.warnings, text) {
+		s.warnings = append(s.warnings, text)
+	}
+}
+
+// surveyedServer is a server with what requests meet on it, by host.
+type surveyedServer struct {
+	name       string
+	listen     []string
+	ports      []string
+	tls, plain bool
+	trusts     bool // it has trusted_proxies
+	strict     bool // and trusted_proxies_strict
+	// credentials says that its logs hold cookies and other credentials.
+	credentials bool
+	ways        map[string][]step
+}
+
+// guard is a gate with what is known of it.
+type guard struct {
+	gate    *Gate
+	server  *surveyedServer
+	reached []string // hosts whose requests come to it, in the order of survey.hosts
+	failing bool     // it stands in error routes
+	site    site
+	guarded []string // of reached: those that it guards
+}
+
+func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey, error) {
+	s := &survey{
+		portal:      portal,
+		behindProxy: behindProxy,
+		hosts:       hostsOf(sites, portal.Hostname()),
+		guards:      make(map[*Gate]*guard),
+		portals:     make(map[*Portal]bool),
+	}
+	httpPort := cmp.Or(sites.HTTPPort, caddyhttp.DefaultHTTPPort)
+	for _, name := range slices.Sorted(maps.Keys(sites.Servers)) {
+		server, err := surveyServer(name, sites.Servers[name], httpPort)
+		if err != nil {
+			return nil, err
+		}
+		for _, host := range s.hosts {
+			server.ways[host] = follow(sites.Servers[name], host)
+		}
+		s.servers = append(s.servers, server)
+	}
+	return s, nil
+}
+
+// surveyServer finds out where the server listens, and whether with TLS: with
+// a connection policy (which automatic HTTPS has added by now) it does on all
+// ports but the one for HTTP.
+func surveyServer(name string, server *caddyhttp.Server, httpPort int) (*surveyedServer, error) {
+	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0, credentials: server.Logs != nil && server.Logs.ShouldLogCredentials, ways: make(map[string][]step)}
+	for _, listen := range server.Listen {
+		address, err := caddy.ParseNetworkAddress(listen)
+		if err != nil {
+			return nil, fmt.Errorf("server %s: listener address %s: %w", name, listen, err)
+		}
+		hasPort := !address.IsUnixNetwork() && !address.IsFdNetwork()
+		for port := address.StartPort; port <= address.EndPort; port++ {
+			if len(server.TLSConnPolicies) > 0 && int(port) != httpPort {
+				surveyed.tls = true
+			} else {
+				surveyed.plain = true
+			}
+			if hasPort {
+				surveyed.ports = append(surveyed.ports, strconv.FormatUint(uint64(port), 10))
+			}
+		}
+	}
+	return surveyed, nil
+}
+
+func (s *surveyedServer) scheme() string {
+	if s.plain || !s.tls {
+		return "http"
+	}
+	return "https"
+}
+
+// at says which site is meant, for errors.
+func (s *surveyedServer) at(host string) string {
+	site := "site " + host
+	if host == anyOtherHost {
+		site = "the site without a host"
+	}
+	return fmt.Sprintf("%s on server %s (%s)", site, s.name, strings.Join(s.listen, ", "))
+}
+
+// sortedGuards returns the gates in an order that depends on the configuration
+// alone.
+func (s *survey) sortedGuards() []*guard {
+	return slices.SortedFunc(maps.Values(s.guards), func(a, b *guard) int {
+		return cmp.Or(
+			strings.Compare(a.server.name, b.server.name),
+			slices.Compare(a.reached, b.reached),
+		)
+	})
+}

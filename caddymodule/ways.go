@@ -1,0 +1,178 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// checkWays looks at what the requests for each host meet on each server.
+func (s *survey) checkWays() error {
+	for _, server := range s.servers {
+		for _, host := range s.hosts {
+			if err := s.checkWay(server, host); err != nil {
+				return fmt.Errorf("%s: %w", server.at(host), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *survey) checkWay(server *surveyedServer, host string) error {
+	way := server.ways[host]
+	if err := checkUnaltered(way); err != nil {
+		return err
+	}
+	if err := checkGates(way); err != nil {
+		return err
+	}
+	if err := s.checkPortals(way, host); err != nil {
+		return err
+	}
+	for _, met := range way {
+		if met.gate != nil {
+			if err := s.noteGate(met, server, host); err != nil {
+				return err
+			}
+		}
+	}
+	if hasGate(way) {
+		return cmp.Or(checkEndless(way), checkGuarded(way))
+	}
+	return nil
+}
+
+// checkEndless refuses named routes that lead to themselves.
+func checkEndless(way []step) error {
+	for _, met := range way {
+		if met.endless {
+			return fmt.Errorf("%s stands in the named route that it invokes, which would end the whole server with the first request: remove it", met.handler)
+		}
+	}
+	return nil
+}
+
+// hasGate reports whether the way leads to a site's gate; those in error
+// routes don't count.
+func hasGate(way []step) bool { return slices.ContainsFunc(way, isGate) }
+
+func isGate(met step) bool { return met.gate != nil && !met.failing }
+
+func hasPortal(way []step) bool {
+	return slices.ContainsFunc(way, func(met step) bool { return met.portal != nil })
+}
+
+// checkUnaltered refuses, before a gate, what changes a request in a way that
+// matters to the gate, or to the matchers that lead to it.
+func checkUnaltered(way []step) error {
+	first := slices.IndexFunc(way, isGate)
+	if first < 0 {
+		return nil
+	}
+	for _, met := range way {
+		if met.guarded || met.failing || met.does != adjusts {
+			continue
+		}
+		if what := altered(met.module, way[first].gate); what != "" {
+			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for, and can change %s: put it after mfa", met.handler, what)
+		}
+	}
+	return nil
+}
+
+// checkGates refuses gates that see only some of a host's requests, and more
+// than one of them.
+func checkGates(way []step) error {
+	var first *step
+	for i, met := range way {
+		switch {
+		case met.gate == nil || met.failing:
+		case met.under == "handle":
+			return errors.New("mfa stands in one of several handle blocks, and another may take the request: put mfa at the top of the site, outside them, and write rule or open inside mfa for parts of the site")
+		case met.under != "":
+			return fmt.Errorf("mfa stands under a matcher that isn't about the host (%s), so all other requests would pass by it: put mfa at the top of the site, and write rule or open inside mfa for parts of the site", met.under)
+		case first != nil:
+			return errors.New("two mfa handlers see the same requests, and a site has one gate: keep one, and write rule inside it for what differs in parts of the site")
+		default:
+			first = &way[i]
+		}
+	}
+	return nil
+}
+
+// checkPortals refuses portals that stand on another host than the portal's,
+// or see only some of its requests.
+func (s *survey) checkPortals(way []step, host string) error {
+	for _, met := range way {
+		switch {
+		case met.portal == nil:
+		case host == anyOtherHost:
+			return fmt.Errorf("mfa_portal stands on a site that takes every host: put it in a site of its own: %s { mfa_portal }", s.portal.Host)
+		case host != s.portal.Hostname():
+			return fmt.Errorf("mfa_portal stands here, but the portal is %s: write mfa_portal on its host only, or name this one as portal in the global option mfa", s.portal)
+		case met.failing:
+			return errors.New("mfa_portal stands in handle_errors: put it at the top of the site")
+		case met.under != "":
+			return fmt.Errorf("mfa_portal stands under a matcher that isn't about the host (%s), but the portal needs all paths of its host: put it at the top of the site", met.under)
+		default:
+			s.portals[met.portal] = true
+		}
+	}
+	return nil
+}
+
+// noteGate notes that requests for the host come to the gate.
+func (s *survey) noteGate(met step, server *surveyedServer, host string) error {
+	known := s.guards[met.gate]
+	if known == nil {
+		known = &guard{gate: met.gate, server: server, failing: met.failing}
+		s.guards[met.gate] = known
+	}
+	if known.failing != met.failing {
+		return errors.New("one named route brings mfa both to the site and to its handle_errors: write mfa itself in handle_errors")
+	}
+	if met.failing && !met.gate.isBare() {
+		return errors.New("mfa in handle_errors takes no settings, since it only passes what the site's mfa has passed: write it without a block")
+	}
+	known.reached = append(known.reached, host)
+	return nil
+}
+
+// checkGuarded refuses, on the way to a gate, what would answer in its place.
+func checkGuarded(way []step) error {
+	for _, met := range way {
+		if met.guarded {
+			continue
+		}
+		switch {
+		case met.failing && met.does >= alters:
+			return fmt.Errorf("handle_errors runs %s, and some errors of Caddy's own come there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort", met.handler)
+		case met.failing || met.does <= adjusts:
+		case met.does == alters:
+			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for and write its own answers: put it after mfa", met.handler)
+		default:
+			return fmt.Errorf("%s can answer requests that mfa hasn't decided on%s: put mfa before it, at the top of the site, and write open inside mfa for what everybody may see", met.handler, underMatcher(met))
+		}
+	}
+	return nil
+}
+
+func underMatcher(met step) string {
+	if met.under == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (under the matcher %s)", met.under)
+}
+
+// checkErrorGates refuses gates in error routes where none of the requests
+// that come to them has a gate of its site's to pass.
+func (s *survey) checkErrorGates() error {
+	for _, known := range s.sortedGuards() {
+		isGated := func(host string) bool { return hasGate(known.server.ways[host]) }
+		if known.failing && !slices.ContainsFunc(known.reached, isGated) {
+			return fmt.Errorf("%s: mfa stands in handle_errors alone, where it guards nothing: write mfa at the top of the site, too", known.server.at(known.reached[0]))
+		}
+	}
+	return nil
+}
