@@ -24,7 +24,7 @@ func behindProxy(servers, sites string) string {
 ` + sites
 }
 
-const trusting = "servers {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}"
+const trusting = "servers {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t\ttrusted_proxies_strict\n\t}"
 
 func TestLayoutBehindTLSProxy(t *testing.T) {
 	const portal = `
@@ -84,7 +84,7 @@ http://app.localhost:8080, http://git.example.com:8080 {
 			"https://git.example.com",
 			"https://wiki.example.com:8443",
 		}},
-		{"a socket that is trusted", behindProxy("servers {\n\t\ttrusted_proxies_unix\n\t}", `
+		{"a socket that is trusted", behindProxy("servers {\n\t\ttrusted_proxies_unix\n\t\ttrusted_proxies_strict\n\t}", `
 http://login.example.com, http://wiki.example.com {
 	bind unix//run/portcullis.sock
 	@login host login.example.com
@@ -135,7 +135,7 @@ http://wiki.example.com {
 http://login.example.com {
 	mfa_portal
 }`), "site login.example.com on server srv0 (:80): mfa_portal is served over plain HTTP behind a TLS proxy, but its server trusts no proxy"},
-		{"only another server trusts", behindProxy("servers :8080 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}", `
+		{"only another server trusts", behindProxy("servers :8080 {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t\ttrusted_proxies_strict\n\t}", `
 http://login.example.com:8080 {
 	mfa_portal
 }
