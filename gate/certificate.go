@@ -113,7 +113,7 @@ func (g *Gate) identify(r *request, rule *Rule) (visit, error) {
 	case device == nil:
 		return visit{}, errNobody
 	}
-	r.connection = session.Connection{Terms: session.Terms{Device: &device.LiveDevice, MaxStaleness: g.MaxStaleness}}
+	r.connection.Terms = session.Terms{Anchor: &device.LiveDevice, MaxStaleness: g.MaxStaleness}
 	return visit{user: device.User, device: device, proofs: append(device.room[:0], device.proof())}, nil
 }
 
@@ -145,7 +145,7 @@ func (r *request) addTo(v *visit, device *presented, mode CertificateMode) {
 		}
 	}
 	if own || mode == CertificateRequire {
-		r.connection.Device = &device.LiveDevice
+		r.connection.Beside = &device.LiveDevice
 	}
 }
 
@@ -247,8 +247,11 @@ func (g *Gate) noteRefusal(r *request, reason string, err error) {
 // needed returns the device without which a visit would not pass; nil: it would,
 // by the session alone.
 func (g *Gate) needed(r *request, v visit) *session.LiveDevice {
-	device := r.connection.Device
-	if device == nil || v.session == nil || r.rule.Certificate == CertificateRequire {
+	if v.session == nil {
+		return &v.device.LiveDevice
+	}
+	device, _ := r.connection.Beside.(*session.LiveDevice)
+	if device == nil || r.rule.Certificate == CertificateRequire {
 		return device
 	}
 	if r.rule.Require.Missing(r.rule.counted(v.session.Proofs), g.Clock(), g.Enabled) == assurance.Nothing {

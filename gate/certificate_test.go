@@ -189,11 +189,11 @@ func TestC02ConnectionsEndWithTheirDevice(t *testing.T) {
 			continue
 		}
 		device := ""
-		if g.watched.Device != nil {
-			device = g.watched.Device.Name
+		if watched := deviceOf(g.watched.Terms); watched != nil {
+			device = watched.Name
 		}
-		if device != test.want || g.watched.SignOn != test.session {
-			t.Errorf("%+v: watched with the sign-on %q and the device %q", test, g.watched.SignOn, device)
+		if device != test.want || signOnOf(g.watched) != test.session {
+			t.Errorf("%+v: watched with the sign-on %q and the device %q", test, signOnOf(g.watched), device)
 		}
 	}
 }

@@ -48,7 +48,7 @@ type Sessions interface {
 // SignOns tells whether a sign-on counts, ends it, and ends what is under way
 // with it. Package session's Keeper says more.
 type SignOns interface {
-	Live(ctx context.Context, l session.Lookup) (*session.Profile, error)
+	LiveSignOn(ctx context.Context, l session.SignOnLookup) (session.LiveSignOn, error)
 	End(ctx context.Context, id, reason string) error
 	Open(ctx context.Context, c *session.Connection, exchange session.Exchange) error
 	Close(c *session.Connection)

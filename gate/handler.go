@@ -46,6 +46,7 @@ type request struct {
 	barred   []string // methods that a form must not name
 	// past says that it was let in before, and is decided on once more.
 	past       bool
+	signOn     session.LiveSignOn // by which it passes; zero: by none
 	connection session.Connection
 	guard      responseGuard
 	visitor    Visitor
@@ -261,14 +262,12 @@ func (g *Gate) bySession(r *request) (visit, error) {
 		if err != nil {
 			continue // garbage, or another host's: as if it were not there
 		}
-		r.connection = session.Connection{
-			SignOn: s.SignOn, Terms: session.Terms{Passive: passive, MaxStaleness: g.MaxStaleness},
-		}
-		user, err := g.SignOns.Live(r.Context(), session.Lookup{
-			Session: s, For: &r.connection, Passive: passive || r.past, MaxStaleness: g.MaxStaleness,
+		r.signOn, err = g.SignOns.LiveSignOn(r.Context(), session.SignOnLookup{
+			Session: s, Passive: passive || r.past, MaxStaleness: g.MaxStaleness,
 		})
 		if err == nil {
-			return visit{session: s, user: user, proofs: s.Proofs}, nil
+			r.connection.Terms = session.Terms{Anchor: &r.signOn, Passive: passive, MaxStaleness: g.MaxStaleness}
+			return visit{session: s, user: r.signOn.User, proofs: s.Proofs}, nil
 		}
 		if !errors.Is(err, session.ErrEnded) {
 			return visit{}, err

@@ -140,24 +140,45 @@ func (f fakeSuccession) Successor(r *http.Request, _ string) (*Gate, *http.Reque
 
 type fakeSignOns struct{ *testGate }
 
-func (f fakeSignOns) Live(_ context.Context, l session.Lookup) (*session.Profile, error) {
+func (f fakeSignOns) LiveSignOn(_ context.Context, l session.SignOnLookup) (session.LiveSignOn, error) {
 	f.lookedUp = append(f.lookedUp, l.Session.SignOn)
 	if f.live != nil {
 		if err := f.live(l.Session.SignOn); err != nil {
-			return nil, err
+			return session.LiveSignOn{}, err
 		}
 	}
-	return &session.Profile{User: session.User{ID: "1", Name: "alice", Groups: []string{"staff"}}, GroupList: "staff"}, nil
+	return session.LiveSignOn{
+		ID:   l.Session.SignOn,
+		User: &session.Profile{User: session.User{ID: "1", Name: "alice", Groups: []string{"staff"}}, GroupList: "staff"},
+	}, nil
 }
 
 func (f fakeSignOns) Open(_ context.Context, c *session.Connection, exchange session.Exchange) error {
 	if f.open != nil {
-		if err := f.open(c.SignOn); err != nil {
+		if err := f.open(signOnOf(c)); err != nil {
 			return err
 		}
 	}
 	f.opened++
 	f.watched, f.exchange = c, exchange
+	return nil
+}
+
+// signOnOf is the id of the sign-on that a connection rests on; empty: none.
+func signOnOf(c *session.Connection) string {
+	if signOn, ok := c.Anchor.(*session.LiveSignOn); ok {
+		return signOn.ID
+	}
+	return ""
+}
+
+// deviceOf is the device that a connection rests on; nil: none.
+func deviceOf(terms session.Terms) *session.LiveDevice {
+	for _, anchor := range []session.Anchor{terms.Anchor, terms.Beside} {
+		if device, ok := anchor.(*session.LiveDevice); ok {
+			return device
+		}
+	}
 	return nil
 }
 

@@ -42,18 +42,18 @@ func (r *request) Decide(ctx context.Context) (session.Terms, error) {
 	}
 	again.Request, again.gate = prepared, g
 	if g.Preflights && isPreflight(prepared) {
-		return session.Terms{MaxStaleness: g.MaxStaleness}, nil
+		return r.termsForAnybody(g, false), nil
 	}
 	if err := g.findAgain(again); err != nil {
 		return session.Terms{}, err
 	}
 	if again.rule.Open {
-		return session.Terms{Passive: g.ignores(prepared), MaxStaleness: g.MaxStaleness}, nil
+		return r.termsForAnybody(g, g.ignores(prepared)), nil
 	}
 	if r.rule == nil || r.rule.Open {
 		return session.Terms{}, errNotAllowed
 	}
-	again.cookies = g.only(r.connection.SignOn, again)
+	again.cookies = g.only(r.signOn.ID, again)
 	own := again.rule
 	for _, rule := range append(again.also, own) {
 		again.rule = rule
@@ -64,6 +64,16 @@ func (r *request) Decide(ctx context.Context) (session.Terms, error) {
 	terms := again.connection.Terms
 	terms.Admits = again.allows()
 	return terms, nil
+}
+
+// termsForAnybody are the terms where a gate lets everybody in by now. What a
+// sign-on brought still ends with it.
+func (r *request) termsForAnybody(g *Gate, passive bool) session.Terms {
+	terms := session.Terms{Passive: passive, MaxStaleness: g.MaxStaleness}
+	if r.signOn.ID != "" {
+		terms.Anchor = &r.signOn
+	}
+	return terms
 }
 
 // findAgain finds the rules of a request that was let in before.

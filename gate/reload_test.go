@@ -32,7 +32,7 @@ func (g *testGate) under(t *testing.T, r *http.Request, cookies string, successo
 		looked := len(g.lookedUp)
 		terms, err = g.exchange.Decide(context.Background())
 		for _, signOn := range g.lookedUp[looked:] {
-			if signOn != g.watched.SignOn {
+			if signOn != signOnOf(g.watched) {
 				t.Errorf("the sign-on %s was looked up, too", signOn)
 			}
 		}
@@ -161,8 +161,8 @@ func TestCertificatesUnderALaterConfiguration(t *testing.T) {
 		settings := g.Settings
 		settings.Rules = []Rule{certified(test.after, multi)}
 		terms, err := g.under(t, showing(navigate("/x"), test.certificate), test.cookies, New(settings), nil)
-		if errors.Is(err, session.ErrEnded) != test.ends || (terms.Device != nil) != test.device {
-			t.Errorf("%s: %v, with device %v", test.name, err, terms.Device)
+		if errors.Is(err, session.ErrEnded) != test.ends || (deviceOf(terms) != nil) != test.device {
+			t.Errorf("%s: %v, with device %v", test.name, err, deviceOf(terms))
 		}
 	}
 	// The CA is trusted no more.

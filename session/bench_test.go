@@ -87,10 +87,12 @@ func newCrowd(t testing.TB, signOns int) crowd {
 	return c
 }
 
-func (c crowd) live(t testing.TB, ctx context.Context, i int, conn *session.Connection) {
-	if _, err := c.Live(ctx, session.Lookup{Session: c.sessions[i], For: conn, MaxStaleness: time.Minute}); err != nil {
+func (c crowd) live(t testing.TB, ctx context.Context, i int) session.LiveSignOn {
+	s, err := c.LiveSignOn(ctx, session.SignOnLookup{Session: c.sessions[i], MaxStaleness: time.Minute})
+	if err != nil {
 		t.Error(err)
 	}
+	return s
 }
 
 // forget drops a sign-on from memory, as the store does when it changes.
@@ -98,14 +100,20 @@ func (c crowd) forget(i int) {
 	c.Changed([]store.Change{{Kind: store.SignOnChanged, ID: c.signOns[i]}})
 }
 
+// visit is what a request brings along for its sign-on.
+type visit struct {
+	session.Connection
+	signOn session.LiveSignOn
+}
+
 // follow goes the way of a request that passes, until it has been answered.
-func (c crowd) follow(t testing.TB, ctx context.Context, conn *session.Connection, i int) {
-	*conn = session.Connection{SignOn: c.signOns[i], Terms: session.Terms{Admits: everybody, MaxStaleness: time.Minute}}
-	c.live(t, ctx, i, conn)
-	if err := c.Open(ctx, conn, nothing{}); err != nil {
+func (c crowd) follow(t testing.TB, ctx context.Context, v *visit, i int) {
+	v.signOn = c.live(t, ctx, i)
+	v.Connection = session.Connection{Terms: session.Terms{Anchor: &v.signOn, Admits: everybody, MaxStaleness: time.Minute}}
+	if err := c.Open(ctx, &v.Connection, nothing{}); err != nil {
 		t.Error(err)
 	}
-	c.Close(conn)
+	c.Close(&v.Connection)
 }
 
 func everybody(session.User) bool { return true }
@@ -119,11 +127,11 @@ func (nothing) Outdated() bool { return false }
 
 func TestHotPathAllocatesNothing(t *testing.T) {
 	c := newCrowd(t, 1)
-	conn := new(session.Connection)
-	c.live(t, t.Context(), 0, nil)
+	v := new(visit)
+	c.live(t, t.Context(), 0)
 	for name, path := range map[string]func(){
-		"a look-up": func() { c.live(t, t.Context(), 0, nil) },
-		"a request": func() { c.follow(t, t.Context(), conn, 0) },
+		"a look-up": func() { c.live(t, t.Context(), 0) },
+		"a request": func() { c.follow(t, t.Context(), v, 0) },
 	} {
 		if n := testing.AllocsPerRun(1_000, path); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
@@ -135,15 +143,15 @@ func BenchmarkLive(b *testing.B) {
 	const signOns = 10_000
 	c := newCrowd(b, signOns)
 	for i := range signOns {
-		c.live(b, b.Context(), i, nil)
+		c.live(b, b.Context(), i)
 	}
 	b.Run("hot", func(b *testing.B) {
-		inTurn(b, signOns, func(i int) { c.live(b, b.Context(), i, nil) })
+		inTurn(b, signOns, func(i int) { c.live(b, b.Context(), i) })
 	})
 	b.Run("cold", func(b *testing.B) {
 		inTurn(b, signOns, func(i int) {
 			c.forget(i)
-			c.live(b, b.Context(), i, nil)
+			c.live(b, b.Context(), i)
 		})
 	})
 }
@@ -152,10 +160,10 @@ func BenchmarkConnection(b *testing.B) {
 	const signOns = 10_000
 	c := newCrowd(b, signOns)
 	for i := range signOns {
-		c.live(b, b.Context(), i, nil)
+		c.live(b, b.Context(), i)
 	}
 	inTurn(b, signOns, func(i int) {
-		c.follow(b, b.Context(), new(session.Connection), i)
+		c.follow(b, b.Context(), new(visit), i)
 	})
 }
 

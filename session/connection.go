@@ -7,42 +7,37 @@ import (
 	"time"
 )
 
-// Connection is one request under way that ends with its sign-on, its device,
-// or either of them: a WebSocket, a stream of events, a long download, or any
-// other. It is used once.
+// Connection is one request under way that ends with its anchors: a WebSocket,
+// a stream of events, a long download, or any other. It is used once.
 type Connection struct {
-	// SignOn is the id of its sign-on; empty: it has none. What has neither a
-	// sign-on nor a device is nobody's, and ends with the rules that let
-	// everybody in.
-	SignOn string
 	// Terms may be set until it is opened.
 	Terms
 
-	// What the lookup found: only read afterwards. Both are nil without a
-	// sign-on.
-	signOn  *row[keptSignOn]
-	profile *row[Profile]
-
 	// Set when it is opened, and only read afterwards.
 	exchange Exchange
+	shard    uint8
 
-	shard uint8
 	// What follows, and Terms once it is open, is guarded by the shard's lock.
 	open, ended bool
+	// outdated says that the rules changed since it was let in.
+	outdated bool
 	// doubted is since when it has yet to be told whether it goes on; zero: there
-	// is no doubt. doubts is how many there have been, and outdated says that the
-	// rules changed.
+	// is no doubt. doubts is how many there have been.
 	doubted    time.Time
 	doubts     int
-	outdated   bool
 	next, prev *Connection
 }
 
 // Terms are on what a connection goes on, by the rules that let it in.
 type Terms struct {
-	// Device is the device that it ends with; nil: none.
-	Device *LiveDevice
-	// Admits reports whether its user may go on; nil: everybody may.
+	// Anchor is what speaks for whoever sent the request; nil: it is nobody's,
+	// and ends with the rules that let everybody in. Of sign-ons, a connection
+	// rests on this one alone.
+	Anchor Anchor
+	// Beside is what else it rests on, such as the device that a person must come
+	// from; nil: nothing.
+	Beside Anchor
+	// Admits reports whether the speaker of Anchor may go on; nil: everybody may.
 	Admits func(User) bool
 	// Passive says that it doesn't count as activity.
 	Passive bool
@@ -57,34 +52,34 @@ type Exchange interface {
 	// Outdated reports whether other rules are in force than those that let it
 	// in.
 	Outdated() bool
-	// Decide returns the terms by the rules that are in force. ErrEnded or a
+	// Decide returns the terms by the rules that are in force, on which the same
+	// anchor speaks, or none where everybody is let in. ErrEnded or a
 	// DeviceRefusal is a definite no; any other error means that it could not be
 	// told. It is called by any goroutine while the request is served.
 	Decide(ctx context.Context) (Terms, error)
 }
 
-// isNobodys reports whether it has neither a sign-on nor a device.
-func (c *Connection) isNobodys() bool { return c.signOn == nil && c.Device == nil }
+// anchors are what it rests on, each of which may be nil.
+func (t Terms) anchors() [2]Anchor { return [2]Anchor{t.Anchor, t.Beside} }
 
-// known is the profile of its user on the terms, as it was found; nil: it is
-// nobody's.
-func (c *Connection) known(terms Terms) *row[Profile] {
-	if c.signOn == nil && terms.Device != nil {
-		return terms.Device.owner
-	}
-	return c.profile
+// isNobodys reports whether it rests on nothing.
+func (t Terms) isNobodys() bool { return t.Anchor == nil }
+
+// isOfSame reports whether the same anchor speaks as on other terms, or none any
+// more.
+func (t Terms) isOfSame(before Terms) bool {
+	return t.isNobodys() || !before.isNobodys() && t.Anchor.Key() == before.Anchor.Key()
 }
 
-// isOf reports whether it, or its device, is a user's.
-func (c *Connection) isOf(user string) bool {
-	return c.signOn != nil && c.signOn.value.user == user || c.Device != nil && c.Device.User.ID == user
+// restsOn reports whether one of the anchors is as asked.
+func (t Terms) restsOn(is func(Anchor) bool) bool {
+	return t.Anchor != nil && is(t.Anchor) || t.Beside != nil && is(t.Beside)
 }
 
-// isOver reports whether the time of its sign-on or of its device is up, or it
-// went on in doubt for too long.
+// isOver reports whether the time of one of its anchors is up, or it went on in
+// doubt for too long.
 func (c *Connection) isOver(now time.Time) bool {
-	return c.Device != nil && !now.Before(c.Device.Expires) ||
-		c.signOn != nil && now.UnixNano() >= c.signOn.value.expires ||
+	return c.restsOn(func(a Anchor) bool { return !now.Before(a.Until()) }) ||
 		!c.doubted.IsZero() && now.Sub(c.doubted) > c.MaxStaleness
 }
 
@@ -115,13 +110,10 @@ func (c *connections) attach(conn *Connection) {
 
 // shardFor spreads what is nobody's by chance.
 func (c *connections) shardFor(conn *Connection) uint8 {
-	switch {
-	case conn.SignOn != "":
-		return c.shardOf(conn.SignOn)
-	case conn.Device != nil:
-		return c.shardOf(conn.Device.ID)
+	if conn.isNobodys() {
+		return uint8(maphash.Comparable(c.seed, conn) % shardCount)
 	}
-	return uint8(maphash.Comparable(c.seed, conn) % shardCount)
+	return c.shardOf(conn.Anchor.Key())
 }
 
 // detach ends watching over a connection. Of one that isn't watched it does
@@ -143,13 +135,9 @@ func (c *connections) detach(conn *Connection) {
 	conn.next, conn.prev = nil, nil
 }
 
-func (c *connections) shardOf(signOn string) uint8 {
-	return uint8(maphash.String(c.seed, signOn) % shardCount)
-}
-
-// end ends the connections of a sign-on.
-func (c *connections) end(signOn string) {
-	c.eachIn(c.shardOf(signOn), func(conn *Connection) bool { return conn.SignOn == signOn })
+// shardOf is where the connections are that an anchor speaks for.
+func (c *connections) shardOf(key string) uint8 {
+	return uint8(maphash.String(c.seed, key) % shardCount)
 }
 
 // each calls visit for every connection that hasn't ended, under its shard's

@@ -63,13 +63,19 @@ func connect(t *testing.T, k *session.Keeper, signOn string, passive bool) *line
 func connectWithin(t *testing.T, k *session.Keeper, signOn string, passive bool, staleness time.Duration) *line {
 	t.Helper()
 	l := &line{cut: make(chan struct{})}
-	l.SignOn, l.Passive, l.MaxStaleness, l.Admits = signOn, passive, staleness, engineers
-	if _, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, Passive: passive, MaxStaleness: staleness}); err != nil {
-		t.Fatal(err)
-	}
+	l.Passive, l.MaxStaleness, l.Admits = passive, staleness, engineers
+	l.Anchor = liveSignOn(t, k, session.SignOnLookup{SignOn: signOn, Passive: passive, MaxStaleness: staleness})
 	must(t, k.Open(t.Context(), &l.Connection, l))
 	t.Cleanup(func() { k.Close(&l.Connection) })
 	return l
+}
+
+// liveSignOn looks up a sign-on that counts.
+func liveSignOn(t *testing.T, k *session.Keeper, l session.SignOnLookup) *session.LiveSignOn {
+	t.Helper()
+	s, err := k.LiveSignOn(t.Context(), l)
+	must(t, err)
+	return &s
 }
 
 // change applies a change to alice.
@@ -187,9 +193,8 @@ func TestS04NoEndGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
 			h.signOn(t, "s")
 			k := h.keeper(t, h.store)
 			l := &line{cut: make(chan struct{})}
-			l.SignOn, l.MaxStaleness, l.Admits = "s", time.Minute, engineers
-			_, err := k.Live(t.Context(), session.Lookup{SignOn: "s", For: &l.Connection, MaxStaleness: time.Minute})
-			must(t, err)
+			l.MaxStaleness, l.Admits = time.Minute, engineers
+			l.Anchor = liveSignOn(t, k, session.SignOnLookup{SignOn: "s", MaxStaleness: time.Minute})
 			apply(t, h)
 			if err := k.Open(t.Context(), &l.Connection, l); !errors.Is(err, session.ErrEnded) {
 				t.Errorf("opened with %v", err)

@@ -68,6 +68,7 @@ type LiveDevice struct {
 	// error unless it says no; nil: the CA isn't asked.
 	Vouched func() error
 
+	keeper      *Keeper
 	certificate string
 	device      *row[keptDevice]
 	owner       *row[Profile]
@@ -77,7 +78,7 @@ type LiveDevice struct {
 type DeviceLookup struct {
 	// Certificate is the SHA-256 of the certificate (DER), in lower-case hex.
 	Certificate string
-	// MaxStaleness is as in Lookup.
+	// MaxStaleness is as in SignOnLookup.
 	MaxStaleness time.Duration
 }
 
@@ -103,7 +104,7 @@ func (k *Keeper) LiveDevice(ctx context.Context, l DeviceLookup) (LiveDevice, er
 	}
 	return LiveDevice{
 		ID: d.value.id, Name: d.value.name, Expires: d.value.expires, User: &owner.value,
-		certificate: l.Certificate, device: d, owner: owner,
+		keeper: k, certificate: l.Certificate, device: d, owner: owner,
 	}, nil
 }
 
@@ -159,25 +160,56 @@ func (k *Keeper) findOwner(ctx context.Context, id string) (*row[Profile], error
 	return owner, err
 }
 
-// recheckDevice asks whether what a look-up found has changed, and if so,
-// whether the device counts all the same.
-func (k *Keeper) recheckDevice(ctx context.Context, d *LiveDevice) error {
-	if !k.devices.counts(d.device) {
-		if _, err := k.findDevice(ctx, d.certificate, k.clock()); err != nil {
-			return err
-		}
+// Key implements Anchor: it is the SHA-256 of the certificate.
+func (d *LiveDevice) Key() string { return d.certificate }
+
+// Speaker implements Anchor.
+func (d *LiveDevice) Speaker() *Profile { return d.User }
+
+// Until implements Anchor.
+func (d *LiveDevice) Until() time.Time { return d.Expires }
+
+// IsAbout implements Anchor.
+func (d *LiveDevice) IsAbout(change store.Change) bool {
+	switch change.Kind {
+	case store.DeviceChanged:
+		return change.ID == d.certificate
+	case store.UserChanged:
+		return change.ID == d.User.ID
 	}
-	if !k.profiles.counts(d.owner) {
-		_, err := k.findOwner(ctx, d.device.value.user)
-		return err
-	}
-	return nil
+	return false
 }
 
-// endDevice ends the connections of a device.
-func (k *Keeper) endDevice(certificate string) {
-	k.connections.each(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == certificate })
+// Use implements Anchor. A device doesn't go idle.
+func (d *LiveDevice) Use(now time.Time, _ bool) bool {
+	d.keeper.deviceActivity.note(d.ID, now)
+	return true
 }
+
+// Check implements Anchor.
+func (d *LiveDevice) Check(ctx context.Context, _ bool) (*Profile, error) {
+	k := d.keeper
+	if !k.devices.isCurrent(d.device) {
+		if _, err := k.findDevice(ctx, d.certificate, k.clock()); err != nil {
+			return nil, err
+		}
+	}
+	if k.profiles.isCurrent(d.owner) {
+		return d.User, nil
+	}
+	owner, err := k.findOwner(ctx, d.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &owner.value, nil
+}
+
+func (d *LiveDevice) vouching() func() error { return d.Vouched }
+
+var (
+	_ Anchor  = (*LiveDevice)(nil)
+	_ voucher = (*LiveDevice)(nil)
+)
 
 // flushDevices writes down when devices were seen, as Flush does for sign-ons.
 func (k *Keeper) flushDevices(ctx context.Context) error {

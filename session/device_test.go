@@ -43,12 +43,10 @@ func connectVouched(t *testing.T, k *session.Keeper, id, signOn string, vouched 
 	d.Vouched = vouched
 	l := &line{cut: make(chan struct{})}
 	l.MaxStaleness, l.Admits = time.Minute, engineers
+	l.Anchor = &d
 	if signOn != "" {
-		l.SignOn = signOn
-		_, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, MaxStaleness: time.Minute})
-		must(t, err)
+		l.Anchor, l.Beside = liveSignOn(t, k, session.SignOnLookup{SignOn: signOn, MaxStaleness: time.Minute}), &d
 	}
-	l.Device = &d
 	must(t, k.Open(t.Context(), &l.Connection, l))
 	t.Cleanup(func() { k.Close(&l.Connection) })
 	return l
@@ -140,10 +138,9 @@ func TestC02NoEndOfADeviceGoesUnnoticedWhileAConnectionOpens(t *testing.T) {
 			k := h.keeper(t, h.store)
 			d, err := liveDevice(t, k, "laptop")
 			must(t, err)
-			l := &line{Connection: session.Connection{SignOn: signOn, Terms: session.Terms{Device: &d, MaxStaleness: time.Minute}}, cut: make(chan struct{})}
+			l := &line{Connection: session.Connection{Terms: session.Terms{Anchor: &d, MaxStaleness: time.Minute}}, cut: make(chan struct{})}
 			if signOn != "" {
-				_, err := k.Live(t.Context(), session.Lookup{SignOn: signOn, For: &l.Connection, MaxStaleness: time.Minute})
-				must(t, err)
+				l.Anchor, l.Beside = liveSignOn(t, k, session.SignOnLookup{SignOn: signOn, MaxStaleness: time.Minute}), &d
 			}
 			test.apply(t, h)
 			if err := k.Open(t.Context(), &l.Connection, l); !errors.Is(err, test.want) {

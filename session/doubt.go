@@ -114,45 +114,29 @@ func (k *Keeper) decide(ctx context.Context, d doubt) (Terms, error) {
 		if terms, err = d.exchange.Decide(ctx); err != nil {
 			return Terms{}, err
 		}
+		if !terms.isOfSame(d.terms) {
+			return Terms{}, ErrEnded
+		}
 	}
-	if err := k.recheck(ctx, d.Connection, terms); err != nil {
-		return Terms{}, err
-	}
-	if d.signOn != nil && terms.Passive && k.wentIdle(d.Connection, k.clock()) {
-		return terms, k.askIdle(ctx, d.SignOn)
-	}
-	return terms, nil
+	return terms, terms.recheck(ctx, terms.Passive)
 }
 
-// wentIdle reports whether, as far as is known here, the sign-on of a connection
-// went idle.
-func (k *Keeper) wentIdle(c *Connection, now time.Time) bool {
-	seen, known := k.activity.last(c.SignOn)
-	return !known || now.Sub(seen) > c.signOn.value.idle
-}
-
-// recheck asks whether what the lookup for a connection found has changed, and
-// if so, whether it goes on all the same.
-func (k *Keeper) recheck(ctx context.Context, c *Connection, terms Terms) error {
-	if terms.Device != nil {
-		if err := k.recheckDevice(ctx, terms.Device); err != nil {
+// recheck asks whether the anchors count all the same if they have changed, and
+// whether their speaker is admitted if that has.
+func (t Terms) recheck(ctx context.Context, passive bool) error {
+	if t.Beside != nil {
+		if _, err := t.Beside.Check(ctx, passive); err != nil {
 			return err
 		}
 	}
-	if c.signOn != nil && !k.signOns.counts(c.signOn) {
-		if _, err := k.signOns.find(ctx, c.SignOn); err != nil {
-			return err
-		}
-	}
-	known := c.known(terms)
-	if known == nil || k.profiles.counts(known) {
+	if t.isNobodys() {
 		return nil
 	}
-	p, err := active(k.profiles.find(ctx, known.value.ID))
+	speaker, err := t.Anchor.Check(ctx, passive)
 	if err != nil {
 		return err
 	}
-	if terms.Admits != nil && !terms.Admits(p.value.User) {
+	if t.Admits != nil && speaker != t.Anchor.Speaker() && !t.Admits(speaker.User) {
 		return ErrEnded
 	}
 	return nil

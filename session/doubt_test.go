@@ -204,11 +204,14 @@ func TestAGapEndsNoneOfMany(t *testing.T) {
 	}
 }
 
-// rule has the rules that are in force say this of a line.
+// rule has the rules that are in force say this of a line, whose anchor stays.
 func (l *line) rule(terms session.Terms, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outdated = true
+	if terms.Anchor == nil {
+		terms.Anchor = l.Anchor
+	}
 	l.decide = func(context.Context) (session.Terms, error) { return terms, err }
 }
 
@@ -258,9 +261,8 @@ func TestRulesThatChangeHoldForWhatIsOpen(t *testing.T) {
 // connectBy opens a connection of alice's on some terms.
 func connectBy(t *testing.T, k *session.Keeper, terms session.Terms) *line {
 	t.Helper()
-	l := &line{cut: make(chan struct{}), Connection: session.Connection{SignOn: "s", Terms: terms}}
-	_, err := k.Live(t.Context(), session.Lookup{SignOn: "s", For: &l.Connection, MaxStaleness: time.Minute})
-	must(t, err)
+	terms.Anchor = liveSignOn(t, k, session.SignOnLookup{SignOn: "s", MaxStaleness: time.Minute})
+	l := &line{cut: make(chan struct{}), Connection: session.Connection{Terms: terms}}
 	must(t, k.Open(t.Context(), &l.Connection, l))
 	t.Cleanup(func() { k.Close(&l.Connection) })
 	return l

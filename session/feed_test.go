@@ -153,9 +153,9 @@ func (w *world) take(s step) {
 	n, id := w.nodes[s.node], fmt.Sprintf("s%d", w.row)
 	switch s.kind {
 	case stepAsk:
-		l := session.Lookup{SignOn: id, MaxStaleness: time.Hour}
+		l := session.SignOnLookup{SignOn: id, MaxStaleness: time.Hour}
 		if s.pick%2 == 0 {
-			l = session.Lookup{Session: n.session(w.t, id), MaxStaleness: time.Hour}
+			l = session.SignOnLookup{Session: n.session(w.t, id), MaxStaleness: time.Hour}
 		}
 		w.ask(n, id, l)
 	case stepLook, stepFinish:
@@ -180,14 +180,14 @@ func (w *world) take(s step) {
 	}
 }
 
-func (w *world) ask(n *node, id string, l session.Lookup) {
+func (w *world) ask(n *node, id string, l session.SignOnLookup) {
 	a := &ask{node: n, id: id, answer: make(chan error, 1)}
 	if at, ended := w.ends[id]; ended && n.current.After(at) {
 		a.mustEnd = true
 	}
 	w.asks = append(w.asks, a)
 	go func() {
-		_, err := n.Live(context.Background(), l)
+		_, err := n.LiveSignOn(context.Background(), l)
 		a.answer <- err
 	}()
 }
@@ -316,7 +316,7 @@ func TestCutOffNodeAnswersForAWhileOnly(t *testing.T) {
 		live := func() error {
 			answer := make(chan error)
 			go func() {
-				_, err := k.Live(t.Context(), session.Lookup{SignOn: "s0", MaxStaleness: time.Minute})
+				_, err := k.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: "s0", MaxStaleness: time.Minute})
 				answer <- err
 			}()
 			synctest.Wait()
@@ -353,7 +353,9 @@ func TestReadsOfACutOffNodeAreNotKept(t *testing.T) {
 		k.Heartbeat(time.Now())
 		k.Lost()
 		for range 3 {
-			go func() { _, _ = k.Live(t.Context(), session.Lookup{SignOn: "s0", MaxStaleness: time.Minute}) }()
+			go func() {
+				_, _ = k.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: "s0", MaxStaleness: time.Minute})
+			}()
 			synctest.Wait()
 			w.advance(step{kind: stepFinish})
 			synctest.Wait()
@@ -375,7 +377,7 @@ func TestReadsAreSharedAndBounded(t *testing.T) {
 		var refused, served atomic.Int64
 		ask := func(id string) {
 			go func() {
-				if _, err := k.Live(t.Context(), session.Lookup{SignOn: id, MaxStaleness: time.Minute}); err != nil {
+				if _, err := k.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: id, MaxStaleness: time.Minute}); err != nil {
 					refused.Add(1)
 				} else {
 					served.Add(1)
@@ -420,7 +422,7 @@ func TestABurstWaitsForItsTurn(t *testing.T) {
 		answers := make(chan error, burst)
 		for i := range burst {
 			go func() {
-				_, err := k.Live(t.Context(), session.Lookup{SignOn: fmt.Sprint(i), MaxStaleness: time.Minute})
+				_, err := k.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: fmt.Sprint(i), MaxStaleness: time.Minute})
 				answers <- err
 			}()
 		}

@@ -135,14 +135,12 @@ func (k *Keeper) readProfile(ctx context.Context, id string) (Profile, error) {
 	return Profile{User: u, GroupList: joinGroups(u.Groups)}, nil
 }
 
-// Lookup says which sign-on is asked about, and how.
-type Lookup struct {
+// SignOnLookup says which sign-on is asked about, and how.
+type SignOnLookup struct {
 	// Session names the sign-on, and remembers where the Keeper found it, so
 	// that it needn't be searched for again; nil: SignOn names it.
 	Session *Session
 	SignOn  string // id
-	// For is the connection that is to be opened; nil: none.
-	For *Connection
 	// Passive says that this doesn't count as activity.
 	Passive bool
 	// MaxStaleness is for how long answers from memory count while this
@@ -150,10 +148,10 @@ type Lookup struct {
 	MaxStaleness time.Duration
 }
 
-// Live returns the user of the sign-on if both count now, and notes the
+// LiveSignOn returns the sign-on and its user if both count now, and notes the
 // activity. ErrEnded is a definite no; any other error means that it could not
 // be told, and nobody may be let in on it.
-func (k *Keeper) Live(ctx context.Context, l Lookup) (*Profile, error) {
+func (k *Keeper) LiveSignOn(ctx context.Context, l SignOnLookup) (LiveSignOn, error) {
 	var last *found
 	if l.Session != nil {
 		l.SignOn, last = l.Session.SignOn, l.Session.found
@@ -161,21 +159,19 @@ func (k *Keeper) Live(ctx context.Context, l Lookup) (*Profile, error) {
 	if last == nil {
 		last = new(found) // nobody remembers
 	}
-	s, err := k.live(ctx, l, last)
+	s, err := k.findSignOn(ctx, l, last)
 	if err != nil {
-		return nil, err
+		return LiveSignOn{}, err
 	}
 	p, err := active(k.profiles.get(ctx, s.value.user, &last.profile))
 	if err != nil {
-		return nil, err
+		return LiveSignOn{}, err
 	}
-	if l.For != nil {
-		l.For.signOn, l.For.profile = s, p
-	}
-	return &p.value, nil
+	return LiveSignOn{ID: l.SignOn, User: &p.value, keeper: k, signOn: s, profile: p}, nil
 }
 
-func (k *Keeper) live(ctx context.Context, l Lookup, last *found) (*row[keptSignOn], error) {
+// findSignOn returns a sign-on that counts now, and notes that it is used.
+func (k *Keeper) findSignOn(ctx context.Context, l SignOnLookup, last *found) (*row[keptSignOn], error) {
 	now := k.clock()
 	if k.stale(now, l.MaxStaleness) {
 		return nil, ErrCutOff
@@ -246,7 +242,7 @@ func active(p *row[Profile], err error) (*row[Profile], error) {
 	return p, err
 }
 
-// LivePortal is Live for the portal's cookie, by the store itself: its secret
+// LivePortal is LiveSignOn for the portal's cookie, by the store itself: its secret
 // must be the one that the sign-on names.
 func (k *Keeper) LivePortal(ctx context.Context, p PortalSession) (SignOn, User, error) {
 	var s SignOn

@@ -54,7 +54,7 @@ type rows[V any] struct {
 }
 
 // row is a row of the store, as it was read. Whoever holds on to one asks
-// whether it counts before each use.
+// whether it is current before each use.
 type row[V any] struct {
 	value V
 	epoch *epoch // nil: what was read serves once and isn't kept
@@ -100,14 +100,14 @@ func newRows[V any](size int, read func(context.Context, string) (V, error), kee
 	return r
 }
 
-// counts reports whether a row that was got before would be got now.
-func (r *rows[V]) counts(known *row[V]) bool {
+// isCurrent reports whether a row that was found before would be found now.
+func (r *rows[V]) isCurrent(known *row[V]) bool {
 	return known.epoch == r.epoch.Load() && !known.dropped.Load()
 }
 
 // get is find for one who remembers where they found the row last.
 func (r *rows[V]) get(ctx context.Context, id string, last *atomic.Pointer[row[V]]) (*row[V], error) {
-	if known := last.Load(); known != nil && r.counts(known) {
+	if known := last.Load(); known != nil && r.isCurrent(known) {
 		return known, nil
 	}
 	known, err := r.find(ctx, id)
@@ -120,7 +120,7 @@ func (r *rows[V]) get(ctx context.Context, id string, last *atomic.Pointer[row[V
 
 // find returns the row, from memory or read.
 func (r *rows[V]) find(ctx context.Context, id string) (*row[V], error) {
-	if known, ok := r.kept.GetIfPresent(id); ok && r.counts(known) {
+	if known, ok := r.kept.GetIfPresent(id); ok && r.isCurrent(known) {
 		return known, nil
 	}
 	if err, ok := r.gone.GetIfPresent(id); ok {

@@ -65,10 +65,10 @@ func TestRowsOfOthersDontCount(t *testing.T) {
 	if _, err := others.get(t.Context(), "row", &last); err != nil {
 		t.Fatal(err)
 	}
-	if ours.counts(last.Load()) {
+	if ours.isCurrent(last.Load()) {
 		t.Error("it counts")
 	}
-	if others.counts(&row[int]{}) {
+	if others.isCurrent(&row[int]{}) {
 		t.Error("what was never kept counts")
 	}
 }

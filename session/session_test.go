@@ -108,7 +108,7 @@ func (h *house) keeper(t *testing.T, s session.Store) *session.Keeper {
 
 func live(t *testing.T, k *session.Keeper, id string) error {
 	t.Helper()
-	_, err := k.Live(t.Context(), session.Lookup{SignOn: id, MaxStaleness: time.Minute})
+	_, err := k.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: id, MaxStaleness: time.Minute})
 	return err
 }
 
@@ -293,10 +293,10 @@ func TestActivityAfterAPause(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
 	keeper := h.keeper(t, h.store)
-	l := session.Lookup{Session: sessionsOf(t, "s")[0], MaxStaleness: time.Minute}
+	l := session.SignOnLookup{Session: sessionsOf(t, "s")[0], MaxStaleness: time.Minute}
 	for _, at := range []time.Duration{0, time.Minute, 10 * time.Minute, 50 * time.Minute, 100 * time.Minute, 155 * time.Minute} {
 		h.set(morning.Add(at))
-		if _, err := keeper.Live(t.Context(), l); err != nil {
+		if _, err := keeper.LiveSignOn(t.Context(), l); err != nil {
 			t.Fatalf("after %s: %v", at, err)
 		}
 		seen := h.Now()
@@ -348,7 +348,7 @@ func TestS05PassiveRequests(t *testing.T) {
 		if at.Second() == 0 {
 			keeper.Flush(t.Context())
 		}
-		if _, err = keeper.Live(t.Context(), session.Lookup{SignOn: "s", Passive: true}); err != nil {
+		if _, err = keeper.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: "s", Passive: true}); err != nil {
 			break
 		}
 	}
@@ -393,12 +393,12 @@ func TestWhoCounts(t *testing.T) {
 			}
 			keeper := h.keeper(t, h.store)
 			for range 2 { // from the store, and from memory
-				p, err := keeper.Live(t.Context(), session.Lookup{SignOn: test.id})
+				s, err := keeper.LiveSignOn(t.Context(), session.SignOnLookup{SignOn: test.id})
 				if !errors.Is(err, test.want) {
 					t.Fatalf("got %v", err)
 				}
-				if (err == nil) != (p != nil && p.ID == "alice") {
-					t.Errorf("got %v with %v", p, err)
+				if (err == nil) != (s.User != nil && s.User.ID == "alice") {
+					t.Errorf("got %v with %v", s.User, err)
 				}
 			}
 		})
@@ -411,9 +411,9 @@ func TestOutageIsNoAnswer(t *testing.T) {
 	h.signOn(t, "s")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	p, err := h.keeper(t, h.store).Live(ctx, session.Lookup{SignOn: "s"})
-	if err == nil || errors.Is(err, session.ErrEnded) || p != nil {
-		t.Errorf("got %v, %v", p, err)
+	s, err := h.keeper(t, h.store).LiveSignOn(ctx, session.SignOnLookup{SignOn: "s"})
+	if err == nil || errors.Is(err, session.ErrEnded) || s.User != nil {
+		t.Errorf("got %v, %v", s.User, err)
 	}
 }
 
@@ -435,7 +435,7 @@ func TestWhyASignOnHasEnded(t *testing.T) {
 			h.signOn(t, "s")
 			must(t, h.store.EndSignOn(t.Context(), "s", morning, reason))
 		}
-		_, err := h.keeper(t, h.store).Live(t.Context(), session.Lookup{SignOn: "s"})
+		_, err := h.keeper(t, h.store).LiveSignOn(t.Context(), session.SignOnLookup{SignOn: "s"})
 		terminated, signedOut := errors.Is(err, session.ErrTerminated), errors.Is(err, session.ErrSignedOut)
 		if !errors.Is(err, session.ErrEnded) || terminated != want.terminated || signedOut != want.signedOut {
 			t.Errorf("%q: %v, terminated %t, signed out %t", reason, err, terminated, signedOut)

@@ -87,7 +87,7 @@ var ErrTerminated = fmt.Errorf("%w before its time", ErrEnded)
 var ErrSignedOut = fmt.Errorf("%w: signed out", ErrTerminated)
 
 // Check reads the sign-on and its user and decides whether both count at the
-// time now; see Keeper.Live for its errors.
+// time now; see Keeper.LiveSignOn for its errors.
 func Check(ctx context.Context, r Reader, id string, now time.Time) (SignOn, User, error) {
 	s, err := readLive(ctx, r, id, now)
 	if err != nil {

@@ -11,12 +11,11 @@ import (
 // are looked into again.
 const watchEvery = time.Second
 
-// Open has a connection interrupted from now on as soon as its sign-on or its
-// device ends, its user isn't admitted any more, or the rules let it in no more,
-// until it is closed. All must have been found to count, by a Lookup for the
-// connection or LiveDevice, and the user to be admitted. ErrEnded or a
-// DeviceRefusal says that this has changed already; with any error, there is
-// nothing to close.
+// Open has a connection interrupted from now on as soon as one of its anchors
+// ends, their speaker isn't admitted any more, or the rules let it in no more,
+// until it is closed. The anchors must have been looked up and found to count,
+// and the speaker to be admitted. ErrEnded or a DeviceRefusal says that this has
+// changed already; with any error, there is nothing to close.
 func (k *Keeper) Open(ctx context.Context, c *Connection, exchange Exchange) error {
 	c.exchange = exchange
 	terms := c.Terms
@@ -35,7 +34,7 @@ func (k *Keeper) reconsider(ctx context.Context, c *Connection, terms Terms) err
 		return ErrCutOff
 	}
 	if !c.exchange.Outdated() {
-		return k.recheck(ctx, c, terms)
+		return terms.recheck(ctx, false)
 	}
 	d := k.connections.suspectRules(c, k.clock())
 	terms, err := k.decide(ctx, d)
@@ -63,10 +62,9 @@ func (k *Keeper) endAll() {
 	k.connections.each(func(*Connection) bool { return true })
 }
 
-// Watch ends the connections whose sign-on is over its absolute or idle limit,
-// or whose device over its certificate's time or not vouched for any more, and
-// those that went on for too long in doubt or while this process is cut off. All
-// others but passive ones count as activity.
+// Watch ends the connections one of whose anchors is over its time, went idle or
+// isn't vouched for any more, and those that went on for too long in doubt or
+// while this process is cut off. All others but passive ones count as activity.
 func (k *Keeper) Watch() {
 	now := k.clock()
 	var doubts []doubt
@@ -75,23 +73,27 @@ func (k *Keeper) Watch() {
 		if c.isOver(now) || !c.isNobodys() && k.stale(now, c.MaxStaleness) {
 			return true
 		}
-		if c.Device != nil {
-			k.deviceActivity.note(c.Device.ID, now)
-			if c.Device.Vouched != nil {
-				vouched[c.Device.certificate] = c.Device.Vouched
+		for _, anchor := range c.anchors() {
+			if anchor == nil {
+				continue
 			}
-		}
-		if c.signOn != nil {
-			k.noteUse(c, now)
+			if !anchor.Use(now, c.Passive) && c.doubted.IsZero() {
+				c.suspect(now)
+			}
+			if v, ok := anchor.(voucher); ok && v.vouching() != nil {
+				vouched[anchor.Key()] = v.vouching()
+			}
 		}
 		if !c.doubted.IsZero() {
 			doubts = append(doubts, c.doubt())
 		}
 		return false
 	})
-	for certificate, ask := range vouched {
+	for key, ask := range vouched {
 		if ask() != nil {
-			k.endDevice(certificate)
+			k.connections.each(func(c *Connection) bool {
+				return c.restsOn(func(a Anchor) bool { return a.Key() == key })
+			})
 		}
 	}
 	if len(doubts) > 0 && k.resolving.CompareAndSwap(false, true) {
@@ -102,34 +104,28 @@ func (k *Keeper) Watch() {
 	}
 }
 
-// noteUse notes that a connection keeps its sign-on alive. A passive one doesn't,
-// and is in doubt once nothing else does.
-func (k *Keeper) noteUse(c *Connection, now time.Time) {
-	switch {
-	case !c.Passive:
-		k.activity.note(c.SignOn, now)
-	case c.doubted.IsZero() && k.wentIdle(c, now):
-		c.suspect(now)
-	}
-}
-
-// Changed implements store.Follower: it drops what has changed, and ends the
-// connections that may not go on.
+// Changed implements store.Follower: it drops what has changed, and looks into
+// the connections that rest on it.
 func (k *Keeper) Changed(changes []store.Change) {
 	for _, change := range changes {
+		rests := func(c *Connection) bool {
+			return c.restsOn(func(a Anchor) bool { return a.IsAbout(change) })
+		}
 		switch change.Kind {
 		case store.SignOnEnded:
 			k.signOns.drop(change.ID)
-			k.connections.end(change.ID)
+			// There is nothing to look into, and they are all in one place.
+			k.connections.eachIn(k.connections.shardOf(change.ID), rests)
+			continue
 		case store.SignOnChanged:
 			k.signOns.drop(change.ID)
+			continue
 		case store.UserChanged:
 			k.profiles.drop(change.ID)
-			k.suspect(func(c *Connection) bool { return c.isOf(change.ID) })
 		case store.DeviceChanged:
 			k.devices.drop(change.ID)
-			k.suspect(func(c *Connection) bool { return c.Device != nil && c.Device.certificate == change.ID })
 		}
+		k.suspect(rests)
 	}
 }
 
