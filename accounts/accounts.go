@@ -15,8 +15,9 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -196,7 +197,7 @@ func (d *Desk) Disable(ctx context.Context, name string) error {
 		if err := tx.ForgetBrowsersOf(ctx, user.ID); err != nil {
 			return event, err
 		}
-		if err := authflow.Abandon(ctx, tx, user.ID); err != nil {
+		if err := person.Abandon(ctx, tx, user.ID); err != nil {
 			return event, err
 		}
 		user.Status = store.UserDisabled
@@ -227,7 +228,7 @@ func (d *Desk) Enable(ctx context.Context, name string) error {
 // Unlock forgets a user's failed attempts, in all browsers.
 func (d *Desk) Unlock(ctx context.Context, name string) error {
 	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
-		return d.event(audit.UserUnlocked, user, nil), tx.DeleteAttempts(ctx, authflow.ScopeUser, user.ID+"/")
+		return d.event(audit.UserUnlocked, user, nil), tx.DeleteAttempts(ctx, guess.ScopeUser, user.ID+"/")
 	})
 }
 
@@ -351,7 +352,7 @@ func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 			return nil, err
 		}
 		ended = len(ids)
-		if err := authflow.AbandonFlows(ctx, tx, user.ID); err != nil {
+		if err := person.AbandonFlows(ctx, tx, user.ID); err != nil {
 			return nil, err
 		}
 		forgotten, err := d.forgetAll(ctx, tx, user)

@@ -16,6 +16,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
 )
@@ -43,7 +45,8 @@ func newOffice(t *testing.T) *office {
 	})
 	clock := func() time.Time { return noon }
 	log := audit.NewLog(zap.NewNop(), db, clock)
-	links := authflow.New(authflow.Settings{Store: db, Audit: log, Clock: clock, Random: rand.Reader})
+	people := person.New(person.Settings{Store: db, Audit: log, Clock: clock, Random: rand.Reader})
+	links := authflow.New(authflow.Settings{Store: db, People: people, Audit: log, Clock: clock, Random: rand.Reader})
 	return &office{accounts.NewDesk(db, links, nil, log, clock, rand.Reader), t, t.Context(), db}
 }
 
@@ -265,13 +268,13 @@ func TestUnlock(t *testing.T) {
 	}
 	for _, u := range []store.User{ada, adam} {
 		for _, key := range keys(u) {
-			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: authflow.ScopeUser, Key: key, Failures: 100, First: noon, Last: noon}))
+			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: guess.ScopeUser, Key: key, Failures: 100, First: noon, Last: noon}))
 		}
 	}
 	o.must(o.Unlock(o.ctx, "ada"))
 	for _, u := range []store.User{ada, adam} {
 		for _, key := range keys(u) {
-			a, err := o.store.GetAttempts(o.ctx, authflow.ScopeUser, key)
+			a, err := o.store.GetAttempts(o.ctx, guess.ScopeUser, key)
 			if want := map[string]int{"ada": 0, "adam": 100}[u.Name]; err != nil || a.Failures != want {
 				t.Errorf("%s: %d failures, %v; want %d", key, a.Failures, err, want)
 			}

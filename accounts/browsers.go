@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -19,7 +19,7 @@ func (d *Desk) remembered(ctx context.Context, rows belongings, userID string) (
 		return nil, fmt.Errorf("listing browsers: %w", err)
 	}
 	now := d.clock()
-	return slices.DeleteFunc(known, func(b store.Browser) bool { return !authflow.IsRemembered(b, now) }), nil
+	return slices.DeleteFunc(known, func(b store.Browser) bool { return !person.IsRemembered(b, now) }), nil
 }
 
 // ForgetBrowser has a browser of the user asked for the second factor again:

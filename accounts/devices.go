@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -183,7 +183,7 @@ func (d *Desk) RevokeDevice(ctx context.Context, id, reason string) (Device, err
 		if !device.Revoked.IsZero() {
 			return nil, ErrRevoked
 		}
-		ended, err := authflow.Revoke(ctx, tx, device.Device, d.clock(), reason)
+		ended, err := person.RevokeDevice(ctx, tx, device.Device, d.clock(), reason)
 		events := d.endedBecause(session.EndedDevice, device.User, device.UserID, ended...)
 		return append(events, d.deviceEvent(audit.DeviceRevoked, device, reason)), err
 	})

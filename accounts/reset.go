@@ -8,7 +8,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -96,10 +97,10 @@ func forgetAllOf(ctx context.Context, tx store.Tx, userID string) error {
 	if err := tx.DeleteBrowsersOf(ctx, userID); err != nil {
 		return err
 	}
-	if err := tx.DeleteAttempts(ctx, authflow.ScopeUser, userID+"/"); err != nil {
+	if err := tx.DeleteAttempts(ctx, guess.ScopeUser, userID+"/"); err != nil {
 		return err
 	}
-	return authflow.Abandon(ctx, tx, userID)
+	return person.Abandon(ctx, tx, userID)
 }
 
 func joined(kinds []assurance.Factor) string {

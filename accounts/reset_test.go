@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -55,7 +56,7 @@ func TestResetFactors(t *testing.T) {
 				o.signOn("sign-on of "+user.Name, user, noon)
 				o.browser("browser of "+user.Name, user, noon.Add(time.Hour))
 			}
-			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: authflow.ScopeUser, Key: alice.ID + "/totp/unknown", Failures: 9, Last: noon}))
+			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: guess.ScopeUser, Key: alice.ID + "/totp/unknown", Failures: 9, Last: noon}))
 			done, err := o.ResetFactors(o.ctx, "Alice", c.password)
 			o.must(err)
 			want := []assurance.Factor{assurance.BackupCode, assurance.TOTP}
@@ -74,7 +75,7 @@ func TestResetFactors(t *testing.T) {
 			if known, err := o.store.BrowsersOf(o.ctx, alice.ID); err != nil || len(known) != 0 {
 				t.Errorf("her browsers: %+v, %v", known, err)
 			}
-			if count, err := o.store.GetAttempts(o.ctx, authflow.ScopeUser, alice.ID+"/totp/unknown"); err != nil || count.Failures != 0 {
+			if count, err := o.store.GetAttempts(o.ctx, guess.ScopeUser, alice.ID+"/totp/unknown"); err != nil || count.Failures != 0 {
 				t.Errorf("her failed attempts: %+v, %v", count, err)
 			}
 			if len(o.kinds(bob)) != 3 || len(o.remembered(bob)) != 1 {

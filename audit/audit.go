@@ -197,6 +197,13 @@ type Sink interface {
 	AppendEvent(ctx context.Context, e store.Event) error
 }
 
+// What the field Browser says of the browser that a person is in.
+const (
+	KnownBrowser      = "known"      // it signed them in before
+	UnknownBrowser    = "unknown"    // it didn't
+	RememberedBrowser = "remembered" // it stood in for a second factor
+)
+
 // Log writes events.
 type Log struct {
 	logger *zap.Logger

@@ -11,6 +11,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -21,7 +23,7 @@ var ErrWrongStep = errors.New("not the step that the sign-in is at")
 // Step returns what comes next in a flow, or ErrFlowGone where its user is gone.
 // prefer names the second factor that the person chose, if any.
 func (e *Engine) Step(ctx context.Context, f Flow, prefer assurance.Factor) (Step, error) {
-	credentials, err := e.activeCredentials(ctx, f.UserID)
+	credentials, err := e.Vault.ActiveOf(ctx, f.UserID)
 	if err != nil {
 		return Step{}, err
 	}
@@ -54,14 +56,14 @@ func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.
 	if !replaces(f, active) {
 		f.Replacing = ""
 	}
-	if f.Kind == SignIn && !e.Passwordless && !slices.ContainsFunc(f.Proofs, isPassword) {
+	if f.Kind == SignIn && !e.Rules.Passwordless && !slices.ContainsFunc(f.Proofs, isPassword) {
 		f.Proofs = nil // a passkey alone was enough when it was shown
 	}
 	f, err := e.recalled(ctx, r, f, who)
 	if err != nil {
 		return f, Step{}, err
 	}
-	return f, Next(f, who, e.Factors, prefer, e.Clock()), nil
+	return f, Next(f, who, e.Vault.Factors, prefer, e.Clock()), nil
 }
 
 // standing returns the proofs that were not shown with a credential which can't
@@ -95,7 +97,7 @@ func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (
 	if len(ceremony.State) == 0 {
 		return ceremony, nil
 	}
-	sealed, err := e.Sealer.Seal(ceremony.State, f.sealingContext("challenge", kind))
+	sealed, err := e.Vault.Sealer.Seal(ceremony.State, f.sealingContext("challenge", kind))
 	if err != nil {
 		return factors.Ceremony{}, fmt.Errorf("sealing a %s challenge: %w", kind, err)
 	}
@@ -106,7 +108,7 @@ func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (
 // challenged returns the factor that a flow asks for, with the user's
 // credentials of its kind, or ErrWrongStep.
 func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) (factors.Factor, []factors.Credential, map[string]store.Credential, error) {
-	all, err := e.activeCredentials(ctx, f.UserID)
+	all, err := e.Vault.ActiveOf(ctx, f.UserID)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -117,15 +119,15 @@ func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) 
 	if step.Kind != StepChallenge || step.Factor != kind {
 		return nil, nil, nil, ErrWrongStep
 	}
-	factor, err := e.Factors.Get(kind)
+	factor, err := e.Vault.Factors.Get(kind)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	now := e.Clock()
 	all = slices.DeleteFunc(all, func(c store.Credential) bool {
-		return slices.Contains(f.Lost, c.ID) || step.Resistant && now.Before(c.HeldUntil)
+		return slices.Contains(f.Lost, c.ID) || step.Resistant && now.Before(c.ProbationUntil)
 	})
-	credentials, rows, err := e.ofKind(all, kind)
+	credentials, rows, err := e.Vault.Open(all, kind)
 	return factor, credentials, rows, err
 }
 
@@ -146,13 +148,13 @@ const answerTries = 5
 
 // Answer checks the response to a second factor's challenge. A right one is
 // consumed and noted in the flow in one transaction, in which what the flow says
-// is lost is suspended, too. *Refused, *Slowed, ErrWrongStep and ErrFlowGone are
+// is lost is suspended, too. *factors.Refused, *guess.Slowed, ErrWrongStep and ErrFlowGone are
 // definite; every other error means that it could not be told.
 //
 // Only guesses slow down what comes after them. An answer without the form of
 // one is refused and leaves no trace. A wrong answer that nobody could have
 // guessed right is noted, and spends the challenge.
-func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) error {
+func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c person.Client) error {
 	q, err := e.questioned(ctx, f, given.Factor)
 	if err != nil {
 		return err
@@ -160,31 +162,50 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c Client) e
 	if reads, err := q.factor.Reads(q.credentials, given.Answer); err != nil {
 		return fmt.Errorf("reading a %s answer: %w", given.Factor, err)
 	} else if !reads {
-		return &Refused{Reason: factors.Malformed}
+		return &factors.Refused{Reason: factors.Malformed}
 	}
-	browser, err := e.knownBrowser(ctx, f.UserID, c)
+	browser, err := e.People.KnownBrowser(ctx, f.UserID, c)
 	if err != nil {
 		return err
 	}
-	at := attemptOf(store.User{ID: f.UserID, Name: f.Name}, given.Factor, browser, c)
-	if !q.factor.Guessable() {
-		err := e.answer(ctx, q, given, at)
-		if refused := new(Refused); errors.As(err, &refused) {
-			return e.noteRefusal(ctx, at, refused, nil)
+	at := person.AttemptOf(store.User{ID: f.UserID, Name: f.Name}, given.Factor, browser, c)
+	guessable := q.factor.Guessable()
+	if guessable {
+		if err := e.Guesses.Reserve(ctx, at); err != nil {
+			return err
 		}
+	}
+	err = e.answer(ctx, q, given, at, c)
+	refused := new(factors.Refused)
+	switch {
+	case errors.As(err, &refused) && guessable:
+		return e.fail(ctx, at, refused)
+	case errors.As(err, &refused):
+		return e.noteWrong(ctx, at, refused, nil)
+	case err != nil && guessable:
+		return e.Guesses.Refund(ctx, at, err)
+	}
+	return err
+}
+
+// fail counts a wrong guess and returns its refusal.
+func (e *Engine) fail(ctx context.Context, at guess.Attempt, refused *factors.Refused) error {
+	if err := e.Guesses.Failed(ctx, at, string(refused.Reason)); err != nil {
 		return err
 	}
-	if err := e.reserve(ctx, at); err != nil {
+	return refused
+}
+
+// noteWrong returns the refusal of an answer that nobody could have guessed
+// right. It is noted unless it answers no question that was asked.
+func (e *Engine) noteWrong(ctx context.Context, at guess.Attempt, refused *factors.Refused, also func() error) error {
+	if refused.Reason == factors.Malformed || refused.Reason == factors.Expired {
+		return refused
+	}
+	if err := e.Guesses.NoteWrong(ctx, at, string(refused.Reason), also); err != nil {
 		return err
 	}
-	err = e.answer(ctx, q, given, at)
-	if refused := new(Refused); errors.As(err, &refused) {
-		return e.failed(ctx, at, refused)
-	}
-	if err != nil {
-		return errors.Join(err, e.refund(ctx, at, err))
-	}
-	return nil
+	return refused
 }
 
 // question is the challenge that a flow is at.
@@ -204,7 +225,7 @@ func (e *Engine) questioned(ctx context.Context, f Flow, kind assurance.Factor) 
 		return question{}, err
 	}
 	if sealed, begun := f.Challenges[kind]; begun {
-		if q.state, err = e.Sealer.Open(sealed, f.sealingContext("challenge", kind)); err != nil {
+		if q.state, err = e.Vault.Sealer.Open(sealed, f.sealingContext("challenge", kind)); err != nil {
 			return question{}, fmt.Errorf("opening a %s challenge: %w", kind, err)
 		}
 	}
@@ -215,9 +236,9 @@ func (e *Engine) questioned(ctx context.Context, f Flow, kind assurance.Factor) 
 // changed meanwhile, by a second click or in another tab, it asks again what the
 // flow is at then, and judges anew: whoever is right is never told that they
 // were wrong because two requests met.
-func (e *Engine) answer(ctx context.Context, q question, given Response, at attempt) error {
+func (e *Engine) answer(ctx context.Context, q question, given Response, at guess.Attempt, c person.Client) error {
 	for tries := 1; ; tries++ {
-		err := e.answerOnce(ctx, q, given, at)
+		err := e.answerOnce(ctx, q, given, at, c)
 		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
 			return err
 		}
@@ -235,9 +256,9 @@ func (e *Engine) answer(ctx context.Context, q question, given Response, at atte
 
 // answerOnce judges an answer and writes down what comes of it, or returns
 // store.ErrConflict.
-func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at attempt) error {
+func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at guess.Attempt, c person.Client) error {
 	f, kind := q.flow, given.Factor
-	verdict, err := q.factor.Check(at.waiting(ctx), f.subject(), q.credentials, q.state, given.Answer)
+	verdict, err := q.factor.Check(at.Waiting(ctx), f.subject(), q.credentials, q.state, given.Answer)
 	if err != nil {
 		return fmt.Errorf("checking a %s answer: %w", kind, err)
 	}
@@ -247,13 +268,13 @@ func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at 
 		if err := e.spend(ctx, q, f); err != nil {
 			return err
 		}
-		return e.refusal(ctx, verdict, q.rows, at.user, at.client)
+		return e.refusal(ctx, verdict, q.rows, at)
 	}
 	if given.Remember && e.RememberFor(f, kind) > 0 {
 		f.Remember = kind
 	}
 	f.CanPasskey = given.CanPasskey
-	_, err = e.accept(ctx, f, accepted{kind, verdict, q.rows[verdict.CredentialID], at})
+	_, err = e.accept(ctx, f, accepted{kind, verdict, q.rows[verdict.CredentialID], at, c})
 	return err
 }
 
@@ -279,7 +300,7 @@ func (e *Engine) keepRefusals(ctx context.Context, f Flow) error {
 		return e.save(ctx, e.Store, &f)
 	}
 	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
-		_, err := tx.TakeRecord(ctx, flowNamespace, f.key(), e.Clock())
+		_, err := tx.TakeRecord(ctx, person.Flows, f.key(), e.Clock())
 		return err
 	})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -293,7 +314,8 @@ type accepted struct {
 	kind    assurance.Factor
 	verdict factors.Verdict
 	row     store.Credential // as it was read
-	at      attempt
+	at      guess.Attempt
+	client  person.Client
 }
 
 // accept consumes what was shown, adds the proof and forgets the failures. It
@@ -312,17 +334,17 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		}
 		consumed.LastUsedOn[f.Platform] = now
 	}
-	if err := e.reseal(&consumed, a.verdict.Secret); err != nil {
+	if err := e.Vault.SetSecret(&consumed, a.verdict.Secret); err != nil {
 		return Flow{}, err
 	}
 	f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
 		Factor: a.kind, At: now, UserVerified: a.verdict.UserVerified,
-		HeldToMulti: now.Before(a.row.HeldUntil), Credential: a.row.ID,
+		HeldToMulti: now.Before(a.row.ProbationUntil), Credential: a.row.ID,
 	})
 	f.Replacing = "" // else this wouldn't have been asked for
 	var changed Flow
-	err := e.change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
-		if consumed.Version, err = e.stillAsRead(ctx, tx, a.row); err != nil {
+	err := e.People.Change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
+		if consumed.Version, err = e.Vault.VersionOf(ctx, tx, a.row); err != nil {
 			return nil, err
 		}
 		if err := tx.UpdateCredential(ctx, consumed); err != nil {
@@ -333,69 +355,52 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 			if err := e.stillAt(ctx, tx, f, StepChallenge, a.kind); err != nil {
 				return nil, err
 			}
-			if events, err = e.suspend(ctx, tx, &changed, a.at.client); err != nil {
+			if events, err = e.suspend(ctx, tx, &changed, a.client); err != nil {
 				return nil, err
 			}
 		}
-		if name, fields := noted(a.verdict, a.row, a.at.user, a.at.client); name != "" {
-			events = append(events, e.Audit.Event(name, a.at.user.ID, fields))
+		if name, fields := noted(a.verdict, a.row, a.at); name != "" {
+			events = append(events, e.Audit.Event(name, a.at.User.ID, fields))
 		}
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		return events, e.cleared(ctx, tx, a.at)
+		return events, e.Guesses.Succeeded(ctx, tx, a.at)
 	})
 	return changed, err
 }
 
 // refusal turns a verdict into what may be told. Where the factor must
 // remember what it told, it is told only once that is written.
-func (e *Engine) refusal(ctx context.Context, v factors.Verdict, rows map[string]store.Credential, user store.User, c Client) *Refused {
+func (e *Engine) refusal(ctx context.Context, v factors.Verdict, rows map[string]store.Credential, at guess.Attempt) *factors.Refused {
 	if credential, ok := rows[v.CredentialID]; ok && v.Secret != nil {
-		if e.reseal(&credential, v.Secret) != nil || e.update(ctx, credential) != nil {
-			return &Refused{Reason: factors.Wrong}
+		if e.Vault.SetSecret(&credential, v.Secret) != nil || e.Vault.Update(ctx, credential) != nil {
+			return &factors.Refused{Reason: factors.Wrong}
 		}
 	}
-	if name, fields := noted(v, rows[v.CredentialID], user, c); name != "" {
-		e.Audit.Record(ctx, name, user.ID, fields)
+	if name, fields := noted(v, rows[v.CredentialID], at); name != "" {
+		e.Audit.Record(ctx, name, at.User.ID, fields)
 	}
-	return &Refused{Reason: v.Reason, Drift: v.Drift}
+	return &factors.Refused{Reason: v.Reason, Drift: v.Drift}
 }
 
 // noted returns the event of a verdict's note about a credential; empty: there is
 // none.
-func noted(v factors.Verdict, shown store.Credential, user store.User, c Client) (audit.Name, audit.Fields) {
+func noted(v factors.Verdict, shown store.Credential, at guess.Attempt) (audit.Name, audit.Fields) {
 	switch v.Note {
 	case factors.ClockOff:
-		return audit.ClockDrifting, audit.Fields{audit.User: user.Name, audit.Drift: v.Drift.String()}
+		return audit.ClockDrifting, audit.Fields{audit.User: at.User.Name, audit.Drift: v.Drift.String()}
 	case factors.CounterWentBack:
 		outcome := "refused"
 		if v.Accepted {
 			outcome = "accepted"
 		}
 		return audit.CounterRegressed, audit.Fields{
-			audit.User: user.Name, audit.Credential: shown.Name, audit.Outcome: outcome,
-			audit.Address: c.Address, audit.UserAgent: c.UserAgent,
+			audit.User: at.User.Name, audit.Credential: shown.Name, audit.Outcome: outcome,
+			audit.Address: at.Address, audit.UserAgent: at.UserAgent,
 		}
 	}
 	return "", nil
-}
-
-func (e *Engine) update(ctx context.Context, c store.Credential) error {
-	return e.Store.Atomically(ctx, func(tx store.Tx) error { return tx.UpdateCredential(ctx, c) })
-}
-
-// reseal puts a new secret, if there is one, into a credential's row.
-func (e *Engine) reseal(c *store.Credential, secret []byte) error {
-	if secret == nil {
-		return nil
-	}
-	sealed, err := e.Sealer.Seal(secret, credentialContext(*c))
-	if err != nil {
-		return fmt.Errorf("sealing a %s credential: %w", c.Kind, err)
-	}
-	c.Secret = sealed
-	return nil
 }
 
 // with returns a copy of m in which kind holds value, or nothing for nil.

@@ -10,22 +10,25 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // in signs somebody in with two factors, in a browser of their own.
-func (p *person) in() store.SignOn {
+func (p *member) in() store.SignOn {
 	p.h.t.Helper()
-	granted, err := p.h.Grant(p.h.ctx, p.complete(), "", authflow.Client{})
+	granted, err := p.h.Grant(p.h.ctx, p.complete(), "", person.Client{})
 	p.h.must(err)
 	p.h.pass(time.Minute) // so that a new code is there
 	return granted.SignOn
 }
 
 // user is the person as the store has them.
-func (p *person) user() store.User {
+func (p *member) user() store.User {
 	p.h.t.Helper()
 	user, err := p.h.store.UserByID(p.h.ctx, p.id)
 	p.h.must(err)
@@ -39,7 +42,7 @@ func (h *house) lives(s store.SignOn) bool {
 }
 
 // addTOTP adds an authenticator and returns the person with it.
-func (p *person) addTOTP(s store.SignOn, name string) *person {
+func (p *member) addTOTP(s store.SignOn, name string) *member {
 	p.h.t.Helper()
 	f, with := p.addingTOTP(s)
 	p.h.must(with.confirmTOTP(f, name))
@@ -51,9 +54,9 @@ func (p *person) addTOTP(s store.SignOn, name string) *person {
 }
 
 // addingTOTP is a flow that adds an authenticator, and the person with it.
-func (p *person) addingTOTP(s store.SignOn) (authflow.Flow, *person) {
+func (p *member) addingTOTP(s store.SignOn) (authflow.Flow, *member) {
 	p.h.t.Helper()
-	f, err := p.h.BeginEnrolment(p.h.ctx, s, p.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{})
+	f, err := p.h.BeginEnrolment(p.h.ctx, s, p.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, person.Client{})
 	p.h.must(err)
 	made, err := p.h.Enrolment(p.h.ctx, f, assurance.TOTP)
 	p.h.must(err)
@@ -63,19 +66,19 @@ func (p *person) addingTOTP(s store.SignOn) (authflow.Flow, *person) {
 }
 
 // confirmTOTP shows what the authenticator shows that a flow adds.
-func (p *person) confirmTOTP(f authflow.Flow, name string) error {
+func (p *member) confirmTOTP(f authflow.Flow, name string) error {
 	p.h.t.Helper()
 	return p.h.AnswerEnrolment(p.h.ctx, p.h.load(f), authflow.EnrolmentAnswer{
 		Factor: assurance.TOTP, Name: name, Answer: factors.Answer{"code": p.code()},
-	}, authflow.Client{})
+	}, person.Client{})
 }
 
 // named returns a person's credential by its name.
-func (p *person) named(name string) authflow.Held {
+func (p *member) named(name string) credentials.Own {
 	p.h.t.Helper()
 	held, err := p.h.Holdings(p.h.ctx, p.id)
 	p.h.must(err)
-	i := slices.IndexFunc(held, func(c authflow.Held) bool { return c.Name == name })
+	i := slices.IndexFunc(held, func(c credentials.Own) bool { return c.Name == name })
 	if i < 0 {
 		p.h.t.Fatalf("no credential %q in %+v", name, held)
 	}
@@ -88,17 +91,17 @@ func TestAddRenameAndRemoveAnAuthenticator(t *testing.T) {
 	here, there := ada.in(), ada.in()
 	second := ada.addTOTP(there, "  Work phone ")
 	work := ada.named("Work phone")
-	h.must(h.Rename(h.ctx, there, ada.user(), work.ID, "Desk phone", authflow.Client{}))
-	if _, err := h.Remove(h.ctx, there, ada.user(), ada.named("Authenticator app").ID, authflow.Client{}); err != nil {
+	h.must(h.Rename(h.ctx, there, ada.user(), work.ID, "Desk phone", person.Client{}))
+	if _, err := h.Remove(h.ctx, there, ada.user(), ada.named("Authenticator app").ID, person.Client{}); err != nil {
 		t.Fatal(err)
 	}
 	if h.lives(here) || h.lives(there) {
 		t.Error("sign-ons of before a factor was removed live on")
 	}
-	if err := ada.answer(ada.shown(authflow.Client{}), ada.code(), authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if err := ada.answer(ada.shown(person.Client{}), ada.code(), person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Errorf("a code of the removed authenticator: %v", err)
 	}
-	h.must(second.answer(second.shown(authflow.Client{}), second.code(), authflow.Client{}))
+	h.must(second.answer(second.shown(person.Client{}), second.code(), person.Client{}))
 	for name, want := range map[audit.Name]int{audit.FactorEnrolled: 3, audit.FactorRenamed: 1, audit.FactorRemoved: 1, audit.SignOnEnded: 3} {
 		if got := len(h.events(name)); got != want {
 			t.Errorf("%d events %s, want %d", got, name, want)
@@ -111,9 +114,9 @@ func TestRemovalLeavesTheProofsThatHold(t *testing.T) {
 	ada := h.person("ada")
 	first := ada.in()
 	second := ada.addTOTP(first, "Second")
-	bySecond, err := h.Grant(h.ctx, second.complete(), "", authflow.Client{})
+	bySecond, err := h.Grant(h.ctx, second.complete(), "", person.Client{})
 	h.must(err)
-	granted, err := h.Remove(h.ctx, bySecond.SignOn, ada.user(), ada.named("Authenticator app").ID, authflow.Client{})
+	granted, err := h.Remove(h.ctx, bySecond.SignOn, ada.user(), ada.named("Authenticator app").ID, person.Client{})
 	h.must(err)
 	if s := granted.SignOn; assurance.Of(s.Proofs, nil) != assurance.Multi || !s.Expires.Equal(bySecond.SignOn.Expires) || s.ID == bySecond.SignOn.ID {
 		t.Errorf("the browser that removed another authenticator goes on with %+v", s)
@@ -121,12 +124,12 @@ func TestRemovalLeavesTheProofsThatHold(t *testing.T) {
 	h.pass(time.Minute)
 	third := second.addTOTP(granted.SignOn, "Third")
 	h.pass(time.Minute)
-	granted, err = h.Remove(h.ctx, granted.SignOn, ada.user(), ada.named("Second").ID, authflow.Client{})
+	granted, err = h.Remove(h.ctx, granted.SignOn, ada.user(), ada.named("Second").ID, person.Client{})
 	h.must(err)
 	if s := granted.SignOn; assurance.Of(s.Proofs, nil) != assurance.Single {
 		t.Errorf("the browser that removed the authenticator it had shown goes on with %+v", s.Proofs)
 	}
-	h.must(third.answer(third.shown(authflow.Client{}), third.code(), authflow.Client{}))
+	h.must(third.answer(third.shown(person.Client{}), third.code(), person.Client{}))
 }
 
 func TestRemovingAllOfAKind(t *testing.T) {
@@ -135,7 +138,7 @@ func TestRemovingAllOfAKind(t *testing.T) {
 	ada, bob := h.person("ada"), h.person("bob")
 	ada.addTOTP(ada.in(), "Tablet")
 	h.pass(time.Minute)
-	if _, err := h.RemoveAll(h.ctx, ada.in(), ada.user(), assurance.TOTP, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+	if _, err := h.RemoveAll(h.ctx, ada.in(), ada.user(), assurance.TOTP, person.Client{}); !errors.Is(err, selfservice.ErrLastWayIn) {
 		t.Errorf("all authenticators, backup codes remaining: %v", err)
 	}
 	if ada.named("Tablet"); len(h.events(audit.FactorRemoved)) > 0 {
@@ -145,21 +148,21 @@ func TestRemovingAllOfAKind(t *testing.T) {
 	k, f := newSecurityKey(), ada.adding()
 	h.must(h.enrolKey(f, k.created(h, f)))
 	h.pass(time.Hour)
-	f = ada.shown(authflow.Client{})
-	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
-	here, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	f = ada.shown(person.Client{})
+	h.must(h.showKey(f, k.shown(h, f), person.Client{}))
+	here, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 	there := bob.in()
 	h.pass(time.Second)
 
 	for kind, what := range map[assurance.Factor]string{assurance.Password: "the password", "push": "what there is none of"} {
-		if _, err := h.RemoveAll(h.ctx, here.SignOn, ada.user(), kind, authflow.Client{}); !errors.Is(err, authflow.ErrNoCredential) {
+		if _, err := h.RemoveAll(h.ctx, here.SignOn, ada.user(), kind, person.Client{}); !errors.Is(err, credentials.ErrUnknown) {
 			t.Errorf("all of %s: %v", what, err)
 		}
 	}
-	granted, err := h.RemoveAll(h.ctx, here.SignOn, ada.user(), assurance.TOTP, authflow.Client{})
+	granted, err := h.RemoveAll(h.ctx, here.SignOn, ada.user(), assurance.TOTP, person.Client{})
 	h.must(err)
-	if held, err := h.Holdings(h.ctx, ada.id); err != nil || len(held) != 3 || slices.ContainsFunc(held, func(c authflow.Held) bool { return c.Kind == assurance.TOTP }) {
+	if held, err := h.Holdings(h.ctx, ada.id); err != nil || len(held) != 3 || slices.ContainsFunc(held, func(c credentials.Own) bool { return c.Kind == assurance.TOTP }) {
 		t.Errorf("what is left: %+v, %v", held, err)
 	}
 	if h.lives(here.SignOn) || !h.lives(granted.SignOn) || assurance.Of(granted.SignOn.Proofs, nil) != assurance.PhishingResistant {
@@ -172,7 +175,7 @@ func TestRemovingAllOfAKind(t *testing.T) {
 	if events := h.events(audit.FactorRemoved); len(events) != 2 || events[0].UserID != ada.id {
 		t.Errorf("the events are %+v", events)
 	}
-	if _, err := h.RemoveAll(h.ctx, granted.SignOn, ada.user(), assurance.FIDO, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+	if _, err := h.RemoveAll(h.ctx, granted.SignOn, ada.user(), assurance.FIDO, person.Client{}); !errors.Is(err, selfservice.ErrLastWayIn) {
 		t.Errorf("all keys, backup codes remaining: %v", err)
 	}
 }
@@ -181,13 +184,13 @@ func TestLastWayInStays(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	s := ada.in()
-	if _, err := h.Remove(h.ctx, s, ada.user(), ada.named("Authenticator app").ID, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+	if _, err := h.Remove(h.ctx, s, ada.user(), ada.named("Authenticator app").ID, person.Client{}); !errors.Is(err, selfservice.ErrLastWayIn) {
 		t.Errorf("the last authenticator, backup codes remaining: %v", err)
 	}
 	if !h.lives(s) {
 		t.Error("a refused removal ended the sign-on")
 	}
-	if _, err := h.Remove(h.ctx, s, ada.user(), ada.named("Backup codes").ID, authflow.Client{}); err != nil {
+	if _, err := h.Remove(h.ctx, s, ada.user(), ada.named("Backup codes").ID, person.Client{}); err != nil {
 		t.Errorf("backup codes, an authenticator remaining: %v", err)
 	}
 }
@@ -201,29 +204,29 @@ func TestChangesAskForAFreshCheck(t *testing.T) {
 		f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Ask: single})
 		h.must(err)
 		return f
-	}(), "", authflow.Client{})
+	}(), "", person.Client{})
 	h.must(err)
 	ended := ada.in()
-	h.must(h.EndSignOn(h.ctx, user, audit.ShortID(ended.ID), authflow.Client{}))
-	h.pass(authflow.FreshFor)
+	h.must(h.EndSignOn(h.ctx, user, audit.ShortID(ended.ID), person.Client{}))
+	h.pass(person.FreshFor)
 	fresh := bob.in()
 	for what, c := range map[string]struct {
 		signOn store.SignOn
 		want   error
 	}{
-		"F07, S06: the password alone": {passwordAlone.SignOn, authflow.ErrStale},
-		"a check of too long ago":      {stale, authflow.ErrStale},
+		"F07, S06: the password alone": {passwordAlone.SignOn, person.ErrStale},
+		"a check of too long ago":      {stale, person.ErrStale},
 		"a sign-on that has ended":     {ended, session.ErrEnded},
 	} {
 		t.Run(what, func(t *testing.T) {
 			for name, err := range map[string]error{
-				"rename":     h.Rename(h.ctx, c.signOn, user, mine, "Mine", authflow.Client{}),
-				"remove":     second(h.Remove(h.ctx, c.signOn, user, mine, authflow.Client{})),
-				"remove all": second(h.RemoveAll(h.ctx, c.signOn, user, assurance.TOTP, authflow.Client{})),
-				"enrol":      second(h.BeginEnrolment(h.ctx, c.signOn, user, authflow.Adding{Kind: assurance.TOTP, Return: "/"}, authflow.Client{})),
-				"password": second(h.ChangePassword(h.ctx, c.signOn, user, authflow.PasswordChange{
+				"rename":     h.Rename(h.ctx, c.signOn, user, mine, "Mine", person.Client{}),
+				"remove":     second(h.Remove(h.ctx, c.signOn, user, mine, person.Client{})),
+				"remove all": second(h.RemoveAll(h.ctx, c.signOn, user, assurance.TOTP, person.Client{})),
+				"enrol":      second(h.BeginEnrolment(h.ctx, c.signOn, user, authflow.Adding{Kind: assurance.TOTP, Return: "/"}, person.Client{})),
+				"password": second(h.ChangePassword(h.ctx, c.signOn, user, selfservice.PasswordChange{
 					Current: ada.password, New: "window kettle 90",
-				}, authflow.Client{})),
+				}, person.Client{})),
 			} {
 				if !errors.Is(err, c.want) {
 					t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -233,24 +236,24 @@ func TestChangesAskForAFreshCheck(t *testing.T) {
 	}
 	t.Run("W03: another user's credential", func(t *testing.T) {
 		for name, err := range map[string]error{
-			"rename": h.Rename(h.ctx, fresh, bob.user(), mine, "Mine", authflow.Client{}),
-			"remove": second(h.Remove(h.ctx, fresh, bob.user(), mine, authflow.Client{})),
-			"the password as if it were a second factor": second(h.Remove(h.ctx, fresh, bob.user(), h.credential(bob.id, assurance.Password).ID, authflow.Client{})),
+			"rename": h.Rename(h.ctx, fresh, bob.user(), mine, "Mine", person.Client{}),
+			"remove": second(h.Remove(h.ctx, fresh, bob.user(), mine, person.Client{})),
+			"the password as if it were a second factor": second(h.Remove(h.ctx, fresh, bob.user(), h.credential(bob.id, assurance.Password).ID, person.Client{})),
 		} {
-			if !errors.Is(err, authflow.ErrNoCredential) {
+			if !errors.Is(err, credentials.ErrUnknown) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if err := h.EndSignOn(h.ctx, bob.user(), audit.ShortID(stale.ID), authflow.Client{}); !errors.Is(err, authflow.ErrNoSignOn) {
+		if err := h.EndSignOn(h.ctx, bob.user(), audit.ShortID(stale.ID), person.Client{}); !errors.Is(err, selfservice.ErrNoSignOn) {
 			t.Errorf("ending another's sign-on: %v", err)
 		}
 	})
-	f, err := h.BeginFreshCheck(h.ctx, stale, user, "/account/totp", authflow.Client{})
+	f, err := h.BeginFreshCheck(h.ctx, stale, user, "/account/totp", person.Client{})
 	h.must(err)
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), stale.ID, authflow.Client{})
+	h.must(ada.answer(f, ada.code(), person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), stale.ID, person.Client{})
 	h.must(err)
-	h.must(h.Rename(h.ctx, granted.SignOn, user, mine, "Mine", authflow.Client{}))
+	h.must(h.Rename(h.ctx, granted.SignOn, user, mine, "Mine", person.Client{}))
 }
 
 // second is the error of a call whose result doesn't matter.
@@ -267,16 +270,16 @@ func TestLongEnrolmentAsksAgain(t *testing.T) {
 	_, err := h.Extend(h.ctx, h.load(f))
 	h.must(err)
 	h.pass(2 * time.Second)
-	if err := tablet.confirmTOTP(f, "Tablet"); !errors.Is(err, authflow.ErrStale) {
+	if err := tablet.confirmTOTP(f, "Tablet"); !errors.Is(err, person.ErrStale) {
 		t.Fatalf("F07: after long: %v", err)
 	}
-	if _, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP); !errors.Is(err, authflow.ErrStale) {
+	if _, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP); !errors.Is(err, person.ErrStale) {
 		t.Errorf("F07: the page, after long: %v", err)
 	}
-	check, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/flow?id="+f.ID, authflow.Client{})
+	check, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/flow?id="+f.ID, person.Client{})
 	h.must(err)
-	h.must(ada.answer(check, ada.code(), authflow.Client{}))
-	_, err = h.Grant(h.ctx, h.load(check), "", authflow.Client{})
+	h.must(ada.answer(check, ada.code(), person.Client{}))
+	_, err = h.Grant(h.ctx, h.load(check), "", person.Client{})
 	h.must(err)
 	if err := tablet.confirmTOTP(f, "Tablet"); err != nil {
 		t.Errorf("after a fresh check: %v", err)
@@ -290,19 +293,19 @@ func TestDisownedAccountOfADevice(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	laptop := ada.device("laptop", 24*time.Hour)
-	h.must(h.Disown(h.ctx, ada.in(), ada.user(), authflow.Client{}))
+	h.must(h.Disown(h.ctx, ada.in(), ada.user(), person.Client{}))
 	h.pass(time.Minute)
-	granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+	granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", person.Client{})
 	h.must(err)
 	f, err := h.BeginStepUp(h.ctx, authflow.Raise{
 		SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Multi, Certificate: assurance.CertificateAdded},
 	})
 	h.must(err)
-	h.must(h.AnswerPassword(h.ctx, f, ada.password, authflow.Client{}))
-	if _, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+	h.must(h.AnswerPassword(h.ctx, f, ada.password, person.Client{}))
+	if _, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("by the certificate and the old password: %v", err)
 	}
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	h.must(ada.answer(f, ada.code(), person.Client{}))
 	if step := h.stepOf(h.load(f)); step != authflow.StepNewPassword {
 		t.Errorf("after both, the step is %s", step)
 	}
@@ -312,24 +315,24 @@ func TestDisownedAccountOfADevice(t *testing.T) {
 // added or checked under it: the flow is gone, and so it is for whoever had read
 // it just before.
 func TestL03FlowsEndWithTheirSignOn(t *testing.T) {
-	ends := map[string]func(*house, *person, store.SignOn){
-		"by its owner": func(h *house, p *person, s store.SignOn) {
-			h.must(h.EndSignOn(h.ctx, p.user(), audit.ShortID(s.ID), authflow.Client{}))
+	ends := map[string]func(*house, *member, store.SignOn){
+		"by its owner": func(h *house, p *member, s store.SignOn) {
+			h.must(h.EndSignOn(h.ctx, p.user(), audit.ShortID(s.ID), person.Client{}))
 		},
-		"signed out": func(h *house, _ *person, s store.SignOn) {
+		"signed out": func(h *house, _ *member, s store.SignOn) {
 			h.must(h.store.EndSignOn(h.ctx, s.ID, h.clock(), session.EndedSignOut))
 		},
-		"idle, as at a shared computer": func(h *house, _ *person, s store.SignOn) {
+		"idle, as at a shared computer": func(h *house, _ *member, s store.SignOn) {
 			h.pass(authflow.SharedIdle + 2*session.Granularity)
 		},
-		"its user is gone": func(h *house, p *person, s store.SignOn) {
+		"its user is gone": func(h *house, p *member, s store.SignOn) {
 			h.must(h.store.DeleteUser(h.ctx, p.id))
 		},
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
-			h.Idle = authflow.SharedIdle
+			h.people.Idle = authflow.SharedIdle
 			ada := h.person("ada")
 			s := ada.in()
 			adding, tablet := ada.addingTOTP(s)
@@ -346,7 +349,7 @@ func TestL03FlowsEndWithTheirSignOn(t *testing.T) {
 				t.Errorf("the page of the enrolment: %v", err)
 			}
 			answer := authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": tablet.code()}}
-			if err := h.AnswerEnrolment(h.ctx, adding, answer, authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+			if err := h.AnswerEnrolment(h.ctx, adding, answer, person.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
 				t.Errorf("F06: enrolling: %v", err)
 			}
 			if n := len(h.events(audit.FactorEnrolled)); n != 2 {
@@ -366,10 +369,10 @@ func TestNoMoreOfAKindThanMayBe(t *testing.T) {
 		h.pass(-time.Minute) // so that the check stays fresh
 		ada.addTOTP(s, name)
 	}
-	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, authflow.Client{}); !errors.Is(err, authflow.ErrTooMany) {
+	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, person.Client{}); !errors.Is(err, credentials.ErrTooMany) {
 		t.Errorf("a sixth: %v", err)
 	}
-	if err := sixth.confirmTOTP(f, ""); !errors.Is(err, authflow.ErrTooMany) {
+	if err := sixth.confirmTOTP(f, ""); !errors.Is(err, credentials.ErrTooMany) {
 		t.Errorf("a sixth that was begun before: %v", err)
 	}
 }
@@ -379,13 +382,13 @@ func TestNamesOfCredentials(t *testing.T) {
 	ada := h.person("ada")
 	s, id := ada.in(), ada.named("Authenticator app").ID
 	for _, name := range []string{"", "   ", strings.Repeat("x", 65), "two\nlines", "\xff"} {
-		err := h.Rename(h.ctx, s, ada.user(), id, name, authflow.Client{})
-		if invalid := new(authflow.Invalid); !errors.As(err, &invalid) || invalid.Fields["name"] == nil {
+		err := h.Rename(h.ctx, s, ada.user(), id, name, person.Client{})
+		if invalid := new(person.Invalid); !errors.As(err, &invalid) || invalid.Fields["name"] == nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	const markup = `<script>{{.}} {env.X} %s</script>`
-	h.must(h.Rename(h.ctx, s, ada.user(), id, markup, authflow.Client{}))
+	h.must(h.Rename(h.ctx, s, ada.user(), id, markup, person.Client{}))
 	ada.named(markup)
 }
 
@@ -394,19 +397,19 @@ func TestChangePassword(t *testing.T) {
 	ada := h.person("ada")
 	const fresh = "window kettle 90"
 	here, there := ada.in(), ada.in()
-	midway := ada.shown(authflow.Client{})
+	midway := ada.shown(person.Client{})
 	try := func(current, next string) error {
-		return second(h.ChangePassword(h.ctx, there, ada.user(), authflow.PasswordChange{Current: current, New: next}, authflow.Client{}))
+		return second(h.ChangePassword(h.ctx, there, ada.user(), selfservice.PasswordChange{Current: current, New: next}, person.Client{}))
 	}
 	if err := try("not the password", fresh); !isRefused(err, factors.Wrong) {
 		t.Errorf("a wrong present password: %v", err)
 	}
 	for what, next := range map[string]string{"too short": "abc", "the same": ada.password} {
-		if invalid := new(authflow.Invalid); !errors.As(try(ada.password, next), &invalid) || invalid.Fields["password"] == nil {
+		if invalid := new(person.Invalid); !errors.As(try(ada.password, next), &invalid) || invalid.Fields["password"] == nil {
 			t.Errorf("a new password that is %s isn't refused", what)
 		}
 	}
-	granted, err := h.ChangePassword(h.ctx, there, ada.user(), authflow.PasswordChange{Current: ada.password, New: fresh}, authflow.Client{})
+	granted, err := h.ChangePassword(h.ctx, there, ada.user(), selfservice.PasswordChange{Current: ada.password, New: fresh}, person.Client{})
 	h.must(err)
 	if h.lives(here) || h.lives(there) || !h.lives(granted.SignOn) {
 		t.Error("other sign-ons live on, or this browser's doesn't")
@@ -417,11 +420,11 @@ func TestChangePassword(t *testing.T) {
 	if _, err := h.Load(h.ctx, midway.ID); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("F06: a sign-in that was begun with the old password: %v", err)
 	}
-	if _, err := h.signIn("ada", ada.password, authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if _, err := h.signIn("ada", ada.password, person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Errorf("the old password: %v", err)
 	}
 	ada.password = fresh
-	ada.shown(authflow.Client{})
+	ada.shown(person.Client{})
 }
 
 func TestWrongPresentPasswordsCount(t *testing.T) {
@@ -429,12 +432,12 @@ func TestWrongPresentPasswordsCount(t *testing.T) {
 	ada := h.person("ada")
 	s := ada.in()
 	for range 5 {
-		err := second(h.ChangePassword(h.ctx, s, ada.user(), authflow.PasswordChange{Current: "wrong", New: "window kettle 90"}, authflow.Client{}))
+		err := second(h.ChangePassword(h.ctx, s, ada.user(), selfservice.PasswordChange{Current: "wrong", New: "window kettle 90"}, person.Client{}))
 		if !isRefused(err, factors.Wrong) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := h.signIn("ada", ada.password, authflow.Client{}); asSlowed(err) == nil {
+	if _, err := h.signIn("ada", ada.password, person.Client{}); asSlowed(err) == nil {
 		t.Errorf("F02: signing in after five wrong passwords elsewhere: %v", err)
 	}
 }
@@ -445,7 +448,7 @@ func TestThisWasntMe(t *testing.T) {
 	c := ada.remembered()
 	here, midway := ada.in(), ada.complete()
 	h.pass(time.Minute)
-	h.must(h.Disown(h.ctx, here, ada.user(), authflow.Client{}))
+	h.must(h.Disown(h.ctx, here, ada.user(), person.Client{}))
 	if h.signOns(ada.id) != 0 {
 		t.Error("a sign-on lives on")
 	}
@@ -484,7 +487,7 @@ func TestThisWasntMe(t *testing.T) {
 	if !h.lives(granted.SignOn) || ada.user().NewPassword {
 		t.Error("the new password doesn't lead in, or is asked for again")
 	}
-	if _, err := h.signIn("ada", ada.password, authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if _, err := h.signIn("ada", ada.password, person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Errorf("the old password: %v", err)
 	}
 }
@@ -507,12 +510,12 @@ func TestEndOthers(t *testing.T) {
 	ada.remembered()
 	here, there, bobs := ada.in(), ada.in(), bob.in()
 	thief := ada.complete()
-	ended, err := h.EndOthers(h.ctx, here, ada.user(), authflow.Client{})
+	ended, err := h.EndOthers(h.ctx, here, ada.user(), person.Client{})
 	h.must(err)
 	if ended != 3 || !h.lives(here) || h.lives(there) || !h.lives(bobs) {
 		t.Errorf("%d ended; here %v, there %v, another's %v", ended, h.lives(here), h.lives(there), h.lives(bobs))
 	}
-	if _, err := h.Grant(h.ctx, thief, "", authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+	if _, err := h.Grant(h.ctx, thief, "", person.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("a sign-in that was under way: %v", err)
 	}
 	if browsers, err := h.Remembered(h.ctx, ada.id); err != nil || len(browsers) != 0 {
@@ -545,8 +548,8 @@ func TestSignOnsAreListedWithTheirApps(t *testing.T) {
 func TestBackupCodesTellHowManyAreLeft(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	f := ada.shown(authflow.Client{})
-	h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, authflow.Client{}))
+	f := ada.shown(person.Client{})
+	h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, person.Client{}))
 	codes, ok := ada.named("Backup codes").Details.(factors.Codes)
 	if !ok || codes.Left != 9 || codes.Total != 10 || len(codes.Used) != 1 || !codes.Used[0].Equal(h.clock()) {
 		t.Errorf("details: %+v", codes)
@@ -557,17 +560,17 @@ func TestNewBackupCodesVoidTheOld(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	// The sign-on was reached by one of the codes that go.
-	f := ada.shown(authflow.Client{})
-	h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	f := ada.shown(person.Client{})
+	h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	enrolment, err := h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.BackupCode, Return: "/account"}, authflow.Client{})
+	enrolment, err := h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.BackupCode, Return: "/account"}, person.Client{})
 	h.must(err)
 	_, err = h.Enrolment(h.ctx, enrolment, assurance.BackupCode)
 	h.must(err)
-	h.must(h.AnswerEnrolment(h.ctx, h.load(enrolment), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, authflow.Client{}))
-	f = ada.shown(authflow.Client{})
-	err = h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[1]}}, authflow.Client{})
+	h.must(h.AnswerEnrolment(h.ctx, h.load(enrolment), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, person.Client{}))
+	f = ada.shown(person.Client{})
+	err = h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[1]}}, person.Client{})
 	if !isRefused(err, factors.Wrong) {
 		t.Errorf("B02: an old code: %v", err)
 	}
@@ -577,15 +580,15 @@ func TestNewBackupCodesVoidTheOld(t *testing.T) {
 	if step := h.stepOf(f); step != authflow.StepChallenge {
 		t.Errorf("the next step is %s", step)
 	}
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
-	_, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(ada.answer(f, ada.code(), person.Client{}))
+	_, err = h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 }
 
 func TestMoreTime(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	f := ada.shown(authflow.Client{})
+	f := ada.shown(person.Client{})
 	for range 5 {
 		h.pass(10 * time.Minute)
 		left, err := h.Extend(h.ctx, h.load(f))
@@ -603,8 +606,8 @@ func TestMoreTime(t *testing.T) {
 func TestTheFactorOfferedFirst(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	windows, android := authflow.Client{Platform: "windows"}, authflow.Client{Platform: "android"}
-	first := func(c authflow.Client) assurance.Factor {
+	windows, android := person.Client{Platform: "windows"}, person.Client{Platform: "android"}
+	first := func(c person.Client) assurance.Factor {
 		t.Helper()
 		step, err := h.Step(h.ctx, ada.shown(c), "")
 		h.must(err)
@@ -614,7 +617,7 @@ func TestTheFactorOfferedFirst(t *testing.T) {
 	if got := first(windows); got != assurance.TOTP {
 		t.Errorf("after a backup code, %s is offered first", got)
 	}
-	h.Offered = func(kind assurance.Factor, platform string) bool {
+	h.Rules.Offered = func(kind assurance.Factor, platform string) bool {
 		return kind != assurance.TOTP || platform != "android"
 	}
 	if got := first(android); got != assurance.BackupCode {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/ticket"
@@ -33,11 +35,11 @@ func TestX05ClockSetForwardAndBack(t *testing.T) {
 		t.Run(wrong.name, func(t *testing.T) {
 			h := newHouse(t)
 			ada, bob := h.person("ada"), h.person("bob")
-			signOn, err := h.Grant(h.ctx, ada.complete(), "", authflow.Client{})
+			signOn, err := h.Grant(h.ctx, ada.complete(), "", person.Client{})
 			h.must(err)
-			unseen, err := h.Grant(h.ctx, bob.complete(), "", authflow.Client{})
+			unseen, err := h.Grant(h.ctx, bob.complete(), "", person.Client{})
 			h.must(err)
-			flow := bob.shown(authflow.Client{})
+			flow := bob.shown(person.Client{})
 			tickets := ticket.NewTickets(h.store, h.clock, rand.Reader)
 			request := ticket.Request{Origin: "https://wiki.example.com", NonceHash: "nonce"}
 			early, err := tickets.Issue(h.ctx, signOn.SignOn, request)
@@ -56,7 +58,7 @@ func TestX05ClockSetForwardAndBack(t *testing.T) {
 			_, err = h.store.EndExpiredSignOns(h.ctx, h.clock(), session.EndedExpired, 1000)
 			h.must(err)
 			h.must(h.store.Sweep(h.ctx, h.clock(), store.SweepLimits{
-				KeepAttempts: authflow.Kept(), AttemptsBefore: h.clock().AddDate(0, -1, 0), SignOnsBefore: h.clock().AddDate(0, 0, -7),
+				KeepAttempts: guess.Kept(), AttemptsBefore: h.clock().AddDate(0, -1, 0), SignOnsBefore: h.clock().AddDate(0, 0, -7),
 			}))
 
 			h.pass(-wrong.by)
@@ -81,9 +83,9 @@ func TestX05SignOnsOfAClockThatWasAhead(t *testing.T) {
 			ada, bob := h.person("ada"), h.person("bob")
 			keeper := h.keeper(t)
 			h.pass(ahead)
-			working, err := h.Grant(h.ctx, ada.complete(), "", authflow.Client{})
+			working, err := h.Grant(h.ctx, ada.complete(), "", person.Client{})
 			h.must(err)
-			away, err := h.Grant(h.ctx, bob.complete(), "", authflow.Client{})
+			away, err := h.Grant(h.ctx, bob.complete(), "", person.Client{})
 			h.must(err)
 			h.expectEnded(t, keeper, working.SignOn.ID, false)
 			h.expectEnded(t, keeper, away.SignOn.ID, false)
@@ -126,7 +128,7 @@ func (h *house) keeper(t *testing.T) *session.Keeper {
 
 func (h *house) expectEnded(t *testing.T, k *session.Keeper, id string, ended bool) {
 	t.Helper()
-	_, err := k.Live(h.ctx, session.Lookup{SignOn: id, MaxStaleness: time.Minute})
+	_, err := k.LiveSignOn(h.ctx, session.SignOnLookup{SignOn: id, MaxStaleness: time.Minute})
 	if errors.Is(err, session.ErrEnded) != ended || !ended && err != nil {
 		t.Errorf("the sign-on: %v, to have ended: %t", err, ended)
 	}
@@ -148,15 +150,15 @@ func (h *house) expectGone(t *testing.T, f authflow.Flow, gone bool) {
 
 // signsIn has somebody sign in by a backup code: what an authenticator shows
 // goes by the right time.
-func (h *house) signsIn(t *testing.T, p *person) {
+func (h *house) signsIn(t *testing.T, p *member) {
 	t.Helper()
 	f, err := h.signIn(p.name, p.password, from("192.0.2.7"))
 	h.must(err)
 	h.must(h.Answer(h.ctx, h.load(f), authflow.Response{
 		Factor: "backup_code", Answer: factors.Answer{"code": p.codes[0]},
-	}, authflow.Client{}))
+	}, person.Client{}))
 	p.codes = p.codes[1:]
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); err != nil {
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); err != nil {
 		t.Errorf("signing in: %v", err)
 	}
 }

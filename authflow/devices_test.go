@@ -8,12 +8,13 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // device gives the person a machine with a certificate.
-func (p *person) device(id string, expires time.Duration) store.Device {
+func (p *member) device(id string, expires time.Duration) store.Device {
 	p.h.t.Helper()
 	d := store.Device{
 		ID: id, UserID: p.id, Name: id, Certificate: "certificate of " + id, Serial: "0badcafe",
@@ -42,15 +43,15 @@ func TestOwnDevices(t *testing.T) {
 		t.Errorf("has %+v, %v", own, err)
 	}
 	for _, id := range []string{phone.ID, revoked.ID, "expired", "", "nowhere"} {
-		if err := h.RevokeDevice(h.ctx, here, ada.user(), id, authflow.Client{}); !errors.Is(err, authflow.ErrNoDevice) {
+		if err := h.RevokeDevice(h.ctx, here, ada.user(), id, person.Client{}); !errors.Is(err, person.ErrNoDevice) {
 			t.Errorf("revoking %q: %v", id, err)
 		}
 	}
 	// A device is no fresh check, and opens no account.
-	if err := h.RevokeDevice(h.ctx, opened, ada.user(), laptop.ID, authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
+	if err := h.RevokeDevice(h.ctx, opened, ada.user(), laptop.ID, person.Client{}); !errors.Is(err, person.ErrStale) {
 		t.Errorf("revoked by the device itself: %v", err)
 	}
-	h.must(h.RevokeDevice(h.ctx, here, ada.user(), laptop.ID, authflow.Client{}))
+	h.must(h.RevokeDevice(h.ctx, here, ada.user(), laptop.ID, person.Client{}))
 	if h.lives(opened) || !h.lives(here) {
 		t.Error("what the device opened lives on, or more has ended")
 	}
@@ -72,9 +73,9 @@ func TestRevokingADeviceAsksForAFreshCheck(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	laptop, here := ada.device("laptop", 24*time.Hour), ada.in()
-	h.pass(authflow.FreshFor)
-	if err := h.RevokeDevice(h.ctx, here, ada.user(), laptop.ID, authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
-		t.Errorf("after %s: %v", authflow.FreshFor, err)
+	h.pass(person.FreshFor)
+	if err := h.RevokeDevice(h.ctx, here, ada.user(), laptop.ID, person.Client{}); !errors.Is(err, person.ErrStale) {
+		t.Errorf("after %s: %v", person.FreshFor, err)
 	}
 	if d, err := h.store.DeviceByID(h.ctx, laptop.ID); err != nil || !d.Revoked.IsZero() {
 		t.Errorf("revoked all the same: %+v, %v", d, err)
@@ -88,14 +89,14 @@ func TestDevicesMakeNoBrowserKnown(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	laptop := ada.device("laptop", 24*time.Hour)
-	granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+	granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", person.Client{})
 	h.must(err)
 	f, err := h.BeginStepUp(h.ctx, authflow.Raise{
 		SignOn: granted.SignOn, User: ada.user(), Ask: assurance.Requirement{Level: assurance.Single, Certificate: assurance.CertificateAdded},
 	})
 	h.must(err)
-	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
-	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{})
+	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, person.Client{}))
+	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, person.Client{})
 	h.must(err)
 	known, err := h.store.BrowsersOf(h.ctx, ada.id)
 	h.must(err)
@@ -107,17 +108,17 @@ func TestDevicesMakeNoBrowserKnown(t *testing.T) {
 // TestF06DevicesAreReadAgainAtThePortal has what the gate found out be over by
 // the time that the device signs in.
 func TestF06DevicesAreReadAgainAtThePortal(t *testing.T) {
-	for name, apply := range map[string]func(h *house, p *person, d store.Device){
-		"revoked": func(h *house, _ *person, d store.Device) {
+	for name, apply := range map[string]func(h *house, p *member, d store.Device){
+		"revoked": func(h *house, _ *member, d store.Device) {
 			h.must(h.store.RevokeDevice(h.ctx, d.ID, h.clock(), "lost"))
 		},
-		"expired": func(h *house, _ *person, _ store.Device) { h.pass(25 * time.Hour) },
-		"disabled": func(h *house, p *person, _ store.Device) {
+		"expired": func(h *house, _ *member, _ store.Device) { h.pass(25 * time.Hour) },
+		"disabled": func(h *house, p *member, _ store.Device) {
 			user := p.user()
 			user.Status = store.UserDisabled
 			h.must(h.store.UpdateUser(h.ctx, user))
 		},
-		"deleted": func(h *house, p *person, _ store.Device) { h.must(h.store.DeleteUser(h.ctx, p.id)) },
+		"deleted": func(h *house, p *member, _ store.Device) { h.must(h.store.DeleteUser(h.ctx, p.id)) },
 	} {
 		h := newHouse(t)
 		ada := h.person("ada")
@@ -125,8 +126,8 @@ func TestF06DevicesAreReadAgainAtThePortal(t *testing.T) {
 		apply(h, ada, laptop)
 		before, err := h.store.ListSignOns(h.ctx, "", h.clock())
 		h.must(err)
-		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
-		if !errors.Is(err, authflow.ErrNoDevice) || granted.SignOn.ID != "" {
+		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", person.Client{})
+		if !errors.Is(err, person.ErrNoDevice) || granted.SignOn.ID != "" {
 			t.Errorf("%s: %+v, %v", name, granted.SignOn, err)
 		}
 		if after, err := h.store.ListSignOns(h.ctx, "", h.clock()); err != nil || len(after) != len(before) {
@@ -145,7 +146,7 @@ func TestSignOnsOfDevicesEndWithTheCertificate(t *testing.T) {
 	} {
 		h := newHouse(t)
 		laptop := h.person("ada").device("laptop", test.device)
-		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: h.clock().Add(test.chain)}, "", authflow.Client{})
+		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: h.clock().Add(test.chain)}, "", person.Client{})
 		h.must(err)
 		if lasts := granted.SignOn.Expires.Sub(h.clock()); lasts != test.want {
 			t.Errorf("%+v: it lasts for %s", test, lasts)

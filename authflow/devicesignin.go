@@ -7,6 +7,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -20,15 +21,15 @@ type DeviceLogin struct {
 // SignInDevice makes a sign-on of the owner of a device, by the certificate
 // alone and without a flow, since there is nothing to ask. It ends with the
 // certificate at the latest. previous is as in Grant. The device and its user
-// are read again in the same transaction: ErrNoDevice where they don't count any
+// are read again in the same transaction: person.ErrNoDevice where they don't count any
 // more.
-func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous string, c Client) (Granted, error) {
-	prepared, err := e.prepare(Flow{}, c)
+func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous string, c person.Client) (Granted, error) {
+	prepared, err := e.prepare("", c)
 	if err != nil {
 		return Granted{}, err
 	}
 	var made Granted
-	err = e.change(ctx, "signing a device in", func(tx store.Tx) ([]store.Event, error) {
+	err = e.People.Change(ctx, "signing a device in", func(tx store.Tx) ([]store.Event, error) {
 		device, user, err := e.deviceIn(ctx, tx, in.ID)
 		if err != nil {
 			return nil, err
@@ -60,13 +61,13 @@ func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous stri
 
 // deviceIn reads a device that counts, and its user.
 func (e *Engine) deviceIn(ctx context.Context, tx store.Tx, id string) (store.Device, store.User, error) {
-	device, err := e.countingDevice(ctx, tx, id)
+	device, err := e.People.ValidDevice(ctx, tx, id)
 	if err != nil {
 		return store.Device{}, store.User{}, err
 	}
 	user, err := tx.UserByID(ctx, device.UserID)
 	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserActive {
-		return store.Device{}, store.User{}, ErrNoDevice
+		return store.Device{}, store.User{}, person.ErrNoDevice
 	}
 	return device, user, err
 }

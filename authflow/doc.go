@@ -1,6 +1,6 @@
 // Package authflow is the state machine of signing in: which step comes next,
-// what an answer changes, how often somebody may guess, and what a finished
-// flow yields. It must not know HTTP, HTML or SQL.
+// what an answer changes, and what a finished flow yields. It must not know
+// HTTP, HTML or SQL.
 //
 // A flow begins where somebody has shown something: the right password, an
 // invitation, or a sign-on that doesn't suffice. So a stranger who has nothing
@@ -26,8 +26,4 @@
 //
 // A step-up and an enrolment belong to a sign-on, and are gone once that has
 // ended.
-//
-// Beside flows stands what somebody who is signed in changes about their own
-// account (change.go). Whatever could let another person in asks for a fresh
-// check, and is checked once more in the transaction that changes it.
 package authflow

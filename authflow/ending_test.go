@@ -6,7 +6,9 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -36,8 +38,8 @@ func TestL03WhatAFlowRestsOnIsGone(t *testing.T) {
 	}
 	losses := map[string]func(*house, authflow.Flow){
 		"the user":             func(h *house, f authflow.Flow) { h.must(h.store.DeleteUser(h.ctx, f.UserID)) },
-		"the factor":           func(h *house, _ authflow.Flow) { h.Factors = h.Factors[1:] },
-		"all factors":          func(h *house, _ authflow.Flow) { h.Factors = nil },
+		"the factor":           func(h *house, _ authflow.Flow) { h.vault.Factors = h.vault.Factors[1:] },
+		"all factors":          func(h *house, _ authflow.Flow) { h.vault.Factors = nil },
 		"the credentials":      func(h *house, f authflow.Flow) { h.takeCredentials(f.UserID) },
 		"what was under way":   func(h *house, f authflow.Flow) { h.abandon(f.UserID) },
 		"nothing, but it ends": func(h *house, _ authflow.Flow) { h.pass(authflow.FlowLifetime) },
@@ -56,11 +58,11 @@ func TestL03WhatAFlowRestsOnIsGone(t *testing.T) {
 				for _, kind := range []assurance.Factor{assurance.TOTP, assurance.BackupCode, ""} {
 					h.expectDefinite("the page of "+string(kind), second(h.Enrolment(h.ctx, f, kind)))
 					answer := authflow.EnrolmentAnswer{Factor: kind, Answer: factors.Answer{"code": "123456", "saved": "yes"}}
-					h.expectDefinite("enrolling "+string(kind), h.AnswerEnrolment(h.ctx, f, answer, authflow.Client{}))
+					h.expectDefinite("enrolling "+string(kind), h.AnswerEnrolment(h.ctx, f, answer, person.Client{}))
 				}
 				h.expectDefinite("the invited user", second(h.Invited(h.ctx, f)))
 				h.expectDefinite("the account", h.ChooseAccount(h.ctx, f, authflow.Choice{Name: "ada", Password: rightPassword}))
-				h.expectDefinite("the grant", second(h.Grant(h.ctx, f, "", authflow.Client{})))
+				h.expectDefinite("the grant", second(h.Grant(h.ctx, f, "", person.Client{})))
 			})
 		}
 	}
@@ -79,17 +81,17 @@ func (h *house) takeCredentials(userID string) {
 
 func (h *house) abandon(userID string) {
 	h.t.Helper()
-	h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error { return authflow.Abandon(h.ctx, tx, userID) }))
+	h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error { return person.Abandon(h.ctx, tx, userID) }))
 }
 
 // expectDefinite wants success, or an error that says how the flow goes on.
 func (h *house) expectDefinite(what string, err error) {
 	h.t.Helper()
-	if err == nil || errors.As(err, new(*authflow.Refused)) || errors.As(err, new(*authflow.Invalid)) {
+	if err == nil || errors.As(err, new(*factors.Refused)) || errors.As(err, new(*person.Invalid)) {
 		return
 	}
 	for _, definite := range []error{
-		authflow.ErrFlowGone, authflow.ErrLinkGone, authflow.ErrWrongStep, authflow.ErrStale, authflow.ErrNoCredential, store.ErrConflict,
+		authflow.ErrFlowGone, authflow.ErrLinkGone, authflow.ErrWrongStep, person.ErrStale, credentials.ErrUnknown, store.ErrConflict,
 	} {
 		if errors.Is(err, definite) {
 			return

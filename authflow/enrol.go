@@ -7,15 +7,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
+// EnrolWithin is how long adding a credential may take before a fresh check is
+// asked for once more.
+const EnrolWithin = 15 * time.Minute
+
 // Enrolment begins the enrolment that a flow is at, or resumes it after a
-// reload, and returns its page. ErrWrongStep, ErrStale, ErrNoCredential
+// reload, and returns its page. ErrWrongStep, person.ErrStale, credentials.ErrUnknown
 // and ErrFlowGone are definite.
 func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
 	factor, err := e.enrolling(ctx, f, kind)
@@ -39,7 +46,7 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (
 	if state != nil && bytes.Equal(state, ceremony.State) {
 		return ceremony, nil
 	}
-	sealed, err := e.Sealer.Seal(ceremony.State, f.sealingContext("enrolment", kind))
+	sealed, err := e.Vault.Sealer.Seal(ceremony.State, f.sealingContext("enrolment", kind))
 	if err != nil {
 		return factors.Ceremony{}, fmt.Errorf("sealing a %s enrolment: %w", kind, err)
 	}
@@ -50,12 +57,12 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (
 // ceremony begins or resumes an enrolment. It returns the state before, too;
 // nil: there was none.
 func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([]byte, factors.Ceremony, error) {
-	all, err := e.credentials(ctx, f.UserID)
+	all, err := e.Vault.Of(ctx, f.UserID)
 	if err != nil {
 		return nil, factors.Ceremony{}, err
 	}
-	all = slices.DeleteFunc(all, func(c store.Credential) bool { return !e.works(c) })
-	existing, _, err := e.ofKind(all, factor.Kind())
+	all = slices.DeleteFunc(all, func(c store.Credential) bool { return !e.Vault.Works(c) })
+	existing, _, err := e.Vault.Open(all, factor.Kind())
 	if err != nil {
 		return nil, factors.Ceremony{}, err
 	}
@@ -64,7 +71,7 @@ func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([
 		ceremony, err := factor.BeginEnrolment(ctx, f.subject(), existing)
 		return nil, ceremony, err
 	}
-	state, err := e.Sealer.Open(sealed, f.sealingContext("enrolment", factor.Kind()))
+	state, err := e.Vault.Sealer.Open(sealed, f.sealingContext("enrolment", factor.Kind()))
 	if err != nil {
 		return nil, factors.Ceremony{}, err
 	}
@@ -73,7 +80,7 @@ func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([
 }
 
 // enrolling returns the factor that a flow is about to enrol, or ErrWrongStep;
-// ErrNoCredential where a reload has taken it out of the configuration since.
+// credentials.ErrUnknown where a reload has taken it out of the configuration since.
 func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (factors.Factor, error) {
 	step, err := e.Step(ctx, f, kind)
 	if err != nil {
@@ -82,9 +89,9 @@ func (e *Engine) enrolling(ctx context.Context, f Flow, kind assurance.Factor) (
 	if step.Kind != StepEnrol || step.Factor != kind {
 		return nil, ErrWrongStep
 	}
-	factor, err := e.Factors.Get(kind)
+	factor, err := e.Vault.Factors.Get(kind)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoCredential, err)
+		return nil, fmt.Errorf("%w: %w", credentials.ErrUnknown, err)
 	}
 	return factor, nil
 }
@@ -101,10 +108,10 @@ type EnrolmentAnswer struct {
 // AnswerEnrolment checks whether a new credential works and, if so, keeps it.
 // In a set-up the first one makes the account: user, password and factor come
 // into being together, and the link is spent, or nothing happens at all.
-// *Refused, *Invalid with the field "name", ErrTooMany, ErrWrongStep,
-// ErrNoCredential and ErrFlowGone are definite, and so is ErrStale, by which nothing is spent: BeginFreshCheck leads
+// *factors.Refused, *person.Invalid with the field "name", credentials.ErrTooMany, ErrWrongStep,
+// credentials.ErrUnknown and ErrFlowGone are definite, and so is person.ErrStale, by which nothing is spent: BeginFreshCheck leads
 // back.
-func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
+func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c person.Client) error {
 	for tries := 1; ; tries++ {
 		err := e.answerEnrolment(ctx, f, given, c)
 		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
@@ -117,7 +124,7 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	}
 }
 
-func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c Client) error {
+func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c person.Client) error {
 	kind := given.Factor
 	factor, err := e.enrolling(ctx, f, kind)
 	if err != nil {
@@ -127,13 +134,13 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	if !begun {
 		return ErrWrongStep
 	}
-	state, err := e.Sealer.Open(sealed, f.sealingContext("enrolment", kind))
+	state, err := e.Vault.Sealer.Open(sealed, f.sealingContext("enrolment", kind))
 	if err != nil {
 		return fmt.Errorf("opening a %s enrolment: %w", kind, err)
 	}
 	if given.Name != "" {
-		if given.Name, err = credentialName(given.Name); err != nil {
-			return &Invalid{map[string]error{"name": err}}
+		if given.Name, err = person.CredentialName(given.Name); err != nil {
+			return err
 		}
 	}
 	enrolment, err := factor.CheckEnrolment(f.waiting(ctx), f.subject(), state, given.Answer)
@@ -142,7 +149,7 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	}
 	spent := f
 	spent.Enrolments = with(f.Enrolments, kind, nil)
-	refused := &Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
+	refused := &factors.Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
 	if enrolment.Barred {
 		refused.Model, refused.Credential = enrolment.Model.Name, enrolment.Unique
 		e.Audit.Record(ctx, audit.FactorBarred, f.UserID, barred(f, kind, enrolment, c))
@@ -167,7 +174,7 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 }
 
 // barred says what was kept out and why.
-func barred(f Flow, kind assurance.Factor, refused factors.Enrolment, c Client) audit.Fields {
+func barred(f Flow, kind assurance.Factor, refused factors.Enrolment, c person.Client) audit.Fields {
 	return audit.Fields{
 		audit.User: f.Name, audit.Factor: string(kind), audit.Reason: string(refused.Reason),
 		audit.ModelID: refused.Model.ID, audit.Model: refused.Model.Name,
@@ -180,7 +187,7 @@ func (e *Engine) nameOf(ctx context.Context, f Flow, given EnrolmentAnswer, made
 	if given.Name != "" || made.Model.Name == "" {
 		return cmp.Or(given.Name, given.Unnamed, made.Name), nil
 	}
-	all, err := e.credentials(ctx, f.UserID)
+	all, err := e.Vault.Of(ctx, f.UserID)
 	return Numbered(made.Model.Name, func(name string) bool {
 		return slices.ContainsFunc(all, func(c store.Credential) bool { return c.Name == name })
 	}), err
@@ -198,7 +205,7 @@ func Numbered(name string, taken func(string) bool) string {
 
 // keep writes a credential that works: beside a new account, or for a user who
 // exists.
-func (e *Engine) keep(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c Client) error {
+func (e *Engine) keep(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c person.Client) error {
 	if f.Kind == SetUp && len(f.Proofs) == 0 {
 		return e.activate(ctx, f, factor.Kind(), enrolment, c)
 	}
@@ -206,12 +213,12 @@ func (e *Engine) keep(ctx context.Context, f Flow, factor factors.Factor, enrolm
 }
 
 // enrol adds a credential to a user who exists.
-func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c Client) error {
-	credential, err := e.newCredential(f.UserID, factor.Kind(), enrolment)
+func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c person.Client) error {
+	credential, err := e.Vault.New(f.UserID, factor.Kind(), enrolment)
 	if err != nil {
 		return err
 	}
-	err = e.change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
+	err = e.People.Change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
 		changed, kept := f, credential
 		if f.Kind != Enrol {
 			if err := e.stillAt(ctx, tx, f, StepEnrol, factor.Kind()); err != nil {
@@ -224,7 +231,7 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 		if err := e.makeRoom(ctx, tx, factor, f.UserID); err != nil {
 			return nil, err
 		}
-		if err := keepNew(ctx, tx, kept, enrolment); err != nil {
+		if err := credentials.Keep(ctx, tx, kept, enrolment); err != nil {
 			return nil, err
 		}
 		return []store.Event{e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c)}, e.save(ctx, tx, &changed)
@@ -250,35 +257,35 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 			return err
 		}
 		shown, f.Done = current.Proofs, true
-	case f.Kind == SignIn && isDaily(credential.Kind):
+	case f.Kind == SignIn && factors.IsDaily(credential.Kind):
 		f.Replacing = ""
 		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
-			Factor: credential.Kind, At: e.Clock(), UserVerified: verified, HeldToMulti: e.Hold > 0, Credential: credential.ID,
+			Factor: credential.Kind, At: e.Clock(), UserVerified: verified, HeldToMulti: e.Rules.Hold > 0, Credential: credential.ID,
 		})
 	default:
 		return nil
 	}
-	if e.Hold <= 0 {
+	if e.Rules.Hold <= 0 {
 		return nil
 	}
 	unsettled, err := e.isUnsettled(ctx, tx, f.UserID)
 	if err != nil {
 		return err
 	}
-	lately := func(p assurance.Proof) bool { return isDailyProof(p) && f.Started.Sub(p.At) <= FreshFor }
+	lately := func(p assurance.Proof) bool { return isDailyProof(p) && f.Started.Sub(p.At) <= person.FreshFor }
 	if unsettled || f.Kind == SignIn || !slices.ContainsFunc(shown, lately) {
-		credential.HeldUntil = e.Clock().Add(e.Hold)
+		credential.ProbationUntil = e.Clock().Add(e.Rules.Hold)
 	}
 	return nil
 }
 
 // stillChanging returns the sign-on under which somebody adds a credential, or
 // ErrFlowGone where that has ended. Anybody who takes longer over it than most
-// people need shows again that it's them: ErrStale.
+// people need shows again that it's them: person.ErrStale.
 func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.SignOn, error) {
 	s, err := e.signOnOf(ctx, tx, f)
 	if err == nil && e.Clock().Sub(f.Started) > EnrolWithin {
-		_, _, _, err = e.checked(ctx, tx, f.SignOn)
+		_, _, _, err = e.People.Checked(ctx, tx, f.SignOn)
 	}
 	return s, err
 }
@@ -286,40 +293,24 @@ func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.
 // isDailyProof reports whether the person showed a second factor that isn't
 // there for need alone, nor held itself. A certificate shows itself.
 func isDailyProof(p assurance.Proof) bool {
-	return isDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered && !p.HeldToMulti
+	return factors.IsDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered && !p.HeldToMulti
 }
 
 // makeRoom deletes what a new credential takes the place of, or returns
-// ErrTooMany.
+// credentials.ErrTooMany.
 func (e *Engine) makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) error {
 	if factor.Most() == 1 {
-		return deleteKind(ctx, tx, userID, factor.Kind())
+		return credentials.DeleteKind(ctx, tx, userID, factor.Kind())
 	}
 	all, err := tx.CredentialsOf(ctx, userID)
-	if err == nil && !hasRoom(factor, e.active(all)) {
-		return ErrTooMany
+	if err == nil && !credentials.HasRoom(factor, e.Vault.Active(all)) {
+		return credentials.ErrTooMany
 	}
 	return err
 }
 
-func (e *Engine) enrolled(userID, name string, kind assurance.Factor, c Client) store.Event {
+func (e *Engine) enrolled(userID, name string, kind assurance.Factor, c person.Client) store.Event {
 	return e.Audit.Event(audit.FactorEnrolled, userID, audit.Fields{
 		audit.User: name, audit.Factor: string(kind), audit.Address: c.Address, audit.UserAgent: c.UserAgent,
 	})
-}
-
-func deleteKind(ctx context.Context, tx store.Tx, userID string, kind assurance.Factor) error {
-	all, err := tx.CredentialsOf(ctx, userID)
-	if err != nil {
-		return err
-	}
-	for _, c := range all {
-		if c.Kind != kind {
-			continue
-		}
-		if err := tx.DeleteCredential(ctx, c.ID, c.Version); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
@@ -27,7 +28,7 @@ func newHouseWithKeys(t *testing.T, lenient bool) *house {
 	h := newHouse(t)
 	keys, err := fido.New(fido.Config{RPID: keySite.ID, Origins: []string{keySite.Origin}, Brand: "Test", Lenient: lenient}, h.clock, rand.Reader)
 	h.must(err)
-	h.Factors = factors.Set{h.Factors[0], keys, h.Factors[1]}
+	h.vault.Factors = factors.Set{h.vault.Factors[0], keys, h.vault.Factors[1]}
 	return h
 }
 
@@ -77,21 +78,21 @@ func (k *securityKey) shown(h *house, f authflow.Flow) authflow.Response {
 // enrolKey answers an enrolment as the flow is by then.
 func (h *house) enrolKey(f authflow.Flow, given authflow.EnrolmentAnswer) error {
 	h.t.Helper()
-	return h.AnswerEnrolment(h.ctx, h.load(f), given, authflow.Client{})
+	return h.AnswerEnrolment(h.ctx, h.load(f), given, person.Client{})
 }
 
 // showKey answers a challenge as the flow is by then.
-func (h *house) showKey(f authflow.Flow, given authflow.Response, c authflow.Client) error {
+func (h *house) showKey(f authflow.Flow, given authflow.Response, c person.Client) error {
 	h.t.Helper()
 	return h.Answer(h.ctx, h.load(f), given, c)
 }
 
 // adding is a flow in which somebody adds a key.
-func (p *person) adding() authflow.Flow {
+func (p *member) adding() authflow.Flow {
 	p.h.t.Helper()
-	granted, err := p.h.Grant(p.h.ctx, p.complete(), "", authflow.Client{})
+	granted, err := p.h.Grant(p.h.ctx, p.complete(), "", person.Client{})
 	p.h.must(err)
-	f, err := p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), authflow.Adding{Kind: assurance.FIDO, Return: "/account"}, authflow.Client{})
+	f, err := p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), authflow.Adding{Kind: assurance.FIDO, Return: "/account"}, person.Client{})
 	p.h.must(err)
 	return f
 }
@@ -105,11 +106,11 @@ func TestKeysGiveTheHighestAssurance(t *testing.T) {
 	h.must(h.enrolKey(f, k.created(h, f)))
 	h.pass(time.Hour)
 
-	f = ada.shown(authflow.Client{})
-	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	f = ada.shown(person.Client{})
+	h.must(h.showKey(f, k.shown(h, f), person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	if level := assurance.Of(granted.SignOn.Proofs, h.Factors.Enabled); level != assurance.PhishingResistant {
+	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Enabled); level != assurance.PhishingResistant {
 		t.Errorf("password and key are %s: %+v", level, granted.SignOn.Proofs)
 	}
 	ask, err := h.Freshness(h.ctx, ada.id)
@@ -180,20 +181,20 @@ func TestK01AChallengeIsAnsweredOnce(t *testing.T) {
 	h.must(h.enrolKey(f, k.created(h, f)))
 	h.pass(time.Minute)
 
-	f = ada.shown(authflow.Client{})
+	f = ada.shown(person.Client{})
 	shown, stranger := k.shown(h, f), other.shown(h, f)
-	if err := h.showKey(f, stranger, authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if err := h.showKey(f, stranger, person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Errorf("another key: %v", err)
 	}
-	if err := h.showKey(f, shown, authflow.Client{}); !isRefused(err, factors.Expired) {
+	if err := h.showKey(f, shown, person.Client{}); !isRefused(err, factors.Expired) {
 		t.Errorf("a spent challenge: %v", err)
 	}
 	shown = k.shown(h, f)
-	h.must(h.showKey(f, shown, authflow.Client{}))
+	h.must(h.showKey(f, shown, person.Client{}))
 	// In another flow it is nothing.
-	f = ada.shown(authflow.Client{})
+	f = ada.shown(person.Client{})
 	_ = k.shown(h, f)
-	if err := h.showKey(f, shown, authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if err := h.showKey(f, shown, person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Errorf("replayed in another flow: %v", err)
 	}
 }
@@ -208,7 +209,7 @@ func TestK03ACopiedKeyIsAnEvent(t *testing.T) {
 		f := ada.adding()
 		h.must(h.enrolKey(f, k.created(h, f)))
 		h.pass(time.Minute)
-		f = ada.shown(authflow.Client{})
+		f = ada.shown(person.Client{})
 		err := h.showKey(f, k.shown(h, f), from("192.0.2.7"))
 		outcome := "refused"
 		if lenient {
@@ -274,9 +275,9 @@ func TestAnnouncementNamesLostKeysToo(t *testing.T) {
 	if got := told(); got.Accepted != one {
 		t.Errorf("with a key: %+v, want %s", got, one)
 	}
-	f = ada.shown(authflow.Client{})
+	f = ada.shown(person.Client{})
 	h.must(h.Lose(h.ctx, f, []string{h.credential(ada.id, assurance.FIDO).ID}))
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
+	h.must(ada.answer(f, ada.code(), person.Client{}))
 	if lost := h.credential(ada.id, assurance.FIDO); lost.State != store.CredentialSuspended {
 		t.Fatalf("the key is %s", lost.State)
 	}
@@ -293,12 +294,12 @@ func (h *house) hold(id string) {
 	h.t.Helper()
 	c, err := h.store.CredentialByID(h.ctx, id)
 	h.must(err)
-	c.HeldUntil = h.clock().Add(time.Hour)
+	c.ProbationUntil = h.clock().Add(time.Hour)
 	h.must(h.store.UpdateCredential(h.ctx, c))
 }
 
 // stepUp is a flow that raises somebody's sign-on to the highest.
-func (p *person) stepUp(s store.SignOn) authflow.Flow {
+func (p *member) stepUp(s store.SignOn) authflow.Flow {
 	p.h.t.Helper()
 	f, err := p.h.BeginStepUp(p.h.ctx, authflow.Raise{
 		SignOn: s, User: p.user(), Ask: assurance.Requirement{Level: assurance.PhishingResistant},
@@ -313,11 +314,11 @@ func TestHeldKeysArentAskedFor(t *testing.T) {
 	h := newHouseWithKeys(t, false)
 	ada := h.holder("ada")
 	first := h.credential(ada.id, assurance.FIDO).ID
-	f := ada.shown(authflow.Client{})
-	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	f := ada.shown(person.Client{})
+	h.must(h.showKey(f, ada.phone.shown(h, f), person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	f, err = h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{})
+	f, err = h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.FIDO}, person.Client{})
 	h.must(err)
 	second := newSecurityKey()
 	answer := second.created(h, f)
@@ -335,11 +336,11 @@ func TestHeldKeysArentAskedFor(t *testing.T) {
 	if want := base64.RawURLEncoding.EncodeToString(second.ID); len(asked.AllowCredentials) != 1 || asked.AllowCredentials[0] != want {
 		t.Errorf("asked for is %v, want %s", asked.AllowCredentials, want)
 	}
-	if err := h.showKey(f, ada.phone.shown(h, f), authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if err := h.showKey(f, ada.phone.shown(h, f), person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Errorf("the one that is held: %v", err)
 	}
-	h.must(h.showKey(f, second.shown(h, f), authflow.Client{}))
-	_, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(h.showKey(f, second.shown(h, f), person.Client{}))
+	_, err = h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 
 	// Where nothing else is there, the person is told, and can still change
@@ -351,8 +352,8 @@ func TestHeldKeysArentAskedFor(t *testing.T) {
 	if ask, err := h.Freshness(h.ctx, ada.id); err != nil || ask.Level != assurance.Multi {
 		t.Errorf("changes ask for %s, %v", ask.Level, err)
 	}
-	f = ada.shown(authflow.Client{})
-	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	f = ada.shown(person.Client{})
+	h.must(h.showKey(f, ada.phone.shown(h, f), person.Client{}))
 	h.pass(time.Hour)
 	if step := h.stepOf(ada.stepUp(ada.in())); step != authflow.StepChallenge {
 		t.Errorf("when the time is over, the step is %s", step)
@@ -373,10 +374,10 @@ func TestKeyAloneRaisesADevice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHouseWithKeys(t, false)
 			ada := h.holder("ada")
-			h.Passwordless = c.passwordless
+			h.Rules.Passwordless = c.passwordless
 			ada.phone.device.Options.UserNotVerified = !c.verifies
 			laptop := ada.device("laptop", 24*time.Hour)
-			device, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", authflow.Client{})
+			device, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", person.Client{})
 			h.must(err)
 			f := ada.stepUp(device.SignOn)
 			for _, want := range c.steps {
@@ -386,14 +387,14 @@ func TestKeyAloneRaisesADevice(t *testing.T) {
 					t.Fatalf("the step is %s, want %s", step, want)
 				}
 				if want == authflow.StepPassword {
-					h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
+					h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, person.Client{}))
 				} else {
-					h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+					h.must(h.showKey(f, ada.phone.shown(h, f), person.Client{}))
 				}
 			}
-			granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+			granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 			h.must(err)
-			if level := assurance.Of(granted.SignOn.Proofs, h.Factors.Enabled); level != assurance.PhishingResistant {
+			if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Enabled); level != assurance.PhishingResistant {
 				t.Errorf("it is %s: %+v", level, granted.SignOn.Proofs)
 			}
 		})

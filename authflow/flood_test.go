@@ -13,7 +13,10 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -48,7 +51,7 @@ func TestL02RightPasswordsAreNoFailuresOfTheirAddress(t *testing.T) {
 		ada.shown(from("192.0.2.1"))
 	}
 	for key, want := range map[string]int{"192.0.2.1": 0, "192.0.2.0/24": 0} {
-		if counted, err := h.store.GetAttempts(h.ctx, authflow.ScopeAddress, key); err != nil || counted.Failures != want {
+		if counted, err := h.store.GetAttempts(h.ctx, guess.ScopeAddress, key); err != nil || counted.Failures != want {
 			t.Errorf("%s has %d failures, %v", key, counted.Failures, err)
 		}
 	}
@@ -59,7 +62,7 @@ func TestL02RightPasswordsAreNoFailuresOfTheirAddress(t *testing.T) {
 func TestL02NetworksHaveALimit(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	h.must(h.store.PutAttempts(h.ctx, store.Attempts{Scope: authflow.ScopeAddress, Key: "2001:db8:7::/48", Failures: 998, First: h.clock(), Last: h.clock()}))
+	h.must(h.store.PutAttempts(h.ctx, store.Attempts{Scope: guess.ScopeAddress, Key: "2001:db8:7::/48", Failures: 998, First: h.clock(), Last: h.clock()}))
 	for i := range 4 {
 		_, err := h.signIn(fmt.Sprintf("nobody%d", i), "guess", from(fmt.Sprintf("2001:db8:7:%x::1", i)))
 		if looked := isRefused(err, factors.Wrong); looked != (i < 2) {
@@ -67,14 +70,14 @@ func TestL02NetworksHaveALimit(t *testing.T) {
 		}
 	}
 	ada.shown(from("2001:db8:8::1"))
-	ada.shown(authflow.Client{Address: "2001:db8:7:ffff::1", Browser: ada.browserToken})
+	ada.shown(person.Client{Address: "2001:db8:7:ffff::1", Browser: ada.browserToken})
 	h.pass(10 * time.Minute)
 	ada.shown(from("2001:db8:7:ffff::1"))
 }
 
 // full is a queue without places for strangers.
 type full struct {
-	authflow.Passwords
+	hashing
 	turns []identity.Turn
 }
 
@@ -83,7 +86,7 @@ func (f *full) Enter(ctx context.Context, turn identity.Turn) (context.Context, 
 	if !turn.Known {
 		return nil, nil, &identity.BusyError{RetryAfter: 5 * time.Second}
 	}
-	return f.Passwords.Enter(ctx, turn)
+	return f.hashing.Enter(ctx, turn)
 }
 
 // TestL02BusyTriesCountForTheirAddress has an address come again and again
@@ -92,23 +95,23 @@ func (f *full) Enter(ctx context.Context, turn identity.Turn) (context.Context, 
 func TestL02BusyTriesCountForTheirAddress(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	calm := h.Passwords
-	h.Passwords = &full{Passwords: calm}
+	calm := h.passwords
+	h.hashBy(&full{hashing: calm})
 	before := h.store.commits.Load()
 	for i := range 100 {
-		if _, err := h.signIn("ada", ada.password, from("192.0.2.1")); !errors.Is(err, authflow.ErrBusy) {
+		if _, err := h.signIn("ada", ada.password, from("192.0.2.1")); !errors.Is(err, guess.ErrBusy) {
 			t.Fatalf("try %d: %v", i+1, err)
 		}
 	}
 	if n := h.store.commits.Load() - before; n != 0 {
 		t.Errorf("%d commits", n)
 	}
-	h.Passwords = calm
+	h.hashBy(calm)
 	if _, err := h.signIn("ada", ada.password, from("192.0.2.1")); asSlowed(err) == nil {
 		t.Errorf("afterwards: %v", err)
 	}
 	ada.shown(from("192.0.2.2"))
-	ada.shown(authflow.Client{Address: "192.0.2.1", Browser: ada.browserToken})
+	ada.shown(person.Client{Address: "192.0.2.1", Browser: ada.browserToken})
 	h.pass(10 * time.Minute)
 	ada.shown(from("192.0.2.1"))
 }
@@ -119,16 +122,16 @@ func TestF03WhoseTurnItIs(t *testing.T) {
 	ada := h.person("ada")
 	eve := h.person("eve")
 	granted, err := h.Grant(h.ctx, func() authflow.Flow {
-		f := ada.shown(authflow.Client{})
-		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+		f := ada.shown(person.Client{})
+		h.must(ada.answer(f, ada.code(), person.Client{}))
 		return h.load(f)
-	}(), "", authflow.Client{})
+	}(), "", person.Client{})
 	h.must(err)
 	h.pass(time.Minute)
-	turns := &full{Passwords: h.Passwords}
-	h.Passwords = turns
-	h.must(h.store.PutAttempts(h.ctx, store.Attempts{Scope: authflow.ScopeAddress, Key: "192.0.2.9", Failures: 3, First: h.clock(), Last: h.clock()}))
-	h.must(h.store.PutAttempts(h.ctx, store.Attempts{Scope: authflow.ScopeAddress, Key: "192.0.2.0/24", Failures: 17, First: h.clock(), Last: h.clock()}))
+	turns := &full{hashing: h.passwords}
+	h.hashBy(turns)
+	h.must(h.store.PutAttempts(h.ctx, store.Attempts{Scope: guess.ScopeAddress, Key: "192.0.2.9", Failures: 3, First: h.clock(), Last: h.clock()}))
+	h.must(h.store.PutAttempts(h.ctx, store.Attempts{Scope: guess.ScopeAddress, Key: "192.0.2.0/24", Failures: 17, First: h.clock(), Last: h.clock()}))
 	stranger := identity.Turn{Sharer: "192.0.2.9", Network: "192.0.2.0/24", Failures: 3 + 17/8}
 	first := h.clock()
 	again := stranger
@@ -145,15 +148,15 @@ func TestF03WhoseTurnItIs(t *testing.T) {
 			return err
 		}, again},
 		{"another's browser", func() error {
-			_, err := h.signIn("ada", "guess", authflow.Client{Address: "192.0.2.9", Browser: eve.browserToken})
+			_, err := h.signIn("ada", "guess", person.Client{Address: "192.0.2.9", Browser: eve.browserToken})
 			return err
 		}, again},
 		{"a known browser", func() error {
-			_, err := h.signIn("ada", "guess", authflow.Client{Address: "192.0.2.9", Browser: ada.browserToken})
+			_, err := h.signIn("ada", "guess", person.Client{Address: "192.0.2.9", Browser: ada.browserToken})
 			return err
 		}, identity.Turn{Known: true, Sharer: ada.id}},
 		{"somebody who is signed in", func() error {
-			_, err := h.ChangePassword(h.ctx, granted.SignOn, ada.user(), authflow.PasswordChange{Current: "guess", New: "marble lantern 4471 fjord"}, from("192.0.2.9"))
+			_, err := h.ChangePassword(h.ctx, granted.SignOn, ada.user(), selfservice.PasswordChange{Current: "guess", New: "marble lantern 4471 fjord"}, from("192.0.2.9"))
 			return err
 		}, identity.Turn{Known: true, Sharer: ada.id}},
 	} {
@@ -196,10 +199,10 @@ func (s *shares) Burn(ctx context.Context, secret string) error {
 func TestF03NobodyHashesInNobodysName(t *testing.T) {
 	h := newHouse(t)
 	noted := &shares{Hasher: h.hasher}
-	h.Passwords = noted
-	codes, err := h.Factors.Get(assurance.TOTP)
+	h.hashBy(noted)
+	codes, err := h.vault.Factors.Get(assurance.TOTP)
 	h.must(err)
-	h.Factors = factors.Set{codes, backupcode.New("Test", noted, h.clock, rand.Reader)}
+	h.vault.Factors = factors.Set{codes, backupcode.New("Test", noted, h.clock, rand.Reader)}
 	expect := func(what string, want identity.Turn) {
 		t.Helper()
 		if want.Known = true; len(noted.turns) == 0 {
@@ -220,7 +223,7 @@ func TestF03NobodyHashesInNobodysName(t *testing.T) {
 	ada := h.setUp(f, "ada")
 	expect("a set-up", identity.Turn{Sharer: token.Hash(link)})
 
-	guess := func(c authflow.Client) {
+	guess := func(c person.Client) {
 		t.Helper()
 		f := ada.shown(c)
 		noted.turns = nil // of the password, which has a place
@@ -231,12 +234,12 @@ func TestF03NobodyHashesInNobodysName(t *testing.T) {
 	}
 	guess(from("192.0.2.9"))
 	expect("a backup code in an unknown browser", identity.Turn{Sharer: "192.0.2.9", Network: "192.0.2.0/24"})
-	guess(authflow.Client{Address: "192.0.2.9", Browser: ada.browserToken})
+	guess(person.Client{Address: "192.0.2.9", Browser: ada.browserToken})
 	expect("a backup code in a known browser", identity.Turn{Sharer: ada.id})
 }
 
 // dies is a server that ends while it looks at a password.
-type dies struct{ authflow.Passwords }
+type dies struct{ hashing }
 
 func (dies) Verify(context.Context, string, string) (bool, error) { panic("killed") }
 
@@ -246,10 +249,10 @@ func (dies) Verify(context.Context, string, string) (bool, error) { panic("kille
 func TestX01AKillIsNoWrongGuess(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	alive := h.Passwords
+	alive := h.passwords
 	killed := func() (slowed bool) {
 		defer func() { _ = recover() }()
-		h.Passwords = dies{alive}
+		h.hashBy(dies{alive})
 		_, err := h.signIn("ada", ada.password, from("192.0.2.1"))
 		return asSlowed(err) != nil
 	}
@@ -264,13 +267,13 @@ func TestX01AKillIsNoWrongGuess(t *testing.T) {
 			t.Errorf("kill %d in the same moment: slowed: %t", i+1, slowed)
 		}
 	}
-	h.Passwords = alive
+	h.hashBy(alive)
 	h.pass(time.Minute)
-	if counted, err := h.store.GetAttempts(h.ctx, authflow.ScopeUser, ada.id+"/password/unknown"); err != nil || counted.Failures != 0 {
+	if counted, err := h.store.GetAttempts(h.ctx, guess.ScopeUser, ada.id+"/password/unknown"); err != nil || counted.Failures != 0 {
 		t.Errorf("%d failures, %v", counted.Failures, err)
 	}
 	ada.shown(from("192.0.2.1"))
-	h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeAddress, ""))
+	h.must(h.store.DeleteAttempts(h.ctx, guess.ScopeAddress, ""))
 	for i := range 6 {
 		_, err := h.signIn("ada", "guess", from("192.0.2.1"))
 		if looked := isRefused(err, factors.Wrong); looked != (i < 5) {

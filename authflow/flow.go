@@ -10,6 +10,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -20,8 +22,6 @@ const (
 	FlowIdle = 15 * time.Minute
 	// FlowLifetime is how long a flow may take in all.
 	FlowLifetime = time.Hour
-
-	flowNamespace = "flow"
 )
 
 // ErrFlowGone says that a flow is unknown, finished or over its time, or that
@@ -123,6 +123,12 @@ func (f Flow) subject() factors.Subject {
 	return s
 }
 
+// waiting has what is hashed in a flow wait as whoever it is of, or as whoever
+// has the link that it came by.
+func (f Flow) waiting(ctx context.Context) context.Context {
+	return guess.WaitingFor(ctx, cmp.Or(f.Link, f.UserID))
+}
+
 // sealingContext binds what is sealed inside a flow to the flow and its use.
 func (f Flow) sealingContext(use string, kind assurance.Factor) []byte {
 	return []byte("flow\x00" + token.Hash(f.ID) + "\x00" + use + "\x00" + string(kind))
@@ -146,7 +152,7 @@ func (f Flow) record(now time.Time) (store.Record, error) {
 		expires = end
 	}
 	return store.Record{
-		Namespace: flowNamespace, Key: f.key(), Owner: f.UserID,
+		Namespace: person.Flows, Key: f.key(), Owner: f.UserID,
 		Value: raw, Expires: expires, Version: f.version,
 	}, nil
 }
@@ -189,34 +195,12 @@ func (e *Engine) signOnOf(ctx context.Context, r session.Reader, f Flow) (store.
 	return s, err
 }
 
-// AbandonFlows forgets what a person has under way in any browser.
-func AbandonFlows(ctx context.Context, tx store.Records, userID string) error {
-	if err := tx.DeleteRecordsOf(ctx, flowNamespace, userID, ""); err != nil {
-		return fmt.Errorf("abandoning the flows of a user: %w", err)
-	}
-	return nil
-}
-
-// Abandon forgets what a person has under way, and by what they could begin
-// something: links to set up by, and access codes.
-func Abandon(ctx context.Context, tx store.Records, userID string) error {
-	if err := AbandonFlows(ctx, tx, userID); err != nil {
-		return err
-	}
-	for _, namespace := range []string{linkNamespace, accessNamespace} {
-		if err := tx.DeleteRecordsOf(ctx, namespace, userID, ""); err != nil {
-			return fmt.Errorf("abandoning what a user has under way: %w", err)
-		}
-	}
-	return nil
-}
-
 type recordReader interface {
 	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
 }
 
 func (e *Engine) load(ctx context.Context, r recordReader, id string) (Flow, error) {
-	record, err := r.GetRecord(ctx, flowNamespace, token.Hash(id), e.Clock())
+	record, err := r.GetRecord(ctx, person.Flows, token.Hash(id), e.Clock())
 	if errors.Is(err, store.ErrNotFound) {
 		return Flow{}, ErrFlowGone
 	}
@@ -258,3 +242,16 @@ func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
 	f.expires = record.Expires
 	return nil
 }
+
+// Extend gives a flow more time, as far as its whole time allows, and returns
+// how long is left: people may need longer (WCAG 2.2, success criterion 2.2.1).
+func (e *Engine) Extend(ctx context.Context, f Flow) (time.Duration, error) {
+	err := e.save(ctx, e.Store, &f)
+	if errors.Is(err, store.ErrConflict) {
+		f, err = e.Load(ctx, f.ID) // what changed it gave it its time
+	}
+	return e.Left(f), err
+}
+
+// Left returns how long a flow waits if nothing more comes of it now.
+func (e *Engine) Left(f Flow) time.Duration { return f.expires.Sub(e.Clock()) }

@@ -13,6 +13,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -56,8 +58,8 @@ func TestF01AlikeInWork(t *testing.T) {
 		{"factorless", "factorless", "guess"},
 	} {
 		t.Run(c.who, func(t *testing.T) {
-			h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
-			h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeName, ""))
+			h.must(h.store.DeleteAttempts(h.ctx, guess.ScopeUser, ""))
+			h.must(h.store.DeleteAttempts(h.ctx, guess.ScopeName, ""))
 			for i := range 7 {
 				before, synced := h.hasher.Work(), h.store.commits.Load()
 				_, err := h.signIn(c.name, c.password, from(fmt.Sprintf("192.0.2.%d", i)))
@@ -76,13 +78,13 @@ func TestF01AlikeInWork(t *testing.T) {
 		})
 	}
 	t.Run("the right password of somebody without a second factor grants nothing", func(t *testing.T) {
-		h.must(h.store.DeleteAttempts(h.ctx, authflow.ScopeUser, ""))
+		h.must(h.store.DeleteAttempts(h.ctx, guess.ScopeUser, ""))
 		had := h.signOns(factorless.id)
 		f := factorless.shown(from("192.0.2.1"))
 		if step, err := h.Step(h.ctx, f, ""); err != nil || step.Kind != authflow.StepAccessCode {
 			t.Errorf("the step is %+v, %v", step, err)
 		}
-		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.signOns(factorless.id) != had {
+		if _, err := h.Grant(h.ctx, f, "", person.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.signOns(factorless.id) != had {
 			t.Errorf("granting: %v", err)
 		}
 	})
@@ -147,11 +149,11 @@ func TestF03LockedAfterAHundred(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	address := 0
-	elsewhere := func() authflow.Client {
+	elsewhere := func() person.Client {
 		address++
 		return from(fmt.Sprintf("2001:db8:0:%x::1", address))
 	}
-	known := authflow.Client{Address: "192.0.2.1", Browser: ada.browserToken}
+	known := person.Client{Address: "192.0.2.1", Browser: ada.browserToken}
 
 	looked := h.guessUntilLocked(func() error {
 		_, err := h.signIn("ada", "guess", elsewhere())
@@ -169,7 +171,7 @@ func TestF03LockedAfterAHundred(t *testing.T) {
 		t.Errorf("the right password in an unknown browser: %v", err)
 	}
 	for what, token := range map[string]string{"made up": "AAAA", "of somebody else": h.person("eve").browserToken} {
-		if _, err := h.signIn("ada", ada.password, authflow.Client{Browser: token}); asSlowed(err) == nil {
+		if _, err := h.signIn("ada", ada.password, person.Client{Browser: token}); asSlowed(err) == nil {
 			t.Errorf("with a browser's token that is %s: %v", what, err)
 		}
 	}
@@ -229,7 +231,7 @@ func TestFailuresPerAddress(t *testing.T) {
 		}
 	}
 	ada.shown(from("2001:db8:7:8::1"))
-	ada.shown(authflow.Client{Address: office, Browser: ada.browserToken})
+	ada.shown(person.Client{Address: office, Browser: ada.browserToken})
 	// Attempts that were slowed don't lengthen the wait.
 	h.pass(6 * time.Minute)
 	ada.shown(from(office))
@@ -257,14 +259,14 @@ func TestKnownBrowsersTakeTwoFactors(t *testing.T) {
 	for i := range 6 {
 		f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Ask: single})
 		h.must(err)
-		granted, err := h.Grant(h.ctx, f, "", authflow.Client{})
+		granted, err := h.Grant(h.ctx, f, "", person.Client{})
 		h.must(err)
 		if granted.Browser != "" {
 			t.Fatal("a password alone made a browser known")
 		}
 		step, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: ada.id, Name: "ada"}, Ask: assurance.Requirement{Level: assurance.Multi}})
 		h.must(err)
-		err = ada.answer(step, ada.wrongCode(), authflow.Client{Browser: granted.Browser})
+		err = ada.answer(step, ada.wrongCode(), person.Client{Browser: granted.Browser})
 		if i < 5 && !isRefused(err, factors.Wrong) || i == 5 && asSlowed(err) == nil {
 			t.Errorf("guess %d: %v", i+1, err)
 		}
@@ -275,70 +277,69 @@ func TestKnownBrowsersTakeTwoFactors(t *testing.T) {
 func TestBusyCostsNoAttempt(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
-	settings := h.Settings
-	settings.Passwords = busy{h.Passwords}
-	crowded := authflow.New(settings)
+	h.hashBy(busy{h.hasher})
 	for range 20 {
-		_, err := crowded.SignIn(h.ctx, authflow.Login{Name: "ada", Password: "guess"})
-		if !errors.Is(err, authflow.ErrBusy) {
+		_, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: "guess"})
+		if !errors.Is(err, guess.ErrBusy) {
 			t.Fatal(err)
 		}
 	}
+	h.hashBy(h.hasher)
 	gone, cancel := context.WithCancel(h.ctx)
 	cancel()
 	if _, err := h.SignIn(gone, authflow.Login{Name: "ada", Password: "guess"}); err == nil || isRefused(err, factors.Wrong) {
 		t.Errorf("somebody who went away was answered %v", err)
 	}
-	ada.shown(authflow.Client{})
+	ada.shown(person.Client{})
 }
 
-type busy struct{ authflow.Passwords }
+type busy struct{ hashing }
 
-func (busy) Verify(context.Context, string, string) (bool, error) { return false, authflow.ErrBusy }
+func (busy) Verify(context.Context, string, string) (bool, error) { return false, guess.ErrBusy }
 
 // TestF06ReadAgainBeforeTheGrant changes something after all was shown.
 func TestF06ReadAgainBeforeTheGrant(t *testing.T) {
 	for _, c := range []struct {
 		what   string
-		change func(h *house, p *person)
+		change func(h *house, p *member)
 		want   error
 	}{
-		{"nothing", func(*house, *person) {}, nil},
-		{"the user is disabled", func(h *house, p *person) {
+		{"nothing", func(*house, *member) {}, nil},
+		{"the user is disabled", func(h *house, p *member) {
 			user, err := h.store.UserByID(h.ctx, p.id)
 			h.must(err)
 			user.Status = store.UserDisabled
 			h.must(h.store.UpdateUser(h.ctx, user))
 		}, authflow.ErrFlowGone},
-		{"the user is deleted", func(h *house, p *person) { h.must(h.store.DeleteUser(h.ctx, p.id)) }, authflow.ErrFlowGone},
-		{"the groups change", func(h *house, p *person) {
+		{"the user is deleted", func(h *house, p *member) { h.must(h.store.DeleteUser(h.ctx, p.id)) }, authflow.ErrFlowGone},
+		{"the groups change", func(h *house, p *member) {
 			user, err := h.store.UserByID(h.ctx, p.id)
 			h.must(err)
 			user.Groups = []string{"others"}
 			h.must(h.store.UpdateUser(h.ctx, user))
 		}, nil},
-		{"the password changes", func(h *house, p *person) {
+		{"the password changes", func(h *house, p *member) {
 			h.must(h.store.UpdateCredential(h.ctx, h.holding(h.credential(p.id, assurance.Password), "another")))
 		}, authflow.ErrFlowGone},
-		{"the password is suspended", func(h *house, p *person) {
+		{"the password is suspended", func(h *house, p *member) {
 			c := h.credential(p.id, assurance.Password)
 			c.State = store.CredentialSuspended
 			h.must(h.store.UpdateCredential(h.ctx, c))
 		}, authflow.ErrFlowGone},
-		{"the password is deleted", func(h *house, p *person) {
+		{"the password is deleted", func(h *house, p *member) {
 			c := h.credential(p.id, assurance.Password)
 			h.must(h.store.DeleteCredential(h.ctx, c.ID, c.Version))
 		}, authflow.ErrFlowGone},
-		{"a factor is no longer configured", func(h *house, _ *person) { h.Factors = h.Factors[1:] }, authflow.ErrWrongStep},
-		{"the flow is over its time", func(h *house, _ *person) { h.pass(authflow.FlowIdle) }, authflow.ErrFlowGone},
-		{"what is under way is abandoned", func(h *house, p *person) { h.must(authflow.Abandon(h.ctx, h.store, p.id)) }, authflow.ErrFlowGone},
+		{"a factor is no longer configured", func(h *house, _ *member) { h.vault.Factors = h.vault.Factors[1:] }, authflow.ErrWrongStep},
+		{"the flow is over its time", func(h *house, _ *member) { h.pass(authflow.FlowIdle) }, authflow.ErrFlowGone},
+		{"what is under way is abandoned", func(h *house, p *member) { h.must(person.Abandon(h.ctx, h.store, p.id)) }, authflow.ErrFlowGone},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t)
 			ada := h.person("ada")
 			f, had := ada.complete(), h.signOns(ada.id)
 			c.change(h, ada)
-			_, err := h.Grant(h.ctx, f, "", authflow.Client{})
+			_, err := h.Grant(h.ctx, f, "", person.Client{})
 			if !errors.Is(err, c.want) {
 				t.Errorf("granting: %v, want %v", err, c.want)
 			}
@@ -357,7 +358,7 @@ func TestGrantedExactlyOnce(t *testing.T) {
 	var askers sync.WaitGroup
 	for range 100 {
 		askers.Go(func() {
-			_, err := h.Grant(h.ctx, f, "", authflow.Client{})
+			_, err := h.Grant(h.ctx, f, "", person.Client{})
 			if err == nil {
 				granted.Add(1)
 			} else if !errors.Is(err, authflow.ErrFlowGone) {
@@ -377,14 +378,14 @@ func TestO01OneCodeOverManyFlows(t *testing.T) {
 	ada := h.person("ada")
 	var flows [100]authflow.Flow
 	for i := range flows {
-		flows[i] = ada.shown(authflow.Client{})
+		flows[i] = ada.shown(person.Client{})
 	}
 	var passed atomic.Int64
 	var answers sync.WaitGroup
 	code := ada.code()
 	for _, f := range flows {
 		answers.Go(func() {
-			if h.Answer(h.ctx, f, authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": code}}, authflow.Client{}) == nil {
+			if h.Answer(h.ctx, f, authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": code}}, person.Client{}) == nil {
 				passed.Add(1)
 			}
 		})
@@ -413,37 +414,37 @@ func TestX02SpentAndNotGranted(t *testing.T) {
 		code := ada.code()
 		f, had := ada.complete(), h.signOns(ada.id)
 		h.store.fail = failing("sign-on")
-		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); !errors.Is(err, errDisk) {
+		if _, err := h.Grant(h.ctx, f, "", person.Client{}); !errors.Is(err, errDisk) {
 			t.Fatalf("granting: %v", err)
 		}
 		h.store.fail = nil
 		if h.signOns(ada.id) != had {
 			t.Error("a sign-on was made")
 		}
-		if err := ada.answer(ada.shown(authflow.Client{}), code, authflow.Client{}); !isRefused(err, factors.Used) {
+		if err := ada.answer(ada.shown(person.Client{}), code, person.Client{}); !isRefused(err, factors.Used) {
 			t.Errorf("the code once more: %v", err)
 		}
 		// Who has shown all is not asked again once the store is well.
-		if _, err := h.Grant(h.ctx, f, "", authflow.Client{}); err != nil {
+		if _, err := h.Grant(h.ctx, f, "", person.Client{}); err != nil {
 			t.Errorf("granting again: %v", err)
 		}
 	})
 	t.Run("while spending", func(t *testing.T) {
 		h := newHouse(t)
 		ada := h.person("ada")
-		f, version := ada.shown(authflow.Client{}), h.credential(ada.id, assurance.TOTP).Version
+		f, version := ada.shown(person.Client{}), h.credential(ada.id, assurance.TOTP).Version
 		h.store.fail = failing("flow")
-		if err := ada.answer(f, ada.code(), authflow.Client{}); !errors.Is(err, errDisk) {
+		if err := ada.answer(f, ada.code(), person.Client{}); !errors.Is(err, errDisk) {
 			t.Fatalf("answering: %v", err)
 		}
 		h.store.fail = nil
-		if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 			t.Errorf("granting: %v", err)
 		}
 		if h.credential(ada.id, assurance.TOTP).Version != version {
 			t.Error("the code was spent without its proof")
 		}
-		h.must(ada.answer(f, ada.code(), authflow.Client{}))
+		h.must(ada.answer(f, ada.code(), person.Client{}))
 	})
 }
 
@@ -456,14 +457,14 @@ func TestO03SealedSecretsStayInTheirRow(t *testing.T) {
 		victim.Secret = h.credential(eve.id, kind).Secret
 		f := authflow.Flow{}
 		if kind == assurance.TOTP {
-			f = ada.shown(authflow.Client{})
+			f = ada.shown(person.Client{})
 		}
 		h.must(h.store.UpdateCredential(h.ctx, victim))
 		var err error
 		if kind == assurance.TOTP {
-			err = ada.answer(f, eve.code(), authflow.Client{})
+			err = ada.answer(f, eve.code(), person.Client{})
 		} else {
-			_, err = h.signIn("ada", eve.password, authflow.Client{})
+			_, err = h.signIn("ada", eve.password, person.Client{})
 		}
 		if err == nil || isRefused(err, factors.Wrong) {
 			t.Errorf("%s of another row: %v", kind, err)
@@ -509,7 +510,7 @@ func TestLinksAndFlowsExpire(t *testing.T) {
 	}
 	// A link that was opened in time has to be used in time as well.
 	h.must(h.ChooseAccount(h.ctx, half, authflow.Choice{Name: "ada", Password: rightPassword}))
-	late := &person{h: h}
+	late := &member{h: h}
 	if err := h.finishFirstFactor(half, late); !errors.Is(err, authflow.ErrLinkGone) {
 		t.Errorf("setting up by a link that expired meanwhile: %v", err)
 	}
@@ -520,7 +521,7 @@ func TestLinksAndFlowsExpire(t *testing.T) {
 	t.Run("a flow, idle and in all", func(t *testing.T) {
 		h := newHouse(t)
 		ada := h.person("ada")
-		f := ada.shown(authflow.Client{})
+		f := ada.shown(person.Client{})
 		h.pass(authflow.FlowIdle - time.Second)
 		h.load(f)
 		h.pass(time.Second)
@@ -544,12 +545,12 @@ func TestLinksAndFlowsExpire(t *testing.T) {
 }
 
 // finishFirstFactor confirms the authenticator of a set-up.
-func (h *house) finishFirstFactor(f authflow.Flow, p *person) error {
+func (h *house) finishFirstFactor(f authflow.Flow, p *member) error {
 	h.t.Helper()
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
 	h.must(err)
 	p.secret = keyOn(made)
-	return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, authflow.Client{})
+	return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, person.Client{})
 }
 
 // TestTransactionsMayRunAgain has a store that runs each transaction several
@@ -565,16 +566,16 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 	if n := h.signOns(ada.id); n != 1 {
 		t.Fatalf("%d sign-ons of one set-up", n)
 	}
-	f = ada.shown(authflow.Client{})
-	if err := ada.answer(f, ada.wrongCode(), authflow.Client{}); !isRefused(err, factors.Wrong) {
+	f = ada.shown(person.Client{})
+	if err := ada.answer(f, ada.wrongCode(), person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Fatal(err)
 	}
-	counted, err := h.store.GetAttempts(h.ctx, authflow.ScopeUser, ada.id+"/totp/unknown")
+	counted, err := h.store.GetAttempts(h.ctx, guess.ScopeUser, ada.id+"/totp/unknown")
 	if err != nil || counted.Failures != 1 {
 		t.Errorf("one wrong code was counted as %+v, %v", counted, err)
 	}
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(ada.answer(f, ada.code(), person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 	if n := len(h.events(audit.SignInSucceeded)); n != 2 {
 		t.Errorf("%d events of two sign-ins", n)
@@ -584,8 +585,8 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 	ask := assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}
 	f, err = h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: ada.id, Name: "ada"}, Ask: ask})
 	h.must(err)
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
-	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, authflow.Client{})
+	h.must(ada.answer(f, ada.code(), person.Client{}))
+	raised, err := h.Grant(h.ctx, h.load(f), granted.SignOn.ID, person.Client{})
 	h.must(err)
 	kept, err := h.store.SignOnByID(h.ctx, granted.SignOn.ID)
 	h.must(err)
@@ -600,13 +601,13 @@ func TestTransactionsMayRunAgain(t *testing.T) {
 // TestSetupLinksDontComeBack has more links made than are needed, and nobody
 // active afterwards.
 func TestSetupLinksDontComeBack(t *testing.T) {
-	for name, setUp := range map[string]func(h *house, link string) *person{
-		"by a link": func(h *house, link string) *person {
+	for name, setUp := range map[string]func(h *house, link string) *member{
+		"by a link": func(h *house, link string) *member {
 			f, err := h.OpenLink(h.ctx, link)
 			h.must(err)
 			return h.setUp(f, "root")
 		},
-		"by an invitation": func(h *house, _ string) *person { return h.person("root") },
+		"by an invitation": func(h *house, _ string) *member { return h.person("root") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
@@ -637,9 +638,9 @@ func TestFirstSetUpIsItsUsersOwn(t *testing.T) {
 	h.must(h.ChooseAccount(h.ctx, f, authflow.Choice{Name: "root", Password: rightPassword}))
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
 	h.must(err)
-	p := &person{h: h, name: "root", secret: keyOn(made)}
-	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, authflow.Client{}))
-	h.must(authflow.AbandonFlows(h.ctx, h.store, h.load(f).UserID))
+	p := &member{h: h, name: "root", secret: keyOn(made)}
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, person.Client{}))
+	h.must(person.AbandonFlows(h.ctx, h.store, h.load(f).UserID))
 	if _, err := h.Load(h.ctx, f.ID); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("%v", err)
 	}
@@ -647,13 +648,13 @@ func TestFirstSetUpIsItsUsersOwn(t *testing.T) {
 
 // hangsUp is a client that goes away while its password is looked at.
 type hangsUp struct {
-	authflow.Passwords
+	hashing
 	goes func()
 }
 
 func (p hangsUp) Verify(ctx context.Context, hash, password string) (bool, error) {
 	defer p.goes()
-	return p.Passwords.Verify(ctx, hash, password)
+	return p.hashing.Verify(ctx, hash, password)
 }
 
 // TestF02WhoHangsUpIsCounted holds that a guess leaves its traces, whether or not
@@ -662,12 +663,12 @@ func TestF02WhoHangsUpIsCounted(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	ctx, cancel := context.WithCancel(h.ctx)
-	h.Passwords = hangsUp{h.Passwords, cancel}
+	h.hashBy(hangsUp{h.passwords, cancel})
 	_, err := h.SignIn(ctx, authflow.Login{Name: "ada", Password: "a guess", Client: from("192.0.2.7"), Ask: assurance.Requirement{Level: assurance.Multi}})
 	if !isRefused(err, factors.Wrong) {
 		t.Errorf("%v", err)
 	}
-	for scope, key := range map[string]string{authflow.ScopeUser: ada.id + "/password/unknown", authflow.ScopeAddress: "192.0.2.7"} {
+	for scope, key := range map[string]string{guess.ScopeUser: ada.id + "/password/unknown", guess.ScopeAddress: "192.0.2.7"} {
 		if counted, err := h.store.GetAttempts(h.ctx, scope, key); err != nil || counted.Failures != 1 {
 			t.Errorf("%s has %d failures, %v", scope, counted.Failures, err)
 		}

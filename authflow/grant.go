@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -18,9 +17,7 @@ import (
 
 // Granted is what a finished flow yields.
 type Granted struct {
-	SignOn store.SignOn
-	// PortalSecret belongs into the portal's cookie.
-	PortalSecret string
+	person.Granted
 	// Browser is the token of this browser, to be kept in its cookie; empty
 	// where the cookie is to be left as it is.
 	Browser string
@@ -36,13 +33,13 @@ type Granted struct {
 // replaces; empty where it had none. ErrWrongStep where something is still
 // missing, ErrFlowGone where the flow was finished, or the user may not sign
 // in any more.
-func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (Granted, error) {
-	prepared, err := e.prepare(f, c)
+func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Client) (Granted, error) {
+	prepared, err := e.prepare(f.UserID, c)
 	if err != nil {
 		return Granted{}, err
 	}
 	var made Granted
-	err = e.change(ctx, "granting a sign-on", func(tx store.Tx) ([]store.Event, error) {
+	err = e.People.Change(ctx, "granting a sign-on", func(tx store.Tx) ([]store.Event, error) {
 		made = prepared
 		finished, user, err := e.finish(ctx, tx, f)
 		if err != nil {
@@ -50,7 +47,7 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 		}
 		made.SignOn.Proofs, made.Request = finished.Proofs, finished.Request
 		if made.SignOn.Shared = finished.Shared; finished.Shared {
-			made.SignOn.Idle = min(e.Idle, SharedIdle)
+			made.SignOn.Idle = min(made.SignOn.Idle, SharedIdle)
 		}
 		name := audit.SignInSucceeded
 		if finished.Kind == StepUp {
@@ -83,30 +80,19 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c Client) (
 }
 
 // prepare makes what is random, ahead of the transaction that may be retried.
-func (e *Engine) prepare(f Flow, c Client) (Granted, error) {
-	var made Granted
-	for _, value := range []*string{&made.SignOn.ID, &made.PortalSecret, &made.Browser} {
-		var err error
-		if *value, err = token.New(e.Random); err != nil {
-			return Granted{}, err
-		}
+func (e *Engine) prepare(userID string, c person.Client) (Granted, error) {
+	made, err := e.People.NewSignOn(userID, c)
+	if err != nil {
+		return Granted{}, err
 	}
-	now := e.Clock()
-	made.SignOn = store.SignOn{
-		ID: made.SignOn.ID, UserID: f.UserID, Started: now, Expires: now.Add(e.Lifetime),
-		Idle: e.Idle, LastSeen: now, PortalSession: token.Hash(made.PortalSecret),
-		Address: c.Address, UserAgent: strings.ToValidUTF8(c.UserAgent[:min(len(c.UserAgent), maxUserAgent)], ""),
-	}
-	return made, nil
+	browser, err := token.New(e.Random)
+	return Granted{Granted: made, Browser: browser}, err
 }
-
-// maxUserAgent bounds what is kept of a client's own description, in bytes.
-const maxUserAgent = 256
 
 // finish takes the flow and checks once more, from what the store holds now,
 // that it has reached what it must.
 func (e *Engine) finish(ctx context.Context, tx store.Tx, f Flow) (Flow, store.User, error) {
-	record, err := tx.TakeRecord(ctx, flowNamespace, f.key(), e.Clock())
+	record, err := tx.TakeRecord(ctx, person.Flows, f.key(), e.Clock())
 	if errors.Is(err, store.ErrNotFound) {
 		return Flow{}, store.User{}, ErrFlowGone
 	}
@@ -145,13 +131,15 @@ func (e *Engine) judge(ctx context.Context, tx store.Tx, f Flow, prefer assuranc
 	if err != nil {
 		return f, user, Step{}, err
 	}
-	credentials = e.active(credentials)
-	stands, err := e.passwordStands(f, credentials)
-	if err != nil {
-		return f, user, Step{}, err
-	}
-	if !stands {
-		return f, user, Step{}, ErrFlowGone
+	credentials = e.Vault.Active(credentials)
+	if f.PasswordMark != "" { // else it was shown in an earlier flow, whose sign-on is checked
+		isCurrent, err := e.People.IsCurrent(f.PasswordMark, credentials)
+		if err != nil {
+			return f, user, Step{}, err
+		}
+		if !isCurrent {
+			return f, user, Step{}, ErrFlowGone
+		}
 	}
 	f, step, err := e.next(ctx, tx, f, credentials, prefer)
 	return f, user, step, err
@@ -165,19 +153,6 @@ func (e *Engine) stillAt(ctx context.Context, tx store.Tx, f Flow, asked StepKin
 		err = ErrWrongStep
 	}
 	return err
-}
-
-// passwordStands reports whether the password that the flow saw is still among
-// the user's active credentials.
-func (e *Engine) passwordStands(f Flow, credentials []store.Credential) (bool, error) {
-	if f.PasswordMark == "" {
-		return true, nil // shown in an earlier flow, whose sign-on is checked
-	}
-	passwords, _, err := e.ofKind(credentials, assurance.Password)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(passwords, func(c factors.Credential) bool { return passwordMark(c.Secret) == f.PasswordMark }), nil
 }
 
 // raise adds a step-up's proofs to the sign-on that it began with.
@@ -216,10 +191,10 @@ func (e *Engine) forgetFailures(ctx context.Context, tx store.Tx, f Flow) error 
 	if f.Kind == StepUp || assurance.Of(assurance.Shown(f.Proofs), nil) < assurance.Multi {
 		return nil
 	}
-	return e.forgive(ctx, tx, store.User{ID: f.UserID, Name: f.Name})
+	return e.Guesses.Forgive(ctx, tx, store.User{ID: f.UserID, Name: f.Name})
 }
 
-func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known bool, c Client) store.Event {
+func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known bool, c person.Client) store.Event {
 	shown := assurance.Shown(s.Proofs)
 	kinds := make([]string, len(shown))
 	for i, p := range shown {
@@ -230,25 +205,19 @@ func (e *Engine) granted(name audit.Name, user store.User, s store.SignOn, known
 		audit.Address: c.Address, audit.UserAgent: c.UserAgent,
 	}
 	if name == audit.SignInSucceeded {
-		fields[audit.Browser] = browserKind(known)
+		fields[audit.Browser] = audit.UnknownBrowser
+		if known {
+			fields[audit.Browser] = audit.KnownBrowser
+		}
 		if len(shown) < len(s.Proofs) {
-			fields[audit.Browser] = browserRemembered
+			fields[audit.Browser] = audit.RememberedBrowser
 		}
 	}
 	return e.Audit.Event(name, user.ID, fields)
 }
 
-func (e *Engine) remembering(user store.User, kind assurance.Factor, c Client) store.Event {
+func (e *Engine) remembering(user store.User, kind assurance.Factor, c person.Client) store.Event {
 	return e.Audit.Event(audit.BrowserRemembered, user.ID, audit.Fields{
 		audit.User: user.Name, audit.Factor: string(kind), audit.Address: c.Address, audit.UserAgent: c.UserAgent,
 	})
-}
-
-func appendAll(ctx context.Context, tx store.Events, events []store.Event) error {
-	for _, event := range events {
-		if err := tx.AppendEvent(ctx, event); err != nil {
-			return err
-		}
-	}
-	return nil
 }

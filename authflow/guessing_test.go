@@ -16,18 +16,20 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 )
 
 // thief knows a person's password, and has no end of browsers and addresses.
 type thief struct {
-	*person
+	*member
 	address int
 	looked  int // guesses at the authenticator's code that were checked
 	waits   time.Duration
 }
 
 // anywhere is a browser that nobody has seen before.
-func (t *thief) anywhere() authflow.Client {
+func (t *thief) anywhere() person.Client {
 	t.address++
 	return from(fmt.Sprintf("2001:db8:%x:%x::1", t.address>>16, t.address&0xffff))
 }
@@ -51,7 +53,7 @@ func (t *thief) guess() {
 func (t *thief) pester(kind assurance.Factor, answer factors.Answer) {
 	c := t.anywhere()
 	err := t.h.Answer(t.h.ctx, t.shown(c), authflow.Response{Factor: kind, Answer: answer}, c)
-	if refused := new(authflow.Refused); !errors.As(err, &refused) {
+	if refused := new(factors.Refused); !errors.As(err, &refused) {
 		t.h.t.Fatalf("a %s answer %q: %v", kind, answer, err)
 	}
 }
@@ -93,10 +95,10 @@ func TestF02GuessingIsBoundedAndF03NobodyIsLockedOut(t *testing.T) {
 		adding := ada.adding()
 		h.must(h.enrolKey(adding, key.created(h, adding)))
 		h.pass(time.Minute)
-		known := authflow.Client{Browser: ada.browserToken}
-		eve := &thief{person: ada}
+		known := person.Client{Browser: ada.browserToken}
+		eve := &thief{member: ada}
 		began, signIns := h.clock(), 0
-		finish := func(what string, f authflow.Flow, given error, c authflow.Client) {
+		finish := func(what string, f authflow.Flow, given error, c person.Client) {
 			if given != nil {
 				rt.Fatalf("the owner's right %s: %v", what, given)
 			}
@@ -167,7 +169,7 @@ func TestF03WhatIsNoGuessCostsNothing(t *testing.T) {
 	adding := ada.adding()
 	h.must(h.enrolKey(adding, key.created(h, adding)))
 	h.pass(time.Minute)
-	eve := &thief{person: ada}
+	eve := &thief{member: ada}
 	for _, p := range pestering {
 		before := len(h.events(audit.SignInFailed))
 		for range 120 {
@@ -194,13 +196,13 @@ func TestF03AChangedPasswordForgetsFailures(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	h.guessUntilLocked(func() error { return ada.answer(ada.shown(from("192.0.2.9")), ada.wrongCode(), from("2001:db8::1")) })
-	known := authflow.Client{Browser: ada.browserToken}
+	known := person.Client{Browser: ada.browserToken}
 	f := ada.shown(known)
 	h.must(ada.answer(f, ada.code(), known))
 	granted, err := h.Grant(h.ctx, h.load(f), "", known)
 	h.must(err)
 	h.pass(time.Minute)
-	changed := authflow.PasswordChange{Current: ada.password, New: "window kettle 90"}
+	changed := selfservice.PasswordChange{Current: ada.password, New: "window kettle 90"}
 	_, err = h.ChangePassword(h.ctx, granted.SignOn, ada.user(), changed, known)
 	h.must(err)
 	ada.password = changed.New
@@ -240,12 +242,12 @@ func TestLostRacesAreCheckedAgain(t *testing.T) {
 			t.Run(kind+" and "+what, func(t *testing.T) {
 				h.pass(time.Minute)
 				failed := len(h.events(audit.SignInFailed))
-				f := ada.shown(authflow.Client{})
+				f := ada.shown(person.Client{})
 				right := answer(f)
 				read := h.load(f)
 				change(f)
-				h.must(h.Answer(h.ctx, read, right, authflow.Client{}))
-				_, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+				h.must(h.Answer(h.ctx, read, right, person.Client{}))
+				_, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 				h.must(err)
 				if n := len(h.events(audit.SignInFailed)); n != failed {
 					t.Errorf("%d more failures", n-failed)
@@ -259,7 +261,7 @@ func TestLostRacesAreCheckedAgain(t *testing.T) {
 		h.must(err)
 		read := h.load(f)
 		meanwhile["more time"](f)
-		h.must(h.AnswerPassword(h.ctx, read, ada.password, authflow.Client{}))
+		h.must(h.AnswerPassword(h.ctx, read, ada.password, person.Client{}))
 	})
 	t.Run("enrolment and more time", func(t *testing.T) {
 		h.pass(time.Hour)
@@ -268,18 +270,18 @@ func TestLostRacesAreCheckedAgain(t *testing.T) {
 		right := another.created(h, f)
 		read := h.load(f)
 		meanwhile["more time"](f)
-		h.must(h.AnswerEnrolment(h.ctx, read, right, authflow.Client{}))
+		h.must(h.AnswerEnrolment(h.ctx, read, right, person.Client{}))
 	})
 	t.Run("two clicks", func(t *testing.T) {
 		h.pass(time.Minute)
 		failed := len(h.events(audit.SignInFailed))
-		f := ada.shown(authflow.Client{})
+		f := ada.shown(person.Client{})
 		shown := key.shown(h, f)
 		f = h.load(f)
 		errs := make([]error, 2)
 		var both sync.WaitGroup
 		for i := range errs {
-			both.Go(func() { errs[i] = h.Answer(h.ctx, f, shown, authflow.Client{}) })
+			both.Go(func() { errs[i] = h.Answer(h.ctx, f, shown, person.Client{}) })
 		}
 		both.Wait()
 		slices.SortFunc(errs, func(a, b error) int {

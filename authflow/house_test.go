@@ -19,11 +19,15 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -34,6 +38,12 @@ import (
 // hashes, at a time of its own.
 type house struct {
 	*authflow.Engine
+	*selfservice.Service
+	vault     *credentials.Vault
+	guesses   *guess.Limiter
+	people    *person.Keeper
+	passwords hashing
+
 	t      *testing.T
 	ctx    context.Context
 	store  *shaky
@@ -62,14 +72,35 @@ func newHouse(t *testing.T) *house {
 	h.must(err)
 	codes, err := totp.New(totp.Config{Issuer: "Test"}, h.clock, rand.Reader)
 	h.must(err)
-	h.Engine = authflow.New(authflow.Settings{
+	h.vault = &credentials.Vault{
 		Store: h.store, Factors: factors.Set{codes, backupcode.New("Test", h.hasher, h.clock, rand.Reader)},
-		Passwords: h.hasher, Rules: identity.PasswordPolicy{}, Sealer: h.keys,
-		Audit: audit.NewLog(zap.NewNop(), h.store, h.clock), Clock: h.clock, Random: rand.Reader,
-		Lifetime: 12 * time.Hour, Idle: time.Hour, AdminGroups: []string{"admins"},
+		Sealer: h.keys, Clock: h.clock, Random: rand.Reader,
+	}
+	log := audit.NewLog(zap.NewNop(), h.store, h.clock)
+	h.guesses = guess.New(guess.Settings{Store: h.store, Audit: log, Clock: h.clock, Guessable: h.vault.Factors.Guessable()})
+	h.people = person.New(person.Settings{
+		Store: h.store, Vault: h.vault, Guesses: h.guesses, Rules: identity.PasswordPolicy{},
+		Audit: log, Clock: h.clock, Random: rand.Reader, Lifetime: 12 * time.Hour, Idle: time.Hour,
+	})
+	h.hashBy(h.hasher)
+	h.Service = selfservice.New(selfservice.Settings{
+		Store: h.store, People: h.people, Vault: h.vault, Clock: h.clock, Remembers: true,
+	})
+	h.Engine = authflow.New(authflow.Settings{
+		Store: h.store, People: h.people, Vault: h.vault, Guesses: h.guesses,
+		Audit: log, Clock: h.clock, Random: rand.Reader, Rules: authflow.Rules{AdminGroups: []string{"admins"}},
 	})
 	return h
 }
+
+// hashing hashes passwords and has people wait for that.
+type hashing interface {
+	person.Passwords
+	guess.Queue
+}
+
+// hashBy has passwords hashed by p from now on.
+func (h *house) hashBy(p hashing) { h.passwords, h.people.Passwords, h.guesses.Queue = p, p, p }
 
 func (h *house) must(err error) {
 	h.t.Helper()
@@ -99,8 +130,8 @@ func (h *house) add(name string, status store.UserStatus) store.User {
 	return user
 }
 
-// person is a user with what they know and have.
-type person struct {
+// member is a user with what they know and have.
+type member struct {
 	h                    *house
 	id, name, password   string
 	secret, browserToken string
@@ -110,7 +141,7 @@ type person struct {
 const rightPassword = "lantern orchard 57"
 
 // person sets somebody up by an invitation.
-func (h *house) person(name string) *person {
+func (h *house) person(name string) *member {
 	h.t.Helper()
 	link, err := h.NewInvitation(h.ctx, h.add(name, store.UserInvited))
 	h.must(err)
@@ -120,19 +151,19 @@ func (h *house) person(name string) *person {
 }
 
 // setUp goes through a set-up to its end.
-func (h *house) setUp(f authflow.Flow, name string) *person {
+func (h *house) setUp(f authflow.Flow, name string) *member {
 	h.t.Helper()
-	p := &person{h: h, name: name, password: rightPassword}
+	p := &member{h: h, name: name, password: rightPassword}
 	h.must(h.ChooseAccount(h.ctx, f, authflow.Choice{Name: name, Password: p.password}))
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
 	h.must(err)
 	p.secret = keyOn(made)
-	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, authflow.Client{}))
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, person.Client{}))
 	made, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode)
 	h.must(err)
 	p.codes = made.Page.(templates.BackupCodes).Codes
-	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 	p.id, p.browserToken = granted.SignOn.UserID, granted.Browser
 	h.pass(5 * time.Minute) // so that a new code is there
@@ -147,7 +178,7 @@ func (h *house) load(f authflow.Flow) authflow.Flow {
 }
 
 // code is what the authenticator shows now.
-func (p *person) code() string {
+func (p *member) code() string {
 	p.h.t.Helper()
 	code, err := otp.GenerateCode(p.secret, p.h.clock())
 	p.h.must(err)
@@ -156,7 +187,7 @@ func (p *person) code() string {
 
 // wrongCode is a code that the authenticator shows neither now nor near enough
 // for a clock to be thought wrong.
-func (p *person) wrongCode() string {
+func (p *member) wrongCode() string {
 	p.h.t.Helper()
 	near := make(map[string]bool)
 	for step := -12; step <= 12; step++ {
@@ -172,15 +203,15 @@ func (p *person) wrongCode() string {
 }
 
 // from is a client at an address.
-func from(address string) authflow.Client { return authflow.Client{Address: address} }
+func from(address string) person.Client { return person.Client{Address: address} }
 
 // signIn shows a name and a password.
-func (h *house) signIn(name, password string, c authflow.Client) (authflow.Flow, error) {
+func (h *house) signIn(name, password string, c person.Client) (authflow.Flow, error) {
 	return h.SignIn(h.ctx, authflow.Login{Name: name, Password: password, Client: c, Ask: assurance.Requirement{Level: assurance.Multi}})
 }
 
 // shown is a flow in which the password was shown.
-func (p *person) shown(c authflow.Client) authflow.Flow {
+func (p *member) shown(c person.Client) authflow.Flow {
 	p.h.t.Helper()
 	f, err := p.h.signIn(p.name, p.password, c)
 	p.h.must(err)
@@ -188,14 +219,14 @@ func (p *person) shown(c authflow.Client) authflow.Flow {
 }
 
 // complete is a flow in which all was shown.
-func (p *person) complete() authflow.Flow {
+func (p *member) complete() authflow.Flow {
 	p.h.t.Helper()
-	f := p.shown(authflow.Client{})
-	p.h.must(p.answer(f, p.code(), authflow.Client{}))
+	f := p.shown(person.Client{})
+	p.h.must(p.answer(f, p.code(), person.Client{}))
 	return p.h.load(f)
 }
 
-func (p *person) answer(f authflow.Flow, code string, c authflow.Client) error {
+func (p *member) answer(f authflow.Flow, code string, c person.Client) error {
 	return p.h.Answer(p.h.ctx, p.h.load(f), authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": code}}, c)
 }
 
@@ -226,12 +257,12 @@ func (h *house) credential(userID string, kind assurance.Factor) store.Credentia
 }
 
 func isRefused(err error, reason factors.Reason) bool {
-	refused := new(authflow.Refused)
+	refused := new(factors.Refused)
 	return errors.As(err, &refused) && refused.Reason == reason
 }
 
-func asSlowed(err error) *authflow.Slowed {
-	slowed := new(authflow.Slowed)
+func asSlowed(err error) *guess.Slowed {
+	slowed := new(guess.Slowed)
 	if !errors.As(err, &slowed) {
 		return nil
 	}

@@ -8,7 +8,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -20,15 +23,15 @@ import (
 
 // Losable returns the second factors of the person in a flow, of which they can
 // say that they lost them.
-func (e *Engine) Losable(ctx context.Context, f Flow) ([]Held, error) {
+func (e *Engine) Losable(ctx context.Context, f Flow) ([]credentials.Own, error) {
 	active, err := e.losing(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	var held []Held
+	var held []credentials.Own
 	for _, c := range active {
 		if c.Kind.IsSecond() {
-			held = append(held, Held{ID: c.ID, Kind: c.Kind, Name: c.Name, Created: c.Created, LastUsed: c.LastUsed})
+			held = append(held, credentials.Own{ID: c.ID, Kind: c.Kind, Name: c.Name, Created: c.Created, LastUsed: c.LastUsed})
 		}
 	}
 	return held, nil
@@ -40,13 +43,13 @@ func (e *Engine) losing(ctx context.Context, f Flow) ([]store.Credential, error)
 	if f.Kind != SignIn && f.Kind != StepUp {
 		return nil, ErrWrongStep
 	}
-	return e.activeCredentials(ctx, f.UserID)
+	return e.Vault.ActiveOf(ctx, f.UserID)
 }
 
 // Lose notes which credentials the person in a flow says they lost. Nothing
 // happens to those before something else is shown. What was shown in another
 // flow doesn't count for this: a step-up becomes a sign-in that asks for the
-// password too. ErrNoCredential where one of them isn't theirs.
+// password too. credentials.ErrUnknown where one of them isn't theirs.
 func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 	active, err := e.losing(ctx, f)
 	if err != nil {
@@ -57,7 +60,7 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == id && c.Kind.IsSecond() }) {
-			return ErrNoCredential
+			return credentials.ErrUnknown
 		}
 	}
 	if f.Kind == StepUp {
@@ -71,7 +74,7 @@ func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
 
 // suspend takes out of use what a flow says is lost, ends all sign-ons and other
 // flows of the user, and has the flow go on with the replacement.
-func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([]store.Event, error) {
+func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c person.Client) ([]store.Event, error) {
 	user := store.User{ID: f.UserID, Name: f.Name}
 	all, err := tx.CredentialsOf(ctx, f.UserID)
 	if err != nil {
@@ -86,7 +89,7 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([
 		if err := tx.UpdateCredential(ctx, credential); err != nil {
 			return nil, err
 		}
-		events = append(events, e.own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(credential.Kind)}))
+		events = append(events, e.People.Own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(credential.Kind)}))
 		if f.Replacing == "" || f.Replacing == assurance.BackupCode {
 			f.Replacing = credential.Kind
 		}
@@ -98,7 +101,7 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c Client) ([
 	if err := e.noteLoss(ctx, tx, f.UserID); err != nil {
 		return nil, err
 	}
-	ended, err := e.endAll(ctx, tx, user, *f, session.EndedFactorLost, c)
+	ended, err := e.People.EndAll(ctx, tx, user, f.key(), session.EndedFactorLost, c)
 	return append(events, ended...), err
 }
 
@@ -108,14 +111,14 @@ const lossNamespace = "loss"
 // noteLoss remembers a loss for as long as what is enrolled after it counts for
 // less.
 func (e *Engine) noteLoss(ctx context.Context, tx store.Tx, userID string) error {
-	if e.Hold <= 0 {
+	if e.Rules.Hold <= 0 {
 		return nil
 	}
 	if err := tx.DeleteRecordsOf(ctx, lossNamespace, userID, ""); err != nil {
 		return err
 	}
 	return tx.PutRecord(ctx, store.Record{
-		Namespace: lossNamespace, Key: userID, Owner: userID, Expires: e.Clock().Add(e.Hold),
+		Namespace: lossNamespace, Key: userID, Owner: userID, Expires: e.Clock().Add(e.Rules.Hold),
 	})
 }
 
@@ -128,14 +131,13 @@ func (e *Engine) isUnsettled(ctx context.Context, tx store.Tx, userID string) (b
 		return err == nil, err
 	}
 	all, err := tx.CredentialsOf(ctx, userID)
-	return slices.ContainsFunc(all, func(c store.Credential) bool { return now.Before(c.HeldUntil) }), err
+	return slices.ContainsFunc(all, func(c store.Credential) bool { return now.Before(c.ProbationUntil) }), err
 }
 
 const (
 	// AccessCodeLifetime is how long an access code counts.
 	AccessCodeLifetime = time.Hour
 
-	accessNamespace = "access_code"
 	// accessCodeLength is the length of an access code: 80 bits.
 	accessCodeLength = 16
 )
@@ -151,7 +153,7 @@ func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error
 	if err != nil {
 		return "", err
 	}
-	err = e.change(ctx, "keeping a new access code", func(tx store.Tx) ([]store.Event, error) {
+	err = e.People.Change(ctx, "keeping a new access code", func(tx store.Tx) ([]store.Event, error) {
 		user, err := tx.UserByID(ctx, u.ID)
 		if err != nil {
 			return nil, err
@@ -159,12 +161,12 @@ func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error
 		if user.Status != store.UserActive {
 			return nil, ErrNotActive
 		}
-		if err := tx.DeleteRecordsOf(ctx, accessNamespace, user.ID, ""); err != nil {
+		if err := tx.DeleteRecordsOf(ctx, person.AccessCodes, user.ID, ""); err != nil {
 			return nil, err
 		}
 		event := e.Audit.Event(audit.AccessCodeCreated, user.ID, audit.Fields{audit.User: user.Name, audit.By: "administrator"})
 		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
-			Namespace: accessNamespace, Key: accessCodeKey(user.ID, code), Owner: user.ID,
+			Namespace: person.AccessCodes, Key: accessCodeKey(user.ID, code), Owner: user.ID,
 			Expires: e.Clock().Add(AccessCodeLifetime),
 		})
 	})
@@ -175,10 +177,10 @@ func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error
 var ErrNotActive = errors.New("the user has not set up yet, or is disabled")
 
 // AnswerAccessCode takes the code that an administrator gave: it stands in for
-// a second factor, once, to enrol one and for nothing else. *Refused, ErrWrongStep
+// a second factor, once, to enrol one and for nothing else. *factors.Refused, ErrWrongStep
 // and ErrFlowGone are definite. Nobody guesses such a code, so wrong ones slow
 // nobody down.
-func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c Client) error {
+func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c person.Client) error {
 	for tries := 1; ; tries++ {
 		err := e.answerAccessCode(ctx, f, typed, c)
 		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
@@ -191,7 +193,7 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c C
 	}
 }
 
-func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c Client) error {
+func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c person.Client) error {
 	step, err := e.Step(ctx, f, AccessCode)
 	if err != nil {
 		return err
@@ -201,14 +203,14 @@ func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c C
 	}
 	code, ok := token.ReadCode(typed, accessCodeLength)
 	if !ok {
-		return &Refused{Reason: factors.Malformed}
+		return &factors.Refused{Reason: factors.Malformed}
 	}
-	browser, err := e.knownBrowser(ctx, f.UserID, c)
+	browser, err := e.People.KnownBrowser(ctx, f.UserID, c)
 	if err != nil {
 		return err
 	}
-	at := attemptOf(store.User{ID: f.UserID, Name: f.Name}, AccessCode, browser, c)
-	err = e.takeAccessCode(ctx, f, code, at)
+	at := person.AttemptOf(store.User{ID: f.UserID, Name: f.Name}, AccessCode, browser, c)
+	err = e.takeAccessCode(ctx, f, code, at, c)
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -216,13 +218,13 @@ func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c C
 	if err := e.keepRefusals(ctx, f); err != nil {
 		return err
 	}
-	return e.noteRefusal(ctx, at, &Refused{Reason: factors.Wrong}, nil)
+	return e.noteWrong(ctx, at, &factors.Refused{Reason: factors.Wrong}, nil)
 }
 
 // takeAccessCode spends a code and has the flow go on with the replacement, or
 // returns store.ErrNotFound where there is no such code.
-func (e *Engine) takeAccessCode(ctx context.Context, f Flow, code string, at attempt) error {
-	return e.change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
+func (e *Engine) takeAccessCode(ctx context.Context, f Flow, code string, at guess.Attempt, c person.Client) error {
+	return e.People.Change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
 		_, _, step, err := e.judge(ctx, tx, f, AccessCode)
 		if err != nil {
 			return nil, err
@@ -230,22 +232,22 @@ func (e *Engine) takeAccessCode(ctx context.Context, f Flow, code string, at att
 		if step.Kind != StepAccessCode {
 			return nil, ErrWrongStep
 		}
-		if _, err := tx.TakeRecord(ctx, accessNamespace, accessCodeKey(f.UserID, code), e.Clock()); err != nil {
+		if _, err := tx.TakeRecord(ctx, person.AccessCodes, accessCodeKey(f.UserID, code), e.Clock()); err != nil {
 			return nil, err
 		}
 		changed := f
 		changed.Helped = true
-		events, err := e.suspend(ctx, tx, &changed, at.client)
+		events, err := e.suspend(ctx, tx, &changed, c)
 		if err != nil {
 			return nil, err
 		}
 		if changed.Replacing == "" {
-			changed.Replacing = firstSecondFactor(e.Factors)
+			changed.Replacing = firstSecondFactor(e.Vault.Factors)
 		}
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
-		used := e.own(audit.AccessCodeUsed, at.user, at.client, nil)
-		return append([]store.Event{used}, events...), e.cleared(ctx, tx, at)
+		used := e.People.Own(audit.AccessCodeUsed, at.User, c, nil)
+		return append([]store.Event{used}, events...), e.Guesses.Succeeded(ctx, tx, at)
 	})
 }

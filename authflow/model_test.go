@@ -15,6 +15,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 )
 
 // yubiKey is the AAGUID of a "YubiKey 5 with NFC".
@@ -25,7 +27,7 @@ func (h *house) bind(rpID string) {
 	h.t.Helper()
 	keys, err := fido.New(fido.Config{RPID: rpID, Origins: []string{keySite.Origin}, Brand: "Test"}, h.clock, rand.Reader)
 	h.must(err)
-	h.Factors = factors.Set{h.Factors[0], keys, h.Factors[2]}
+	h.vault.Factors = factors.Set{h.vault.Factors[0], keys, h.vault.Factors[2]}
 }
 
 // TestKeysOfAnotherRPID shows what becomes of a key when the RP ID changes, and
@@ -43,12 +45,12 @@ func TestKeysOfAnotherRPID(t *testing.T) {
 	}
 
 	h.bind("example.com")
-	step, err := h.Step(h.ctx, ada.shown(authflow.Client{}), assurance.FIDO)
+	step, err := h.Step(h.ctx, ada.shown(person.Client{}), assurance.FIDO)
 	h.must(err)
 	if step.Factor != assurance.TOTP {
 		t.Errorf("asked for %s", step.Factor)
 	}
-	if _, err := h.Challenge(h.ctx, ada.shown(authflow.Client{}), assurance.FIDO); !errors.Is(err, authflow.ErrWrongStep) {
+	if _, err := h.Challenge(h.ctx, ada.shown(person.Client{}), assurance.FIDO); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("asked for all the same: %v", err)
 	}
 	if held := ada.named("Security key or passkey"); !held.Elsewhere || held.Realm != keySite.ID {
@@ -62,7 +64,7 @@ func TestKeysOfAnotherRPID(t *testing.T) {
 	if !strings.Contains(options(made), `"id":"example.com"`) || strings.Contains(options(made), "excludeCredentials\":[{") {
 		t.Errorf("asked for %s", options(made))
 	}
-	losable, err := h.Losable(h.ctx, ada.shown(authflow.Client{}))
+	losable, err := h.Losable(h.ctx, ada.shown(person.Client{}))
 	h.must(err)
 	for _, held := range losable {
 		if held.Kind == assurance.FIDO {
@@ -71,8 +73,8 @@ func TestKeysOfAnotherRPID(t *testing.T) {
 	}
 
 	h.bind(keySite.ID)
-	f = ada.shown(authflow.Client{})
-	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
+	f = ada.shown(person.Client{})
+	h.must(h.showKey(f, k.shown(h, f), person.Client{}))
 }
 
 // TestAKeyOfAnotherRPIDIsNoWayIn holds that such a key can go whatever else
@@ -86,12 +88,12 @@ func TestAKeyOfAnotherRPIDIsNoWayIn(t *testing.T) {
 	h.pass(time.Minute)
 	h.bind("example.com")
 	phone := h.credential(ada.id, assurance.TOTP)
-	if _, err := h.Remove(h.ctx, ada.in(), ada.user(), phone.ID, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+	if _, err := h.Remove(h.ctx, ada.in(), ada.user(), phone.ID, person.Client{}); !errors.Is(err, selfservice.ErrLastWayIn) {
 		t.Errorf("the last one that works: %v", err)
 	}
 	h.pass(time.Minute)
 	old := h.credential(ada.id, assurance.FIDO)
-	if _, err := h.Remove(h.ctx, ada.in(), ada.user(), old.ID, authflow.Client{}); err != nil {
+	if _, err := h.Remove(h.ctx, ada.in(), ada.user(), old.ID, person.Client{}); err != nil {
 		t.Errorf("the one that doesn't: %v", err)
 	}
 }
@@ -105,16 +107,16 @@ func TestTheOnlyKeyCanGoOnceItWorksNoMore(t *testing.T) {
 	h.must(h.enrolKey(f, k.created(h, f)))
 	phone := h.credential(ada.id, assurance.TOTP)
 	h.must(h.store.DeleteCredential(h.ctx, phone.ID, phone.Version))
-	f = ada.shown(authflow.Client{})
-	h.must(h.showKey(f, k.shown(h, f), authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	f = ada.shown(person.Client{})
+	h.must(h.showKey(f, k.shown(h, f), person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 	key := h.credential(ada.id, assurance.FIDO)
-	if _, err := h.Remove(h.ctx, granted.SignOn, ada.user(), key.ID, authflow.Client{}); !errors.Is(err, authflow.ErrLastWayIn) {
+	if _, err := h.Remove(h.ctx, granted.SignOn, ada.user(), key.ID, person.Client{}); !errors.Is(err, selfservice.ErrLastWayIn) {
 		t.Errorf("while it works: %v", err)
 	}
 	h.bind("example.com")
-	if _, err := h.Remove(h.ctx, granted.SignOn, ada.user(), key.ID, authflow.Client{}); err != nil {
+	if _, err := h.Remove(h.ctx, granted.SignOn, ada.user(), key.ID, person.Client{}); err != nil {
 		t.Errorf("when it works no more: %v", err)
 	}
 }
@@ -153,13 +155,13 @@ func TestNamesOfModels(t *testing.T) {
 }
 
 // addingBy is adding for somebody who has a key, and is asked for it first.
-func (p *person) addingBy(has *securityKey) authflow.Flow {
+func (p *member) addingBy(has *securityKey) authflow.Flow {
 	p.h.t.Helper()
-	f := p.shown(authflow.Client{})
-	p.h.must(p.h.showKey(f, has.shown(p.h, f), authflow.Client{}))
-	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", authflow.Client{})
+	f := p.shown(person.Client{})
+	p.h.must(p.h.showKey(f, has.shown(p.h, f), person.Client{}))
+	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", person.Client{})
 	p.h.must(err)
-	f, err = p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), authflow.Adding{Kind: assurance.FIDO, Return: "/account"}, authflow.Client{})
+	f, err = p.h.BeginEnrolment(p.h.ctx, granted.SignOn, p.user(), authflow.Adding{Kind: assurance.FIDO, Return: "/account"}, person.Client{})
 	p.h.must(err)
 	return f
 }
@@ -177,8 +179,8 @@ func (picky) CheckEnrolment(context.Context, factors.Subject, []byte, factors.An
 // in, and that its challenge is spent.
 func TestBarredKeysAreAnEvent(t *testing.T) {
 	h := newHouseWithKeys(t, false)
-	keys := h.Factors[1].(*fido.Factor)
-	h.Factors[1] = picky{keys}
+	keys := h.vault.Factors[1].(*fido.Factor)
+	h.vault.Factors[1] = picky{keys}
 	ada := h.person("ada")
 	f := ada.adding()
 	made, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO)
@@ -188,7 +190,7 @@ func TestBarredKeysAreAnEvent(t *testing.T) {
 	}
 	answer := authflow.EnrolmentAnswer{Factor: assurance.FIDO, Answer: factors.Answer{"credential": "{}"}}
 	err = h.AnswerEnrolment(h.ctx, h.load(f), answer, from("192.0.2.7"))
-	refused := new(authflow.Refused)
+	refused := new(factors.Refused)
 	if !errors.As(err, &refused) || refused.Reason != factors.Disallowed || refused.Model != "YubiKey 5" || refused.Credential != "of-no-use" {
 		t.Errorf("%v", err)
 	}
@@ -203,7 +205,7 @@ func TestBarredKeysAreAnEvent(t *testing.T) {
 			t.Errorf("%s is %q", field, got)
 		}
 	}
-	if err := h.AnswerEnrolment(h.ctx, h.load(f), answer, authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+	if err := h.AnswerEnrolment(h.ctx, h.load(f), answer, person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("the challenge again: %v", err)
 	}
 }

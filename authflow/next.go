@@ -137,7 +137,7 @@ func mending(who Person, set factors.Set, prefer assurance.Factor) Step {
 	switch {
 	case who.NewPassword:
 		return Step{Kind: StepNewPassword}
-	case first != "" && !slices.ContainsFunc(set, func(f factors.Factor) bool { return isDaily(f.Kind()) && who.Have[f.Kind()] }):
+	case first != "" && !slices.ContainsFunc(set, func(f factors.Factor) bool { return factors.IsDaily(f.Kind()) && who.Have[f.Kind()] }):
 		return replacement(first, set, prefer)
 	case lacksBackupCodes(who, set):
 		return Step{Kind: StepEnrol, Factor: assurance.BackupCode}
@@ -163,7 +163,7 @@ func nextOfLoss(f Flow, who Person, prefer assurance.Factor) Step {
 func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor) Step {
 	var kinds []assurance.Factor
 	for _, f := range set {
-		if isDaily(f.Kind()) {
+		if factors.IsDaily(f.Kind()) {
 			kinds = append(kinds, f.Kind())
 		}
 	}
@@ -176,10 +176,6 @@ func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor
 	}
 	return step
 }
-
-// isDaily reports whether a second factor is meant to be used day by day:
-// backup codes stand beside one and are never the only one.
-func isDaily(kind assurance.Factor) bool { return kind.IsSecond() && kind != assurance.BackupCode }
 
 func nextOfSetUp(f Flow, who Person, set factors.Set, prefer assurance.Factor) Step {
 	of := 2
@@ -206,7 +202,7 @@ func nextOfSetUp(f Flow, who Person, set factors.Set, prefer assurance.Factor) S
 // firstSecondFactor returns the recommended second factor, or none.
 func firstSecondFactor(set factors.Set) assurance.Factor {
 	for _, f := range set {
-		if isDaily(f.Kind()) {
+		if factors.IsDaily(f.Kind()) {
 			return f.Kind()
 		}
 	}

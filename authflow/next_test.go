@@ -10,6 +10,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 // kindOnly is a factor of which only the kind matters.
 type kindOnly struct {
 	factors.Factor

@@ -48,11 +48,11 @@ func worthOffering(f Flow, all []store.Credential, set factors.Set) bool {
 // offerPasskey reports whether the person in a finished flow is to be offered a
 // passkey, and notes that they were.
 func (e *Engine) offerPasskey(ctx context.Context, tx store.Tx, f Flow) (bool, error) {
-	if !e.UpgradeOffer || e.Offered != nil && !e.Offered(assurance.FIDO, f.Platform) {
+	if !e.Rules.UpgradeOffer || !e.Rules.offers(assurance.FIDO, f.Platform) {
 		return false, nil
 	}
 	all, err := tx.CredentialsOf(ctx, f.UserID)
-	if err != nil || !worthOffering(f, all, e.Factors) {
+	if err != nil || !worthOffering(f, all, e.Vault.Factors) {
 		return false, err
 	}
 	_, err = tx.GetRecord(ctx, offerNamespace, f.UserID, e.Clock())

@@ -8,29 +8,30 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 )
 
 // offering is a house whose operator has passkeys offered.
 func offering(t *testing.T) *house {
 	h := newHouseWithKeys(t, false)
-	h.UpgradeOffer = true
+	h.Rules.UpgradeOffer = true
 	return h
 }
 
 // able signs somebody in by a code, in a browser that can keep a passkey.
-func (p *person) able() authflow.Granted {
+func (p *member) able() authflow.Granted {
 	p.h.t.Helper()
-	f := p.shown(authflow.Client{})
+	f := p.shown(person.Client{})
 	p.h.must(p.h.Answer(p.h.ctx, f, authflow.Response{
 		Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}, CanPasskey: true,
-	}, authflow.Client{}))
-	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", authflow.Client{})
+	}, person.Client{}))
+	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", person.Client{})
 	p.h.must(err)
 	p.h.pass(time.Minute) // so that a new code is there
 	return granted
 }
 
-func (p *person) expectOffered(when string, want bool) authflow.Granted {
+func (p *member) expectOffered(when string, want bool) authflow.Granted {
 	p.h.t.Helper()
 	granted := p.able()
 	if granted.OfferPasskey != want {
@@ -67,14 +68,14 @@ func TestPasskeysAreOfferedNowAndThen(t *testing.T) {
 func TestPasskeysAreNotOffered(t *testing.T) {
 	h := offering(t)
 	ada := h.person("ada")
-	h.UpgradeOffer = false
+	h.Rules.UpgradeOffer = false
 	ada.expectOffered("where the operator doesn't want that", false)
-	h.UpgradeOffer = true
-	h.Offered = func(kind assurance.Factor, platform string) bool { return kind != assurance.FIDO }
+	h.Rules.UpgradeOffer = true
+	h.Rules.Offered = func(kind assurance.Factor, platform string) bool { return kind != assurance.FIDO }
 	ada.expectOffered("on a platform where keys aren't asked for", false)
-	h.Offered = nil
+	h.Rules.Offered = nil
 
-	granted, err := h.Grant(h.ctx, ada.complete(), "", authflow.Client{})
+	granted, err := h.Grant(h.ctx, ada.complete(), "", person.Client{})
 	h.must(err)
 	if granted.OfferPasskey {
 		t.Error("a passkey is offered in a browser that can't keep one")
@@ -83,7 +84,7 @@ func TestPasskeysAreNotOffered(t *testing.T) {
 	f := ada.lost()
 	h.must(ada.backup(f, 0))
 	ada = ada.replace(f)
-	if granted, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{}); err != nil || granted.OfferPasskey {
+	if granted, err = h.Grant(h.ctx, h.load(f), "", person.Client{}); err != nil || granted.OfferPasskey {
 		t.Errorf("a passkey is offered to somebody who replaced a lost phone, or %v", err)
 	}
 	h.pass(time.Minute)
@@ -96,7 +97,7 @@ func TestOfferedPasskeyIsSetUpOnTheWay(t *testing.T) {
 	h := offering(t)
 	ada := h.person("ada")
 	s := ada.expectOffered("at first", true).SignOn
-	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO, Request: "the gate's request"}, authflow.Client{Platform: "ios"})
+	f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO, Request: "the gate's request"}, person.Client{Platform: "ios"})
 	h.must(err)
 	k := newSecurityKey()
 	h.must(h.enrolKey(f, k.created(h, f)))
@@ -105,11 +106,11 @@ func TestOfferedPasskeyIsSetUpOnTheWay(t *testing.T) {
 	}
 	h.pass(month)
 	ada.expectOffered("with a passkey", false)
-	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{}); err == nil {
+	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO}, person.Client{}); err == nil {
 		t.Error("an old sign-on adds one more")
 	}
 	s = ada.able().SignOn
-	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO}, authflow.Client{}); !errors.Is(err, authflow.ErrStale) {
+	if _, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.FIDO}, person.Client{}); !errors.Is(err, person.ErrStale) {
 		t.Errorf("F07: one more, without the one that is there: %v", err)
 	}
 }

@@ -8,7 +8,10 @@ import (
 	"slices"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -41,8 +44,8 @@ type Passkey struct {
 // discoverer returns the factor by which people sign in without giving a name,
 // or ErrNoPasskeys.
 func (e *Engine) discoverer() (factors.Factor, factors.Discoverer, error) {
-	if e.Passwordless {
-		for _, factor := range e.Factors {
+	if e.Rules.Passwordless {
+		for _, factor := range e.Vault.Factors {
 			if d, ok := factor.(factors.Discoverer); ok {
 				return factor, d, nil
 			}
@@ -55,7 +58,7 @@ func (e *Engine) discoverer() (factors.Factor, factors.Discoverer, error) {
 // name and password, on a platform.
 func (e *Engine) OffersPasskeys(platform string) bool {
 	factor, _, err := e.discoverer()
-	return err == nil && (e.Offered == nil || e.Offered(factor.Kind(), platform))
+	return err == nil && e.Rules.offers(factor.Kind(), platform)
 }
 
 // BeginDiscovery prepares to ask whoever is there for a passkey, in the browser
@@ -69,7 +72,7 @@ func (e *Engine) BeginDiscovery(ctx context.Context, browser string) (Discovery,
 	if err != nil {
 		return Discovery{}, fmt.Errorf("asking for a passkey: %w", err)
 	}
-	sealed, err := e.Sealer.Seal(ceremony.State, discoveryContext(browser))
+	sealed, err := e.Vault.Sealer.Seal(ceremony.State, discoveryContext(browser))
 	if err != nil {
 		return Discovery{}, fmt.Errorf("sealing a question for a passkey: %w", err)
 	}
@@ -81,7 +84,7 @@ func discoveryContext(browser string) []byte { return []byte("discovery\x00" + t
 
 // SignInByPasskey begins a flow in which a passkey has been shown; the login
 // has neither name nor password. Whoever is unknown or disabled gets the answer
-// of a passkey that doesn't count: *Refused. ErrNoPasskeys says that nobody can
+// of a passkey that doesn't count: *factors.Refused. ErrNoPasskeys says that nobody can
 // sign in so; every other error means that it could not be told.
 func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (Flow, error) {
 	factor, discovery, err := e.discoverer()
@@ -90,17 +93,17 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 	}
 	state, ok := e.openDiscovery(given)
 	if !ok {
-		return Flow{}, &Refused{Reason: factors.Expired}
+		return Flow{}, &factors.Refused{Reason: factors.Expired}
 	}
 	said, ok := discovery.Discover(given.Answer)
 	if !ok {
-		return Flow{}, &Refused{Reason: factors.Malformed}
+		return Flow{}, &factors.Refused{Reason: factors.Malformed}
 	}
 	who, err := e.discovered(ctx, factor.Kind(), said, in.Client)
 	if err != nil {
 		return Flow{}, err
 	}
-	f := signingIn(in, who.at.user)
+	f := signingIn(in, who.at.User)
 	if err := e.name(&f); err != nil {
 		return Flow{}, err
 	}
@@ -114,7 +117,7 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 				return Flow{}, err
 			}
 		}
-		kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at})
+		kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at, in.Client})
 		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
 			return kept, err
 		}
@@ -125,14 +128,14 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 	}
 }
 
-// checkDiscovered returns the verdict on a passkey that counts, or *Refused. A
+// checkDiscovered returns the verdict on a passkey that counts, or *factors.Refused. A
 // signature can't be guessed, so a wrong one slows nobody down; it spends the
 // question as long as it is worth noting. What strangers answer, who have none
 // that is enrolled, leaves nothing behind.
 func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discoverer, f Flow, who claimant, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	if who.unknown != "" {
-		refused := &Refused{Reason: factors.Unknown, Credential: who.unknown}
-		return factors.Verdict{}, e.noteRefusal(ctx, who.at, refused, nil)
+		refused := &factors.Refused{Reason: factors.Unknown, Credential: who.unknown}
+		return factors.Verdict{}, e.noteWrong(ctx, who.at, refused, nil)
 	}
 	verdict, err := discovery.CheckDiscovered(ctx, f.subject(), who.credentials, state, answer)
 	if err != nil {
@@ -141,12 +144,12 @@ func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discover
 	if verdict.Accepted {
 		return verdict, nil
 	}
-	refused := e.refusal(ctx, verdict, who.rows, who.at.user, who.at.client)
-	noted := e.noteRefusal(ctx, who.at, refused, func() error { return e.spendDiscovery(ctx, state) })
+	refused := e.refusal(ctx, verdict, who.rows, who.at)
+	noted := e.noteWrong(ctx, who.at, refused, func() error { return e.spendDiscovery(ctx, state) })
 	return factors.Verdict{}, noted
 }
 
-// spendDiscovery has a question answered once, right or wrong; *Refused where it
+// spendDiscovery has a question answered once, right or wrong; *factors.Refused where it
 // was answered before.
 func (e *Engine) spendDiscovery(ctx context.Context, state []byte) error {
 	err := e.Store.PutRecord(ctx, store.Record{
@@ -154,7 +157,7 @@ func (e *Engine) spendDiscovery(ctx context.Context, state []byte) error {
 	})
 	switch {
 	case errors.Is(err, store.ErrConflict):
-		return &Refused{Reason: factors.Used}
+		return &factors.Refused{Reason: factors.Used}
 	case err != nil:
 		return fmt.Errorf("noting that a passkey was shown: %w", err)
 	}
@@ -168,13 +171,13 @@ func (e *Engine) openDiscovery(given Passkey) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	state, err := e.Sealer.Open(sealed, discoveryContext(given.Browser))
+	state, err := e.Vault.Sealer.Open(sealed, discoveryContext(given.Browser))
 	return state, err == nil
 }
 
 // claimant is whom an answer is said to come from.
 type claimant struct {
-	at          attempt
+	at          guess.Attempt
 	credentials []factors.Credential // of the factor; none of whoever may not sign in
 	rows        map[string]store.Credential
 	// unknown is what the factor calls a credential that isn't enrolled; empty:
@@ -185,30 +188,30 @@ type claimant struct {
 // discovered looks for whom an answer is said to come from. One of a credential
 // that they don't have is no guess at theirs, and has a count of its own: whoever
 // knows a user's id, as apps do, must not be able to slow them down.
-func (e *Engine) discovered(ctx context.Context, kind assurance.Factor, said factors.Discovered, c Client) (claimant, error) {
+func (e *Engine) discovered(ctx context.Context, kind assurance.Factor, said factors.Discovered, c person.Client) (claimant, error) {
 	handle := token.Hash("user handle\x00" + said.UserID)
 	user, err := e.Store.UserByID(ctx, said.UserID)
 	if errors.Is(err, store.ErrNotFound) {
-		return claimant{at: attempt{scope: ScopeName, key: handle, factor: kind, client: c}, unknown: said.Unique}, nil
+		return claimant{at: guess.Attempt{Factor: kind, Nobody: handle, Address: c.Address, UserAgent: c.UserAgent}, unknown: said.Unique}, nil
 	}
 	if err != nil {
 		return claimant{}, fmt.Errorf("looking for the user of a passkey: %w", err)
 	}
-	browser, err := e.knownBrowser(ctx, user.ID, c)
+	browser, err := e.People.KnownBrowser(ctx, user.ID, c)
 	if err != nil {
 		return claimant{}, err
 	}
-	all, err := e.credentials(ctx, user.ID)
+	all, err := e.Vault.Of(ctx, user.ID)
 	if err != nil {
 		return claimant{}, err
 	}
-	who := claimant{at: attemptOf(user, kind, browser, c)}
-	id := credentialID(kind, said.Unique)
+	who := claimant{at: person.AttemptOf(user, kind, browser, c)}
+	id := credentials.ID(kind, said.Unique)
 	if !slices.ContainsFunc(all, func(c store.Credential) bool { return c.ID == id }) {
-		who.unknown, who.at.scope, who.at.key = said.Unique, ScopeName, handle
+		who.unknown, who.at.Nobody = said.Unique, handle
 	}
 	if user.Status == store.UserActive {
-		who.credentials, who.rows, err = e.ofKind(e.active(all), kind)
+		who.credentials, who.rows, err = e.Vault.Open(e.Vault.Active(all), kind)
 	}
 	return who, err
 }

@@ -14,20 +14,22 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 // holder is somebody with a passkey on their phone.
 type holder struct {
-	*person
+	*member
 	phone *securityKey
 }
 
 // holder sets somebody up, and adds a passkey.
 func (h *house) holder(name string) *holder {
 	h.t.Helper()
-	h.Passwordless = true
+	h.Rules.Passwordless = true
 	p := &holder{h.person(name), newSecurityKey()}
 	f := p.adding()
 	h.must(h.enrolKey(f, p.phone.created(h, f)))
@@ -39,9 +41,9 @@ func (h *house) holder(name string) *holder {
 // losesKey has the key reported lost, which a code of the authenticator confirms.
 func (p *holder) losesKey() {
 	p.h.t.Helper()
-	f := p.shown(authflow.Client{})
+	f := p.shown(person.Client{})
 	p.h.must(p.h.Lose(p.h.ctx, f, []string{p.h.credential(p.id, assurance.FIDO).ID}))
-	p.h.must(p.answer(f, p.code(), authflow.Client{}))
+	p.h.must(p.answer(f, p.code(), person.Client{}))
 }
 
 // disable bars the person.
@@ -78,7 +80,7 @@ func (h *house) byPasskey(given authflow.Passkey, ask assurance.Level) (authflow
 
 func (h *house) expectRefusal(what string, err error, reason factors.Reason) {
 	h.t.Helper()
-	refused := new(authflow.Refused)
+	refused := new(factors.Refused)
 	if !errors.As(err, &refused) || refused.Reason != reason {
 		h.t.Errorf("%s: %v, want a refusal as %s", what, err, reason)
 	}
@@ -97,10 +99,10 @@ func TestPasskeysSignInAlone(t *testing.T) {
 	if step, err := h.Step(h.ctx, h.load(f), ""); err != nil || step.Kind != authflow.StepGrant {
 		t.Fatalf("%+v, %v", step, err)
 	}
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 	proofs := granted.SignOn.Proofs
-	if granted.SignOn.UserID != ada.id || len(proofs) != 1 || !proofs[0].UserVerified || assurance.Of(proofs, h.Factors.Enabled) != assurance.PhishingResistant {
+	if granted.SignOn.UserID != ada.id || len(proofs) != 1 || !proofs[0].UserVerified || assurance.Of(proofs, h.vault.Factors.Enabled) != assurance.PhishingResistant {
 		t.Errorf("%+v", granted.SignOn)
 	}
 	if granted.Browser == "" {
@@ -134,7 +136,7 @@ func TestK01QuestionsAreAnsweredOnce(t *testing.T) {
 	_, err = h.byPasskey(given, assurance.Multi)
 	h.must(err)
 	h.pass(fido.Patience - time.Second)
-	h.must(h.store.Sweep(h.ctx, h.clock(), store.SweepLimits{KeepAttempts: authflow.Kept(), AttemptsBefore: h.clock(), SignOnsBefore: h.clock().AddDate(0, -1, 0)}))
+	h.must(h.store.Sweep(h.ctx, h.clock(), store.SweepLimits{KeepAttempts: guess.Kept(), AttemptsBefore: h.clock(), SignOnsBefore: h.clock().AddDate(0, -1, 0)}))
 	_, err = h.byPasskey(given, assurance.Multi)
 	h.expectRefusal("twice, at the last moment", err, factors.Used)
 
@@ -183,7 +185,7 @@ func TestK01QuestionsAtOnce(t *testing.T) {
 	in := make(chan authflow.Flow, 100)
 	for i := range cap(in) {
 		all.Go(func() {
-			c := authflow.Client{Address: "192.0.2." + strconv.Itoa(i)}
+			c := person.Client{Address: "192.0.2." + strconv.Itoa(i)}
 			if f, err := h.SignInByPasskey(h.ctx, authflow.Login{Client: c, Ask: assurance.Requirement{Level: assurance.Multi}}, given); err == nil {
 				in <- f
 			}
@@ -200,16 +202,16 @@ func TestK01QuestionsAtOnce(t *testing.T) {
 func TestF05FlowsMixedUpWithQuestions(t *testing.T) {
 	h := newHouseWithKeys(t, false)
 	ada := h.holder("ada")
-	f := ada.shown(authflow.Client{})
+	f := ada.shown(person.Client{})
 	challenged := ada.phone.shown(h, f)
 	_, err := h.byPasskey(authflow.Passkey{State: h.discovery().State, Browser: thisBrowser, Answer: challenged.Answer}, assurance.Multi)
 	h.expectRefusal("the answer to a challenge", err, factors.Wrong)
-	h.must(h.showKey(f, challenged, authflow.Client{}))
+	h.must(h.showKey(f, challenged, person.Client{}))
 
-	f = ada.shown(authflow.Client{})
+	f = ada.shown(person.Client{})
 	ada.phone.shown(h, f)
 	given := ada.phone.answers(h, h.discovery())
-	err = h.showKey(f, authflow.Response{Factor: assurance.FIDO, Answer: given.Answer}, authflow.Client{})
+	err = h.showKey(f, authflow.Response{Factor: assurance.FIDO, Answer: given.Answer}, person.Client{})
 	h.expectRefusal("the answer to a question", err, factors.Wrong)
 }
 
@@ -251,7 +253,7 @@ func TestWhoeverMayNotSignIn(t *testing.T) {
 			c.bar(h, ada)
 			_, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
 			h.expectRefusal(name, err, c.reason)
-			if refused := new(authflow.Refused); errors.As(err, &refused) && (refused.Credential != "") != (c.reason == factors.Unknown) {
+			if refused := new(factors.Refused); errors.As(err, &refused) && (refused.Credential != "") != (c.reason == factors.Unknown) {
 				t.Errorf("the browser hears of %q", refused.Credential)
 			}
 		})
@@ -266,7 +268,7 @@ func TestF06BarredAfterAPasskey(t *testing.T) {
 	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
 	h.must(err)
 	ada.disable()
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("%v", err)
 	}
 }
@@ -278,15 +280,15 @@ func TestF06PasswordWantedAfterAPasskey(t *testing.T) {
 	ada := h.holder("ada")
 	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
 	h.must(err)
-	h.Passwordless = false
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+	h.Rules.Passwordless = false
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("%v", err)
 	}
 	if step := h.stepOf(h.load(f)); step != authflow.StepPassword {
 		t.Errorf("the next step is %s", step)
 	}
-	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
-	_, err = h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, person.Client{}))
+	_, err = h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 }
 
@@ -300,11 +302,11 @@ func TestPasskeysAndWhatIsDue(t *testing.T) {
 	h.must(h.store.UpdateUser(h.ctx, user))
 	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
 	h.must(err)
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.stepOf(h.load(f)) != authflow.StepNewPassword {
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); !errors.Is(err, authflow.ErrWrongStep) || h.stepOf(h.load(f)) != authflow.StepNewPassword {
 		t.Errorf("%v, and the next step is %s", err, h.stepOf(h.load(f)))
 	}
-	h.must(h.ChooseNewPassword(h.ctx, h.load(f), "another password for the wiki", authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(h.ChooseNewPassword(h.ctx, h.load(f), "another password for the wiki", person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 
 	// A password of the last minutes is asked for, as it never was shown.
@@ -328,7 +330,7 @@ func TestPasskeysAndWhatIsDue(t *testing.T) {
 
 	// A touch that says nothing of who it was isn't two factors.
 	ada.phone.device.Options.UserNotVerified = true
-	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	h.must(h.showKey(f, ada.phone.shown(h, f), person.Client{}))
 	if step := h.stepOf(h.load(f)); step != authflow.StepPassword {
 		t.Errorf("after a mere touch: the next step is %s", step)
 	}
@@ -340,17 +342,17 @@ func TestHeldPasskeysNeedThePassword(t *testing.T) {
 	h := newHouseWithKeys(t, false)
 	ada := h.holder("ada")
 	c := h.credential(ada.id, assurance.FIDO)
-	c.HeldUntil = h.clock().Add(time.Hour)
+	c.ProbationUntil = h.clock().Add(time.Hour)
 	h.must(h.store.UpdateCredential(h.ctx, c))
 	f, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
 	h.must(err)
 	if step, err := h.Step(h.ctx, h.load(f), ""); err != nil || step.Kind != authflow.StepPassword {
 		t.Fatalf("%+v, %v", step, err)
 	}
-	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, authflow.Client{}))
-	granted, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, person.Client{}))
+	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	if level := assurance.Of(granted.SignOn.Proofs, h.Factors.Enabled); level != assurance.Multi {
+	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Enabled); level != assurance.Multi {
 		t.Errorf("it is %s", level)
 	}
 }
@@ -371,8 +373,8 @@ func TestF03WrongPasskeysSlowNobodyDown(t *testing.T) {
 	}
 	_, err := h.byPasskey(ada.phone.answers(h, h.discovery()), assurance.Multi)
 	h.must(err)
-	f := ada.shown(authflow.Client{})
-	h.must(h.showKey(f, ada.phone.shown(h, f), authflow.Client{}))
+	f := ada.shown(person.Client{})
+	h.must(h.showKey(f, ada.phone.shown(h, f), person.Client{}))
 }
 
 // TestF03StrangersDontSlowPasskeys has somebody who knows a user's id, as apps
@@ -392,8 +394,8 @@ func TestF03StrangersDontSlowPasskeys(t *testing.T) {
 // TestL01StrangersMakeNoRows asks for passkeys without answering.
 func TestL01StrangersMakeNoRows(t *testing.T) {
 	h := newHouseWithKeys(t, false)
-	h.Passwordless = true
-	h.Store = nil // whoever uses it panics
+	h.Rules.Passwordless = true
+	h.Engine.Store, h.people.Store, h.vault.Store = nil, nil, nil // whoever uses one panics
 	for range 10 {
 		h.discovery()
 	}
@@ -405,8 +407,10 @@ func TestPasswordlessIsTheOperatorsChoice(t *testing.T) {
 	h := newHouseWithKeys(t, false)
 	given := h.holder("ada").phone.answers(h, h.discovery())
 	for name, change := range map[string]func(){
-		"passwordless off": func() { h.Passwordless = false },
-		"fido off":         func() { h.Passwordless, h.Factors = true, factors.Set{h.Factors[0], h.Factors[2]} },
+		"passwordless off": func() { h.Rules.Passwordless = false },
+		"fido off": func() {
+			h.Rules.Passwordless, h.vault.Factors = true, factors.Set{h.vault.Factors[0], h.vault.Factors[2]}
+		},
 	} {
 		change()
 		if _, err := h.byPasskey(given, assurance.Multi); !errors.Is(err, authflow.ErrNoPasskeys) {

@@ -5,26 +5,27 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // personOf returns what the next step of a flow depends on, of somebody with
 // these active credentials. What the flow says is lost doesn't count.
 func (e *Engine) personOf(active []store.Credential, f Flow) Person {
-	who := Person{Have: make(map[assurance.Factor]bool), Passwordless: e.Passwordless}
+	who := Person{Have: make(map[assurance.Factor]bool), Passwordless: e.Rules.Passwordless}
 	now := e.Clock()
 	for _, c := range active {
 		if slices.Contains(f.Lost, c.ID) {
 			continue
 		}
 		who.Have[c.Kind] = true
-		if c.Kind == assurance.FIDO && !now.Before(c.HeldUntil) && e.Factors.Enabled(c.Kind) {
+		if c.Kind == assurance.FIDO && !now.Before(c.ProbationUntil) && e.Vault.Factors.Enabled(c.Kind) {
 			who.Resistant = true
 		}
 	}
-	for _, factor := range e.Factors {
+	for _, factor := range e.Vault.Factors {
 		kind := factor.Kind()
-		if kind.IsSecond() && who.Have[kind] && (e.Offered == nil || e.Offered(kind, f.Platform)) {
+		if kind.IsSecond() && who.Have[kind] && e.Rules.offers(kind, f.Platform) {
 			who.Usable = append(who.Usable, kind)
 		}
 	}
@@ -47,8 +48,8 @@ func (e *Engine) order(kinds []assurance.Factor, active []store.Credential, plat
 		return here, anywhere
 	}
 	slices.SortStableFunc(kinds, func(a, b assurance.Factor) int {
-		if isDaily(a) != isDaily(b) {
-			if isDaily(a) {
+		if factors.IsDaily(a) != factors.IsDaily(b) {
+			if factors.IsDaily(a) {
 				return -1
 			}
 			return 1

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -26,10 +25,10 @@ var ErrNoBrowser = errors.New("no such browser of this user")
 // shown, a shared computer is nobody's browser, backup codes work once, and who
 // reports a loss may not be the owner.
 func (e *Engine) RememberFor(f Flow, kind assurance.Factor) time.Duration {
-	if !mayRecall(f) || !isDaily(kind) || len(f.Lost) > 0 {
+	if !mayRecall(f) || !factors.IsDaily(kind) || len(f.Lost) > 0 {
 		return 0
 	}
-	return e.Remember
+	return e.Rules.Remember
 }
 
 // mayRecall reports whether a browser may stand in for anything in a flow.
@@ -39,7 +38,7 @@ func mayRecall(f Flow) bool { return f.Kind == SignIn && !f.Shared }
 // had it remembered. The proof is never kept in the flow: each step reads anew,
 // so whoever forgets a browser is heard in the middle of a flow too.
 func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, who Person) (Flow, error) {
-	if f.Browser == "" || who.NewPassword || !mayRecall(f) || e.Remember <= 0 || assurance.Of(f.Proofs, e.Factors.Enabled) >= assurance.Multi {
+	if f.Browser == "" || who.NewPassword || !mayRecall(f) || e.Rules.Remember <= 0 || assurance.Of(f.Proofs, e.Vault.Factors.Enabled) >= assurance.Multi {
 		return f, nil
 	}
 	b, err := r.BrowserByToken(ctx, f.UserID, f.Browser)
@@ -49,7 +48,7 @@ func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, who Pers
 	if err != nil {
 		return Flow{}, fmt.Errorf("looking for a remembered browser: %w", err)
 	}
-	if now := e.Clock(); standsIn(b, who, e.Factors, now) {
+	if now := e.Clock(); standsIn(b, who, e.Vault.Factors, now) {
 		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: b.RememberedFor, At: now, Remembered: true})
 	}
 	return f, nil
@@ -62,11 +61,8 @@ type browserReader interface {
 // standsIn reports whether a browser counts in place of the factor that it is
 // remembered for: in time, and while the user could show that factor instead.
 func standsIn(b store.Browser, who Person, set factors.Set, now time.Time) bool {
-	return IsRemembered(b, now) && isDaily(b.RememberedFor) && set.Enabled(b.RememberedFor) && who.Have[b.RememberedFor]
+	return person.IsRemembered(b, now) && factors.IsDaily(b.RememberedFor) && set.Enabled(b.RememberedFor) && who.Have[b.RememberedFor]
 }
-
-// IsRemembered reports whether a browser is remembered still, at the time now.
-func IsRemembered(b store.Browser, now time.Time) bool { return now.Before(b.Remembered) }
 
 // keepBrowser makes the browser a known one of the user, or a remembered one
 // where the flow asks for that. It returns the token that the browser is to
@@ -91,7 +87,7 @@ func (e *Engine) keepBrowser(ctx context.Context, tx store.Tx, f Flow, s store.S
 		return "", known, nil
 	case known && f.Remember == "":
 		return had, known, tx.TouchBrowser(ctx, b.ID, e.Clock())
-	case twoFactors.Missing(assurance.Shown(s.Proofs), e.Clock(), e.Factors.Enabled) != assurance.Nothing:
+	case twoFactors.Missing(assurance.Shown(s.Proofs), e.Clock(), e.Vault.Factors.Enabled) != assurance.Nothing:
 		return "", known, nil
 	}
 	if known {
@@ -113,42 +109,7 @@ func (e *Engine) newBrowser(f Flow, s store.SignOn, fresh string) store.Browser 
 		UserAgent: s.UserAgent, Created: now, LastSeen: now,
 	}
 	if f.Remember != "" {
-		b.Remembered, b.RememberedFor = now.Add(e.Remember), f.Remember
+		b.Remembered, b.RememberedFor = now.Add(e.Rules.Remember), f.Remember
 	}
 	return b
-}
-
-// Remembered returns the user's browsers that stand in for a second factor now,
-// last seen first.
-func (e *Engine) Remembered(ctx context.Context, userID string) ([]store.Browser, error) {
-	if e.Remember <= 0 {
-		return nil, nil
-	}
-	all, err := e.Store.BrowsersOf(ctx, userID)
-	if err != nil {
-		return nil, fmt.Errorf("reading a user's browsers: %w", err)
-	}
-	now := e.Clock()
-	return slices.DeleteFunc(all, func(b store.Browser) bool { return !IsRemembered(b, now) }), nil
-}
-
-// Forget has a browser of the user stand in for nothing any more. It stays
-// known. ErrNoBrowser where the user has none of that id; one that wasn't
-// remembered changes nothing.
-func (e *Engine) Forget(ctx context.Context, u store.User, id string, c Client) error {
-	return e.change(ctx, "forgetting a browser", func(tx store.Tx) ([]store.Event, error) {
-		all, err := tx.BrowsersOf(ctx, u.ID)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(all, func(b store.Browser) bool { return b.ID == id })
-		if i < 0 {
-			return nil, ErrNoBrowser
-		}
-		if all[i].Remembered.IsZero() {
-			return nil, nil
-		}
-		forgotten := e.own(audit.BrowserForgotten, u, c, audit.Fields{audit.Factor: string(all[i].RememberedFor)})
-		return []store.Event{forgotten}, tx.RememberBrowser(ctx, u.ID, id, time.Time{}, "")
-	})
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -23,12 +26,12 @@ var (
 // remembering is a house whose operator lets browsers be remembered.
 func remembering(t *testing.T) *house {
 	h := newHouse(t)
-	h.Remember = month
+	h.Rules.Remember = month
 	return h
 }
 
 // tick answers with a code and asks for the browser to be remembered.
-func (p *person) tick(f authflow.Flow, c authflow.Client) error {
+func (p *member) tick(f authflow.Flow, c person.Client) error {
 	return p.h.Answer(p.h.ctx, p.h.load(f), authflow.Response{
 		Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}, Remember: true,
 	}, c)
@@ -36,9 +39,9 @@ func (p *person) tick(f authflow.Flow, c authflow.Client) error {
 
 // remembered is a browser that the person signs in with two factors in and has
 // remembered.
-func (p *person) remembered() authflow.Client {
+func (p *member) remembered() person.Client {
 	p.h.t.Helper()
-	c := authflow.Client{Address: "192.0.2.1", UserAgent: "a browser of " + p.name, Browser: p.browserToken}
+	c := person.Client{Address: "192.0.2.1", UserAgent: "a browser of " + p.name, Browser: p.browserToken}
 	f := p.shown(c)
 	p.h.must(p.tick(f, c))
 	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", c)
@@ -97,48 +100,48 @@ func TestRememberedBrowserPassesForMulti(t *testing.T) {
 // TestRememberedBrowsersAreHeldToTheirTerms has the right password shown where
 // the browser may not stand in, or may not any more.
 func TestRememberedBrowsersAreHeldToTheirTerms(t *testing.T) {
-	entry := func(h *house, p *person, c authflow.Client) store.Browser {
+	entry := func(h *house, p *member, c person.Client) store.Browser {
 		b, err := h.store.BrowserByToken(h.ctx, p.id, hashOf(c.Browser))
 		h.must(err)
 		return b
 	}
 	for _, test := range []struct {
 		what   string
-		change func(h *house, p *person, c authflow.Client)
-		in     func(c authflow.Client, p, other *person) authflow.Client
+		change func(h *house, p *member, c person.Client)
+		in     func(c person.Client, p, other *member) person.Client
 		login  authflow.Login
 		want   authflow.StepKind
 	}{
 		{what: "nothing", want: authflow.StepGrant},
-		{what: "forgotten by its user", change: func(h *house, p *person, c authflow.Client) {
+		{what: "forgotten by its user", change: func(h *house, p *member, c person.Client) {
 			h.must(h.Forget(h.ctx, store.User{ID: p.id, Name: p.name}, entry(h, p, c).ID, c))
 		}},
-		{what: "forgotten with all others", change: func(h *house, p *person, _ authflow.Client) {
+		{what: "forgotten with all others", change: func(h *house, p *member, _ person.Client) {
 			h.must(h.store.ForgetBrowsersOf(h.ctx, p.id))
 		}},
-		{what: "not known any more", change: func(h *house, p *person, _ authflow.Client) {
+		{what: "not known any more", change: func(h *house, p *member, _ person.Client) {
 			h.must(h.store.DeleteBrowsersOf(h.ctx, p.id))
 		}},
-		{what: "over its time", change: func(h *house, p *person, c authflow.Client) {
+		{what: "over its time", change: func(h *house, p *member, c person.Client) {
 			h.must(h.store.RememberBrowser(h.ctx, p.id, entry(h, p, c).ID, h.clock(), assurance.TOTP))
 		}},
-		{what: "remembered for a password", change: func(h *house, p *person, c authflow.Client) {
+		{what: "remembered for a password", change: func(h *house, p *member, c person.Client) {
 			h.must(h.store.RememberBrowser(h.ctx, p.id, entry(h, p, c).ID, h.clock().Add(month), assurance.Password))
 		}},
-		{what: "the factor is no longer configured", change: func(h *house, _ *person, _ authflow.Client) { h.Factors = h.Factors[1:] }},
-		{what: "the factor is deleted", change: func(h *house, p *person, _ authflow.Client) {
+		{what: "the factor is no longer configured", change: func(h *house, _ *member, _ person.Client) { h.vault.Factors = h.vault.Factors[1:] }},
+		{what: "the factor is deleted", change: func(h *house, p *member, _ person.Client) {
 			totp := h.credential(p.id, assurance.TOTP)
 			h.must(h.store.DeleteCredential(h.ctx, totp.ID, totp.Version))
 		}},
-		{what: "the factor is suspended", change: func(h *house, p *person, _ authflow.Client) {
+		{what: "the factor is suspended", change: func(h *house, p *member, _ person.Client) {
 			totp := h.credential(p.id, assurance.TOTP)
 			totp.State = store.CredentialSuspended
 			h.must(h.store.UpdateCredential(h.ctx, totp))
 		}},
-		{what: "switched off", change: func(h *house, _ *person, _ authflow.Client) { h.Remember = 0 }},
-		{what: "without its cookie", in: func(c authflow.Client, _, _ *person) authflow.Client { c.Browser = ""; return c }},
-		{what: "with the token that it had before", in: func(c authflow.Client, p, _ *person) authflow.Client { c.Browser = p.browserToken; return c }},
-		{what: "with the token of somebody else's", in: func(c authflow.Client, _, other *person) authflow.Client {
+		{what: "switched off", change: func(h *house, _ *member, _ person.Client) { h.Rules.Remember = 0 }},
+		{what: "without its cookie", in: func(c person.Client, _, _ *member) person.Client { c.Browser = ""; return c }},
+		{what: "with the token that it had before", in: func(c person.Client, p, _ *member) person.Client { c.Browser = p.browserToken; return c }},
+		{what: "with the token of somebody else's", in: func(c person.Client, _, other *member) person.Client {
 			c.Browser = other.browserToken
 			return c
 		}},
@@ -189,61 +192,61 @@ func TestRememberedBrowsersAreHeldToTheirTerms(t *testing.T) {
 // TestRememberingTakesASecondFactor tries to have a browser remembered without
 // what it takes.
 func TestRememberingTakesASecondFactor(t *testing.T) {
-	signIn := func(login authflow.Login) func(h *house, p *person) authflow.Flow {
-		return func(h *house, p *person) authflow.Flow {
+	signIn := func(login authflow.Login) func(h *house, p *member) authflow.Flow {
+		return func(h *house, p *member) authflow.Flow {
 			login.Name, login.Password = p.name, p.password
 			f, err := h.SignIn(h.ctx, login)
 			h.must(err)
 			return f
 		}
 	}
-	ticked := func(h *house, p *person, f authflow.Flow) { h.must(p.tick(f, authflow.Client{})) }
+	ticked := func(h *house, p *member, f authflow.Flow) { h.must(p.tick(f, person.Client{})) }
 	for _, test := range []struct {
 		what    string
-		begin   func(h *house, p *person) authflow.Flow
-		answer  func(h *house, p *person, f authflow.Flow)
+		begin   func(h *house, p *member) authflow.Flow
+		answer  func(h *house, p *member, f authflow.Flow)
 		offered bool
 		want    int
 	}{
 		{"with a code", signIn(authflow.Login{Ask: multi}), ticked, true, 1},
-		{"with a password alone", signIn(authflow.Login{Ask: single}), func(*house, *person, authflow.Flow) {}, true, 0},
-		{"with a password, and a code that isn't asked for", signIn(authflow.Login{Ask: single}), func(h *house, p *person, f authflow.Flow) {
-			if err := p.tick(f, authflow.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+		{"with a password alone", signIn(authflow.Login{Ask: single}), func(*house, *member, authflow.Flow) {}, true, 0},
+		{"with a password, and a code that isn't asked for", signIn(authflow.Login{Ask: single}), func(h *house, p *member, f authflow.Flow) {
+			if err := p.tick(f, person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 				h.t.Error(err)
 			}
 		}, true, 0},
-		{"with a wrong code only", signIn(authflow.Login{Ask: multi}), func(h *house, p *person, f authflow.Flow) {
+		{"with a wrong code only", signIn(authflow.Login{Ask: multi}), func(h *house, p *member, f authflow.Flow) {
 			wrong := authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.wrongCode()}, Remember: true}
-			if err := h.Answer(h.ctx, f, wrong, authflow.Client{}); !isRefused(err, factors.Wrong) {
+			if err := h.Answer(h.ctx, f, wrong, person.Client{}); !isRefused(err, factors.Wrong) {
 				h.t.Error(err)
 			}
-			h.must(p.answer(f, p.code(), authflow.Client{}))
+			h.must(p.answer(f, p.code(), person.Client{}))
 		}, true, 0},
-		{"with a backup code", signIn(authflow.Login{Ask: multi}), func(h *house, p *person, f authflow.Flow) {
+		{"with a backup code", signIn(authflow.Login{Ask: multi}), func(h *house, p *member, f authflow.Flow) {
 			h.must(h.Answer(h.ctx, f, authflow.Response{
 				Factor: assurance.BackupCode, Answer: factors.Answer{"code": p.codes[0]}, Remember: true,
-			}, authflow.Client{}))
+			}, person.Client{}))
 		}, true, 0},
-		{"after a loss", func(h *house, p *person) authflow.Flow {
+		{"after a loss", func(h *house, p *member) authflow.Flow {
 			p.addTOTP(p.in(), "Lost")
 			f := signIn(authflow.Login{Ask: multi})(h, p)
 			h.must(h.Lose(h.ctx, f, []string{p.named("Lost").ID}))
 			return h.load(f)
-		}, func(h *house, p *person, f authflow.Flow) {
+		}, func(h *house, p *member, f authflow.Flow) {
 			ticked(h, p, f)
 			p.replace(f)
 		}, false, 0},
 		{"at a shared computer", signIn(authflow.Login{Ask: multi, Shared: true}), ticked, false, 0},
-		{"where nobody was asked", func(h *house, p *person) authflow.Flow {
-			h.Remember = 0
+		{"where nobody was asked", func(h *house, p *member) authflow.Flow {
+			h.Rules.Remember = 0
 			return signIn(authflow.Login{Ask: multi})(h, p)
 		}, ticked, false, 0},
-		{"where it was switched off meanwhile", signIn(authflow.Login{Ask: multi}), func(h *house, p *person, f authflow.Flow) {
+		{"where it was switched off meanwhile", signIn(authflow.Login{Ask: multi}), func(h *house, p *member, f authflow.Flow) {
 			ticked(h, p, f)
-			h.Remember = 0
+			h.Rules.Remember = 0
 		}, true, 0},
-		{"in a step-up", func(h *house, p *person) authflow.Flow {
-			granted, err := h.Grant(h.ctx, signIn(authflow.Login{Ask: single})(h, p), "", authflow.Client{})
+		{"in a step-up", func(h *house, p *member) authflow.Flow {
+			granted, err := h.Grant(h.ctx, signIn(authflow.Login{Ask: single})(h, p), "", person.Client{})
 			h.must(err)
 			f, err := h.BeginStepUp(h.ctx, authflow.Raise{SignOn: granted.SignOn, User: store.User{ID: p.id, Name: p.name}, Ask: multi})
 			h.must(err)
@@ -261,9 +264,9 @@ func TestRememberingTakesASecondFactor(t *testing.T) {
 				t.Errorf("offered: %t", offered)
 			}
 			test.answer(h, ada, f)
-			_, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{})
+			_, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 			h.must(err)
-			h.Remember = month
+			h.Rules.Remember = month
 			got, err := h.Remembered(h.ctx, ada.id)
 			h.must(err)
 			if len(got) != test.want || len(h.events(audit.BrowserRemembered)) != test.want {
@@ -288,7 +291,7 @@ func TestRememberedIsNotShown(t *testing.T) {
 		}
 		_, err := h.Grant(h.ctx, ada.shown(c), "", c)
 		h.must(err)
-		counted, err := h.store.GetAttempts(h.ctx, authflow.ScopeUser, ada.id+"/totp/unknown")
+		counted, err := h.store.GetAttempts(h.ctx, guess.ScopeUser, ada.id+"/totp/unknown")
 		if err != nil || counted.Failures != 3 {
 			t.Errorf("failures: %+v, %v", counted, err)
 		}
@@ -330,7 +333,7 @@ func TestRememberedIsNotShown(t *testing.T) {
 		h := remembering(t)
 		ada := h.person("ada")
 		c := ada.remembered()
-		h.Factors = h.Factors[1:]
+		h.vault.Factors = h.vault.Factors[1:]
 		f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Client: c, Ask: single})
 		h.must(err)
 		granted, err := h.Grant(h.ctx, f, "", c)
@@ -395,7 +398,7 @@ func TestForget(t *testing.T) {
 	ada, eve := h.person("ada"), h.person("eve")
 	c := ada.remembered()
 	eve.remembered()
-	listed := func(p *person) []store.Browser {
+	listed := func(p *member) []store.Browser {
 		t.Helper()
 		all, err := h.Remembered(h.ctx, p.id)
 		h.must(err)
@@ -407,7 +410,7 @@ func TestForget(t *testing.T) {
 	}
 	user := store.User{ID: ada.id, Name: "ada"}
 	for what, id := range map[string]string{"of somebody else": hers[0].ID, "made up": "x", "by its token": mine[0].TokenHash, "none": ""} {
-		if err := h.Forget(h.ctx, user, id, c); !errors.Is(err, authflow.ErrNoBrowser) {
+		if err := h.Forget(h.ctx, user, id, c); !errors.Is(err, selfservice.ErrNoBrowser) {
 			t.Errorf("W03: forgetting a browser %s: %v", what, err)
 		}
 	}
@@ -437,7 +440,7 @@ func TestRememberingAgain(t *testing.T) {
 	h.store.inVain = true
 	ada := h.person("ada")
 	ada.browserToken = ada.remembered().Browser
-	fresh := authflow.Login{Name: "ada", Password: ada.password, Client: authflow.Client{Browser: ada.browserToken},
+	fresh := authflow.Login{Name: "ada", Password: ada.password, Client: person.Client{Browser: ada.browserToken},
 		Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: time.Minute}}
 	f, err := h.SignIn(h.ctx, fresh)
 	h.must(err)
@@ -463,12 +466,12 @@ func TestSharedComputer(t *testing.T) {
 		{5 * time.Minute, 5 * time.Minute},
 	} {
 		h := remembering(t)
-		h.Idle = test.idle
+		h.people.Idle = test.idle
 		ada := h.person("ada")
-		c := authflow.Client{Browser: ada.browserToken}
+		c := person.Client{Browser: ada.browserToken}
 		before, err := h.store.BrowsersOf(h.ctx, ada.id)
 		h.must(err)
-		sign := func(c authflow.Client) authflow.Granted {
+		sign := func(c person.Client) authflow.Granted {
 			t.Helper()
 			f, err := h.SignIn(h.ctx, authflow.Login{Name: "ada", Password: ada.password, Client: c, Ask: multi, Shared: true})
 			h.must(err)
@@ -482,7 +485,7 @@ func TestSharedComputer(t *testing.T) {
 			return granted
 		}
 		// In a browser that nobody knows, and in one that is known by chance.
-		for _, c := range []authflow.Client{{}, c} {
+		for _, c := range []person.Client{{}, c} {
 			granted := sign(c)
 			if s := granted.SignOn; !s.Shared || s.Idle != test.want || granted.Browser != "" ||
 				session.WentIdle(s, h.clock()) || !session.WentIdle(s, s.LastSeen.Add(test.want+session.Granularity+time.Second)) {

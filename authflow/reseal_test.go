@@ -12,6 +12,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -38,9 +39,9 @@ func (h *house) sealed(userID string) (ids []string, current bool) {
 }
 
 // signsIn goes all the way in, by an authenticator's code.
-func (p *person) signsIn() {
+func (p *member) signsIn() {
 	p.h.t.Helper()
-	if _, err := p.h.Grant(p.h.ctx, p.complete(), "", authflow.Client{}); err != nil {
+	if _, err := p.h.Grant(p.h.ctx, p.complete(), "", person.Client{}); err != nil {
 		p.h.t.Fatalf("signing in: %v", err)
 	}
 	p.h.pass(time.Minute) // so that a new code is there
@@ -56,9 +57,9 @@ func TestResealMovesAllToTheCurrentKey(t *testing.T) {
 		t.Fatal("nothing is sealed by an older key")
 	}
 
-	used, err := h.Reseal(h.ctx, h.keys)
+	used, err := h.vault.Reseal(h.ctx, h.keys)
 	h.must(err)
-	for _, p := range []*person{ada, ben} {
+	for _, p := range []*member{ada, ben} {
 		ids, current := h.sealed(p.id)
 		if !current || len(ids) != 3 || slices.Contains(ids, oldKeys[0]) {
 			t.Errorf("%s's credentials are sealed by %v", p.name, ids)
@@ -72,7 +73,7 @@ func TestResealMovesAllToTheCurrentKey(t *testing.T) {
 		t.Errorf("peppers in use: %v, hashes name %v", used.Peppers, oldPepper)
 	}
 	rows, _ := h.store.CredentialsOf(h.ctx, ada.id)
-	again, err := h.Reseal(h.ctx, h.keys)
+	again, err := h.vault.Reseal(h.ctx, h.keys)
 	h.must(err)
 	unchanged, _ := h.store.CredentialsOf(h.ctx, ada.id)
 	if !slices.Equal(again.Sealing, used.Sealing) || !slices.EqualFunc(rows, unchanged, func(a, b store.Credential) bool { return a.Version == b.Version }) {
@@ -92,7 +93,7 @@ func TestKeysInUseOutliveTheOthers(t *testing.T) {
 	newPepper, _ := h.keys.CurrentPepper()
 	h.pass(2 * time.Hour)
 	h.must(h.keys.Refresh(h.ctx))
-	used, err := h.Reseal(h.ctx, h.keys)
+	used, err := h.vault.Reseal(h.ctx, h.keys)
 	h.must(err)
 	slices.Sort(used.Peppers)
 	if want := []string{oldPepper, newPepper}; !slices.Equal(used.Peppers, sorted(want)) {
@@ -104,15 +105,15 @@ func TestKeysInUseOutliveTheOthers(t *testing.T) {
 	if _, err := h.keys.Open(before, context); !errors.Is(err, keys.ErrNotOpened) {
 		t.Errorf("the older sealing key is still there: %v", err)
 	}
-	for _, p := range []*person{ada, ben} {
+	for _, p := range []*member{ada, ben} {
 		p.signsIn()
-		f := p.shown(authflow.Client{})
-		h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": p.codes[0]}}, authflow.Client{}))
+		f := p.shown(person.Client{})
+		h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": p.codes[0]}}, person.Client{}))
 	}
 
 	// Once nothing names it, the older pepper goes too.
 	h.must(h.store.DeleteUser(h.ctx, ada.id))
-	used, err = h.Reseal(h.ctx, h.keys)
+	used, err = h.vault.Reseal(h.ctx, h.keys)
 	h.must(err)
 	h.must(h.keys.Prune(h.ctx, keys.InUse(used)))
 	if _, err := h.keys.Pepper(oldPepper); !errors.Is(err, keys.ErrNoPepper) {
@@ -146,7 +147,7 @@ func TestWhatChangesMeanwhileIsLeftAlone(t *testing.T) {
 	renamed := h.credential(ada.id, assurance.TOTP)
 	renamed.Name = "New phone"
 	changed := false
-	used, err := h.Reseal(h.ctx, meanwhile{h.keys, func(sealed []byte) {
+	used, err := h.vault.Reseal(h.ctx, meanwhile{h.keys, func(sealed []byte) {
 		if !changed && string(sealed) == string(renamed.Secret) {
 			changed = true
 			h.must(h.store.UpdateCredential(h.ctx, renamed))
@@ -162,7 +163,7 @@ func TestWhatChangesMeanwhileIsLeftAlone(t *testing.T) {
 	if !slices.Contains(used.Sealing, oldKeys[0]) || len(used.Sealing) != 2 {
 		t.Errorf("in use: %v, the older key is %s", used.Sealing, oldKeys[0])
 	}
-	used, err = h.Reseal(h.ctx, h.keys)
+	used, err = h.vault.Reseal(h.ctx, h.keys)
 	h.must(err)
 	if _, current := h.sealed(ada.id); !current || slices.Contains(used.Sealing, oldKeys[0]) {
 		t.Error("the next walk didn't find it")
@@ -174,7 +175,7 @@ func TestWhoIsDeletedMeanwhileIsNoError(t *testing.T) {
 	ada, ben := h.person("ada"), h.person("ben")
 	h.rotated()
 	var gone bool
-	_, err := h.Reseal(h.ctx, meanwhile{h.keys, func([]byte) {
+	_, err := h.vault.Reseal(h.ctx, meanwhile{h.keys, func([]byte) {
 		if !gone {
 			gone = true
 			h.must(h.store.DeleteUser(h.ctx, ada.id))
@@ -207,7 +208,7 @@ func TestUnreadableCredentialsKeepAllKeys(t *testing.T) {
 			ada, ben := h.person("ada"), h.person("ben")
 			h.rotated()
 			h.must(h.store.UpdateCredential(h.ctx, spoil(h, h.credential(ada.id, assurance.Password))))
-			used, err := h.Reseal(h.ctx, h.keys)
+			used, err := h.vault.Reseal(h.ctx, h.keys)
 			if err == nil || !used.Since.IsZero() || used.Sealing != nil || used.Peppers != nil {
 				t.Errorf("got %v, %v", used, err)
 			}
@@ -235,7 +236,7 @@ func TestResealEndsWithItsContext(t *testing.T) {
 	h.person("ada")
 	h.rotated()
 	ctx, cancel := context.WithCancel(h.ctx)
-	used, err := h.Reseal(ctx, meanwhile{h.keys, func([]byte) { cancel() }})
+	used, err := h.vault.Reseal(ctx, meanwhile{h.keys, func([]byte) { cancel() }})
 	if !errors.Is(err, context.Canceled) || !used.Since.IsZero() {
 		t.Errorf("got %v, %v", used, err)
 	}
@@ -246,7 +247,7 @@ func TestResealEndsWhereTheStoreFails(t *testing.T) {
 	h.person("ada")
 	h.rotated()
 	h.store.Store = fullDisk{h.store.Store}
-	used, err := h.Reseal(h.ctx, h.keys)
+	used, err := h.vault.Reseal(h.ctx, h.keys)
 	if !errors.Is(err, errFullDisk) || !used.Since.IsZero() {
 		t.Errorf("got %v, %v", used, err)
 	}
@@ -257,22 +258,22 @@ func TestX09SigningInWhileSecretsAreSealedAgain(t *testing.T) {
 	h := newHouse(t)
 	ada := h.person("ada")
 	h.must(h.keys.Rotate(h.ctx))
-	f := ada.shown(authflow.Client{})
+	f := ada.shown(person.Client{})
 	h.pass(keys.Lead)
 	h.must(h.keys.Refresh(h.ctx))
 	code := ada.code()
 	h.store.Store = &overtaken{Store: h.store.Store, by: func() {
-		_, err := h.Reseal(h.ctx, h.keys)
+		_, err := h.vault.Reseal(h.ctx, h.keys)
 		h.must(err)
 	}}
-	h.must(ada.answer(f, code, authflow.Client{}))
+	h.must(ada.answer(f, code, person.Client{}))
 	if _, current := h.sealed(ada.id); !current {
 		t.Fatal("nothing was sealed again")
 	}
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); err != nil {
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); err != nil {
 		t.Errorf("after it: %v", err)
 	}
-	if err := ada.answer(ada.shown(authflow.Client{}), code, authflow.Client{}); !isRefused(err, factors.Used) {
+	if err := ada.answer(ada.shown(person.Client{}), code, person.Client{}); !isRefused(err, factors.Used) {
 		t.Errorf("the same code again: %v", err)
 	}
 }
@@ -317,22 +318,22 @@ func TestX09SigningInMovesThePasswordToTheNewPepper(t *testing.T) {
 		h.must(err)
 		return !h.hasher.Outdated(string(hash))
 	}
-	if _, err := h.signIn("ada", "not it", authflow.Client{}); !isRefused(err, factors.Wrong) {
+	if _, err := h.signIn("ada", "not it", person.Client{}); !isRefused(err, factors.Wrong) {
 		t.Fatalf("a wrong password: %v", err)
 	}
 	if isNew() {
 		t.Error("a wrong password was hashed and kept")
 	}
-	f := ada.shown(authflow.Client{})
+	f := ada.shown(person.Client{})
 	if !isNew() {
 		t.Error("the hash is under the older pepper")
 	}
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); err != nil {
+	h.must(ada.answer(f, ada.code(), person.Client{}))
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); err != nil {
 		t.Errorf("the sign-in in which the hash changed: %v", err)
 	}
 	work := h.hasher.Work()
-	ada.shown(authflow.Client{})
+	ada.shown(person.Client{})
 	if again := h.hasher.Work().Hashes - work.Hashes; again != 1 {
 		t.Errorf("%d hashes at the next sign-in", again)
 	}
@@ -344,10 +345,10 @@ func TestSigningInWithoutRoomForANewHash(t *testing.T) {
 	ada := h.person("ada")
 	h.rotated()
 	h.store.Store = fullDisk{h.store.Store}
-	f := ada.shown(authflow.Client{})
+	f := ada.shown(person.Client{})
 	h.store.Store = h.store.Store.(fullDisk).Store
-	h.must(ada.answer(f, ada.code(), authflow.Client{}))
-	if _, err := h.Grant(h.ctx, h.load(f), "", authflow.Client{}); err != nil {
+	h.must(ada.answer(f, ada.code(), person.Client{}))
+	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); err != nil {
 		t.Error(err)
 	}
 }

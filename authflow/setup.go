@@ -9,8 +9,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -19,9 +21,8 @@ const (
 	// LinkLifetime is how long invitations and setup links count.
 	LinkLifetime = 72 * time.Hour
 
-	linkNamespace = "link"
-	setupLink     = "setup"
-	invitation    = "invitation"
+	setupLink  = "setup"
+	invitation = "invitation"
 )
 
 var (
@@ -66,14 +67,14 @@ func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Ev
 	if err != nil {
 		return "", err
 	}
-	err = e.change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
+	err = e.People.Change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
 		if kind == invitation {
-			if err := tx.DeleteRecordsOf(ctx, linkNamespace, owner, ""); err != nil {
+			if err := tx.DeleteRecordsOf(ctx, person.Links, owner, ""); err != nil {
 				return nil, err
 			}
 		}
 		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
-			Namespace: linkNamespace, Key: token.Hash(value), Owner: owner,
+			Namespace: person.Links, Key: token.Hash(value), Owner: owner,
 			Value: []byte(kind), Expires: e.Clock().Add(LinkLifetime),
 		})
 	})
@@ -86,7 +87,7 @@ func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Ev
 // OpenLink begins a set-up by a link, which stays unspent until the account is
 // made. A link that leads nowhere is ErrLinkGone.
 func (e *Engine) OpenLink(ctx context.Context, value string) (Flow, error) {
-	record, err := e.Store.GetRecord(ctx, linkNamespace, token.Hash(value), e.Clock())
+	record, err := e.Store.GetRecord(ctx, person.Links, token.Hash(value), e.Clock())
 	if errors.Is(err, store.ErrNotFound) {
 		return Flow{}, ErrLinkGone
 	}
@@ -135,14 +136,8 @@ type Choice struct {
 	Password    string
 }
 
-// Invalid says which fields of a Choice can't stay as they are, and why. The
-// errors have a method Text that tells people.
-type Invalid struct{ Fields map[string]error }
-
-func (i *Invalid) Error() string { return fmt.Sprintf("%d fields can't be used", len(i.Fields)) }
-
 // ChooseAccount keeps name and password of a set-up until the second factor
-// is confirmed. *Invalid says what to mend.
+// is confirmed. *person.Invalid says what to mend.
 func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error {
 	if f.Kind != SetUp || len(f.Proofs) > 0 {
 		return ErrWrongStep
@@ -156,13 +151,13 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 		return err
 	}
 	if len(invalid) > 0 {
-		return &Invalid{Fields: invalid}
+		return &person.Invalid{Fields: invalid}
 	}
-	hash, err := e.Passwords.Hash(f.waiting(ctx), choice.Password)
+	hash, err := e.People.Passwords.Hash(f.waiting(ctx), choice.Password)
 	if err != nil {
 		return fmt.Errorf("hashing a new password: %w", err)
 	}
-	chosen.Password, err = e.Sealer.Seal([]byte(hash), f.sealingContext("account", assurance.Password))
+	chosen.Password, err = e.Vault.Sealer.Seal([]byte(hash), f.sealingContext("account", assurance.Password))
 	if err != nil {
 		return fmt.Errorf("sealing a new password: %w", err)
 	}
@@ -184,7 +179,7 @@ func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice
 		if err != nil {
 			invalid["name"] = err
 		} else if _, err := e.Store.UserByName(ctx, name); err == nil {
-			invalid["name"] = phrase{"set_up.name_taken", "Somebody has this name already. Choose another one."}
+			invalid["name"] = person.Phrase{Key: "set_up.name_taken", English: "Somebody has this name already. Choose another one."}
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return account{}, nil, fmt.Errorf("looking for a user: %w", err)
 		}
@@ -198,15 +193,15 @@ func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice
 		invalid["display_name"] = err
 	}
 	chosen.DisplayName = display
-	if err := e.Rules.Check(choice.Password, chosen.Name, chosen.DisplayName, user.Email); err != nil {
+	if err := e.People.Rules.Check(choice.Password, chosen.Name, chosen.DisplayName, user.Email); err != nil {
 		invalid["password"] = err
 	}
 	return chosen, invalid, nil
 }
 
 // activate makes the account: see AnswerEnrolment.
-func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, enrolment factors.Enrolment, c Client) error {
-	hash, err := e.Sealer.Open(f.Account.Password, f.sealingContext("account", assurance.Password))
+func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, enrolment factors.Enrolment, c person.Client) error {
+	hash, err := e.Vault.Sealer.Open(f.Account.Password, f.sealingContext("account", assurance.Password))
 	if err != nil {
 		return fmt.Errorf("opening a new password: %w", err)
 	}
@@ -214,11 +209,11 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	if first {
 		f.UserID = f.Account.UserID
 	}
-	password, err := e.newCredential(f.UserID, assurance.Password, factors.Enrolment{Secret: hash})
+	password, mark, err := e.People.PasswordCredential(f.UserID, hash)
 	if err != nil {
 		return err
 	}
-	second, err := e.newCredential(f.UserID, kind, enrolment)
+	second, err := e.Vault.New(f.UserID, kind, enrolment)
 	if err != nil {
 		return err
 	}
@@ -228,18 +223,18 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		{Factor: assurance.Password, At: now},
 		{Factor: kind, At: now, Credential: second.ID, UserVerified: enrolment.UserVerified},
 	}
-	f.PasswordMark = passwordMark(hash)
+	f.PasswordMark = mark
 	events := []store.Event{
 		e.Audit.Event(audit.UserSetUp, f.UserID, audit.Fields{
 			audit.User: f.Name, audit.Address: c.Address, audit.UserAgent: c.UserAgent,
 		}),
 		e.enrolled(f.UserID, f.Name, kind, c),
 	}
-	err = e.change(ctx, "setting up an account", func(tx store.Tx) ([]store.Event, error) {
-		if _, err := tx.TakeRecord(ctx, linkNamespace, f.Link, now); err != nil {
+	err = e.People.Change(ctx, "setting up an account", func(tx store.Tx) ([]store.Event, error) {
+		if _, err := tx.TakeRecord(ctx, person.Links, f.Link, now); err != nil {
 			return nil, err
 		}
-		if err := tx.DeleteRecordsOf(ctx, linkNamespace, firstAdministrator, ""); err != nil {
+		if err := tx.DeleteRecordsOf(ctx, person.Links, firstAdministrator, ""); err != nil {
 			return nil, err
 		}
 		if err := e.writeUser(ctx, tx, f, first); err != nil {
@@ -248,7 +243,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		if err := tx.CreateCredential(ctx, password); err != nil {
 			return nil, err
 		}
-		if err := keepNew(ctx, tx, second, enrolment); err != nil {
+		if err := credentials.Keep(ctx, tx, second, enrolment); err != nil {
 			return nil, err
 		}
 		changed := f
@@ -269,7 +264,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 // claim has a flow kept anew, as its user's: what ends all that a user has under
 // way would pass over one that is nobody's.
 func claim(ctx context.Context, tx store.Records, f *Flow, now time.Time) error {
-	kept, err := tx.TakeRecord(ctx, flowNamespace, f.key(), now)
+	kept, err := tx.TakeRecord(ctx, person.Flows, f.key(), now)
 	if err == nil && kept.Version != f.version {
 		err = store.ErrConflict
 	}
@@ -289,7 +284,7 @@ func (e *Engine) writeUser(ctx context.Context, tx store.Tx, f Flow, first bool)
 		}
 		return tx.CreateUser(ctx, store.User{
 			ID: f.UserID, Name: f.Account.Name, DisplayName: f.Account.DisplayName,
-			Groups: e.AdminGroups, Status: store.UserActive, Created: e.Clock(),
+			Groups: e.Rules.AdminGroups, Status: store.UserActive, Created: e.Clock(),
 		})
 	}
 	user, err := tx.UserByID(ctx, f.UserID)

@@ -336,7 +336,7 @@ func (a *App) linkOf(kind, token string) linkJSON {
 func (a *App) desk() *accounts.Desk { return a.service.Load().desk }
 
 func setupLink(ctx context.Context, app *App, _ *http.Request) (any, error) {
-	token, err := app.service.Load().engine.NewSetupLink(ctx)
+	token, err := app.service.Load().flows.NewSetupLink(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -21,15 +21,19 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -136,21 +140,25 @@ func (n *node) Destruct() error {
 // service is everything that a started app serves with. It is made anew for
 // each configuration; what has to outlive a reload is in the store.
 type service struct {
-	store    store.Store
-	keys     *keys.Set
-	factors  factors.Set
-	pages    *templates.Set
-	audit    *audit.Log
-	engine   *authflow.Engine
-	keeper   *session.Keeper
-	hashing  *identity.Queue
-	cookies  *session.Cookies
-	requests *ticket.Requests
-	states   session.Codec
-	tickets  *ticket.Tickets
-	desk     *accounts.Desk
-	devices  *devices.Reader
-	portal   *portal.Portal
+	store   store.Store
+	keys    *keys.Set
+	factors factors.Set
+	pages   *templates.Set
+	audit   *audit.Log
+	vault   *credentials.Vault
+	people  *person.Keeper
+	flows   *authflow.Engine
+	// selfService is what people change about their own account.
+	selfService *selfservice.Service
+	keeper      *session.Keeper
+	hashing     *identity.Queue
+	cookies     *session.Cookies
+	requests    *ticket.Requests
+	states      session.Codec
+	tickets     *ticket.Tickets
+	desk        *accounts.Desk
+	devices     *devices.Reader
+	portal      *portal.Portal
 	// revocations are the operator's revocation lists; nil: there are none.
 	revocations *devices.Revocations
 	// refreshIssuers learns what devices were issued from, here and elsewhere.
@@ -235,13 +243,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	}
 	s.audit = audit.NewLog(a.logger.Named("audit"), s.store, time.Now)
 	rules := passwordRules{identity.PasswordPolicy{MinLength: a.shortestPassword(), Brand: a.Name}}
-	s.engine = authflow.New(authflow.Settings{
-		Store: s.store, Factors: s.factors, Passwords: passwords, Rules: rules, Sealer: s.keys,
-		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
-		Lifetime: time.Duration(a.Session.Lifetime), Idle: time.Duration(a.Session.Idle),
-		Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
-		Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
-	})
+	s.makeFlows(a, passwords, rules)
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{
 		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Enabled: s.factors.Enabled,
@@ -254,10 +256,10 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
 	s.states = s.keys.Codec("state")
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
-	s.desk = accounts.NewDesk(s.store, s.engine, a.issuer(), s.audit, time.Now, rand.Reader)
+	s.desk = accounts.NewDesk(s.store, s.flows, a.issuer(), s.audit, time.Now, rand.Reader)
 	s.devices, s.revocations = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now), a.revocations()
 	s.portal = portal.New(portal.Settings{
-		Flows: s.engine, Accounts: s.engine, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
+		Flows: s.flows, Accounts: s.selfService, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
@@ -267,6 +269,30 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Address: clientAddress,
 	})
 	return nil
+}
+
+// makeFlows makes what people sign in by and see to their accounts with.
+func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules passwordRules) {
+	s.vault = &credentials.Vault{Store: s.store, Factors: s.factors, Sealer: s.keys, Clock: time.Now, Random: rand.Reader}
+	guesses := guess.New(guess.Settings{
+		Store: s.store, Queue: passwords, Audit: s.audit, Clock: time.Now, Guessable: s.factors.Guessable(),
+	})
+	s.people = person.New(person.Settings{
+		Store: s.store, Vault: s.vault, Guesses: guesses, Passwords: passwords, Rules: rules,
+		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
+		Lifetime: time.Duration(a.Session.Lifetime), Idle: time.Duration(a.Session.Idle),
+	})
+	s.selfService = selfservice.New(selfservice.Settings{
+		Store: s.store, People: s.people, Vault: s.vault, Clock: time.Now, Remembers: a.Session.Remember > 0,
+	})
+	s.flows = authflow.New(authflow.Settings{
+		Store: s.store, People: s.people, Vault: s.vault, Guesses: guesses,
+		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
+		Rules: authflow.Rules{
+			Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
+			Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
+		},
+	})
 }
 
 // openKeys reads the key set, or makes it where the store is still empty: keys
@@ -425,7 +451,7 @@ func (a *App) offerSetup(ctx context.Context, s *service) error {
 			return
 		}
 		var token string
-		if token, err = s.engine.NewSetupLink(ctx); err != nil {
+		if token, err = s.flows.NewSetupLink(ctx); err != nil {
 			return
 		}
 		fmt.Fprintf(os.Stderr, "\n  Nobody is set up yet. Open this link to become the first administrator:\n\n    %s\n\n", a.linkURL("setup", token))

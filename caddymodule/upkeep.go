@@ -6,8 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -145,7 +145,7 @@ func (s *service) sweep(ctx context.Context) error {
 		return err
 	}
 	return s.store.Sweep(ctx, now, store.SweepLimits{
-		KeepAttempts: authflow.Kept(), AttemptsBefore: now.Add(-keepAttempts),
+		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-keepAttempts),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
 		DevicesBefore: now.Add(-keepDevices), EventsBefore: now.Add(-keepEvents),
 	})
@@ -157,7 +157,7 @@ func (s *service) pruneKeys(ctx context.Context) error {
 	if !s.keys.HasRetired() {
 		return nil
 	}
-	used, err := s.engine.Reseal(ctx, s.keys)
+	used, err := s.vault.Reseal(ctx, s.keys)
 	if err != nil {
 		return err
 	}

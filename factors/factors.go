@@ -244,6 +244,10 @@ const (
 	SyncedPasskey KeyForm = "synced_passkey" // in an account, on many devices
 )
 
+// IsDaily reports whether a second factor is meant to be used day by day:
+// backup codes stand beside one and are never the only one.
+func IsDaily(kind assurance.Factor) bool { return kind.IsSecond() && kind != assurance.BackupCode }
+
 // Set is the factors that are configured, in the order of recommendation.
 type Set []Factor
 
@@ -255,6 +259,18 @@ func (s Set) Get(kind assurance.Factor) (Factor, error) {
 		}
 	}
 	return nil, fmt.Errorf("factor %q is not configured", kind)
+}
+
+// Guessable lists the kinds of proof whose failures slow down what comes after
+// them: the password, and what says so.
+func (s Set) Guessable() []assurance.Factor {
+	kinds := []assurance.Factor{assurance.Password}
+	for _, f := range s {
+		if f.Guessable() {
+			kinds = append(kinds, f.Kind())
+		}
+	}
+	return kinds
 }
 
 // Works reports whether a credential of the kind, which was enrolled for a

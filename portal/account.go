@@ -13,33 +13,35 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
-// Accounts is what people can do with their own account; package authflow
-// offers it. Whatever changes something is told authflow.ErrStale where the
+// Accounts is what people can do with their own account; package selfservice
+// offers it. Whatever changes something is told person.ErrStale where the
 // person has to show first that it's them.
 type Accounts interface {
-	Holdings(ctx context.Context, userID string) ([]authflow.Held, error)
+	Holdings(ctx context.Context, userID string) ([]credentials.Own, error)
 	Announcement(ctx context.Context, u store.User, kind assurance.Factor) (any, error)
 	Freshness(ctx context.Context, userID string) (assurance.Requirement, error)
-	BeginFreshCheck(ctx context.Context, s store.SignOn, u store.User, returnPath string, c authflow.Client) (authflow.Flow, error)
-	BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, a authflow.Adding, c authflow.Client) (authflow.Flow, error)
 	Enrollable(ctx context.Context, userID string) ([]assurance.Factor, error)
-	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c authflow.Client) error
-	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c authflow.Client) (authflow.Granted, error)
-	RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c authflow.Client) (authflow.Granted, error)
-	DeclinePasskey(ctx context.Context, u store.User) error
-	ChangePassword(ctx context.Context, s store.SignOn, u store.User, change authflow.PasswordChange, c authflow.Client) (authflow.Granted, error)
-	SignOnsOf(ctx context.Context, userID string) ([]authflow.OwnSignOn, error)
-	EndSignOn(ctx context.Context, u store.User, shortID string, c authflow.Client) error
-	EndOthers(ctx context.Context, s store.SignOn, u store.User, c authflow.Client) (int, error)
-	Disown(ctx context.Context, s store.SignOn, u store.User, c authflow.Client) error
+	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c person.Client) error
+	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c person.Client) (person.Granted, error)
+	RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c person.Client) (person.Granted, error)
+	ChangePassword(ctx context.Context, s store.SignOn, u store.User, change selfservice.PasswordChange, c person.Client) (person.Granted, error)
+	SignOnsOf(ctx context.Context, userID string) ([]selfservice.OwnSignOn, error)
+	EndSignOn(ctx context.Context, u store.User, shortID string, c person.Client) error
+	EndOthers(ctx context.Context, s store.SignOn, u store.User, c person.Client) (int, error)
+	Disown(ctx context.Context, s store.SignOn, u store.User, c person.Client) error
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
-	RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id string, c authflow.Client) error
+	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
+	Forget(ctx context.Context, u store.User, id string, c person.Client) error
+	RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id string, c person.Client) error
 	Activity(ctx context.Context, userID string, before int64, limit int) ([]store.Event, error)
 }
 
@@ -108,7 +110,7 @@ func (p *Portal) checkAnew(w http.ResponseWriter, r *http.Request, v visitor, ba
 		p.forged(w, r)
 		return
 	}
-	flow, err := p.Accounts.BeginFreshCheck(r.Context(), v.signOn, v.user, back, p.client(r))
+	flow, err := p.Flows.BeginFreshCheck(r.Context(), v.signOn, v.user, back, p.client(r))
 	if err != nil {
 		p.fault(w, r, "beginning a fresh check", err)
 		return
@@ -120,18 +122,18 @@ func (p *Portal) checkAnew(w http.ResponseWriter, r *http.Request, v visitor, ba
 func (p *Portal) accountFailed(w http.ResponseWriter, r *http.Request, v visitor, doing string, err error) {
 	t := p.words(r)
 	switch {
-	case errors.Is(err, authflow.ErrStale):
+	case errors.Is(err, person.ErrStale):
 		p.checkAnew(w, r, v, p.comeBack(r))
-	case errors.Is(err, authflow.ErrNoCredential), errors.Is(err, authflow.ErrNoSignOn), errors.Is(err, authflow.ErrNoBrowser), errors.Is(err, authflow.ErrNoDevice):
+	case errors.Is(err, credentials.ErrUnknown), errors.Is(err, selfservice.ErrNoSignOn), errors.Is(err, selfservice.ErrNoBrowser), errors.Is(err, person.ErrNoDevice):
 		p.notFound(w, r)
 	case errors.Is(err, session.ErrEnded), errors.Is(err, authflow.ErrFlowGone):
 		p.redirect(w, "/sign-in")
-	case errors.Is(err, authflow.ErrLastWayIn):
+	case errors.Is(err, selfservice.ErrLastWayIn):
 		p.problem(w, r, templates.ProblemView{
 			Status: http.StatusConflict, Title: t.say("portal.last_way.title"), Text: t.say("portal.last_way.text"),
 			Action: t.say("portal.to_account"), ActionURL: accountPath,
 		})
-	case errors.Is(err, authflow.ErrTooMany):
+	case errors.Is(err, credentials.ErrTooMany):
 		p.tooManyOfKind(w, r)
 	case errors.Is(err, store.ErrConflict):
 		p.changed(w, r, p.comeBack(r))
@@ -206,7 +208,7 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 
 // waysOf returns what somebody has to sign in with, and the kinds that they can
 // add; it answers itself, and returns false, where that can't be told.
-func (p *Portal) waysOf(w http.ResponseWriter, r *http.Request, v visitor) ([]authflow.Held, []assurance.Factor, bool) {
+func (p *Portal) waysOf(w http.ResponseWriter, r *http.Request, v visitor) ([]credentials.Own, []assurance.Factor, bool) {
 	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
 	if err != nil {
 		p.fault(w, r, "listing ways to sign in", err)
@@ -235,9 +237,9 @@ func signInBefore(t words, events []store.Event, here session.SignOn) *templates
 
 // ways lists the kinds of proof that somebody has, and those that they could
 // add, in the order in which they come.
-func ways(t words, held []authflow.Held, enrollable []assurance.Factor) []templates.Way {
+func ways(t words, held []credentials.Own, enrollable []assurance.Factor) []templates.Way {
 	var kinds []assurance.Factor
-	of := make(map[assurance.Factor][]authflow.Held)
+	of := make(map[assurance.Factor][]credentials.Own)
 	for _, h := range held {
 		if of[h.Kind] == nil {
 			kinds = append(kinds, h.Kind)
@@ -247,7 +249,7 @@ func ways(t words, held []authflow.Held, enrollable []assurance.Factor) []templa
 	for _, kind := range enrollable {
 		if of[kind] == nil {
 			kinds = append(kinds, kind)
-			of[kind] = []authflow.Held{}
+			of[kind] = []credentials.Own{}
 		}
 	}
 	listed := make([]templates.Way, 0, len(kinds))
@@ -268,7 +270,7 @@ func ways(t words, held []authflow.Held, enrollable []assurance.Factor) []templa
 }
 
 // stateOf says in a few words what somebody has of a kind.
-func stateOf(t words, kind assurance.Factor, held []authflow.Held) string {
+func stateOf(t words, kind assurance.Factor, held []credentials.Own) string {
 	switch active := working(held); {
 	case len(active) == 0:
 		return t.say("portal.state.none")
@@ -282,8 +284,8 @@ func stateOf(t words, kind assurance.Factor, held []authflow.Held) string {
 }
 
 // working returns what can be used of what somebody has.
-func working(held []authflow.Held) []authflow.Held {
-	var active []authflow.Held
+func working(held []credentials.Own) []credentials.Own {
+	var active []credentials.Own
 	for _, h := range held {
 		if !h.Suspended && !h.Elsewhere {
 			active = append(active, h)
@@ -293,8 +295,8 @@ func working(held []authflow.Held) []authflow.Held {
 }
 
 // ofKind returns what somebody has of one kind.
-func ofKind(held []authflow.Held, kind assurance.Factor) []authflow.Held {
-	var same []authflow.Held
+func ofKind(held []credentials.Own, kind assurance.Factor) []credentials.Own {
+	var same []credentials.Own
 	for _, h := range held {
 		if h.Kind == kind {
 			same = append(same, h)
@@ -305,8 +307,8 @@ func ofKind(held []authflow.Held, kind assurance.Factor) []authflow.Held {
 
 // secondWays returns what can stand beside the password day by day. Backup
 // codes are for emergencies and are never counted among them.
-func secondWays(held []authflow.Held) []authflow.Held {
-	var second []authflow.Held
+func secondWays(held []credentials.Own) []credentials.Own {
+	var second []credentials.Own
 	for _, h := range working(held) {
 		if h.Kind.IsSecond() && h.Kind != assurance.BackupCode {
 			second = append(second, h)
@@ -316,14 +318,14 @@ func secondWays(held []authflow.Held) []authflow.Held {
 }
 
 // codesOf returns what is known of a set of backup codes.
-func codesOf(h authflow.Held) factors.Codes {
+func codesOf(h credentials.Own) factors.Codes {
 	codes, _ := h.Details.(factors.Codes)
 	return codes
 }
 
 // advise says what would make somebody safer from being locked out. Where
 // there is nothing, it says so.
-func advise(t words, held []authflow.Held, enrollable []assurance.Factor) []templates.Advice {
+func advise(t words, held []credentials.Own, enrollable []assurance.Factor) []templates.Advice {
 	var advice []templates.Advice
 	if next := recommended(held, enrollable); next != "" && len(secondWays(held)) < 2 {
 		advice = append(advice, templates.Advice{
@@ -343,7 +345,7 @@ func advise(t words, held []authflow.Held, enrollable []assurance.Factor) []temp
 
 // adviseOnCodes says that backup codes run short, or are missing where they
 // could be there.
-func adviseOnCodes(t words, codes []authflow.Held, enrollable []assurance.Factor) string {
+func adviseOnCodes(t words, codes []credentials.Own, enrollable []assurance.Factor) string {
 	left := 0
 	if len(codes) > 0 {
 		left = codesOf(codes[0]).Left
@@ -359,7 +361,7 @@ func adviseOnCodes(t words, codes []authflow.Held, enrollable []assurance.Factor
 
 // recommended returns the kind to add next: one that isn't there yet, if there
 // is any.
-func recommended(held []authflow.Held, enrollable []assurance.Factor) assurance.Factor {
+func recommended(held []credentials.Own, enrollable []assurance.Factor) assurance.Factor {
 	var another assurance.Factor
 	for _, kind := range enrollable {
 		if kind == assurance.BackupCode {

@@ -13,7 +13,11 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -21,8 +25,8 @@ import (
 
 // accounts holds what Ada has, and notes what is done to it.
 type accounts struct {
-	held    []authflow.Held
-	signOns []authflow.OwnSignOn
+	held    []credentials.Own
+	signOns []selfservice.OwnSignOn
 	events  []store.Event
 	// enrollable is what she can add; nil: the usual.
 	enrollable []assurance.Factor
@@ -33,10 +37,13 @@ type accounts struct {
 	done    []string
 	refusal error
 
+	browsers  []store.Browser
+	forgotten []string
+
 	displayName string // as browsers are told
 }
 
-func (a *accounts) Holdings(context.Context, string) ([]authflow.Held, error) { return a.held, nil }
+func (a *accounts) Holdings(context.Context, string) ([]credentials.Own, error) { return a.held, nil }
 
 func (a *accounts) Announcement(_ context.Context, u store.User, kind assurance.Factor) (any, error) {
 	if kind != assurance.FIDO {
@@ -52,17 +59,21 @@ func (a *accounts) Announcement(_ context.Context, u store.User, kind assurance.
 }
 
 func (a *accounts) Freshness(context.Context, string) (assurance.Requirement, error) {
-	return assurance.Requirement{Level: assurance.Multi, MaxAge: authflow.FreshFor}, nil
+	return assurance.Requirement{Level: assurance.Multi, MaxAge: person.FreshFor}, nil
 }
 
-func (a *accounts) BeginFreshCheck(_ context.Context, _ store.SignOn, _ store.User, to string, _ authflow.Client) (authflow.Flow, error) {
-	a.freshTo = to
-	return authflow.Flow{ID: "check", Return: to}, nil
+func (a *accounts) Remembered(context.Context, string) ([]store.Browser, error) {
+	return a.browsers, nil
 }
 
-func (a *accounts) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.User, adding authflow.Adding, _ authflow.Client) (authflow.Flow, error) {
-	a.addTo = adding.Request + adding.Return
-	return authflow.Flow{ID: "add " + string(adding.Kind), Kind: authflow.Enrol, Request: adding.Request, Return: adding.Return}, a.refusal
+func (a *accounts) Forget(_ context.Context, u store.User, id string, _ person.Client) error {
+	for _, b := range a.browsers {
+		if b.ID == id && b.UserID == u.ID {
+			a.forgotten = append(a.forgotten, id)
+			return nil
+		}
+	}
+	return selfservice.ErrNoBrowser
 }
 
 func (a *accounts) Enrollable(context.Context, string) ([]assurance.Factor, error) {
@@ -72,37 +83,35 @@ func (a *accounts) Enrollable(context.Context, string) ([]assurance.Factor, erro
 	return []assurance.Factor{assurance.TOTP, assurance.BackupCode}, nil
 }
 
-func (a *accounts) Rename(_ context.Context, _ store.SignOn, _ store.User, id, name string, _ authflow.Client) error {
+func (a *accounts) Rename(_ context.Context, _ store.SignOn, _ store.User, id, name string, _ person.Client) error {
 	return a.note("rename " + id + " to " + name)
 }
 
-func (a *accounts) Remove(_ context.Context, _ store.SignOn, _ store.User, id string, _ authflow.Client) (authflow.Granted, error) {
+func (a *accounts) Remove(_ context.Context, _ store.SignOn, _ store.User, id string, _ person.Client) (person.Granted, error) {
 	return a.granted(), a.note("remove " + id)
 }
 
-func (a *accounts) RemoveAll(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, _ authflow.Client) (authflow.Granted, error) {
+func (a *accounts) RemoveAll(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, _ person.Client) (person.Granted, error) {
 	return a.granted(), a.note("remove all " + string(kind))
 }
 
-func (a *accounts) DeclinePasskey(context.Context, store.User) error { return a.note("decline") }
-
-func (a *accounts) ChangePassword(_ context.Context, _ store.SignOn, _ store.User, change authflow.PasswordChange, _ authflow.Client) (authflow.Granted, error) {
+func (a *accounts) ChangePassword(_ context.Context, _ store.SignOn, _ store.User, change selfservice.PasswordChange, _ person.Client) (person.Granted, error) {
 	return a.granted(), a.note("password " + change.Current + " to " + change.New)
 }
 
-func (a *accounts) SignOnsOf(context.Context, string) ([]authflow.OwnSignOn, error) {
+func (a *accounts) SignOnsOf(context.Context, string) ([]selfservice.OwnSignOn, error) {
 	return a.signOns, nil
 }
 
-func (a *accounts) EndSignOn(_ context.Context, _ store.User, short string, _ authflow.Client) error {
+func (a *accounts) EndSignOn(_ context.Context, _ store.User, short string, _ person.Client) error {
 	return a.note("end " + short)
 }
 
-func (a *accounts) EndOthers(context.Context, store.SignOn, store.User, authflow.Client) (int, error) {
+func (a *accounts) EndOthers(context.Context, store.SignOn, store.User, person.Client) (int, error) {
 	return 2, a.note("end others")
 }
 
-func (a *accounts) Disown(context.Context, store.SignOn, store.User, authflow.Client) error {
+func (a *accounts) Disown(context.Context, store.SignOn, store.User, person.Client) error {
 	return a.note("disown")
 }
 
@@ -118,7 +127,7 @@ func (a *accounts) Activity(_ context.Context, _ string, before int64, limit int
 
 func (a *accounts) DevicesOf(context.Context, string) ([]store.Device, error) { return a.devices, nil }
 
-func (a *accounts) RevokeDevice(_ context.Context, _ store.SignOn, _ store.User, id string, _ authflow.Client) error {
+func (a *accounts) RevokeDevice(_ context.Context, _ store.SignOn, _ store.User, id string, _ person.Client) error {
 	return a.note("revoke " + id)
 }
 
@@ -129,8 +138,8 @@ func (a *accounts) note(what string) error {
 	return a.refusal
 }
 
-func (a *accounts) granted() authflow.Granted {
-	return authflow.Granted{SignOn: store.SignOn{ID: "s2", UserID: "ada", Expires: noon.Add(time.Hour)}, PortalSecret: "new"}
+func (a *accounts) granted() person.Granted {
+	return person.Granted{SignOn: store.SignOn{ID: "s2", UserID: "ada", Expires: noon.Add(time.Hour)}, PortalSecret: "new"}
 }
 
 // atHome is a browser in which Ada has signed in with two factors, just now.
@@ -138,7 +147,7 @@ func atHome(t *testing.T) *hall {
 	t.Helper()
 	h := newHall(t)
 	h.signOns.proofs = []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon}}
-	h.accounts.held = []authflow.Held{
+	h.accounts.held = []credentials.Own{
 		{ID: "p1", Kind: assurance.Password},
 		{ID: "c1", Kind: assurance.TOTP, Name: "Work phone", Created: noon},
 		{ID: "c2", Kind: assurance.TOTP, Name: "Tablet", Created: noon},
@@ -217,7 +226,7 @@ func TestS06PasswordAloneOpensNoAccount(t *testing.T) {
 // nothing typed is lost to it, and after a form the page with the form again.
 func TestFormsAskForAFreshCheckFirst(t *testing.T) {
 	h := atHome(t)
-	h.signOns.proofs[1].At = noon.Add(-authflow.FreshFor - time.Second)
+	h.signOns.proofs[1].At = noon.Add(-person.FreshFor - time.Second)
 	for _, path := range readingPages {
 		if r := h.send(http.MethodGet, path, nil); r.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d", path, r.StatusCode)
@@ -229,7 +238,7 @@ func TestFormsAskForAFreshCheckFirst(t *testing.T) {
 			t.Errorf("%s: %d, and back to %q", path, r.StatusCode, h.accounts.freshTo)
 		}
 	}
-	h.accounts.refusal = authflow.ErrStale
+	h.accounts.refusal = person.ErrStale
 	for path, back := range map[string]string{
 		"/account/totp/rename": "/account/totp/rename?id=c1", "/account/totp/remove": "/account/totp/remove?id=c1",
 		"/account/totp/remove-all": "/account/totp/remove-all",
@@ -289,7 +298,7 @@ func TestW03OthersCredentialsAreNotThere(t *testing.T) {
 			}
 		}
 	}
-	h.accounts.refusal = authflow.ErrNoSignOn
+	h.accounts.refusal = selfservice.ErrNoSignOn
 	if r := h.send(http.MethodPost, "/account/sign-ons/end", url.Values{"id": {"s9"}}); r.StatusCode != http.StatusNotFound {
 		t.Errorf("somebody else's sign-on: %d", r.StatusCode)
 	}
@@ -308,7 +317,7 @@ func TestLastWayInStays(t *testing.T) {
 	if page := h.page(h.send(http.MethodGet, "/account/totp/remove?id=c2", nil)); strings.Contains(page, warning) {
 		t.Error("a lost one can't be removed")
 	}
-	h.accounts.refusal = authflow.ErrLastWayIn
+	h.accounts.refusal = selfservice.ErrLastWayIn
 	if r := h.send(http.MethodPost, "/account/totp/remove", url.Values{"id": {"c1"}}); r.StatusCode != http.StatusConflict {
 		t.Errorf("removing it all the same: %d", r.StatusCode)
 	}
@@ -326,7 +335,7 @@ func TestRemovingAll(t *testing.T) {
 	if strings.Contains(page, form) || !strings.Contains(page, "Set up something else") {
 		t.Error("with backup codes alone remaining, all can be removed")
 	}
-	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
 	page = h.page(h.send(http.MethodGet, "/account/totp/remove-all", nil))
 	for _, says := range []string{form, "Remove all 2 authenticator apps", "Work phone", "Tablet", "Blue key", "3 backup codes"} {
 		if !strings.Contains(page, says) {
@@ -344,7 +353,7 @@ func TestRemovingAll(t *testing.T) {
 	if page := h.page(h.send(http.MethodGet, "/account/totp/remove-all", nil)); !strings.Contains(page, form) {
 		t.Error("what is lost can't be removed")
 	}
-	h.accounts.refusal = authflow.ErrLastWayIn
+	h.accounts.refusal = selfservice.ErrLastWayIn
 	r := h.send(http.MethodPost, "/account/totp/remove-all", nil)
 	if page := h.page(r); r.StatusCode != http.StatusConflict || strings.Contains(page, form) {
 		t.Errorf("removing them all the same: %d", r.StatusCode)
@@ -357,9 +366,9 @@ func TestPasswordChangeIsRefused(t *testing.T) {
 		status  int
 		says    string
 	}{
-		{&authflow.Refused{Reason: factors.Wrong}, http.StatusUnprocessableEntity, `id="current-error"`},
-		{&authflow.Invalid{Fields: map[string]error{"password": context.Canceled}}, http.StatusUnprocessableEntity, `id="password-error"`},
-		{&authflow.Slowed{RetryAfter: time.Minute}, http.StatusTooManyRequests, "Too many attempts."},
+		{&factors.Refused{Reason: factors.Wrong}, http.StatusUnprocessableEntity, `id="current-error"`},
+		{&person.Invalid{Fields: map[string]error{"password": context.Canceled}}, http.StatusUnprocessableEntity, `id="password-error"`},
+		{&guess.Slowed{RetryAfter: time.Minute}, http.StatusTooManyRequests, "Too many attempts."},
 		{store.ErrConflict, http.StatusConflict, "Something changed meanwhile"},
 		{session.ErrEnded, http.StatusSeeOther, ""},
 	} {
@@ -474,7 +483,7 @@ func TestSignInLeadsToTheAccountPage(t *testing.T) {
 // where it was told something else before, and not on each visit.
 func TestBrowserIsToldOnce(t *testing.T) {
 	h := atHome(t)
-	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
 	expect := func(when, path, told string) {
 		t.Helper()
 		page := h.page(h.send(http.MethodGet, path, nil))
@@ -492,7 +501,7 @@ func TestBrowserIsToldOnce(t *testing.T) {
 	h.send(http.MethodPost, "/account/fido/rename", url.Values{"id": {"k1"}, "name": {"Red key"}})
 	expect("after a change", "/account/fido", "k1")
 	expect("the second time after a change", "/account/fido", "")
-	h.accounts.held = append(h.accounts.held, authflow.Held{ID: "k2", Kind: assurance.FIDO, Suspended: true})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k2", Kind: assurance.FIDO, Suspended: true})
 	expect("after one was added elsewhere", "/account/fido", "k1 k2")
 	h.accounts.displayName = "Ada Lovelace"
 	expect("after a new name", "/account/fido", "k1 k2")

@@ -17,7 +17,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -30,18 +32,17 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // flows is a sign-in that asks for a code and then grants.
 type flows struct {
 	portal.Flows
+	accounts   *accounts
 	flow       authflow.Flow
 	step       authflow.Step
 	given      authflow.Response
 	refusal    error
-	browsers   []store.Browser
-	forgotten  []string
 	remember   time.Duration
 	newBrowser string
 	offer      bool // a passkey, after the sign-in
 
 	lost                    []string
-	losable                 []authflow.Held // beside a phone and backup codes
+	losable                 []credentials.Own // beside a phone and backup codes
 	accessCode, newPassword string
 	enrolled                authflow.EnrolmentAnswer
 
@@ -96,8 +97,8 @@ func (f *flows) OpenLink(_ context.Context, token string) (authflow.Flow, error)
 	return f.flow, nil
 }
 
-func (f *flows) Losable(context.Context, authflow.Flow) ([]authflow.Held, error) {
-	return append([]authflow.Held{
+func (f *flows) Losable(context.Context, authflow.Flow) ([]credentials.Own, error) {
+	return append([]credentials.Own{
 		{ID: "c1", Kind: assurance.TOTP, Name: "Work phone", Created: noon},
 		{ID: "b1", Kind: assurance.BackupCode, Name: "Backup codes", Created: noon},
 	}, f.losable...), nil
@@ -108,12 +109,12 @@ func (f *flows) Lose(_ context.Context, _ authflow.Flow, ids []string) error {
 	return f.refusal
 }
 
-func (f *flows) AnswerAccessCode(_ context.Context, _ authflow.Flow, code string, _ authflow.Client) error {
+func (f *flows) AnswerAccessCode(_ context.Context, _ authflow.Flow, code string, _ person.Client) error {
 	f.accessCode = code
 	return f.refusal
 }
 
-func (f *flows) ChooseNewPassword(_ context.Context, _ authflow.Flow, password string, _ authflow.Client) error {
+func (f *flows) ChooseNewPassword(_ context.Context, _ authflow.Flow, password string, _ person.Client) error {
 	f.newPassword = password
 	return f.refusal
 }
@@ -125,7 +126,7 @@ func (f *flows) Enrolment(_ context.Context, _ authflow.Flow, kind assurance.Fac
 	return factors.Ceremony{Page: templates.TOTPEnrolment{Key: "JBSW"}}, nil
 }
 
-func (f *flows) AnswerEnrolment(_ context.Context, _ authflow.Flow, given authflow.EnrolmentAnswer, _ authflow.Client) error {
+func (f *flows) AnswerEnrolment(_ context.Context, _ authflow.Flow, given authflow.EnrolmentAnswer, _ person.Client) error {
 	f.enrolled = given
 	return f.refusal
 }
@@ -138,29 +139,32 @@ func (f *flows) Left(authflow.Flow) time.Duration { return 15 * time.Minute }
 
 func (f *flows) RememberFor(authflow.Flow, assurance.Factor) time.Duration { return f.remember }
 
-func (f *flows) Answer(_ context.Context, _ authflow.Flow, given authflow.Response, _ authflow.Client) error {
+func (f *flows) Answer(_ context.Context, _ authflow.Flow, given authflow.Response, _ person.Client) error {
 	f.given = given
 	return f.refusal
 }
 
-func (f *flows) Grant(context.Context, authflow.Flow, string, authflow.Client) (authflow.Granted, error) {
+func (f *flows) Grant(context.Context, authflow.Flow, string, person.Client) (authflow.Granted, error) {
 	return authflow.Granted{
-		SignOn:       store.SignOn{ID: "s1", UserID: "ada", Expires: noon.Add(12 * time.Hour), Shared: f.flow.Shared},
-		PortalSecret: "secret", Browser: f.newBrowser, OfferPasskey: f.offer,
+		Granted: person.Granted{
+			SignOn:       store.SignOn{ID: "s1", UserID: "ada", Expires: noon.Add(12 * time.Hour), Shared: f.flow.Shared},
+			PortalSecret: "secret",
+		},
+		Browser: f.newBrowser, OfferPasskey: f.offer,
 	}, nil
 }
 
-func (f *flows) Remembered(context.Context, string) ([]store.Browser, error) { return f.browsers, nil }
-
-func (f *flows) Forget(_ context.Context, u store.User, id string, _ authflow.Client) error {
-	for _, b := range f.browsers {
-		if b.ID == id && b.UserID == u.ID {
-			f.forgotten = append(f.forgotten, id)
-			return nil
-		}
-	}
-	return authflow.ErrNoBrowser
+func (f *flows) BeginFreshCheck(_ context.Context, _ store.SignOn, _ store.User, to string, _ person.Client) (authflow.Flow, error) {
+	f.accounts.freshTo = to
+	return authflow.Flow{ID: "check", Return: to}, nil
 }
+
+func (f *flows) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.User, adding authflow.Adding, _ person.Client) (authflow.Flow, error) {
+	f.accounts.addTo = adding.Request + adding.Return
+	return authflow.Flow{ID: "add " + string(adding.Kind), Kind: authflow.Enrol, Request: adding.Request, Return: adding.Return}, f.accounts.refusal
+}
+
+func (f *flows) DeclinePasskey(context.Context, store.User) error { return f.accounts.note("decline") }
 
 // signOns knows one sign-on, "s1".
 type signOns struct {
@@ -225,6 +229,7 @@ func newHall(t *testing.T) *hall {
 	h := &hall{t: t, flows: &flows{}, accounts: &accounts{}, cookies: make(map[string]*http.Cookie), signOns: &signOns{
 		proofs: []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon, Remembered: true}},
 	}}
+	h.flows.accounts = h.accounts
 	h.Portal = portal.New(portal.Settings{
 		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
 		Apps:    func(*http.Request, session.User) []templates.App { return nil },
@@ -336,7 +341,7 @@ func TestASharedComputerIsHeardWhereSomebodyIsSignedIn(t *testing.T) {
 
 func TestSharedStaysTicked(t *testing.T) {
 	h := newHall(t)
-	h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}
+	h.flows.refusal = &factors.Refused{Reason: factors.Wrong}
 	if page := h.page(h.signIn("ada", "shared")); !strings.Contains(page, `aria-describedby="shared-hint" checked`) {
 		t.Error("after a wrong password the box isn't ticked")
 	}
@@ -369,7 +374,7 @@ func TestRememberIsOfferedAndPassedOn(t *testing.T) {
 			t.Errorf("remember=%s: %+v", value, given)
 		}
 	}
-	h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}
+	h.flows.refusal = &factors.Refused{Reason: factors.Wrong}
 	if page := h.page(answer(url.Values{"remember": {"yes"}})); !strings.Contains(page, "checked") {
 		t.Error("after a wrong code the box isn't ticked")
 	}
@@ -382,7 +387,7 @@ func TestForgetBrowser(t *testing.T) {
 	}
 	visit := func(t *testing.T) *hall {
 		h := newHall(t)
-		h.flows.browsers = []store.Browser{
+		h.accounts.browsers = []store.Browser{
 			{ID: mine, UserID: "ada", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", TokenHash: token.Hash("t1"), Remembered: noon},
 			{ID: hers, UserID: "eve"},
 		}
@@ -397,8 +402,8 @@ func TestForgetBrowser(t *testing.T) {
 		if !strings.Contains(page, "<strong>Firefox on Linux</strong> · This browser") || !strings.Contains(page, `value="b1"`) {
 			t.Errorf("it isn't listed: %s", page)
 		}
-		if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/account/sign-ons" || len(h.flows.forgotten) != 1 {
-			t.Errorf("forgetting: %d, %v", r.StatusCode, h.flows.forgotten)
+		if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/account/sign-ons" || len(h.accounts.forgotten) != 1 {
+			t.Errorf("forgetting: %d, %v", r.StatusCode, h.accounts.forgotten)
 		}
 	})
 	t.Run("W03 somebody else's", func(t *testing.T) {
@@ -408,8 +413,8 @@ func TestForgetBrowser(t *testing.T) {
 				t.Errorf("%q: %d", id, r.StatusCode)
 			}
 		}
-		if len(h.flows.forgotten) > 0 {
-			t.Errorf("forgotten: %v", h.flows.forgotten)
+		if len(h.accounts.forgotten) > 0 {
+			t.Errorf("forgotten: %v", h.accounts.forgotten)
 		}
 	})
 	for _, c := range []struct {
@@ -424,8 +429,8 @@ func TestForgetBrowser(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			h := visit(t)
 			c.change(h)
-			if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != c.to || len(h.flows.forgotten) > 0 {
-				t.Errorf("%d to %q, forgotten %v", r.StatusCode, r.Header.Get("Location"), h.flows.forgotten)
+			if r := forget(h, mine); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != c.to || len(h.accounts.forgotten) > 0 {
+				t.Errorf("%d to %q, forgotten %v", r.StatusCode, r.Header.Get("Location"), h.accounts.forgotten)
 			}
 		})
 	}
@@ -438,8 +443,8 @@ func TestForgetBrowser(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		got := h.send(http.MethodGet, "/browsers/forget?id=b1", nil)
-		if w.Code != http.StatusForbidden || got.StatusCode != http.StatusNotFound || len(h.flows.forgotten) > 0 {
-			t.Errorf("%d and %d, forgotten %v", w.Code, got.StatusCode, h.flows.forgotten)
+		if w.Code != http.StatusForbidden || got.StatusCode != http.StatusNotFound || len(h.accounts.forgotten) > 0 {
+			t.Errorf("%d and %d, forgotten %v", w.Code, got.StatusCode, h.accounts.forgotten)
 		}
 	})
 }

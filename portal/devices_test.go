@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -48,7 +48,7 @@ func TestW03OthersDevicesAreNotThere(t *testing.T) {
 			t.Errorf("asking about %q: %d", id, r.StatusCode)
 		}
 	}
-	h.accounts.refusal = authflow.ErrNoDevice
+	h.accounts.refusal = person.ErrNoDevice
 	if r := h.send(http.MethodPost, "/account/devices/revoke", url.Values{"id": {"d9"}}); r.StatusCode != http.StatusNotFound {
 		t.Errorf("somebody else's device: %d", r.StatusCode)
 	}

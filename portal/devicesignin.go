@@ -9,6 +9,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
@@ -104,7 +105,7 @@ func (p *Portal) continueAsDevice(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) signInDevice(r *http.Request, device devices.Presented) (authflow.Granted, error) {
 	login := authflow.DeviceLogin{ID: device.ID, Expires: device.Expires}
 	granted, err := p.Flows.SignInDevice(r.Context(), login, p.portalSession(r).SignOn, p.client(r))
-	if errors.Is(err, authflow.ErrNoDevice) {
+	if errors.Is(err, person.ErrNoDevice) {
 		return granted, session.DeviceRevoked
 	}
 	if err != nil || device.Vouched == nil {
@@ -131,7 +132,7 @@ func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.
 		return
 	}
 	if err == nil {
-		err = p.keep(w, r, granted)
+		err = p.keep(w, r, granted.Granted, granted.Browser)
 	}
 	if err != nil {
 		p.fault(w, r, "signing a device in", err)

@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/ticket"
@@ -41,9 +42,9 @@ type deviceFlows struct {
 	refusal  error
 }
 
-func (f *deviceFlows) SignInDevice(_ context.Context, in authflow.DeviceLogin, _ string, _ authflow.Client) (authflow.Granted, error) {
+func (f *deviceFlows) SignInDevice(_ context.Context, in authflow.DeviceLogin, _ string, _ person.Client) (authflow.Granted, error) {
 	f.signedIn = append(f.signedIn, in)
-	return authflow.Granted{SignOn: session.SignOn{ID: "s1", UserID: "ada", Expires: noon.Add(time.Hour)}}, f.refusal
+	return authflow.Granted{Granted: person.Granted{SignOn: session.SignOn{ID: "s1", UserID: "ada", Expires: noon.Add(time.Hour)}}}, f.refusal
 }
 
 // oneDevice knows a laptop of Ada's, or refuses whatever is presented.
@@ -131,7 +132,7 @@ func TestRefusedDevicesAreNoted(t *testing.T) {
 	}{
 		{"known", lost, nil, "was revoked", map[string]any{"reason": "revoked", "device": "Laptop", "user": "ada", "user_id": "ada"}},
 		{"its CA's list is missing", devices.Unverifiable, nil, "be checked right now", map[string]any{"reason": "unverifiable"}},
-		{"F06 revoked meanwhile", nil, authflow.ErrNoDevice, "was revoked", map[string]any{"reason": "revoked"}},
+		{"F06 revoked meanwhile", nil, person.ErrNoDevice, "was revoked", map[string]any{"reason": "revoked"}},
 	} {
 		d := newDesk(t, test.read)
 		d.flows.refusal = test.signing

@@ -12,7 +12,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -66,17 +69,17 @@ func (f *failing) Invited(context.Context, authflow.Flow) (store.User, error) {
 	return store.User{}, f.called("Invited")
 }
 
-func (f *failing) Losable(ctx context.Context, flow authflow.Flow) ([]authflow.Held, error) {
+func (f *failing) Losable(ctx context.Context, flow authflow.Flow) ([]credentials.Own, error) {
 	held, err := f.flows.Losable(ctx, flow)
 	return held, errors.Join(f.called("Losable"), err)
 }
 
-func (f *failing) Grant(ctx context.Context, flow authflow.Flow, previous string, c authflow.Client) (authflow.Granted, error) {
+func (f *failing) Grant(ctx context.Context, flow authflow.Flow, previous string, c person.Client) (authflow.Granted, error) {
 	granted, err := f.flows.Grant(ctx, flow, previous, c)
 	return granted, errors.Join(f.called("Grant"), err)
 }
 
-func (f *failing) AnswerPassword(context.Context, authflow.Flow, string, authflow.Client) error {
+func (f *failing) AnswerPassword(context.Context, authflow.Flow, string, person.Client) error {
 	return f.called("AnswerPassword")
 }
 
@@ -84,19 +87,19 @@ func (f *failing) ChooseAccount(context.Context, authflow.Flow, authflow.Choice)
 	return f.called("ChooseAccount")
 }
 
-func (f *failing) Answer(context.Context, authflow.Flow, authflow.Response, authflow.Client) error {
+func (f *failing) Answer(context.Context, authflow.Flow, authflow.Response, person.Client) error {
 	return f.called("Answer")
 }
 
-func (f *failing) AnswerEnrolment(context.Context, authflow.Flow, authflow.EnrolmentAnswer, authflow.Client) error {
+func (f *failing) AnswerEnrolment(context.Context, authflow.Flow, authflow.EnrolmentAnswer, person.Client) error {
 	return f.called("AnswerEnrolment")
 }
 
-func (f *failing) AnswerAccessCode(context.Context, authflow.Flow, string, authflow.Client) error {
+func (f *failing) AnswerAccessCode(context.Context, authflow.Flow, string, person.Client) error {
 	return f.called("AnswerAccessCode")
 }
 
-func (f *failing) ChooseNewPassword(context.Context, authflow.Flow, string, authflow.Client) error {
+func (f *failing) ChooseNewPassword(context.Context, authflow.Flow, string, person.Client) error {
 	return f.called("ChooseNewPassword")
 }
 
@@ -112,14 +115,14 @@ var failures = map[string]error{
 	"the link, gone": authflow.ErrLinkGone,
 	"at another one": authflow.ErrWrongStep,
 	"changed":        fmt.Errorf("keeping a flow: %w", store.ErrConflict),
-	"stale":          authflow.ErrStale,
-	"too many":       authflow.ErrTooMany,
-	"not theirs":     authflow.ErrNoCredential,
+	"stale":          person.ErrStale,
+	"too many":       credentials.ErrTooMany,
+	"not theirs":     credentials.ErrUnknown,
 	"sign-on ended":  session.ErrEnded,
-	"busy":           authflow.ErrBusy,
-	"refused":        &authflow.Refused{Reason: factors.Wrong},
-	"slowed":         &authflow.Slowed{RetryAfter: time.Minute},
-	"invalid":        &authflow.Invalid{Fields: map[string]error{"name": errors.New("x")}},
+	"busy":           guess.ErrBusy,
+	"refused":        &factors.Refused{Reason: factors.Wrong},
+	"slowed":         &guess.Slowed{RetryAfter: time.Minute},
+	"invalid":        &person.Invalid{Fields: map[string]error{"name": errors.New("x")}},
 	"can't tell":     errors.New("the disk is on fire"),
 }
 
@@ -222,7 +225,7 @@ func TestL03AFlowNeedsTheSignOnItBeganUnder(t *testing.T) {
 		h.cookies["__Host-mfa-flow"] = &http.Cookie{Name: "__Host-mfa-flow", Value: bound("f")}
 		form := url.Values{"flow": {"f"}, "factor": {"totp"}, "code": {"123456"}}
 		if signOn == "s1" {
-			h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}
+			h.flows.refusal = &factors.Refused{Reason: factors.Wrong}
 			want = http.StatusUnprocessableEntity
 		}
 		if r := h.send(http.MethodPost, "/flow/enrol", form); r.StatusCode != want {

@@ -10,7 +10,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -182,7 +185,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		if err != nil {
 			return fmt.Errorf("listing ways to sign in: %w", err)
 		}
-		if until := heldUntil(held); len(until) > 0 {
+		if until := probationUntil(held); len(until) > 0 {
 			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until[len(until)-1]))
 		}
 	}
@@ -221,19 +224,19 @@ func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) {
 		Text:   t.say("portal.needs_key.text"),
 		Action: t.kind(assurance.FIDO, "add"), ActionURL: addURL(assurance.FIDO, at.to),
 	}
-	if until := heldUntil(held); len(until) > 0 {
+	if until := probationUntil(held); len(until) > 0 {
 		view.Text = t.say("portal.needs_key.held", "Time", stampOf(until[0]))
 	}
 	p.problem(w, r, view)
 }
 
-// heldUntil is until when those of somebody's security keys and passkeys count
+// probationUntil is until when those of somebody's security keys and passkeys count
 // for less that do, the earliest first.
-func heldUntil(held []authflow.Held) []time.Time {
+func probationUntil(held []credentials.Own) []time.Time {
 	var until []time.Time
 	for _, h := range working(ofKind(held, assurance.FIDO)) {
-		if !h.HeldUntil.IsZero() {
-			until = append(until, h.HeldUntil)
+		if !h.ProbationUntil.IsZero() {
+			until = append(until, h.ProbationUntil)
 		}
 	}
 	slices.SortFunc(until, time.Time.Compare)
@@ -304,7 +307,7 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) {
 		return
 	}
 	err = a.take(f)
-	t, refused, slowed, invalid := p.words(r), new(authflow.Refused), new(authflow.Slowed), new(authflow.Invalid)
+	t, refused, slowed, invalid := p.words(r), new(factors.Refused), new(guess.Slowed), new(person.Invalid)
 	switch {
 	case err == nil:
 		p.redirect(w, flowURL(f.ID))
@@ -395,13 +398,13 @@ func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.F
 		})
 	case isOutOfStep(err):
 		p.changed(w, r, flowURL(f.ID))
-	case errors.Is(err, authflow.ErrStale):
+	case errors.Is(err, person.ErrStale):
 		if v, ok := p.present(w, r); ok {
 			p.checkAnew(w, r, v, flowURL(f.ID))
 		}
-	case errors.Is(err, authflow.ErrNoCredential):
+	case errors.Is(err, credentials.ErrUnknown):
 		p.notFound(w, r)
-	case errors.Is(err, authflow.ErrTooMany):
+	case errors.Is(err, credentials.ErrTooMany):
 		p.tooManyOfKind(w, r)
 	default:
 		p.fault(w, r, "going on with a flow", err)
@@ -415,7 +418,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 	if err != nil {
 		return err
 	}
-	if err = p.keep(w, r, granted); err == nil {
+	if err = p.keep(w, r, granted.Granted, granted.Browser); err == nil {
 		err = p.releaseFlow(w, r, at.flow.ID)
 	}
 	if err != nil {
@@ -434,8 +437,9 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 	return nil
 }
 
-// keep has the browser keep what was granted.
-func (p *Portal) keep(w http.ResponseWriter, r *http.Request, granted authflow.Granted) error {
+// keep has the browser keep what was granted, and the token by which it is known
+// from now on; empty: as before.
+func (p *Portal) keep(w http.ResponseWriter, r *http.Request, granted person.Granted, browser string) error {
 	value, err := p.PortalCookies.Mint(session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret})
 	if err != nil {
 		return err
@@ -444,8 +448,8 @@ func (p *Portal) keep(w http.ResponseWriter, r *http.Request, granted authflow.G
 	if _, err := r.Cookie(signedOutCookie); err == nil {
 		setCookie(w, signedOutCookie, "", -time.Second)
 	}
-	if granted.Browser != "" {
-		setCookie(w, browserCookie, granted.Browser, browserLifetime)
+	if browser != "" {
+		setCookie(w, browserCookie, browser, browserLifetime)
 	}
 	return nil
 }

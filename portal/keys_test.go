@@ -7,6 +7,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/portal"
 )
@@ -37,10 +38,10 @@ func TestKeysAreTold(t *testing.T) {
 	h := atHome(t)
 	usb := []string{"usb", "nfc"}
 	h.accounts.held = append(h.accounts.held,
-		authflow.Held{ID: "k1", Kind: assurance.FIDO, Name: "Red key", Details: factors.Key{Form: factors.SecurityKey, Model: "YubiKey 5 with NFC", Transports: usb}},
-		authflow.Held{ID: "k2", Kind: assurance.FIDO, Name: "iCloud Keychain 2", Details: factors.Key{Form: factors.SyncedPasskey, Model: "iCloud Keychain"}},
-		authflow.Held{ID: "k4", Kind: assurance.FIDO, Name: "Green key", Details: factors.Key{Form: factors.SecurityKey, Picture: "data:image/png;base64,iVBORw0KGgo="}},
-		authflow.Held{ID: "k3", Kind: assurance.FIDO, Name: "Laptop", Details: factors.Key{Form: factors.DevicePasskey}, Realm: "old.example.com", Elsewhere: true},
+		credentials.Own{ID: "k1", Kind: assurance.FIDO, Name: "Red key", Details: factors.Key{Form: factors.SecurityKey, Model: "YubiKey 5 with NFC", Transports: usb}},
+		credentials.Own{ID: "k2", Kind: assurance.FIDO, Name: "iCloud Keychain 2", Details: factors.Key{Form: factors.SyncedPasskey, Model: "iCloud Keychain"}},
+		credentials.Own{ID: "k4", Kind: assurance.FIDO, Name: "Green key", Details: factors.Key{Form: factors.SecurityKey, Picture: "data:image/png;base64,iVBORw0KGgo="}},
+		credentials.Own{ID: "k3", Kind: assurance.FIDO, Name: "Laptop", Details: factors.Key{Form: factors.DevicePasskey}, Realm: "old.example.com", Elsewhere: true},
 	)
 	page := h.page(h.send(http.MethodGet, "/account/fido", nil))
 	for _, want := range []string{
@@ -72,7 +73,7 @@ func TestBarredKeys(t *testing.T) {
 		factors.Unattested, factors.Unproven, factors.Unlisted, factors.Disallowed, factors.Withdrawn, factors.Uncertified,
 	} {
 		for model, want := range map[string]string{"": "This kind of key isn&#39;t allowed here", "YubiKey 5": "YubiKey 5 isn&#39;t allowed here"} {
-			h.flows.refusal = &authflow.Refused{Reason: reason, Model: model, Credential: "of-no-use"}
+			h.flows.refusal = &factors.Refused{Reason: reason, Model: model, Credential: "of-no-use"}
 			r := h.send(http.MethodPost, "/flow/enrol", form)
 			if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, want) || !strings.Contains(page, `data-unknown="of-no-use"`) {
 				t.Errorf("%s of %q: %d, %s", reason, model, r.StatusCode, page)

@@ -9,7 +9,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -113,7 +116,7 @@ func (p *Portal) kindTexts(t words, kind assurance.Factor) templates.KindTexts {
 	}
 }
 
-func items(t words, held []authflow.Held) []templates.Item {
+func items(t words, held []credentials.Own) []templates.Item {
 	listed := make([]templates.Item, 0, len(held))
 	for _, h := range held {
 		item := templates.Item{
@@ -127,7 +130,7 @@ func items(t words, held []authflow.Held) []templates.Item {
 			item.Elsewhere = t.say("portal.kind."+string(h.Kind)+".elsewhere", "Realm", h.Realm)
 		}
 		if h.Kind == assurance.FIDO { // nothing else could count for more
-			item.HeldUntil = local(h.HeldUntil)
+			item.ProbationUntil = local(h.ProbationUntil)
 		}
 		listed = append(listed, item)
 	}
@@ -136,7 +139,7 @@ func items(t words, held []authflow.Held) []templates.Item {
 
 // details puts what is known of one of a person's own into a few words; empty:
 // there is nothing to say.
-func details(t words, h authflow.Held) string {
+func details(t words, h credentials.Own) string {
 	key, ok := h.Details.(factors.Key)
 	if !ok {
 		return ""
@@ -160,7 +163,7 @@ func details(t words, h authflow.Held) string {
 
 // icon returns the icon that stands beside one of a person's own; empty: none
 // does.
-func icon(h authflow.Held) string {
+func icon(h credentials.Own) string {
 	key, ok := h.Details.(factors.Key)
 	if !ok {
 		return ""
@@ -169,7 +172,7 @@ func icon(h authflow.Held) string {
 }
 
 // codesShown says how many backup codes are left, and which were used when.
-func codesShown(t words, sets []authflow.Held) *templates.CodesLeft {
+func codesShown(t words, sets []credentials.Own) *templates.CodesLeft {
 	if len(sets) == 0 {
 		return nil
 	}
@@ -229,7 +232,7 @@ func (p *Portal) add(w http.ResponseWriter, r *http.Request) {
 	if to.signed == "" {
 		adding.Return = kindPath(kind)
 	}
-	flow, err := p.Accounts.BeginEnrolment(r.Context(), v.signOn, v.user, adding, p.client(r))
+	flow, err := p.Flows.BeginEnrolment(r.Context(), v.signOn, v.user, adding, p.client(r))
 	if err != nil {
 		p.accountFailed(w, r, v, "beginning an enrolment", err)
 		return
@@ -240,14 +243,14 @@ func (p *Portal) add(w http.ResponseWriter, r *http.Request) {
 // chosen is one of a person's own, as a form or a link names it.
 type chosen struct {
 	listed
-	one authflow.Held
+	one credentials.Own
 }
 
 // listed is a kind of proof whose list a person is about to change.
 type listed struct {
 	visitor
 	kind assurance.Factor
-	held []authflow.Held // everything that they have
+	held []credentials.Own // everything that they have
 }
 
 // list returns the kind of proof that a request is about, once the person has
@@ -277,7 +280,7 @@ func (p *Portal) choose(w http.ResponseWriter, r *http.Request, id string) (chos
 	if !ok {
 		return chosen{}, false
 	}
-	i := slices.IndexFunc(l.held, func(h authflow.Held) bool { return h.ID == id && h.Kind == l.kind })
+	i := slices.IndexFunc(l.held, func(h credentials.Own) bool { return h.ID == id && h.Kind == l.kind })
 	if i < 0 {
 		p.notFound(w, r)
 		return chosen{}, false
@@ -306,7 +309,7 @@ func (p *Portal) rename(w http.ResponseWriter, r *http.Request) {
 	}
 	name := strings.TrimSpace(r.PostFormValue("name"))
 	err := p.Accounts.Rename(r.Context(), c.signOn, c.user, c.one.ID, name, p.client(r))
-	switch invalid := new(authflow.Invalid); {
+	switch invalid := new(person.Invalid); {
 	case err == nil:
 		p.finished(w, "renamed", kindPath(c.kind))
 	case errors.As(err, &invalid):
@@ -330,14 +333,14 @@ func (p *Portal) removeForm(w http.ResponseWriter, r *http.Request, status int, 
 	view := templates.RemoveView{
 		Frame: p.frame(r), Kind: p.kindTexts(t, c.kind), ID: c.one.ID, Name: c.one.Name, Suspended: c.one.Suspended,
 	}
-	view.Remaining = remaining(t, c.held, func(h authflow.Held) bool { return h.ID == c.one.ID })
+	view.Remaining = remaining(t, c.held, func(h credentials.Own) bool { return h.ID == c.one.ID })
 	view.Last = len(view.Remaining) == 0 && !c.one.Suspended && !c.one.Elsewhere
 	p.page(w, r, status, "account_remove", view)
 }
 
 // remaining names what is left beside the password when something has gone.
 // Backup codes alone are nothing that somebody could go on with.
-func remaining(t words, held []authflow.Held, goes func(authflow.Held) bool) []string {
+func remaining(t words, held []credentials.Own, goes func(credentials.Own) bool) []string {
 	var names []string
 	for _, h := range slices.DeleteFunc(secondWays(held), goes) {
 		names = append(names, h.Name)
@@ -357,7 +360,7 @@ func (p *Portal) remove(w http.ResponseWriter, r *http.Request) {
 	}
 	granted, err := p.Accounts.Remove(r.Context(), c.signOn, c.user, c.one.ID, p.client(r))
 	switch {
-	case errors.Is(err, authflow.ErrLastWayIn):
+	case errors.Is(err, selfservice.ErrLastWayIn):
 		p.removeForm(w, r, http.StatusConflict, c)
 		return
 	case err != nil:
@@ -369,8 +372,8 @@ func (p *Portal) remove(w http.ResponseWriter, r *http.Request) {
 
 // removed has the browser keep its new sign-on after a removal, and leads back
 // to the list.
-func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.Factor, granted authflow.Granted) {
-	if err := p.keep(w, r, granted); err != nil {
+func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.Factor, granted person.Granted) {
+	if err := p.keep(w, r, granted, ""); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
@@ -394,7 +397,7 @@ func (p *Portal) removeAllForm(w http.ResponseWriter, r *http.Request, status in
 	t, going := p.words(r), ofKind(l.held, l.kind)
 	view := templates.RemoveAllView{
 		Frame: p.frame(r), Kind: p.kindTexts(t, l.kind), Total: t.howMany(l.kind, len(going)),
-		Remaining: remaining(t, l.held, func(h authflow.Held) bool { return h.Kind == l.kind }),
+		Remaining: remaining(t, l.held, func(h credentials.Own) bool { return h.Kind == l.kind }),
 	}
 	for _, h := range going {
 		view.Names = append(view.Names, h.Name)
@@ -411,7 +414,7 @@ func (p *Portal) removeAll(w http.ResponseWriter, r *http.Request) {
 	}
 	granted, err := p.Accounts.RemoveAll(r.Context(), l.signOn, l.user, l.kind, p.client(r))
 	switch {
-	case errors.Is(err, authflow.ErrLastWayIn):
+	case errors.Is(err, selfservice.ErrLastWayIn):
 		p.removeAllForm(w, r, http.StatusConflict, l)
 	case err != nil:
 		p.accountFailed(w, r, l.visitor, "removing all of a kind", err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -29,7 +30,7 @@ func (p *Portal) showOffer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	held, enrollable, ok := p.waysOf(w, r, v)
-	has := func(h authflow.Held) bool { return h.Kind == assurance.FIDO && !h.Elsewhere }
+	has := func(h credentials.Own) bool { return h.Kind == assurance.FIDO && !h.Elsewhere }
 	switch {
 	case !ok:
 	case slices.ContainsFunc(held, has) || !slices.Contains(enrollable, assurance.FIDO):
@@ -61,14 +62,14 @@ func (p *Portal) answerOffer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.PostFormValue("answer") != "set_up" {
-		if err := p.Accounts.DeclinePasskey(r.Context(), v.user); err != nil {
+		if err := p.Flows.DeclinePasskey(r.Context(), v.user); err != nil {
 			p.fault(w, r, "noting that somebody wants no passkey now", err)
 			return
 		}
 		p.proceed(w, r, v, to)
 		return
 	}
-	flow, err := p.Accounts.BeginEnrolment(r.Context(), v.signOn, v.user, authflow.Adding{
+	flow, err := p.Flows.BeginEnrolment(r.Context(), v.signOn, v.user, authflow.Adding{
 		Kind: assurance.FIDO, Request: to.signed, Return: to.own, Offered: true,
 	}, p.client(r))
 	if err != nil {

@@ -77,7 +77,7 @@ func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) {
 		Answer: factors.Answer{"credential": r.PostFormValue("credential")},
 	})
 	view := templates.SignInView{Shared: shared}
-	switch refused := new(authflow.Refused); {
+	switch refused := new(factors.Refused); {
 	case errors.Is(err, authflow.ErrNoPasskeys):
 		p.notFound(w, r)
 	case errors.As(err, &refused):

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
 )
 
 // question asks for a passkey as the form's script does.
@@ -84,10 +84,10 @@ func TestRefusedPasskeys(t *testing.T) {
 		says    string
 		unknown bool
 	}{
-		"wrong":   {&authflow.Refused{Reason: factors.Wrong}, 422, "That passkey doesn't work here.", false},
-		"unknown": {&authflow.Refused{Reason: factors.Unknown, Credential: "AAEC"}, 422, "That passkey doesn't work here.", true},
-		"late":    {&authflow.Refused{Reason: factors.Expired}, 422, "That took too long.", false},
-		"slowed":  {&authflow.Slowed{RetryAfter: time.Minute}, 429, "Too many attempts.", false},
+		"wrong":   {&factors.Refused{Reason: factors.Wrong}, 422, "That passkey doesn't work here.", false},
+		"unknown": {&factors.Refused{Reason: factors.Unknown, Credential: "AAEC"}, 422, "That passkey doesn't work here.", true},
+		"late":    {&factors.Refused{Reason: factors.Expired}, 422, "That took too long.", false},
+		"slowed":  {&guess.Slowed{RetryAfter: time.Minute}, 429, "Too many attempts.", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHall(t)

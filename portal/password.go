@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -29,13 +32,13 @@ func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	change := authflow.PasswordChange{Current: r.PostFormValue("current"), New: r.PostFormValue("password")}
+	change := selfservice.PasswordChange{Current: r.PostFormValue("current"), New: r.PostFormValue("password")}
 	granted, err := p.Accounts.ChangePassword(r.Context(), v.signOn, v.user, change, p.client(r))
 	if err != nil {
 		p.passwordRefused(w, r, v, err)
 		return
 	}
-	if err := p.keep(w, r, granted); err != nil {
+	if err := p.keep(w, r, granted, ""); err != nil {
 		p.fault(w, r, "setting the portal's cookies", err)
 		return
 	}
@@ -45,7 +48,7 @@ func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request) {
 // passwordRefused shows the form again, with what is to be mended.
 func (p *Portal) passwordRefused(w http.ResponseWriter, r *http.Request, v visitor, err error) {
 	t, status, message := p.words(r), http.StatusUnprocessableEntity, templates.Message{}
-	refused, slowed, invalid := new(authflow.Refused), new(authflow.Slowed), new(authflow.Invalid)
+	refused, slowed, invalid := new(factors.Refused), new(guess.Slowed), new(person.Invalid)
 	switch {
 	case errors.As(err, &invalid):
 		message = templates.Message{Field: "password", Text: t.phrase(invalid.Fields["password"])}

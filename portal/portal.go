@@ -18,44 +18,46 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
 
-// Flows runs sign-ins, step-ups, set-ups and replacements of what was lost, and
-// knows the browsers in which people skip the second step; package authflow
-// offers it.
+// Flows runs sign-ins, step-ups, set-ups, enrolments and replacements of what
+// was lost; package authflow offers it.
 type Flows interface {
 	SignIn(ctx context.Context, in authflow.Login) (authflow.Flow, error)
 	OffersPasskeys(platform string) bool
 	BeginDiscovery(ctx context.Context, browser string) (authflow.Discovery, error)
 	SignInByPasskey(ctx context.Context, in authflow.Login, given authflow.Passkey) (authflow.Flow, error)
 	BeginStepUp(ctx context.Context, raise authflow.Raise) (authflow.Flow, error)
+	BeginFreshCheck(ctx context.Context, s store.SignOn, u store.User, returnPath string, c person.Client) (authflow.Flow, error)
+	BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, a authflow.Adding, c person.Client) (authflow.Flow, error)
+	DeclinePasskey(ctx context.Context, u store.User) error
 	OpenLink(ctx context.Context, token string) (authflow.Flow, error)
 	Load(ctx context.Context, id string) (authflow.Flow, error)
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
-	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c authflow.Client) error
+	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c person.Client) error
 	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
 	RememberFor(f authflow.Flow, kind assurance.Factor) time.Duration
-	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c authflow.Client) error
+	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c person.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error
 	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
-	AnswerEnrolment(ctx context.Context, f authflow.Flow, given authflow.EnrolmentAnswer, c authflow.Client) error
-	Losable(ctx context.Context, f authflow.Flow) ([]authflow.Held, error)
+	AnswerEnrolment(ctx context.Context, f authflow.Flow, given authflow.EnrolmentAnswer, c person.Client) error
+	Losable(ctx context.Context, f authflow.Flow) ([]credentials.Own, error)
 	Lose(ctx context.Context, f authflow.Flow, ids []string) error
-	AnswerAccessCode(ctx context.Context, f authflow.Flow, code string, c authflow.Client) error
-	ChooseNewPassword(ctx context.Context, f authflow.Flow, password string, c authflow.Client) error
+	AnswerAccessCode(ctx context.Context, f authflow.Flow, code string, c person.Client) error
+	ChooseNewPassword(ctx context.Context, f authflow.Flow, password string, c person.Client) error
 	Extend(ctx context.Context, f authflow.Flow) (time.Duration, error)
 	Left(f authflow.Flow) time.Duration
-	Grant(ctx context.Context, f authflow.Flow, previous string, c authflow.Client) (authflow.Granted, error)
-	SignInDevice(ctx context.Context, in authflow.DeviceLogin, previous string, c authflow.Client) (authflow.Granted, error)
-	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
-	Forget(ctx context.Context, u store.User, id string, c authflow.Client) error
+	Grant(ctx context.Context, f authflow.Flow, previous string, c person.Client) (authflow.Granted, error)
+	SignInDevice(ctx context.Context, in authflow.DeviceLogin, previous string, c person.Client) (authflow.Granted, error)
 }
 
 // SignOns tells whether the portal's cookie counts, and ends sign-ons.
@@ -251,8 +253,8 @@ func (p *Portal) frame(r *http.Request) templates.Frame {
 }
 
 // client describes the browser that a request came from.
-func (p *Portal) client(r *http.Request) authflow.Client {
-	c := authflow.Client{Address: p.Address(r), UserAgent: r.UserAgent(), Platform: platformOf(r)}
+func (p *Portal) client(r *http.Request) person.Client {
+	c := person.Client{Address: p.Address(r), UserAgent: r.UserAgent(), Platform: platformOf(r)}
 	if cookie, err := r.Cookie(browserCookie); err == nil && len(cookie.Value) < 128 {
 		c.Browser = cookie.Value
 	}

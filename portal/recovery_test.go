@@ -11,7 +11,9 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 )
 
 // atChallenge is a browser that is asked for a code from the app.
@@ -35,7 +37,7 @@ func TestLosing(t *testing.T) {
 	if !strings.Contains(page, "use=backup_code") {
 		t.Error("the other way in isn't offered")
 	}
-	h.flows.losable = []authflow.Held{{ID: "c2", Kind: assurance.TOTP, Name: "Tablet"}}
+	h.flows.losable = []credentials.Own{{ID: "c2", Kind: assurance.TOTP, Name: "Tablet"}}
 	if page := h.page(h.send(http.MethodGet, "/flow/lost?id=flow+of+ada&use=totp", nil)); strings.Contains(page, " checked") {
 		t.Error("of two apps one is ticked that may not be the lost one")
 	}
@@ -49,7 +51,7 @@ func TestLosing(t *testing.T) {
 	if r.Header.Get("Location") != "/flow?id=flow+of+ada" || !slices.Equal(h.flows.lost, form["lose"]) {
 		t.Errorf("to %q, lost %v", r.Header.Get("Location"), h.flows.lost)
 	}
-	h.flows.refusal = authflow.ErrNoCredential
+	h.flows.refusal = credentials.ErrUnknown
 	if r := h.send(http.MethodPost, "/flow/lost", form); r.StatusCode != http.StatusNotFound {
 		t.Errorf("W03 what is somebody else's: %d", r.StatusCode)
 	}
@@ -87,7 +89,7 @@ func TestAccessCode(t *testing.T) {
 	if r := h.send(http.MethodPost, "/flow/access-code", form); r.StatusCode != http.StatusSeeOther || h.flows.accessCode != "abcd efgh" {
 		t.Errorf("%d, code %q", r.StatusCode, h.flows.accessCode)
 	}
-	h.flows.refusal = &authflow.Refused{Reason: factors.Wrong}
+	h.flows.refusal = &factors.Refused{Reason: factors.Wrong}
 	r := h.send(http.MethodPost, "/flow/access-code", form)
 	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, "ask for a new one") || strings.Contains(page, "abcd") {
 		t.Errorf("a wrong one: %d", r.StatusCode)
@@ -104,7 +106,7 @@ func TestNewPassword(t *testing.T) {
 	if r := h.send(http.MethodPost, "/flow/new-password", form); r.StatusCode != http.StatusSeeOther || h.flows.newPassword != "seven lanterns" {
 		t.Errorf("%d, chosen %q", r.StatusCode, h.flows.newPassword)
 	}
-	h.flows.refusal = &authflow.Invalid{Fields: map[string]error{"password": errors.New("common")}}
+	h.flows.refusal = &person.Invalid{Fields: map[string]error{"password": errors.New("common")}}
 	r := h.send(http.MethodPost, "/flow/new-password", form)
 	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, `id="password-error"`) || strings.Contains(page, "seven lanterns") {
 		t.Errorf("one that can't be used: %d", r.StatusCode)
@@ -139,14 +141,14 @@ func TestAdding(t *testing.T) {
 			t.Errorf("named %q it is called %q, or %q", typed, h.flows.enrolled.Name, h.flows.enrolled.Unnamed)
 		}
 	}
-	h.flows.refusal = &authflow.Invalid{Fields: map[string]error{"name": errors.New("long")}}
+	h.flows.refusal = &person.Invalid{Fields: map[string]error{"name": errors.New("long")}}
 	form.Set("name", "Much too long")
 	r := h.send(http.MethodPost, "/flow/enrol", form)
 	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, `id="name-error"`) || !strings.Contains(page, `value="Much too long"`) {
 		t.Errorf("a name that can't be: %d", r.StatusCode)
 	}
 	// Who took long over it shows that it's them, and comes back.
-	h.flows.refusal = authflow.ErrStale
+	h.flows.refusal = person.ErrStale
 	if r := h.send(http.MethodPost, "/flow/enrol", form); r.Header.Get("Location") != "/flow?id=check" || h.accounts.freshTo != "/flow?id=add+totp" {
 		t.Errorf("after long: %d to %q, and back to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.freshTo)
 	}

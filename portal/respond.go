@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/earlydata"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 	"github.com/portcullis-mfa/portcullis/upload"
@@ -162,7 +162,7 @@ func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err
 		Status: http.StatusServiceUnavailable, Title: t.say("portal.fault.title"), Text: t.say("portal.fault.text"),
 		Reference: reference, Action: t.say("portal.try_again"), ActionURL: p.comeBack(r), RetryAfter: 5 * time.Second,
 	}
-	if errors.Is(err, authflow.ErrBusy) {
+	if errors.Is(err, guess.ErrBusy) {
 		view.Title, view.Text = t.say("portal.busy.title"), t.say("portal.busy.text")
 	}
 	p.problem(w, r, view)

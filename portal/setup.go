@@ -13,6 +13,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
@@ -92,7 +94,7 @@ func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
 		Password: r.PostFormValue("password"),
 	}
 	err = p.Flows.ChooseAccount(r.Context(), f, choice)
-	invalid := new(authflow.Invalid)
+	invalid := new(person.Invalid)
 	switch {
 	case err == nil:
 		p.redirect(w, flowURL(f.ID))
@@ -152,7 +154,7 @@ func (p *Portal) suggestedName(r *http.Request, at stage) (string, error) {
 		return "", err
 	}
 	return authflow.Numbered(p.words(r).kind(at.step.Factor, "name"), func(name string) bool {
-		return slices.ContainsFunc(held, func(h authflow.Held) bool { return h.Name == name })
+		return slices.ContainsFunc(held, func(h credentials.Own) bool { return h.Name == name })
 	}), nil
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
@@ -146,7 +148,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		Shared: shared, Ask: to.ask(), Request: to.signed, Return: to.own,
 	})
 	view := templates.SignInView{Name: name, Shared: shared}
-	if refused := new(authflow.Refused); errors.As(err, &refused) {
+	if refused := new(factors.Refused); errors.As(err, &refused) {
 		view.Error = templates.Message{Field: "password", Text: p.wrongPassword(p.words(r))}
 		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
 		return
@@ -157,7 +159,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 // begun goes on with a flow that the form began, or shows the form once more
 // where that was tried too often.
 func (p *Portal) begun(w http.ResponseWriter, r *http.Request, to destination, flow authflow.Flow, view templates.SignInView, err error) {
-	switch slowed := new(authflow.Slowed); {
+	switch slowed := new(guess.Slowed); {
 	case err == nil:
 		p.enter(w, r, flow)
 	case errors.As(err, &slowed):

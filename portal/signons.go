@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -36,7 +36,7 @@ func (p *Portal) showSignOns(w http.ResponseWriter, r *http.Request) {
 }
 
 // signOnsShown puts the sign-on of the browser that asks first.
-func (p *Portal) signOnsShown(r *http.Request, v visitor, signOns []authflow.OwnSignOn) []templates.OwnSignOn {
+func (p *Portal) signOnsShown(r *http.Request, v visitor, signOns []selfservice.OwnSignOn) []templates.OwnSignOn {
 	t := p.words(r)
 	shown := make([]templates.OwnSignOn, 0, len(signOns))
 	for _, s := range signOns {
@@ -71,7 +71,7 @@ func hostOf(origin string) string {
 }
 
 func (p *Portal) browsersOf(r *http.Request, user session.User) ([]templates.Browser, error) {
-	remembered, err := p.Flows.Remembered(r.Context(), user.ID)
+	remembered, err := p.Accounts.Remembered(r.Context(), user.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (p *Portal) endOthers(w http.ResponseWriter, r *http.Request) {
 // more.
 func (p *Portal) forgetBrowser(w http.ResponseWriter, r *http.Request) {
 	p.change(w, r, "forgotten", func(v visitor) error {
-		return p.Flows.Forget(r.Context(), v.user, r.PostFormValue("id"), p.client(r))
+		return p.Accounts.Forget(r.Context(), v.user, r.PostFormValue("id"), p.client(r))
 	})
 }
 

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -33,7 +34,7 @@ func (p *Portal) contactOr(somebody string) string {
 
 // wrongAnswer says why an answer was refused, as the catalogue has it for the
 // kind, else as for a code; period is how often codes change.
-func wrongAnswer(t words, kind assurance.Factor, r *authflow.Refused, period time.Duration) string {
+func wrongAnswer(t words, kind assurance.Factor, r *factors.Refused, period time.Duration) string {
 	key := "portal.refused." + string(kind) + "." + string(r.Reason)
 	model := cmp.Or(r.Model, t.kind(kind, "model"))
 	if said := t.say(key, "Model", model); said != key {
@@ -88,7 +89,7 @@ func lasting(t words, d time.Duration) string {
 }
 
 // tooMany tells somebody to wait, where waiting helps.
-func tooMany(t words, s *authflow.Slowed) templates.Message {
+func tooMany(t words, s *guess.Slowed) templates.Message {
 	if s.Locked {
 		return templates.Message{Text: t.say("portal.wrong.locked")}
 	}
@@ -108,7 +109,7 @@ func (t words) phrase(err error) string {
 }
 
 // firstOf returns what is to be mended first.
-func (t words) firstOf(invalid *authflow.Invalid) templates.Message {
+func (t words) firstOf(invalid *person.Invalid) templates.Message {
 	for _, field := range slices.Sorted(maps.Keys(invalid.Fields)) {
 		return templates.Message{Field: field, Text: t.phrase(invalid.Fields[field])}
 	}

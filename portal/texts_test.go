@@ -11,6 +11,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
@@ -49,19 +50,19 @@ func TestEventsAreToldInWords(t *testing.T) {
 func TestWrongAnswer(t *testing.T) {
 	for _, c := range []struct {
 		kind    assurance.Factor
-		refused authflow.Refused
+		refused factors.Refused
 		period  time.Duration
 		want    string
 	}{
-		{assurance.TOTP, authflow.Refused{Reason: factors.Wrong}, 30 * time.Second, "That code didn't work. Codes change every 30 seconds: wait for the next one."},
-		{assurance.TOTP, authflow.Refused{Reason: factors.Wrong}, time.Minute, "That code didn't work. Codes change every 60 seconds: wait for the next one."},
-		{assurance.TOTP, authflow.Refused{Reason: factors.Used}, 30 * time.Second, "That code was used a moment ago. Wait for the next one."},
-		{assurance.TOTP, authflow.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all the digits that the app shows, and nothing else."},
-		{assurance.TOTP, authflow.Refused{Reason: factors.Drifting, Drift: -2 * time.Minute}, 30 * time.Second, "Your phone's clock is about 2 minutes slow. Set it to automatic, then use the next code."},
-		{assurance.TOTP, authflow.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30 * time.Second, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
-		{assurance.BackupCode, authflow.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code was used before. Each works once: take the next one from your list."},
-		{assurance.BackupCode, authflow.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
-		{assurance.BackupCode, authflow.Refused{Reason: factors.Malformed}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Wrong}, 30 * time.Second, "That code didn't work. Codes change every 30 seconds: wait for the next one."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Wrong}, time.Minute, "That code didn't work. Codes change every 60 seconds: wait for the next one."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That code was used a moment ago. Wait for the next one."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all the digits that the app shows, and nothing else."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: -2 * time.Minute}, 30 * time.Second, "Your phone's clock is about 2 minutes slow. Set it to automatic, then use the next code."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30 * time.Second, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code was used before. Each works once: take the next one from your list."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
 	} {
 		if got := wrongAnswer(speaker(t, "en"), c.kind, &c.refused, c.period); got != c.want {
 			t.Errorf("%s %+v: %q, want %q", c.kind, c.refused, got, c.want)
@@ -92,12 +93,12 @@ func TestRoughly(t *testing.T) {
 
 func TestTooMany(t *testing.T) {
 	for _, c := range []struct {
-		slowed authflow.Slowed
+		slowed guess.Slowed
 		want   templates.Message
 	}{
-		{authflow.Slowed{RetryAfter: 4 * time.Minute}, templates.Message{Text: "Too many attempts.", RetryAfter: 4 * time.Minute}},
+		{guess.Slowed{RetryAfter: 4 * time.Minute}, templates.Message{Text: "Too many attempts.", RetryAfter: 4 * time.Minute}},
 		// No waiting helps, so none is told.
-		{authflow.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in. This one works again tomorrow."}},
+		{guess.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in. This one works again tomorrow."}},
 	} {
 		if got := tooMany(speaker(t, "en"), &c.slowed); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.slowed, got, c.want)

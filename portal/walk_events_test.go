@@ -300,9 +300,9 @@ func (w *walk) disturb(t *rapid.T) {
 		w.changePassword(who)
 	case 6:
 		off := w.someKind(t)
-		w.engine.Factors = slices.DeleteFunc(slices.Clone(w.factors), func(f factors.Factor) bool { return string(f.Kind()) == off })
+		w.vault.Factors = slices.DeleteFunc(slices.Clone(w.factors), func(f factors.Factor) bool { return string(f.Kind()) == off })
 	case 7:
-		w.engine.Factors = w.factors
+		w.vault.Factors = w.factors
 	case 8, 9:
 		w.now = w.now.Add(rapid.SampledFrom([]time.Duration{
 			time.Minute, 6 * time.Minute, authflow.FlowIdle, authflow.FlowLifetime, 62 * time.Minute, 13 * time.Hour,

@@ -19,8 +19,10 @@ import (
 	admin "github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
@@ -40,6 +42,7 @@ type walk struct {
 	wire      *tripwire
 	logged    *observer.ObservedLogs
 	engine    *authflow.Engine
+	vault     *credentials.Vault
 	desk      *admin.Desk
 	requests  *ticket.Requests
 	flows     *counted
@@ -84,7 +87,7 @@ func (c *counted) Enrolment(ctx context.Context, f authflow.Flow, kind assurance
 	return c.Flows.Enrolment(ctx, f, kind)
 }
 
-func (c *counted) Grant(ctx context.Context, f authflow.Flow, previous string, by authflow.Client) (authflow.Granted, error) {
+func (c *counted) Grant(ctx context.Context, f authflow.Flow, previous string, by person.Client) (authflow.Granted, error) {
 	c.called()
 	c.granted = true
 	return c.Flows.Grant(ctx, f, previous, by)
@@ -332,7 +335,7 @@ func (w *walk) signIn(b *wanderer, who *resident, query string, boxes map[string
 // everybodyGetsIn holds that who may sign in can, whatever was before.
 func (w *walk) everybodyGetsIn() {
 	*w.wire = tripwire{}
-	w.engine.Factors = w.factors
+	w.vault.Factors = w.factors
 	for i, who := range w.residents {
 		w.now = w.now.Add(2 * authSlowed)
 		user, err := w.db.UserByID(w.t.Context(), who.id)

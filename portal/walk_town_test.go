@@ -23,13 +23,17 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
+	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -154,21 +158,27 @@ func (c *town) open(t tester, path string) *walk {
 	w := &walk{town: c, t: t, db: db, wire: &tripwire{}, logged: logged}
 	wired := wiredStore{wiredTx{db, w.wire}, db}
 	log := audit.NewLog(zap.NewNop(), wired, c.clock)
-	w.engine = authflow.New(authflow.Settings{
-		Store: wired, Factors: c.factors, Passwords: c.hasher, Rules: identity.PasswordPolicy{}, Sealer: c.keys,
+	w.vault = &credentials.Vault{Store: wired, Factors: c.factors, Sealer: c.keys, Clock: c.clock, Random: c}
+	guesses := guess.New(guess.Settings{Store: wired, Queue: c.hasher, Audit: log, Clock: c.clock, Guessable: c.factors.Guessable()})
+	people := person.New(person.Settings{
+		Store: wired, Vault: w.vault, Guesses: guesses, Passwords: c.hasher, Rules: identity.PasswordPolicy{},
 		Audit: log, Clock: c.clock, Random: c, Lifetime: 12 * time.Hour, Idle: time.Hour,
-		Remember: 24 * time.Hour, Hold: 24 * time.Hour, Passwordless: true, UpgradeOffer: true,
 	})
+	w.engine = authflow.New(authflow.Settings{
+		Store: wired, People: people, Vault: w.vault, Guesses: guesses, Audit: log, Clock: c.clock, Random: c,
+		Rules: authflow.Rules{Remember: 24 * time.Hour, Hold: 24 * time.Hour, Passwordless: true, UpgradeOffer: true},
+	})
+	selfService := selfservice.New(selfservice.Settings{Store: wired, People: people, Vault: w.vault, Clock: c.clock, Remembers: true})
 	w.desk = admin.NewDesk(db, w.engine, nil, audit.NewLog(zap.NewNop(), db, c.clock), c.clock, c)
 	w.requests = ticket.NewRequests(c.keys.Codec("request"), c.clock)
 	w.flows = &counted{Flows: w.engine}
 	w.portal = portal.New(portal.Settings{
-		Flows: w.flows, Accounts: w.engine, SignOns: session.NewKeeper(wired, c.clock, logger.Warn),
+		Flows: w.flows, Accounts: selfService, SignOns: session.NewKeeper(wired, c.clock, logger.Warn),
 		Tickets: ticket.NewTickets(wired, c.clock, c), Requests: w.requests,
 		PortalCookies: session.NewPortalCookies(c.keys.Codec("portal")), FlowCodec: c.keys.Codec("flow"),
 		Pages: &countedPages{Set: c.pages, rendered: &w.rendered}, Known: func(string) bool { return true },
 		Apps:          func(*http.Request, session.User) []templates.App { return nil },
-		Enabled:       func(kind assurance.Factor) bool { return w.engine.Factors.Enabled(kind) },
+		Enabled:       func(kind assurance.Factor) bool { return w.vault.Factors.Enabled(kind) },
 		AssertionKeys: func() ([]byte, error) { return []byte("{}"), nil },
 		PasswordRules: passwordRules{}, CodePeriod: 30 * time.Second, Brand: "Test",
 		Origin: &url.URL{Scheme: "https", Host: keySite.ID}, Audit: log, Logger: logger, Clock: c.clock, Random: c,

@@ -84,8 +84,8 @@ type Credential struct {
 	LastUsed time.Time // zero: never
 	// LastUsedOn says when it was last used on which platform.
 	LastUsedOn map[string]time.Time
-	// HeldUntil is until when its proofs are held to multi; zero: they aren't.
-	HeldUntil time.Time
+	// ProbationUntil is until when its proofs are held to multi; zero: they aren't.
+	ProbationUntil time.Time
 	// Realm is where it works, of a kind that works in one place alone; see
 	// factors.Bound.
 	Realm   string

@@ -1,6 +1,8 @@
 package templates
 
-import "time"
+import (
+	"time"
+)
 
 // OverviewView is the first page of somebody's account.
 type OverviewView struct {
@@ -57,16 +59,16 @@ type KindTexts struct {
 
 // Item is one credential as its owner sees it.
 type Item struct {
-	ID        string
-	Name      string
-	Added     time.Time
-	LastUsed  time.Time // zero: never
-	Suspended bool      // reported lost
-	HeldUntil time.Time // in place of a lost one, and worth less till then; zero: no
-	Details   string    // "Synced passkey · USB"; may be empty
-	Icon      string    // what it is kept in, as icons.html has it; may be empty
-	Picture   string    // shows it in place of the icon, as a data URL of PNG or SVG; may be empty
-	Elsewhere string    // why it opens nothing any more, of what works elsewhere alone; may be empty
+	ID             string
+	Name           string
+	Added          time.Time
+	LastUsed       time.Time // zero: never
+	Suspended      bool      // reported lost
+	ProbationUntil time.Time // in place of a lost one, and worth less till then; zero: no
+	Details        string    // "Synced passkey · USB"; may be empty
+	Icon           string    // what it is kept in, as icons.html has it; may be empty
+	Picture        string    // shows it in place of the icon, as a data URL of PNG or SVG; may be empty
+	Elsewhere      string    // why it opens nothing any more, of what works elsewhere alone; may be empty
 }
 
 // KindView lists what somebody has of one kind of proof.

@@ -28,15 +28,19 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"portal", "gate", "accounts", "authflow", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
+		"portal", "gate", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload",
 	}},
 
-	{"portal", []string{"authflow", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata"}},
+	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata"}},
 	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
-	{"accounts", []string{"authflow", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
-	{"authflow", []string{"session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
+	{"authflow", []string{"person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"selfservice", []string{"person", "credentials", "session", "factors", "audit", "store", "assurance"}},
+	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"credentials", []string{"factors", "store", "assurance", "token"}},
+	{"guess", []string{"identity", "audit", "store", "assurance"}},
 	{"devices", []string{"session", "identity", "audit", "store", "publickey"}},
 	{"ticket", []string{"session", "store", "assurance", "token"}},
 
@@ -96,6 +100,10 @@ var banned = []struct {
 	paths []string
 }{
 	{"authflow", []string{"net/http", "html", "database/sql"}},
+	{"selfservice", []string{"net/http", "html", "database/sql"}},
+	{"person", []string{"net/http", "html", "database/sql"}},
+	{"credentials", []string{"net/http", "html", "database/sql"}},
+	{"guess", []string{"net/http", "html", "database/sql"}},
 	{"devices", []string{"net/http", "html", "database/sql"}},
 	{"factors", []string{"net/http", "database/sql"}},
 	{"store", []string{"net/http", "html"}},

@@ -35,8 +35,8 @@ func credentialsComeBack(t *testing.T, f fixture) {
 		"full": {
 			ID: "c1", UserID: "u1", Kind: assurance.FIDO, Name: awkward, Secret: anyBytes(),
 			State: store.CredentialSuspended, Created: noon, LastUsed: noon.Add(time.Microsecond),
-			LastUsedOn: map[string]time.Time{"linux": noon, awkward: noon.Add(time.Microsecond)},
-			HeldUntil:  noon.Add(time.Hour), Realm: awkward,
+			LastUsedOn:     map[string]time.Time{"linux": noon, awkward: noon.Add(time.Microsecond)},
+			ProbationUntil: noon.Add(time.Hour), Realm: awkward,
 		},
 		"bare": {ID: "c2", UserID: "u1", Kind: assurance.TOTP, State: store.CredentialActive},
 	}
@@ -117,7 +117,7 @@ func credentialsUpdate(t *testing.T, f fixture) {
 	changed := store.Credential{
 		ID: "c1", UserID: "u2", Kind: assurance.FIDO, Name: "phone", Secret: anyBytes(),
 		State: store.CredentialSuspended, Created: noon.AddDate(1, 0, 0), LastUsed: noon.Add(time.Hour),
-		LastUsedOn: map[string]time.Time{"ios": noon.Add(time.Hour)}, HeldUntil: noon.Add(time.Minute), Realm: "elsewhere", Version: 1,
+		LastUsedOn: map[string]time.Time{"ios": noon.Add(time.Hour)}, ProbationUntil: noon.Add(time.Minute), Realm: "elsewhere", Version: 1,
 	}
 	must(t, f.UpdateCredential(f.ctx, changed))
 	wantError(t, f.UpdateCredential(f.ctx, old), store.ErrConflict)

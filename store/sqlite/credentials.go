@@ -13,14 +13,14 @@ const credentialColumns = `id, user_id, kind, name, secret, state, created, last
 func scanCredential(row scanner) (store.Credential, error) {
 	var c store.Credential
 	var (
-		created, lastUsed, heldUntil int64
-		lastUsedOn                   []byte
+		created, lastUsed, probationUntil int64
+		lastUsedOn                        []byte
 	)
-	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &heldUntil, &c.Realm, &c.Version)
+	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &probationUntil, &c.Realm, &c.Version)
 	if err != nil {
 		return store.Credential{}, err
 	}
-	c.Created, c.LastUsed, c.HeldUntil = fromMicros(created), fromMicros(lastUsed), fromMicros(heldUntil)
+	c.Created, c.LastUsed, c.ProbationUntil = fromMicros(created), fromMicros(lastUsed), fromMicros(probationUntil)
 	c.LastUsedOn, err = decodeTimes(lastUsedOn)
 	return c, err
 }
@@ -36,7 +36,7 @@ func (o operations) CreateCredential(ctx context.Context, c store.Credential) er
 		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		[]any{
 			c.ID, c.UserID, string(c.Kind), c.Name, notNull(c.Secret), string(c.State),
-			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.HeldUntil), c.Realm,
+			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.ProbationUntil), c.Realm,
 		},
 	}, untold)
 	return err
@@ -81,7 +81,7 @@ func (o operations) UpdateCredential(ctx context.Context, c store.Credential) er
 		`UPDATE credentials SET name = ?, secret = ?, state = ?, last_used = ?, last_used_on = ?, held_until = ?,
 		 version = version + 1 WHERE id = ? AND version = ?`,
 		[]any{
-			c.Name, notNull(c.Secret), string(c.State), micros(c.LastUsed), usedOn, micros(c.HeldUntil), c.ID, c.Version,
+			c.Name, notNull(c.Secret), string(c.State), micros(c.LastUsed), usedOn, micros(c.ProbationUntil), c.ID, c.Version,
 		},
 	}, credentialExists(c.ID), untold)
 }

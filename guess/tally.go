@@ -1,4 +1,4 @@
-package authflow
+package guess
 
 import (
 	"sync"

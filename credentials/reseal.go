@@ -1,7 +1,6 @@
-package authflow
+package credentials
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -38,10 +37,10 @@ type InUse struct {
 // It takes one credential at a time and ends early with the context's error.
 // On any error nothing is known of what is in use; one that is about a single
 // credential comes after all others were seen to.
-func (e *Engine) Reseal(ctx context.Context, seals Seals) (InUse, error) {
-	walk := resealing{Engine: e, seals: seals, used: InUse{Since: e.Clock()}}
+func (v *Vault) Reseal(ctx context.Context, seals Seals) (InUse, error) {
+	walk := resealing{Vault: v, seals: seals, used: InUse{Since: v.Clock()}}
 	var users []store.User
-	err := e.Store.Atomically(ctx, func(tx store.Tx) (err error) {
+	err := v.Store.Atomically(ctx, func(tx store.Tx) (err error) {
 		users, err = tx.ListUsers(ctx)
 		return err
 	})
@@ -59,30 +58,9 @@ func (e *Engine) Reseal(ctx context.Context, seals Seals) (InUse, error) {
 	return walk.used, nil
 }
 
-// stillAsRead returns the version of a credential that is as it was read, but
-// that Reseal may have sealed it by another key; else it is store.ErrConflict.
-func (e *Engine) stillAsRead(ctx context.Context, tx store.Credentials, read store.Credential) (int64, error) {
-	current, err := tx.CredentialByID(ctx, read.ID)
-	if err != nil || current.Version == read.Version {
-		return current.Version, err
-	}
-	was, err := e.Sealer.Open(read.Secret, credentialContext(read))
-	if err != nil {
-		return 0, fmt.Errorf("opening a %s credential: %w", read.Kind, err)
-	}
-	is, err := e.Sealer.Open(current.Secret, credentialContext(current))
-	if err != nil {
-		return 0, fmt.Errorf("opening a %s credential: %w", read.Kind, err)
-	}
-	if !bytes.Equal(was, is) || current.State != read.State || current.Name != read.Name || !current.LastUsed.Equal(read.LastUsed) {
-		return 0, store.ErrConflict
-	}
-	return current.Version, nil
-}
-
 // resealing is one walk.
 type resealing struct {
-	*Engine
+	*Vault
 	seals Seals
 	used  InUse
 
@@ -117,7 +95,7 @@ func (w *resealing) visit(ctx context.Context, userID string) error {
 
 // open returns a credential's secret, and the peppers that it depends on.
 func (w *resealing) open(c store.Credential) (peppers []string, secret []byte, err error) {
-	if secret, err = w.Sealer.Open(c.Secret, credentialContext(c)); err != nil {
+	if secret, err = w.secret(c); err != nil {
 		return nil, nil, err
 	}
 	if peppers, err = peppersIn(secret); err != nil {
@@ -136,10 +114,10 @@ func (w *resealing) renew(ctx context.Context, c store.Credential, secret []byte
 		return c, nil
 	}
 	renewed := c
-	if err := w.reseal(&renewed, secret); err != nil {
+	if err := w.SetSecret(&renewed, secret); err != nil {
 		return c, err
 	}
-	err := w.update(ctx, renewed)
+	err := w.Update(ctx, renewed)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		return c, nil
 	}

@@ -1,0 +1,217 @@
+// Package credentials opens and seals what the store keeps of people's
+// credentials: the password, and whatever each second factor has enrolled. A
+// secret is sealed to its row, so that it opens nowhere else, and sealed again
+// when keys change. It must not know flows, sign-ons or limits.
+package credentials
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Store keeps the rows.
+type Store interface {
+	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
+	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
+}
+
+// Sealer seals secrets at rest, bound to where they belong.
+type Sealer interface {
+	Seal(plaintext, associated []byte) ([]byte, error)
+	Open(sealed, associated []byte) ([]byte, error)
+}
+
+// Vault opens and seals credentials. It is safe for concurrent use. All fields
+// are needed.
+type Vault struct {
+	Store   Store
+	Factors factors.Set
+	Sealer  Sealer
+	Clock   func() time.Time
+	Random  io.Reader
+}
+
+// Of returns all of a user's credentials, lost ones too, still sealed; nobody
+// has none.
+func (v *Vault) Of(ctx context.Context, userID string) ([]store.Credential, error) {
+	if userID == "" {
+		return nil, nil
+	}
+	all, err := v.Store.CredentialsOf(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("reading credentials: %w", err)
+	}
+	return all, nil
+}
+
+// ActiveOf returns the user's usable credentials, still sealed.
+func (v *Vault) ActiveOf(ctx context.Context, userID string) ([]store.Credential, error) {
+	all, err := v.Of(ctx, userID)
+	return v.Active(all), err
+}
+
+// Active returns those credentials that can be used.
+func (v *Vault) Active(all []store.Credential) []store.Credential {
+	return slices.DeleteFunc(all, func(c store.Credential) bool {
+		return c.State != store.CredentialActive || !v.Works(c)
+	})
+}
+
+// Works reports whether a credential could be shown under this configuration: a
+// security key can't, once the RP ID is another.
+func (v *Vault) Works(c store.Credential) bool { return v.Factors.Works(c.Kind, c.Realm) }
+
+// Open opens the credentials of one kind for its factor, and returns their rows
+// by id beside them.
+func (v *Vault) Open(all []store.Credential, kind assurance.Factor) ([]factors.Credential, map[string]store.Credential, error) {
+	var opened []factors.Credential
+	rows := make(map[string]store.Credential)
+	for _, c := range all {
+		if c.Kind != kind {
+			continue
+		}
+		secret, err := v.secret(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		opened = append(opened, factors.Credential{
+			ID: c.ID, Name: c.Name, Secret: secret, Created: c.Created, LastUsed: c.LastUsed,
+		})
+		rows[c.ID] = c
+	}
+	return opened, rows, nil
+}
+
+func (v *Vault) secret(c store.Credential) ([]byte, error) {
+	secret, err := v.Sealer.Open(c.Secret, sealedTo(c))
+	if err != nil {
+		return nil, fmt.Errorf("opening a %s credential: %w", c.Kind, err)
+	}
+	return secret, nil
+}
+
+// sealedTo binds a credential's secret to its row.
+func sealedTo(c store.Credential) []byte {
+	return []byte("credential\x00" + c.ID + "\x00" + c.UserID + "\x00" + string(c.Kind))
+}
+
+// New seals a fresh credential, which isn't kept yet. What is unique about it
+// makes its id, so that no second one with the same can be kept.
+func (v *Vault) New(userID string, kind assurance.Factor, made factors.Enrolment) (store.Credential, error) {
+	id, err := token.New(v.Random)
+	if err != nil {
+		return store.Credential{}, err
+	}
+	if made.Unique != "" {
+		id = ID(kind, made.Unique)
+	}
+	c := store.Credential{
+		ID: id, UserID: userID, Kind: kind, Name: made.Name, Realm: made.Realm,
+		State: store.CredentialActive, Created: v.Clock(),
+	}
+	return c, v.SetSecret(&c, made.Secret)
+}
+
+// SetSecret puts a new secret into a credential's row; nil leaves the old one.
+func (v *Vault) SetSecret(c *store.Credential, secret []byte) error {
+	if secret == nil {
+		return nil
+	}
+	sealed, err := v.Sealer.Seal(secret, sealedTo(*c))
+	if err != nil {
+		return fmt.Errorf("sealing a %s credential: %w", c.Kind, err)
+	}
+	c.Secret = sealed
+	return nil
+}
+
+// Update writes a credential that was changed since it was read, or returns
+// store.ErrConflict where somebody else changed it first.
+func (v *Vault) Update(ctx context.Context, c store.Credential) error {
+	return v.Store.Atomically(ctx, func(tx store.Tx) error { return tx.UpdateCredential(ctx, c) })
+}
+
+// VersionOf returns the present version of a credential that is as it was read,
+// but that Reseal may have sealed it by another key; else it returns
+// store.ErrConflict.
+func (v *Vault) VersionOf(ctx context.Context, tx store.Credentials, read store.Credential) (int64, error) {
+	current, err := tx.CredentialByID(ctx, read.ID)
+	if err != nil || current.Version == read.Version {
+		return current.Version, err
+	}
+	was, err := v.secret(read)
+	if err != nil {
+		return 0, err
+	}
+	is, err := v.secret(current)
+	if err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(was, is) || current.State != read.State || current.Name != read.Name || !current.LastUsed.Equal(read.LastUsed) {
+		return 0, store.ErrConflict
+	}
+	return current.Version, nil
+}
+
+// ID is the id of a credential of which something is unique.
+func ID(kind assurance.Factor, unique string) string {
+	return token.Hash("credential\x00" + string(kind) + "\x00" + unique)
+}
+
+// The errors on which callers decide.
+var (
+	// ErrUnknown says that the person has no such credential, or that its kind
+	// isn't configured.
+	ErrUnknown = errors.New("no such credential of this user")
+	// ErrTooMany says that the person has as many of a kind as they may.
+	ErrTooMany = errors.New("no more of this kind")
+)
+
+// Keep writes a fresh credential, or returns *factors.Refused where another has
+// the same that may be there once only.
+func Keep(ctx context.Context, tx store.Credentials, c store.Credential, made factors.Enrolment) error {
+	err := tx.CreateCredential(ctx, c)
+	if made.Unique != "" && errors.Is(err, store.ErrConflict) {
+		return &factors.Refused{Reason: factors.Taken}
+	}
+	return err
+}
+
+// DeleteKind deletes all of a user's credentials of one kind.
+func DeleteKind(ctx context.Context, tx store.Credentials, userID string, kind assurance.Factor) error {
+	all, err := tx.CredentialsOf(ctx, userID)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.Kind != kind {
+			continue
+		}
+		if err := tx.DeleteCredential(ctx, c.ID, c.Version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HasRoom reports whether somebody with these active credentials may enrol one
+// more of a factor: where there is one alone, it is replaced.
+func HasRoom(f factors.Factor, active []store.Credential) bool {
+	have := 0
+	for _, c := range active {
+		if c.Kind == f.Kind() {
+			have++
+		}
+	}
+	return f.Most() == 1 || have < f.Most()
+}

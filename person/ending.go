@@ -1,0 +1,64 @@
+package person
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// The namespaces of the one-time records that a person has under way.
+const (
+	Flows       = "flow"
+	Links       = "link"        // invitations, and the first administrator's
+	AccessCodes = "access_code" // from an administrator
+)
+
+// EndAll ends all of a user's sign-ons, and their flows but the one whose key is
+// spared, if any: what somebody else has begun under what held before goes no
+// further. It has none of their browsers remembered any more.
+func (k *Keeper) EndAll(ctx context.Context, tx store.Tx, u store.User, spared, reason string, c Client) ([]store.Event, error) {
+	ids, err := tx.EndSignOnsOf(ctx, u.ID, k.Clock(), reason)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]store.Event, len(ids))
+	for i, id := range ids {
+		events[i] = k.SignOnEnded(u, id, reason, c)
+	}
+	if err := tx.DeleteRecordsOf(ctx, Flows, u.ID, spared); err != nil {
+		return nil, err
+	}
+	return events, tx.ForgetBrowsersOf(ctx, u.ID)
+}
+
+// SignOnEnded makes the event of a sign-on that its owner ended, or that ended
+// by what they did.
+func (k *Keeper) SignOnEnded(u store.User, id, reason string, c Client) store.Event {
+	return k.Audit.Event(audit.SignOnEnded, u.ID, audit.Fields{
+		audit.User: u.Name, audit.SignOn: audit.ShortID(id), audit.Reason: reason, audit.Address: c.Address,
+	})
+}
+
+// AbandonFlows forgets what a person has under way in any browser.
+func AbandonFlows(ctx context.Context, tx store.Records, userID string) error {
+	if err := tx.DeleteRecordsOf(ctx, Flows, userID, ""); err != nil {
+		return fmt.Errorf("abandoning the flows of a user: %w", err)
+	}
+	return nil
+}
+
+// Abandon forgets what a person has under way, and by what they could begin
+// something: links to set up by, and access codes.
+func Abandon(ctx context.Context, tx store.Records, userID string) error {
+	if err := AbandonFlows(ctx, tx, userID); err != nil {
+		return err
+	}
+	for _, namespace := range []string{Links, AccessCodes} {
+		if err := tx.DeleteRecordsOf(ctx, namespace, userID, ""); err != nil {
+			return fmt.Errorf("abandoning what a user has under way: %w", err)
+		}
+	}
+	return nil
+}

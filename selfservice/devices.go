@@ -1,0 +1,51 @@
+package selfservice
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// DevicesOf returns a user's devices, newest first, without those that are of
+// the past: revoked or expired.
+func (s *Service) DevicesOf(ctx context.Context, userID string) ([]store.Device, error) {
+	all, err := s.Store.DevicesOf(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("reading a user's devices: %w", err)
+	}
+	return slices.DeleteFunc(all, func(d store.Device) bool { return !s.People.IsValid(d) }), nil
+}
+
+// RevokeDevice revokes one of the person's own devices, and ends the sign-ons
+// that it opened. person.ErrStale where they have to be checked first.
+func (s *Service) RevokeDevice(ctx context.Context, by store.SignOn, u store.User, id string, c person.Client) error {
+	return s.People.Change(ctx, "revoking a device", func(tx store.Tx) ([]store.Event, error) {
+		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
+		if err != nil {
+			return nil, err
+		}
+		device, err := s.People.ValidDevice(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if device.UserID != user.ID {
+			return nil, person.ErrNoDevice
+		}
+		ended, err := person.RevokeDevice(ctx, tx, device, s.Clock(), session.EndedByOwner)
+		if err != nil {
+			return nil, err
+		}
+		events := []store.Event{s.People.Own(audit.DeviceRevoked, user, c, audit.Fields{
+			audit.Device: device.Name, audit.Serial: device.Serial, audit.Reason: session.EndedByOwner,
+		})}
+		for _, id := range ended {
+			events = append(events, s.People.SignOnEnded(user, id, session.EndedDevice, c))
+		}
+		return events, nil
+	})
+}
