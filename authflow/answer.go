@@ -274,7 +274,7 @@ func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at 
 		f.Remember = kind
 	}
 	f.CanPasskey = given.CanPasskey
-	_, err = e.accept(ctx, f, accepted{kind, verdict, q.rows[verdict.CredentialID], at, c})
+	_, err = e.accept(ctx, f, accepted{kind: kind, verdict: verdict, row: q.rows[verdict.CredentialID], at: at, client: c})
 	return err
 }
 
@@ -316,6 +316,9 @@ type accepted struct {
 	row     store.Credential // as it was read
 	at      guess.Attempt
 	client  person.Client
+	// question is the mark that a question to whoever is there is answered, which
+	// is put as the answer is taken, or errAnswered; nil: it was another question.
+	question *store.Record
 }
 
 // accept consumes what was shown, adds the proof and forgets the failures. It
@@ -344,6 +347,13 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 	f.Replacing = "" // else this wouldn't have been asked for
 	var changed Flow
 	err := e.People.Change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
+		if a.question != nil {
+			if err := tx.PutRecord(ctx, *a.question); errors.Is(err, store.ErrConflict) {
+				return nil, errAnswered
+			} else if err != nil {
+				return nil, err
+			}
+		}
 		if consumed.Version, err = e.Vault.VersionOf(ctx, tx, a.row); err != nil {
 			return nil, err
 		}

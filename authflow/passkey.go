@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -86,6 +87,9 @@ func discoveryContext(browser string) []byte { return []byte("discovery\x00" + t
 // has neither name nor password. Whoever is unknown or disabled gets the answer
 // of a passkey that doesn't count: *factors.Refused. ErrNoPasskeys says that nobody can
 // sign in so; every other error means that it could not be told.
+//
+// The same right answer once more, as by a second click, leads to the flow that
+// it began: ErrFlowGone where that is finished.
 func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (Flow, error) {
 	factor, discovery, err := e.discoverer()
 	if err != nil {
@@ -99,39 +103,98 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 	if !ok {
 		return Flow{}, &factors.Refused{Reason: factors.Malformed}
 	}
-	who, err := e.discovered(ctx, factor.Kind(), said, in.Client)
-	if err != nil {
+	if err := e.unanswered(ctx, state); errors.Is(err, errAnswered) {
+		return e.begunBy(ctx, state, given.Answer)
+	} else if err != nil {
 		return Flow{}, err
 	}
-	f := signingIn(in, who.at.User)
+	f := signingIn(in, store.User{})
 	if err := e.name(&f); err != nil {
 		return Flow{}, err
 	}
+	mark, err := e.begins(f, state, given.Answer)
+	if err != nil {
+		return Flow{}, err
+	}
 	for tries := 1; ; tries++ {
-		verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
+		who, err := e.discovered(ctx, factor.Kind(), said, in.Client)
 		if err != nil {
 			return Flow{}, err
 		}
-		if tries == 1 {
-			if err := e.spendDiscovery(ctx, state); err != nil {
-				return Flow{}, err
-			}
+		f.UserID, f.Name, f.DisplayName = who.at.User.ID, who.at.User.Name, who.at.User.DisplayName
+		verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
+		var kept Flow
+		if err == nil {
+			row := who.rows[verdict.CredentialID]
+			kept, err = e.accept(ctx, f, accepted{factor.Kind(), verdict, row, who.at, in.Client, &mark})
 		}
-		kept, err := e.accept(ctx, f, accepted{factor.Kind(), verdict, who.rows[verdict.CredentialID], who.at, in.Client})
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+		switch {
+		case errors.Is(err, errAnswered): // the same passkey answered twice at this moment
+			return e.begunBy(ctx, state, given.Answer)
+		case !errors.Is(err, store.ErrConflict) || tries == answerTries:
 			return kept, err
 		}
-		// The same passkey answered somewhere else at this moment.
-		if who, err = e.discovered(ctx, factor.Kind(), said, in.Client); err != nil {
-			return Flow{}, err
-		}
+		// It answered somewhere else at this moment.
 	}
 }
 
-// checkDiscovered returns the verdict on a passkey that counts, or *factors.Refused. A
-// signature can't be guessed, so a wrong one slows nobody down; it spends the
-// question as long as it is worth noting. What strangers answer, who have none
-// that is enrolled, leaves nothing behind.
+// errAnswered says that a question was answered before, right or wrong.
+var errAnswered = errors.New("the question was answered before")
+
+// unanswered returns errAnswered where a question was answered before.
+func (e *Engine) unanswered(ctx context.Context, state []byte) error {
+	_, err := e.Store.GetRecord(ctx, discoveryNamespace, discoveryKey(state), e.Clock())
+	switch {
+	case err == nil:
+		return errAnswered
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	}
+	return fmt.Errorf("looking for an answer to a question for a passkey: %w", err)
+}
+
+// begins is the mark that an answer has begun a flow. The flow's id, by which
+// people go on with it, opens to the same answer only.
+func (e *Engine) begins(f Flow, state []byte, answer factors.Answer) (store.Record, error) {
+	sealed, err := e.Vault.Sealer.Seal([]byte(f.ID), answeredContext(state, answer))
+	if err != nil {
+		return store.Record{}, fmt.Errorf("sealing what an answer began: %w", err)
+	}
+	mark := e.discoveryMark(state)
+	mark.Value = sealed
+	return mark, nil
+}
+
+// begunBy returns the flow that an answer has begun, or ErrFlowGone; *factors.Refused
+// where it was another answer that the question had.
+func (e *Engine) begunBy(ctx context.Context, state []byte, answer factors.Answer) (Flow, error) {
+	mark, err := e.Store.GetRecord(ctx, discoveryNamespace, discoveryKey(state), e.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return Flow{}, ErrFlowGone
+	}
+	if err != nil {
+		return Flow{}, fmt.Errorf("reading what an answer began: %w", err)
+	}
+	id, err := e.Vault.Sealer.Open(mark.Value, answeredContext(state, answer))
+	if err != nil {
+		return Flow{}, &factors.Refused{Reason: factors.Used}
+	}
+	return e.Load(ctx, string(id))
+}
+
+// answeredContext binds what an answer began to the question and the answer.
+func answeredContext(state []byte, answer factors.Answer) []byte {
+	context := []byte("answered\x00" + discoveryKey(state))
+	for _, field := range slices.Sorted(maps.Keys(answer)) {
+		context = append(context, "\x00"+token.Hash(field)+token.Hash(answer[field])...)
+	}
+	return context
+}
+
+// checkDiscovered returns the verdict on a passkey that counts, *factors.Refused,
+// or errAnswered. A signature can't be guessed, so a wrong one slows nobody down; it
+// spends the question as long as it is worth noting. What strangers answer, who
+// have none that is enrolled, leaves nothing behind.
 func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discoverer, f Flow, who claimant, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	if who.unknown != "" {
 		refused := &factors.Refused{Reason: factors.Unknown, Credential: who.unknown}
@@ -144,25 +207,36 @@ func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discover
 	if verdict.Accepted {
 		return verdict, nil
 	}
+	// What counts up with each answer makes the second of two wrong.
+	if err := e.unanswered(ctx, state); err != nil {
+		return factors.Verdict{}, err
+	}
 	refused := e.refusal(ctx, verdict, who.rows, who.at)
 	noted := e.noteWrong(ctx, who.at, refused, func() error { return e.spendDiscovery(ctx, state) })
 	return factors.Verdict{}, noted
 }
 
-// spendDiscovery has a question answered once, right or wrong; *factors.Refused where it
-// was answered before.
+// spendDiscovery notes a wrong answer to a question, which is answered once,
+// right or wrong; errAnswered where it was answered before.
 func (e *Engine) spendDiscovery(ctx context.Context, state []byte) error {
-	err := e.Store.PutRecord(ctx, store.Record{
-		Namespace: discoveryNamespace, Key: token.Hash(string(state)), Expires: e.Clock().Add(FlowLifetime),
-	})
+	err := e.Store.PutRecord(ctx, e.discoveryMark(state))
 	switch {
 	case errors.Is(err, store.ErrConflict):
-		return &factors.Refused{Reason: factors.Used}
+		return errAnswered
 	case err != nil:
 		return fmt.Errorf("noting that a passkey was shown: %w", err)
 	}
 	return nil
 }
+
+func (e *Engine) discoveryMark(state []byte) store.Record {
+	return store.Record{
+		Namespace: discoveryNamespace, Key: discoveryKey(state), Expires: e.Clock().Add(FlowLifetime),
+	}
+}
+
+// discoveryKey is where the mark is kept that a question was answered.
+func discoveryKey(state []byte) string { return token.Hash(string(state)) }
 
 // openDiscovery opens the question that an answer came with. One that doesn't
 // open is another browser's, or as old as the keys that it was sealed with.

@@ -126,21 +126,17 @@ func TestPasskeysSignInAlone(t *testing.T) {
 func TestK01QuestionsAreAnsweredOnce(t *testing.T) {
 	h := newHouseWithKeys(t, false)
 	ada := h.holder("ada")
-	given := ada.phone.answers(h, h.discovery())
-	_, err := h.byPasskey(given, assurance.Multi)
+	question := h.discovery()
+	_, err := h.byPasskey(ada.phone.answers(h, question), assurance.Multi)
 	h.must(err)
-	_, err = h.byPasskey(given, assurance.Multi)
+	_, err = h.byPasskey(ada.phone.answers(h, question), assurance.Multi)
 	h.expectRefusal("twice", err, factors.Used)
-
-	given = ada.phone.answers(h, h.discovery())
-	_, err = h.byPasskey(given, assurance.Multi)
-	h.must(err)
 	h.pass(fido.Patience - time.Second)
 	h.must(h.store.Sweep(h.ctx, h.clock(), store.SweepLimits{KeepAttempts: guess.Kept(), AttemptsBefore: h.clock(), SignOnsBefore: h.clock().AddDate(0, -1, 0)}))
-	_, err = h.byPasskey(given, assurance.Multi)
+	_, err = h.byPasskey(ada.phone.answers(h, question), assurance.Multi)
 	h.expectRefusal("twice, at the last moment", err, factors.Used)
 
-	question := h.discovery()
+	question = h.discovery()
 	forged := ada.phone.answers(h, h.discovery())
 	forged.State = question.State
 	_, err = h.byPasskey(forged, assurance.Multi)
@@ -177,10 +173,44 @@ func TestK01QuestionsAreAnsweredOnce(t *testing.T) {
 	}
 }
 
-// TestK01QuestionsAtOnce has one answer come a hundred times at once.
+// TestK01TheSameAnswerAgain posts the form of a passkey twice, whose device
+// counts its signatures: the second leads to where the first did, and nothing is
+// held against anybody.
+func TestK01TheSameAnswerAgain(t *testing.T) {
+	h := newHouseWithKeys(t, false)
+	ada := h.holder("ada")
+	ada.phone.Counter = 7
+	given := ada.phone.answers(h, h.discovery())
+	first, err := h.byPasskey(given, assurance.Multi)
+	h.must(err)
+	second, err := h.byPasskey(given, assurance.Multi)
+	h.must(err)
+	if second.ID != first.ID {
+		t.Error("it began another flow")
+	}
+	elsewhere := given
+	elsewhere.Browser = "another"
+	_, err = h.byPasskey(elsewhere, assurance.Multi)
+	h.expectRefusal("from another browser", err, factors.Expired)
+	_, err = h.Grant(h.ctx, h.load(second), "", authflow.Client{})
+	h.must(err)
+	if _, err = h.byPasskey(given, assurance.Multi); !errors.Is(err, authflow.ErrFlowGone) {
+		t.Errorf("once somebody is in: %v", err)
+	}
+	for _, name := range []audit.Name{audit.SignInFailed, audit.CounterRegressed} {
+		if n := len(h.events(name)); n > 0 {
+			t.Errorf("%d of %s", n, name)
+		}
+	}
+}
+
+// TestK01QuestionsAtOnce has one answer come a hundred times at once: they all
+// lead to one flow.
 func TestK01QuestionsAtOnce(t *testing.T) {
 	h := newHouseWithKeys(t, false)
-	given := h.holder("ada").phone.answers(h, h.discovery())
+	ada := h.holder("ada")
+	ada.phone.Counter = 7
+	given := ada.phone.answers(h, h.discovery())
 	var all sync.WaitGroup
 	in := make(chan authflow.Flow, 100)
 	for i := range cap(in) {
@@ -192,8 +222,17 @@ func TestK01QuestionsAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(in) != 1 {
-		t.Errorf("%d are in", len(in))
+	if len(in) != cap(in) {
+		t.Errorf("%d of %d lead on", len(in), cap(in))
+	}
+	if n := len(h.events(audit.SignInFailed)) + len(h.events(audit.CounterRegressed)); n > 0 {
+		t.Errorf("%d are held against somebody", n)
+	}
+	one := <-in
+	for range len(in) {
+		if another := <-in; another.ID != one.ID {
+			t.Fatal("there are two flows")
+		}
 	}
 }
 

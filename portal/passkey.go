@@ -6,6 +6,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -87,7 +88,24 @@ func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) {
 			view.Error.Text = p.words(r).say("portal.wrong.passkey_late")
 		}
 		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
+	case errors.Is(err, authflow.ErrFlowGone):
+		p.answeredAgain(w, r, to, view)
 	default:
 		p.begun(w, r, to, flow, view, err)
+	}
+}
+
+// answeredAgain answers somebody who posts once more the answer by which they
+// signed in: they go to where it led them.
+func (p *Portal) answeredAgain(w http.ResponseWriter, r *http.Request, to destination, view templates.SignInView) {
+	signOn, user, err := p.signedOn(r)
+	switch {
+	case err == nil:
+		p.proceed(w, r, visitor{signOn, user}, to)
+	case errors.Is(err, session.ErrEnded):
+		view.Error.Text = p.words(r).say("portal.wrong.passkey_late")
+		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
+	default:
+		p.fault(w, r, "looking up a sign-on", err)
 	}
 }

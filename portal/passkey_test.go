@@ -119,3 +119,19 @@ func TestWithoutPasskeys(t *testing.T) {
 		}
 	}
 }
+
+// TestAPasskeyPostedTwice goes on to where the first post led somebody, and asks
+// whoever isn't signed in any more once again.
+func TestAPasskeyPostedTwice(t *testing.T) {
+	h := atHome(t)
+	h.flows.refusal = authflow.ErrFlowGone
+	again := url.Values{"state": {h.question()}, "credential": {"c"}, "to": {"/account"}}
+	if r := h.send(http.MethodPost, "/sign-in/passkey", again); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/account" {
+		t.Errorf("signed in: %d to %q", r.StatusCode, r.Header.Get("Location"))
+	}
+	delete(h.cookies, "__Host-mfa-portal")
+	r := h.send(http.MethodPost, "/sign-in/passkey", again)
+	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, "That took too long.") {
+		t.Errorf("signed out: %d %s", r.StatusCode, page)
+	}
+}
