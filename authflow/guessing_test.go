@@ -18,6 +18,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // thief knows a person's password, and has no end of browsers and addresses.
@@ -272,6 +273,53 @@ func TestLostRacesAreCheckedAgain(t *testing.T) {
 		meanwhile["more time"](f)
 		h.must(h.AnswerEnrolment(h.ctx, read, right, person.Client{}))
 	})
+	t.Run("loss and more time", func(t *testing.T) {
+		h.pass(time.Minute)
+		f := ada.shown(person.Client{})
+		read := h.load(f)
+		meanwhile["more time"](f)
+		h.must(h.Lose(h.ctx, read, []string{h.credential(ada.id, assurance.TOTP).ID}))
+		if lost := h.load(f).Lost; len(lost) != 1 {
+			t.Errorf("lost are %v", lost)
+		}
+	})
+	t.Run("account and more time", func(t *testing.T) {
+		link, err := h.NewInvitation(h.ctx, h.add("bob", store.UserInvited))
+		h.must(err)
+		read, err := h.OpenLink(h.ctx, link)
+		h.must(err)
+		meanwhile["more time"](read)
+		h.must(h.ChooseAccount(h.ctx, read, authflow.Choice{Password: rightPassword}))
+		if step := h.stepOf(h.load(read)); step != authflow.StepEnrol {
+			t.Errorf("then the flow is at %s", step)
+		}
+	})
+	t.Run("new password and more time", func(t *testing.T) {
+		h.pass(time.Minute)
+		f := ada.mustChoose()
+		read := h.load(f)
+		meanwhile["more time"](f)
+		h.must(h.ChooseNewPassword(h.ctx, read, "window kettle 90", person.Client{}))
+		ada.password = "window kettle 90"
+		if err := h.ChooseNewPassword(h.ctx, read, "window kettle 91", person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
+			t.Errorf("a second one: %v", err)
+		}
+		_, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
+		h.must(err)
+	})
+	t.Run("new password, and the account is barred", func(t *testing.T) {
+		h.pass(time.Minute)
+		f := ada.mustChoose()
+		user := ada.user()
+		user.Status = store.UserDisabled
+		h.must(h.store.UpdateUser(h.ctx, user))
+		if err := h.ChooseNewPassword(h.ctx, f, "window kettle 92", person.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
+			t.Errorf("%v", err)
+		}
+		user = ada.user()
+		user.Status, user.NewPassword = store.UserActive, false
+		h.must(h.store.UpdateUser(h.ctx, user))
+	})
 	t.Run("two clicks", func(t *testing.T) {
 		h.pass(time.Minute)
 		failed := len(h.events(audit.SignInFailed))
@@ -300,4 +348,17 @@ func TestLostRacesAreCheckedAgain(t *testing.T) {
 			t.Errorf("then the flow is at %s", step)
 		}
 	})
+}
+
+// mustChoose is a flow in which all was shown, and another password is due.
+func (p *member) mustChoose() authflow.Flow {
+	p.h.t.Helper()
+	user := p.user()
+	user.NewPassword = true
+	p.h.must(p.h.store.UpdateUser(p.h.ctx, user))
+	f := p.complete()
+	if step := p.h.stepOf(f); step != authflow.StepNewPassword {
+		p.h.t.Fatalf("the flow is at %s", step)
+	}
+	return f
 }

@@ -51,6 +51,19 @@ func (e *Engine) losing(ctx context.Context, f Flow) ([]store.Credential, error)
 // flow doesn't count for this: a step-up becomes a sign-in that asks for the
 // password too. credentials.ErrUnknown where one of them isn't theirs.
 func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
+	for tries := 1; ; tries++ {
+		err := e.lose(ctx, f, ids)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		// Another tab changed the flow meanwhile: ask again what it is at then.
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *Engine) lose(ctx context.Context, f Flow, ids []string) error {
 	active, err := e.losing(ctx, f)
 	if err != nil {
 		return err

@@ -32,13 +32,31 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 	if err != nil {
 		return err
 	}
-	f.PasswordMark = mark
-	err = e.People.Change(ctx, "choosing a new password", func(tx store.Tx) ([]store.Event, error) {
-		current, err := tx.UserByID(ctx, user.ID)
+	for tries := 1; ; tries++ {
+		err := e.putNewPassword(ctx, f, fresh, mark, c)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		// Another tab changed the flow meanwhile: ask again what it is at then.
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+	}
+}
+
+// putNewPassword puts a new password in the place of the old one, if a flow
+// still asks for that, and has the flow go on.
+func (e *Engine) putNewPassword(ctx context.Context, f Flow, fresh store.Credential, mark string, c person.Client) error {
+	return e.People.Change(ctx, "choosing a new password", func(tx store.Tx) ([]store.Event, error) {
+		if err := e.stillAt(ctx, tx, f, StepNewPassword, ""); err != nil {
+			return nil, err
+		}
+		current, err := tx.UserByID(ctx, f.UserID)
 		if err != nil {
 			return nil, err
 		}
 		changed := f
+		changed.PasswordMark = mark
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err
 		}
@@ -49,8 +67,4 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 		return append([]store.Event{e.People.Own(audit.PasswordChanged, current, c, nil)}, ended...),
 			person.ReplacePassword(ctx, tx, current, fresh)
 	})
-	if errors.Is(err, store.ErrConflict) {
-		return fmt.Errorf("%w: %w", ErrWrongStep, err)
-	}
-	return err
 }

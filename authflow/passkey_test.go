@@ -192,7 +192,7 @@ func TestK01TheSameAnswerAgain(t *testing.T) {
 	elsewhere.Browser = "another"
 	_, err = h.byPasskey(elsewhere, assurance.Multi)
 	h.expectRefusal("from another browser", err, factors.Expired)
-	_, err = h.Grant(h.ctx, h.load(second), "", authflow.Client{})
+	_, err = h.Grant(h.ctx, h.load(second), "", person.Client{})
 	h.must(err)
 	if _, err = h.byPasskey(given, assurance.Multi); !errors.Is(err, authflow.ErrFlowGone) {
 		t.Errorf("once somebody is in: %v", err)

@@ -166,9 +166,21 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 			return err
 		}
 	}
-	// Another name makes another label in the authenticator app.
-	f.Account, f.Enrolments = &chosen, nil
-	return e.save(ctx, e.Store, &f)
+	for tries := 1; ; tries++ {
+		// Another name makes another label in the authenticator app.
+		f.Account, f.Enrolments = &chosen, nil
+		err := e.save(ctx, e.Store, &f)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		// Another tab changed the flow meanwhile: ask again what it is at then.
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+		if len(f.Proofs) > 0 {
+			return ErrWrongStep
+		}
+	}
 }
 
 func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice) (account, map[string]error, error) {
