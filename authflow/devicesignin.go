@@ -46,12 +46,13 @@ func (e *Engine) SignInDevice(ctx context.Context, in DeviceLogin, previous stri
 		if made.Browser, known, err = e.keepBrowser(ctx, tx, Flow{}, made.SignOn, c.Browser, prepared.Browser); err != nil {
 			return nil, err
 		}
-		if err := e.replace(ctx, tx, made.SignOn, previous); err != nil {
+		events, err := e.replace(ctx, tx, made.SignOn, previous, c)
+		if err != nil {
 			return nil, err
 		}
 		event := e.granted(audit.SignInSucceeded, user, made.SignOn, known, c)
 		event.Fields[string(audit.Device)] = device.Name
-		return []store.Event{event}, nil
+		return append(events, event), nil
 	})
 	if err != nil {
 		return Granted{}, err

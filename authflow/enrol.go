@@ -228,13 +228,20 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrol
 		if err := e.admit(ctx, tx, &changed, &kept, enrolment.UserVerified); err != nil {
 			return nil, err
 		}
-		if err := e.makeRoom(ctx, tx, factor, f.UserID); err != nil {
+		replaced, err := e.makeRoom(ctx, tx, factor, f.UserID)
+		if err != nil {
 			return nil, err
 		}
 		if err := credentials.Keep(ctx, tx, kept, enrolment); err != nil {
 			return nil, err
 		}
-		return []store.Event{e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c)}, e.save(ctx, tx, &changed)
+		var events []store.Event
+		for range replaced {
+			user := store.User{ID: f.UserID, Name: f.subject().Name}
+			events = append(events, e.People.Own(audit.FactorRemoved, user, c, audit.Fields{audit.Factor: string(factor.Kind())}))
+		}
+		events = append(events, e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c))
+		return events, e.save(ctx, tx, &changed)
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("%w: %w", ErrWrongStep, err)
@@ -296,17 +303,17 @@ func isDailyProof(p assurance.Proof) bool {
 	return factors.IsDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered && !p.HeldToMulti
 }
 
-// makeRoom deletes what a new credential takes the place of, or returns
-// credentials.ErrTooMany.
-func (e *Engine) makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) error {
+// makeRoom deletes what a new credential takes the place of, and returns how
+// many those are, or credentials.ErrTooMany.
+func (e *Engine) makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) (replaced int, err error) {
 	if factor.Most() == 1 {
 		return credentials.DeleteKind(ctx, tx, userID, factor.Kind())
 	}
 	all, err := tx.CredentialsOf(ctx, userID)
 	if err == nil && !credentials.HasRoom(factor, e.Vault.Active(all)) {
-		return credentials.ErrTooMany
+		err = credentials.ErrTooMany
 	}
-	return err
+	return 0, err
 }
 
 func (e *Engine) enrolled(userID, name string, kind assurance.Factor, c person.Client) store.Event {

@@ -49,12 +49,12 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Cl
 		if made.SignOn.Shared = finished.Shared; finished.Shared {
 			made.SignOn.Idle = min(made.SignOn.Idle, SharedIdle)
 		}
-		name := audit.SignInSucceeded
+		name, events := audit.SignInSucceeded, []store.Event(nil)
 		if finished.Kind == StepUp {
 			name = audit.StepUpSucceeded
 			made.SignOn, err = e.raise(ctx, tx, finished, made.SignOn)
 		} else {
-			err = e.replace(ctx, tx, made.SignOn, previous)
+			events, err = e.replace(ctx, tx, made.SignOn, previous, c)
 		}
 		if err != nil {
 			return nil, err
@@ -67,7 +67,7 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Cl
 		if made.OfferPasskey, err = e.offerPasskey(ctx, tx, finished); err != nil {
 			return nil, err
 		}
-		events := []store.Event{e.granted(name, user, made.SignOn, known, c)}
+		events = append(events, e.granted(name, user, made.SignOn, known, c))
 		if finished.Remember != "" {
 			events = append(events, e.remembering(user, finished.Remember, c))
 		}
@@ -172,15 +172,35 @@ func (e *Engine) raise(ctx context.Context, tx store.Tx, f Flow, made store.Sign
 	return current, nil
 }
 
-// replace makes a new sign-on in place of the one that the browser had.
-func (e *Engine) replace(ctx context.Context, tx store.Tx, made store.SignOn, previous string) error {
-	if previous != "" {
-		err := tx.EndSignOn(ctx, previous, e.Clock(), session.EndedSwitched)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
+// replace makes a new sign-on in place of the one that the browser had, and
+// returns the event of that one's end.
+func (e *Engine) replace(ctx context.Context, tx store.Tx, made store.SignOn, previous string, c person.Client) ([]store.Event, error) {
+	events, err := e.endPrevious(ctx, tx, previous, c)
+	if err != nil {
+		return nil, err
 	}
-	return tx.CreateSignOn(ctx, made)
+	return events, tx.CreateSignOn(ctx, made)
+}
+
+// endPrevious ends the sign-on that a browser had, be it of another user, unless
+// it had none or that has ended.
+func (e *Engine) endPrevious(ctx context.Context, tx store.Tx, previous string, c person.Client) ([]store.Event, error) {
+	if previous == "" {
+		return nil, nil
+	}
+	s, err := tx.SignOnByID(ctx, previous)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !s.Ended.IsZero() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	user, err := tx.UserByID(ctx, s.UserID)
+	if err != nil {
+		return nil, err
+	}
+	return []store.Event{e.People.SignOnEnded(user, s.ID, session.EndedSwitched, c)},
+		tx.EndSignOn(ctx, s.ID, e.Clock(), session.EndedSwitched)
 }
 
 // forgetFailures forgives the user's failures after a full sign-in: who shows two

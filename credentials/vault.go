@@ -187,21 +187,23 @@ func Keep(ctx context.Context, tx store.Credentials, c store.Credential, made fa
 	return err
 }
 
-// DeleteKind deletes all of a user's credentials of one kind.
-func DeleteKind(ctx context.Context, tx store.Credentials, userID string, kind assurance.Factor) error {
+// DeleteKind deletes all of a user's credentials of one kind, and returns how
+// many there were.
+func DeleteKind(ctx context.Context, tx store.Credentials, userID string, kind assurance.Factor) (deleted int, err error) {
 	all, err := tx.CredentialsOf(ctx, userID)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, c := range all {
 		if c.Kind != kind {
 			continue
 		}
 		if err := tx.DeleteCredential(ctx, c.ID, c.Version); err != nil {
-			return err
+			return deleted, err
 		}
+		deleted++
 	}
-	return nil
+	return deleted, nil
 }
 
 // HasRoom reports whether somebody with these active credentials may enrol one

@@ -30,7 +30,30 @@ func (k *Keeper) EndAll(ctx context.Context, tx store.Tx, u store.User, spared, 
 	if err := tx.DeleteRecordsOf(ctx, Flows, u.ID, spared); err != nil {
 		return nil, err
 	}
+	forgotten, err := k.ForgetBrowsers(ctx, tx, u, c)
+	return append(events, forgotten...), err
+}
+
+// ForgetBrowsers has none of a user's browsers remembered any more, and returns
+// the events of it.
+func (k *Keeper) ForgetBrowsers(ctx context.Context, tx store.Tx, u store.User, c Client) ([]store.Event, error) {
+	all, err := tx.BrowsersOf(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	var events []store.Event
+	for _, b := range all {
+		if IsRemembered(b, k.Clock()) {
+			events = append(events, k.BrowserForgotten(u, b, c))
+		}
+	}
 	return events, tx.ForgetBrowsersOf(ctx, u.ID)
+}
+
+// BrowserForgotten makes the event of a browser of which its owner, or what they
+// did, had it forgotten that it was remembered.
+func (k *Keeper) BrowserForgotten(u store.User, b store.Browser, c Client) store.Event {
+	return k.Own(audit.BrowserForgotten, u, c, audit.Fields{audit.Factor: string(b.RememberedFor)})
 }
 
 // SignOnEnded makes the event of a sign-on that its owner ended, or that ended

@@ -205,7 +205,7 @@ func (k *Keeper) PasswordCredential(userID string, hash []byte) (fresh store.Cre
 // failed so far is forgotten: whoever guessed at a second factor knew the old
 // password, and gets no further.
 func ReplacePassword(ctx context.Context, tx store.Tx, user store.User, fresh store.Credential) error {
-	if err := credentials.DeleteKind(ctx, tx, user.ID, assurance.Password); err != nil {
+	if _, err := credentials.DeleteKind(ctx, tx, user.ID, assurance.Password); err != nil {
 		return err
 	}
 	if err := tx.CreateCredential(ctx, fresh); err != nil {

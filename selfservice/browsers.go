@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -41,7 +40,6 @@ func (s *Service) Forget(ctx context.Context, u store.User, id string, c person.
 		if all[i].Remembered.IsZero() {
 			return nil, nil
 		}
-		forgotten := s.People.Own(audit.BrowserForgotten, u, c, audit.Fields{audit.Factor: string(all[i].RememberedFor)})
-		return []store.Event{forgotten}, tx.RememberBrowser(ctx, u.ID, id, time.Time{}, "")
+		return []store.Event{s.People.BrowserForgotten(u, all[i], c)}, tx.RememberBrowser(ctx, u.ID, id, time.Time{}, "")
 	})
 }

@@ -222,7 +222,8 @@ func (s *Service) EndOthers(ctx context.Context, by store.SignOn, u store.User, 
 		if err := person.AbandonFlows(ctx, tx, u.ID); err != nil {
 			return nil, err
 		}
-		return events, tx.ForgetBrowsersOf(ctx, u.ID)
+		forgotten, err := s.People.ForgetBrowsers(ctx, tx, u, c)
+		return append(events, forgotten...), err
 	})
 	return ended, err
 }
