@@ -49,6 +49,7 @@ func (a *asked) again(ctx context.Context) *http.Request {
 // recall returns a request that was let in, as it came.
 func (r *request) recall(ctx context.Context) *request {
 	return &request{
-		Request: r.asked.again(ctx), gate: r.gate, host: r.host, origin: r.origin, cookies: r.cookies, rule: r.rule, also: r.also, past: true,
+		Request: r.asked.again(ctx), gate: r.gate, host: r.host, origin: r.origin, cookies: r.cookies, handed: r.handed,
+		rule: r.rule, also: r.also, past: true,
 	}
 }

@@ -233,12 +233,12 @@ func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
 // the same (back button, a second click) goes on; anybody else is sent around
 // once more, and then told what is wrong.
 func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request, reason string) {
-	v, err := g.bySession(r)
-	if err == nil && asked.Ask.Missing(v.proofs, g.Clock(), g.Enabled) == assurance.Nothing {
+	c, err := g.bySession(r)
+	if err == nil && asked.Ask.Missing(c.proofs, g.Clock(), g.Enabled) == assurance.Nothing {
 		g.redirect(w, r, asked.Return)
 		return
 	}
-	if err != nil && !errors.Is(err, errNobody) && !errors.Is(err, errTooSoon) {
+	if err != nil && !isSignedOut(err) {
 		g.unable(w, r, "looking up a sign-on", err)
 		return
 	}
@@ -255,12 +255,8 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 // whoami tells scripts of the app, and people who debug, who is signed in.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 	r.rule = g.rest()
-	v, err := g.identify(r, r.rule)
-	if reason, refused := refusalOf(err); refused {
-		g.refuseCertificate(w, r, reason, err)
-		return
-	}
-	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
+	c, err := g.identify(r, r.rule)
+	if isSignedOut(err) {
 		require := r.rule.Require
 		path := signInPath(require, "")
 		g.problemWith(w, r, http.StatusUnauthorized, problem{
@@ -270,10 +266,10 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 		return
 	}
 	if err != nil {
-		g.unable(w, r, "looking up a sign-on", err)
+		g.refuseUnidentified(w, r, err)
 		return
 	}
-	groups := v.user.Groups
+	groups := c.speaker.Groups
 	if groups == nil {
 		groups = []string{}
 	}
@@ -286,8 +282,8 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 		Assurance string    `json:"assurance"`
 		Expires   time.Time `json:"expires"`
 	}{
-		v.user.Name, v.user.DisplayName, v.user.Email, groups, v.deviceName(),
-		assurance.Of(v.proofs, g.Enabled).String(), v.expires().UTC(),
+		c.speaker.Name, c.speaker.DisplayName, c.speaker.Email, groups, c.deviceName(),
+		assurance.Of(c.proofs, g.Enabled).String(), c.expires.UTC(),
 	})
 	if err != nil {
 		panic(err) // strings and times only
@@ -297,8 +293,8 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 
 // askSignOut shows one button: a GET ends nothing.
 func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
-	v, err := g.bySession(r)
-	if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
+	c, err := g.bySession(r)
+	if isSignedOut(err) {
 		g.signedOut(w, r)
 		return
 	}
@@ -307,7 +303,7 @@ func (g *Gate) askSignOut(w http.ResponseWriter, r *request) {
 		return
 	}
 	g.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{
-		Frame: g.frame(r), Name: v.user.Name, Action: Prefix + "sign-out",
+		Frame: g.frame(r), Name: c.speaker.Name, Action: Prefix + "sign-out",
 	})
 }
 
@@ -320,10 +316,10 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 		g.problem(w, r, http.StatusForbidden, "gate.other_page.")
 		return
 	}
-	v, err := g.bySession(r)
+	c, err := g.bySession(r)
 	if err == nil {
-		err = g.SignOns.End(r.Context(), v.session.SignOn, session.EndedSignOut)
-	} else if errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
+		err = g.SignOns.End(r.Context(), c.signOn(), session.EndedSignOut)
+	} else if isSignedOut(err) {
 		g.signedOut(w, r)
 		return
 	}
@@ -331,8 +327,8 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 		g.unable(w, r, "signing out", err)
 		return
 	}
-	g.Audit.Record(r.Context(), audit.SignOnEnded, v.user.ID, audit.Fields{
-		audit.User: v.user.Name, audit.SignOn: audit.ShortID(v.session.SignOn),
+	g.Audit.Record(r.Context(), audit.SignOnEnded, c.speaker.ID, audit.Fields{
+		audit.User: c.speaker.Name, audit.SignOn: audit.ShortID(c.signOn()),
 		audit.Reason: session.EndedSignOut, audit.Address: g.Address(r.Request),
 	})
 	g.signedOut(w, r)

@@ -12,7 +12,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
-	"github.com/portcullis-mfa/portcullis/session"
 )
 
 // CertificateMode says what the certificate of a device does at a rule.
@@ -63,9 +62,32 @@ func (p *presented) proof() assurance.Proof {
 	return assurance.Proof{Factor: assurance.Certificate, At: p.Verified, Credential: p.ID}
 }
 
-// byCertificate asks the certificate who this is. It returns nothing where none
-// was presented, and where the rule doesn't look.
-func (g *Gate) byCertificate(r *request, mode CertificateMode) (*presented, error) {
+// certificateReader reads the certificates that TLS clients present.
+type certificateReader struct{ *Gate }
+
+// take implements reader. A certificate is in no header, and no app sees it.
+func (certificateReader) take(*request) error { return nil }
+
+// read implements reader.
+func (c certificateReader) read(r *request, rule *Rule) (claim, error) {
+	device, err := c.readDevice(r, rule.Certificate)
+	switch {
+	case err != nil:
+		return claim{}, err
+	case device == nil && rule.Certificate == CertificateRequire:
+		return claim{}, missing
+	case device == nil:
+		return claim{}, errAbsent
+	}
+	return claim{
+		speaker: device.User, proofs: append(device.room[:0], device.proof()), sent: byConnection, expires: device.Expires,
+		anchor: &device.LiveDevice, device: device,
+	}, nil
+}
+
+// readDevice returns nothing where no certificate was presented, and where the
+// rule doesn't look at any.
+func (c certificateReader) readDevice(r *request, mode CertificateMode) (*presented, error) {
 	if mode == CertificateOff || r.TLS == nil {
 		return nil, nil
 	}
@@ -75,93 +97,26 @@ func (g *Gate) byCertificate(r *request, mode CertificateMode) (*presented, erro
 	if len(r.TLS.PeerCertificates) == 0 {
 		return nil, nil
 	}
-	device, err := g.Devices.Read(r.Context(), r.TLS.PeerCertificates, g.MaxStaleness)
+	device, err := c.Devices.Read(r.Context(), r.TLS.PeerCertificates, c.MaxStaleness)
 	if err != nil {
 		return nil, err
 	}
 	return &presented{Presented: device}, nil
 }
 
-// identify asks certificate and session who this is, as a rule has it. Proofs
-// of one person add up. Where the two name different people the session
-// decides, and the certificate counts only where one is required.
-//
-// A certificate that doesn't count takes nothing away from a session: it is as
-// if there were none, unless the rule requires one. Without a session it is
-// what the error tells of. So whoever was told of it, and signed in, passes with
-// the same certificate in the browser.
-func (g *Gate) identify(r *request, rule *Rule) (visit, error) {
-	device, refusal := g.byCertificate(r, rule.Certificate)
-	if device == nil && rule.Certificate == CertificateRequire {
-		if refusal == nil {
-			refusal = missing
-		}
-		return visit{}, refusal
-	}
-	v, err := g.bySession(r)
-	switch {
-	case err == nil:
-		v.proofs = rule.counted(v.session.Proofs)
-		if device != nil {
-			r.addTo(&v, device, rule.Certificate)
-		}
-		return v, nil
-	case !errors.Is(err, errNobody):
-		return visit{}, err
-	case refusal != nil:
-		return visit{}, refusal
-	case device == nil:
-		return visit{}, errNobody
-	}
-	r.connection.Terms = session.Terms{Anchor: &device.LiveDevice, MaxStaleness: g.MaxStaleness}
-	return visit{user: device.User, device: device, proofs: append(device.room[:0], device.proof())}, nil
-}
-
 // opensByDevice reports whether the certificate of a connection opens something
 // here by itself, whoever has signed out.
 func (g *Gate) opensByDevice(r *request) bool {
 	return slices.ContainsFunc(g.Rules, func(rule Rule) bool {
-		if rule.Open || rule.Certificate == CertificateOff {
+		if rule.Open {
 			return false
 		}
-		device, err := g.byCertificate(r, rule.Certificate)
-		if err != nil || device == nil || !rule.Allows(device.User.User) {
+		device, err := certificateReader{g}.read(r, &rule)
+		if err != nil || !rule.Allows(device.speaker.User) {
 			return false
 		}
-		return rule.ask(true).Missing([]assurance.Proof{device.proof()}, g.Clock(), g.Enabled) == assurance.Nothing
+		return rule.ask(true).Missing(device.proofs, g.Clock(), g.Enabled) == assurance.Nothing
 	})
-}
-
-// addTo lets a device count beside a session.
-func (r *request) addTo(v *visit, device *presented, mode CertificateMode) {
-	own := device.User.ID == v.session.User
-	if own {
-		v.device = device
-		v.proofs = append(device.room[:0], device.proof())
-		for _, p := range v.session.Proofs {
-			if p.Factor != assurance.Certificate {
-				v.proofs = append(v.proofs, p)
-			}
-		}
-	}
-	if own || mode == CertificateRequire {
-		r.connection.Beside = &device.LiveDevice
-	}
-}
-
-// counted returns, of what a session proves, what counts at the rule: no
-// certificate by which the portal was entered, where the rule ignores them.
-func (rule *Rule) counted(proofs []assurance.Proof) []assurance.Proof {
-	if rule.Require.Certificate != assurance.CertificateIgnored {
-		return proofs
-	}
-	for i, p := range proofs {
-		if p.Factor == assurance.Certificate {
-			kept := append([]assurance.Proof(nil), proofs[:i]...)
-			return append(kept, proofs[i+1:]...)
-		}
-	}
-	return proofs
 }
 
 // ask returns what the rule asks of the person, beside a certificate of theirs
@@ -175,26 +130,6 @@ func (rule *Rule) ask(certified bool) assurance.Requirement {
 	}
 }
 
-// isForgedByDevice is isForged for a request that a certificate alone speaks
-// for. A browser shows it whoever's page asks, so the gate does what
-// SameSite=Lax does for a session: of what another site's page sends, only
-// going to a page passes. A WebSocket has to come from the app's own origin,
-// since no browser asks whether another's may open one.
-func (g *Gate) isForgedByDevice(r *request) bool {
-	if origin := r.Header.Get("Origin"); opensSocket(r.Request) {
-		return origin != "" && origin != r.origin || r.fromAnotherSite()
-	}
-	if g.SameSite == http.SameSiteNoneMode {
-		return g.isForged(r)
-	}
-	return r.fromAnotherSite() && (kindOf(r.Request) != navigation || r.Header.Get("Origin") != "")
-}
-
-// opensSocket reports whether a request asks for a WebSocket.
-func opensSocket(r *http.Request) bool {
-	return r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
-}
-
 // refusalOf returns the reason why a certificate was refused, as its texts have
 // it, or false for an error that says no such thing.
 func refusalOf(err error) (reason string, ok bool) {
@@ -202,6 +137,25 @@ func refusalOf(err error) (reason string, ok bool) {
 		return string(place), true
 	}
 	return devices.ReasonOf(err)
+}
+
+// refusedCertificate is the refusal of a certificate, or of its absence.
+type refusedCertificate struct {
+	reason string // as its texts have it
+	error
+}
+
+func (c refusedCertificate) answer(g *Gate, w http.ResponseWriter, r *request) {
+	g.refuseCertificate(w, r, c.reason, c.error)
+}
+
+// asRefusal makes a refusal of an error that says why a certificate was refused,
+// and leaves others as they are.
+func asRefusal(err error) error {
+	if reason, refused := refusalOf(err); refused {
+		return refusedCertificate{reason, err}
+	}
+	return err
 }
 
 // refuseCertificate tells somebody what is wrong with their certificate, and
@@ -244,57 +198,4 @@ func (g *Gate) noteRefusal(r *request, reason string, err error) {
 	g.Audit.Note(audit.DeviceRefused, user, fields)
 }
 
-// needed returns the device without which a visit would not pass; nil: it would,
-// by the session alone.
-func (g *Gate) needed(r *request, v visit) *session.LiveDevice {
-	if v.session == nil {
-		return &v.device.LiveDevice
-	}
-	device, _ := r.connection.Beside.(*session.LiveDevice)
-	if device == nil || r.rule.Certificate == CertificateRequire {
-		return device
-	}
-	if r.rule.Require.Missing(r.rule.counted(v.session.Proofs), g.Clock(), g.Enabled) == assurance.Nothing {
-		return nil
-	}
-	return device
-}
-
-// noteAdmission writes down, once an hour for each, that a device opened the app
-// for somebody, by itself or beside a session that wouldn't have sufficed. Where
-// the store is slow the request doesn't wait for it for long.
-func (g *Gate) noteAdmission(r *request, v visit, device *session.LiveDevice) {
-	key, now := admission{device.ID, v.user.ID, r.origin}, g.Clock()
-	if noted, ok := g.admissions.GetIfPresent(key); ok {
-		if now.Sub(noted) < admissionsApart {
-			return
-		}
-		g.admissions.Invalidate(key)
-	}
-	if _, first := g.admissions.SetIfAbsent(key, now); !first {
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
-	defer cancel()
-	fields := audit.Fields{
-		audit.User: v.user.Name, audit.Device: device.Name, audit.App: r.origin, audit.Address: g.Address(r.Request),
-	}
-	if device.User.ID != v.user.ID {
-		fields[audit.Owner] = device.User.Name
-	}
-	if v.session != nil {
-		fields[audit.SignOn] = audit.ShortID(v.session.SignOn)
-	}
-	g.Audit.Record(ctx, audit.DeviceAdmitted, v.user.ID, fields)
-}
-
-const (
-	// admissionsApart is how long after one admission of a device to an app the
-	// next one is written down, and maxAdmissions how many are remembered.
-	admissionsApart = time.Hour
-	maxAdmissions   = 50_000
-	auditTimeout    = 2 * time.Second
-)
-
-// admission is a device's being let into an app for a user.
-type admission struct{ device, user, app string }
+var _ reader = certificateReader{}

@@ -34,13 +34,24 @@ func (r *request) fromAnotherOrigin() bool {
 	return r.Header.Get("Sec-Fetch-Site") == "same-site" || r.fromAnotherSite()
 }
 
-// isForged reports whether a request that carries a session may have been sent
-// by a page of another site against the person's will. SameSite=Lax keeps the
-// session out of these; with None the gate has to refuse them itself: methods
-// that change something, and WebSockets, which no browser asks permission for.
-// What a browser did ask permission for is between the two sites where the app
-// answers such questions.
-func (g *Gate) isForged(r *request) bool {
+// isForged reports whether a request may have been sent by a page of another site
+// against the will of whom a credential speaks for.
+func (g *Gate) isForged(r *request, sent sending) bool {
+	switch sent {
+	case byHand:
+		return false
+	case asCookie:
+		return g.isForgedBySession(r)
+	}
+	return g.isForgedByDevice(r)
+}
+
+// isForgedBySession is isForged for a request that carries a session.
+// SameSite=Lax keeps the session out of what other sites' pages send; with None
+// the gate has to refuse it itself: methods that change something, and
+// WebSockets, which no browser asks permission for. What a browser did ask
+// permission for is between the two sites where the app answers such questions.
+func (g *Gate) isForgedBySession(r *request) bool {
 	if g.SameSite != http.SameSiteNoneMode || !r.fromAnotherSite() {
 		return false
 	}
@@ -54,6 +65,26 @@ func (g *Gate) isForged(r *request) bool {
 		return !g.Preflights || isSimple(r.Header)
 	}
 	return !g.Preflights || r.Method == http.MethodConnect
+}
+
+// isForgedByDevice is isForged for a request that a certificate alone speaks
+// for. A browser shows it whoever's page asks, so the gate does what
+// SameSite=Lax does for a session: of what another site's page sends, only
+// going to a page passes. A WebSocket has to come from the app's own origin,
+// since no browser asks whether another's may open one.
+func (g *Gate) isForgedByDevice(r *request) bool {
+	if origin := r.Header.Get("Origin"); opensSocket(r.Request) {
+		return origin != "" && origin != r.origin || r.fromAnotherSite()
+	}
+	if g.SameSite == http.SameSiteNoneMode {
+		return g.isForgedBySession(r)
+	}
+	return r.fromAnotherSite() && (kindOf(r.Request) != navigation || r.Header.Get("Origin") != "")
+}
+
+// opensSocket reports whether a request asks for a WebSocket.
+func opensSocket(r *http.Request) bool {
+	return r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
 }
 
 // refuseForged answers what another site's page sent.

@@ -57,11 +57,11 @@ func TestForgedRequests(t *testing.T) {
 				g := newTestGate(t)
 				g.SameSite, g.Preflights = http.SameSiteNoneMode, preflights
 				want := test.forged && !(test.preflighted && preflights)
-				if got := g.isForged(r); got != want {
+				if got := g.isForged(r, asCookie); got != want {
 					t.Errorf("forged: %t where preflights pass: %t", got, preflights)
 				}
 			}
-			if newTestGate(t).isForged(r) {
+			if newTestGate(t).isForged(r, asCookie) {
 				t.Error("refused although the cookie is SameSite=Lax")
 			}
 		})

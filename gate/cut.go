@@ -144,12 +144,12 @@ func (g *Gate) answerCut(w http.ResponseWriter, r *request) {
 		g.unable(w, again, "serving what is open to everybody", errCut)
 		return
 	}
-	v, err := g.identify(again, again.rule)
+	c, err := g.identify(again, again.rule)
 	switch {
 	case err != nil:
-		g.nobody(w, again, err)
-	case !again.allows()(v.user.User):
-		g.refuse(w, again, v)
+		g.refuseUnidentified(w, again, err)
+	case !again.allows()(c.speaker.User):
+		g.refuse(w, again, &c)
 	default:
 		g.unable(w, again, "serving a request to its end", errCut)
 	}

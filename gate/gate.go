@@ -168,6 +168,9 @@ type Settings struct {
 // nothing that changes between requests has a say in its decisions.
 type Gate struct {
 	Settings
+	// handed reads what programs are given to hand over, which decides alone; nil:
+	// nothing is.
+	handed reader
 	// admissions are when those of devices were written down last; nil where no
 	// rule looks at certificates.
 	admissions *otter.Cache[admission, time.Time]

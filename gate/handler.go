@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/earlydata"
 	"github.com/portcullis-mfa/portcullis/session"
 )
@@ -20,12 +19,6 @@ const (
 	SessionCookie = "__Host-mfa"
 	// Prefix is where the gate's own routes are, on every site.
 	Prefix = "/.mfa/"
-
-	// settling is how soon after minting a session can't be refused without
-	// something being wrong that another redirect wouldn't mend.
-	settling = 10 * time.Second
-	// clocksApart is how far the clocks of two nodes may be apart.
-	clocksApart = 5 * time.Minute
 )
 
 // errAmbiguous says that two ways of reading a URL would be decided by two
@@ -47,6 +40,7 @@ type request struct {
 	// past says that it was let in before, and is decided on once more.
 	past       bool
 	signOn     session.LiveSignOn // by which it passes; zero: by none
+	handed     string             // what Gate.handed took; empty: nothing
 	connection session.Connection
 	guard      responseGuard
 	visitor    Visitor
@@ -67,7 +61,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	CleanConnection(r.Header)
 	StripTrailers(r)
 	req := &request{Request: r, gate: g}
-	req.cookies.Take(r.Header)
+	if err := g.takeCredentials(req); err != nil {
+		g.badRequest(w, req, err)
+		return nil
+	}
 
 	if r.ProtoAtLeast(1, 0) && isReplayable(r) {
 		g.problem(w, req, http.StatusTooEarly, "gate.too_early.")
@@ -115,7 +112,7 @@ func isBadRequest(err error) bool {
 // let everybody in.
 func (g *Gate) passAnybody(w http.ResponseWriter, r *request, next Next) error {
 	r.asked.note(r.Request, g.Clock())
-	r.connection = session.Connection{Terms: session.Terms{MaxStaleness: g.MaxStaleness}}
+	r.connection.Terms = session.Terms{MaxStaleness: g.MaxStaleness}
 	if err := g.open(w, r); err != nil {
 		g.unable(w, r, "passing what is open to everybody", err)
 		return nil
@@ -225,94 +222,6 @@ func (g *Gate) Opens(r *http.Request, u session.User) (bool, error) {
 	return rule.Open || rule.Allows(u), nil
 }
 
-// visit is what the certificate and the session cookie of a request come to.
-type visit struct {
-	session *session.Session // nil: a certificate alone says who it is
-	user    *session.Profile
-	proofs  []assurance.Proof // all that count
-	device  *presented        // of the user; nil: none
-}
-
-// expires is when what the visit rests on ends by itself.
-func (v visit) expires() time.Time {
-	if v.session == nil || v.device != nil && v.device.Expires.Before(v.session.Expires) {
-		return v.device.Expires
-	}
-	return v.session.Expires
-}
-
-// deviceName is the name of the device that counts; empty: none does.
-func (v visit) deviceName() string {
-	if v.device == nil {
-		return ""
-	}
-	return v.device.Name
-}
-
-// bySession asks the session cookies who this is. errNobody is a definite no;
-// any other error means that it could not be told.
-func (g *Gate) bySession(r *request) (visit, error) {
-	if len(r.cookies.Sessions) == 0 {
-		return visit{}, errNobody
-	}
-	refusal := errNobody
-	passive := g.ignores(r.Request)
-	for _, value := range r.cookies.Sessions {
-		s, err := g.Sessions.Read(value, r.host)
-		if err != nil {
-			continue // garbage, or another host's: as if it were not there
-		}
-		r.signOn, err = g.SignOns.LiveSignOn(r.Context(), session.SignOnLookup{
-			Session: s, Passive: passive || r.past, MaxStaleness: g.MaxStaleness,
-		})
-		if err == nil {
-			r.connection.Terms = session.Terms{Anchor: &r.signOn, Passive: passive, MaxStaleness: g.MaxStaleness}
-			return visit{session: s, user: r.signOn.User, proofs: s.Proofs}, nil
-		}
-		if !errors.Is(err, session.ErrEnded) {
-			return visit{}, err
-		}
-		// Anybody whose sign-on was ended just has to sign in.
-		if isNew(s, g.Clock()) && !errors.Is(err, session.ErrTerminated) {
-			refusal = errTooSoon
-		}
-	}
-	return visit{}, refusal
-}
-
-// isNew reports whether a session was minted a moment ago. One that seems to come
-// from the future is new too: the clock of the node that minted it may be ahead.
-// One from farther away than that is from before this clock was set back.
-func isNew(s *session.Session, now time.Time) bool {
-	age := now.Sub(s.Minted)
-	return age < settling && age > -clocksApart
-}
-
-// ignores reports whether a request doesn't count as activity. One of which
-// that can't be told doesn't either: nobody stays signed in by it.
-func (g *Gate) ignores(r *http.Request) (ignored bool) {
-	if g.Ignores == nil {
-		return false
-	}
-	defer func() {
-		if cause := recover(); cause != nil {
-			ignored = true
-		}
-	}()
-	if r.Method == http.MethodConnect {
-		defer asUpgrade(r)()
-	}
-	ignored, err := g.Ignores(r)
-	return ignored || err != nil
-}
-
-var (
-	// errNobody says that nobody is signed in.
-	errNobody = errors.New("nobody is signed in")
-	// errTooSoon says that a session was refused right after it was made.
-	errTooSoon = errors.New("a new session was refused at once")
-)
-
 // decide is the way of a request that is not open. Whoever sent it must meet
 // the rules of its second targets first, then its own.
 func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
@@ -324,55 +233,20 @@ func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 		}
 	}
 	r.rule = own
-	v, ok := g.meets(w, r)
+	c, ok := g.meets(w, r)
 	if !ok {
 		return nil
 	}
-	return g.admitTo(w, r, next, v)
+	return g.admitTo(w, r, next, &c)
 }
 
-// meets finds out who sent a request and whether they may pass by its rule;
-// otherwise it answers.
-func (g *Gate) meets(w http.ResponseWriter, r *request) (visit, bool) {
-	v, err := g.identify(r, r.rule)
-	if err != nil {
-		g.nobody(w, r, err)
-		return visit{}, false
-	}
-	if v.session == nil && g.isForgedByDevice(r) || v.session != nil && g.isForged(r) {
-		g.refuseForged(w, r)
-		return visit{}, false
-	}
-	if !r.rule.Allows(v.user.User) {
-		g.refuse(w, r, v)
-		return visit{}, false
-	}
-	now, ask := g.Clock(), r.rule.ask(v.device != nil)
-	if ask.Missing(v.proofs, now, g.Enabled) == assurance.Nothing {
-		return v, true
-	}
+// refuseUnidentified answers a request whose sender could not be identified.
+func (g *Gate) refuseUnidentified(w http.ResponseWriter, r *request, err error) {
+	var no refusal
 	switch {
-	case v.session == nil:
-		g.signIn(w, r, ask)
-	case v.session.Asked == ask && isNew(v.session, now):
-		// A session that doesn't meet what it was just minted for never
-		// will; one that meets another rule is a person clicking on.
-		g.stuck(w, r)
-	default:
-		g.stepUp(w, r, ask)
-	}
-	return visit{}, false
-}
-
-// nobody answers a request of whose sender nothing is known.
-func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
-	reason, refused := refusalOf(err)
-	switch {
-	case refused:
-		g.refuseCertificate(w, r, reason, err)
-	case errors.Is(err, errTooSoon) && kindOf(r.Request) == navigation:
-		g.stuck(w, r)
-	case errors.Is(err, errNobody), errors.Is(err, errTooSoon), errors.Is(err, session.ErrEnded):
+	case errors.As(asRefusal(err), &no):
+		no.answer(g, w, r)
+	case errors.Is(err, errAbsent), errors.Is(err, session.ErrEnded):
 		g.signIn(w, r, r.rule.Require)
 	default:
 		g.unable(w, r, "looking up a sign-on", err)
@@ -380,12 +254,14 @@ func (g *Gate) nobody(w http.ResponseWriter, r *request, err error) {
 }
 
 // admitTo passes a request on with the identity of its sender, for as long as
-// the sign-on or the device lives and the rule allows the user.
-func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) error {
+// what the claim rests on lives and the rule allows the user.
+func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, c *claim) error {
 	r.asked.note(r.Request, g.Clock())
-	g.Headers.Set(r.Header, v.user, &r.identity)
+	g.Headers.Set(r.Header, c.speaker, &r.identity)
 	if g.Assertions != nil {
-		token, err := g.Assertions.Token(v.statement(), r.origin)
+		token, err := g.Assertions.Token(Statement{
+			SignOn: c.signOn(), User: c.speaker, Proofs: c.proofs, Expires: c.expires,
+		}, r.origin)
 		if err != nil {
 			g.unable(w, r, "signing an assertion", err)
 			return nil
@@ -393,28 +269,25 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, v visit) er
 		r.identity.assertion[0] = token
 		r.Header[AssertionHeader] = r.identity.assertion[:]
 	}
-	g.warnOfLength(r, v.user.Name)
-	r.connection.Admits = r.allows()
-	device := g.needed(r, v)
+	g.warnOfLength(r, c.speaker.Name)
+	r.connection.Terms = g.terms(r, c)
 	if err := g.open(w, r); err != nil {
-		g.nobody(w, r, err)
+		g.refuseUnidentified(w, r, c.refusedFor(err))
 		return nil
 	}
 	defer g.SignOns.Close(&r.connection)
-	if device != nil {
-		g.noteAdmission(r, v, device)
+	if device := g.needed(r, c); device != nil {
+		g.noteAdmission(r, c, device)
 	}
-	r.visitor = Visitor{User: v.user, Device: v.deviceName(), proofs: v.proofs, enabled: g.Enabled}
+	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), proofs: c.proofs, enabled: g.Enabled}
 	return g.pass(w, r, next, &r.visitor)
 }
 
-// statement is what an app is told of the visit.
-func (v visit) statement() Statement {
-	s := Statement{User: v.user, Proofs: v.proofs, Expires: v.expires()}
-	if v.session != nil {
-		s.SignOn = v.session.SignOn
+// terms are on what a request goes on that passes by a claim.
+func (g *Gate) terms(r *request, c *claim) session.Terms {
+	return session.Terms{
+		Anchor: c.anchor, Beside: c.beside, Admits: r.allows(), Passive: c.passive, MaxStaleness: g.MaxStaleness,
 	}
-	return s
 }
 
 // unable answers where it could not be told who this is: never through.

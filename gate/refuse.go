@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -34,7 +36,10 @@ type problem struct {
 	ActionURL string
 	// Framed says that it names nobody and offers nothing that a click could be
 	// stolen for: it is a page for people inside other pages, too.
-	Framed    bool
+	Framed bool
+	// Plain says that a program reads the answer, whatever the request looks like:
+	// it is never a page.
+	Plain     bool
 	Retry     time.Duration
 	Reference string
 	// Required is what a script's user has to prove, at SignIn.
@@ -187,22 +192,41 @@ func (g *Gate) signInURL(signed string) string {
 
 // refuse answers somebody who is signed in and may not pass. In a frame the page
 // offers nothing to click, so that pages of any site may show it inside them.
-func (g *Gate) refuse(w http.ResponseWriter, r *request, v visit) {
+func (g *Gate) refuse(w http.ResponseWriter, r *request, c *claim) {
 	what := r.host + r.URL.Path
 	switch {
-	case kindOf(r.Request) == background:
+	case c.sent == byHand || kindOf(r.Request) == background:
 		g.problemWith(w, r, http.StatusForbidden, problem{
-			Key: "gate.not_for_you.", Values: map[string]any{"Name": v.user.Name, "What": what},
+			Key: "gate.not_for_you.", Values: map[string]any{"Name": c.speaker.Name, "What": what}, Plain: c.sent == byHand,
 		})
 	case isFrame(r.Header):
 		g.page(w, r, http.StatusForbidden, "refused", templates.RefusedView{Frame: g.frame(r), What: what})
 	default:
 		g.page(w, r, http.StatusForbidden, "refused", templates.RefusedView{
-			Frame: g.frame(r), Name: v.user.Name, What: what,
+			Frame: g.frame(r), Name: c.speaker.Name, What: what,
 			Switch: Prefix + "switch?" + url.Values{"to": {r.again()}}.Encode(),
 			Home:   g.Portal.String() + "/",
 		})
 	}
+}
+
+// refusedCredential is the refusal of what was handed over: never a page, since a
+// program reads it, and never a redirect, for it would follow that.
+type refusedCredential struct{ error }
+
+func (refusedCredential) answer(g *Gate, w http.ResponseWriter, r *request) {
+	g.problemWith(w, r, http.StatusUnauthorized, problem{
+		Key: "gate.credential.", Values: map[string]any{"Host": r.host}, Plain: true,
+	})
+}
+
+// refusedFor is the error for which a reader refuses what has ended since it made
+// a claim of it.
+func (c *claim) refusedFor(err error) error {
+	if c.sent == byHand && errors.Is(err, session.ErrEnded) {
+		return refusedCredential{err}
+	}
+	return err
 }
 
 // stuck answers where another redirect would only lead back here.
@@ -243,7 +267,7 @@ func (g *Gate) problem(w http.ResponseWriter, r *request, status int, key string
 }
 
 func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p problem) {
-	if kind := kindOf(r.Request); kind.seen() || p.Framed && kind == framed {
+	if kind := kindOf(r.Request); !p.Plain && (kind.seen() || p.Framed && kind == framed) {
 		g.problemPage(w, r, status, p)
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -54,16 +53,15 @@ func (r *request) Decide(ctx context.Context) (session.Terms, error) {
 		return session.Terms{}, errNotAllowed
 	}
 	again.cookies = g.only(r.signOn.ID, again)
-	own := again.rule
-	for _, rule := range append(again.also, own) {
-		again.rule = rule
-		if err := g.meetsAgain(again, r.asked.at); err != nil {
-			return session.Terms{}, err
-		}
+	c, err := g.meetsAgain(again, r.asked.at)
+	if err != nil {
+		return session.Terms{}, err
 	}
-	terms := again.connection.Terms
-	terms.Admits = again.allows()
-	return terms, nil
+	if c.anchor == &again.signOn {
+		signOn := again.signOn // without all the rest of the request
+		c.anchor = &signOn
+	}
+	return g.terms(again, &c), nil
 }
 
 // termsForAnybody are the terms where a gate lets everybody in by now. What a
@@ -99,18 +97,27 @@ func (g *Gate) only(signOn string, r *request) Cookies {
 	return own
 }
 
-// meetsAgain is meets for a request that was let in before, at some time.
-func (g *Gate) meetsAgain(r *request, at time.Time) error {
-	v, err := g.identify(r, r.rule)
-	if _, refused := refusalOf(err); refused || errors.Is(err, errNobody) || errors.Is(err, errTooSoon) {
+// meetsAgain decides on a request that was let in at some time, by all its rules,
+// and returns the claim by which its own lets it in.
+func (g *Gate) meetsAgain(r *request, at time.Time) (c claim, err error) {
+	own := r.rule
+	for _, rule := range append(r.also[:len(r.also):len(r.also)], own) {
+		r.rule = rule
+		if c, err = g.identify(r, rule); err != nil {
+			return claim{}, asEnd(err)
+		}
+		if g.judge(r, &c, at) != passes {
+			return claim{}, errNotAllowed
+		}
+	}
+	return c, nil
+}
+
+// asEnd makes the end of a connection of a reader's definite no.
+func asEnd(err error) error {
+	var no refusal
+	if errors.As(asRefusal(err), &no) || errors.Is(err, errAbsent) {
 		return fmt.Errorf("%w: %w", errNotAllowed, err)
 	}
-	if err != nil {
-		return err
-	}
-	if v.session == nil && g.isForgedByDevice(r) || v.session != nil && g.isForged(r) || !r.rule.Allows(v.user.User) ||
-		r.rule.ask(v.device != nil).Missing(v.proofs, at, g.Enabled) != assurance.Nothing {
-		return errNotAllowed
-	}
-	return nil
+	return err
 }

@@ -103,7 +103,7 @@ func (r *request) referrer() string {
 func (g *Gate) signedIn(w http.ResponseWriter, r *request) {
 	r.rule = g.rest()
 	if _, err := g.bySession(r); err != nil {
-		g.nobody(w, r, err)
+		g.refuseUnidentified(w, r, err)
 		return
 	}
 	g.page(w, r, http.StatusOK, "signed_in", templates.SignedInView{Frame: g.frame(r), Host: r.host})
