@@ -255,7 +255,7 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 // whoami tells scripts of the app, and people who debug, who is signed in.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 	r.rule = g.rest()
-	c, err := g.identify(r, r.rule)
+	c, err := g.identifyPerson(r, r.rule)
 	if isSignedOut(err) {
 		require := r.rule.Require
 		path := signInPath(require, "")

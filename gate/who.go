@@ -76,19 +76,24 @@ type refusal interface {
 }
 
 // identify answers who sent a request, as a rule has it, by asking the readers.
-//
 // What was handed over decides alone, whatever else the request brings. Else the
-// session does, and the certificate of the same person adds to its proofs. Where
-// the two name different people, the certificate counts only if the rule requires
-// one. A certificate that doesn't count takes nothing away from a session, unless
-// the rule requires one: whoever was told of it, and signed in, passes with the
-// same certificate in the browser. Without a session the certificate decides.
+// person does who is there.
 func (g *Gate) identify(r *request, rule *Rule) (claim, error) {
 	if g.handed != nil {
 		if c, err := g.handed.read(r, rule); !errors.Is(err, errAbsent) {
 			return c, err
 		}
 	}
+	return g.identifyPerson(r, rule)
+}
+
+// identifyPerson is identify by session and certificate alone. The session
+// decides, and the certificate of the same person adds to its proofs. Where the
+// two name different people, the certificate counts only if the rule requires
+// one. A certificate that doesn't count takes nothing away from a session, unless
+// the rule requires one: whoever was told of it, and signed in, passes with the
+// same certificate in the browser. Without a session the certificate decides.
+func (g *Gate) identifyPerson(r *request, rule *Rule) (claim, error) {
 	device, refused := certificateReader{g}.read(r, rule)
 	if refused != nil && rule.Certificate == CertificateRequire {
 		return claim{}, refused

@@ -226,6 +226,7 @@ func TestRulesThatChangeHoldForWhatIsOpen(t *testing.T) {
 	k := h.keeper(t, h.store)
 	barred, kept, unknown := connect(t, k, "s", false), connect(t, k, "s", false), connect(t, k, "s", false)
 	untrusted := connectDevice(t, k, "laptop", "s")
+	stolen := connect(t, k, "s", false)
 	anybodys, closed := &line{cut: make(chan struct{})}, &line{cut: make(chan struct{})}
 	for _, l := range []*line{anybodys, closed} {
 		must(t, k.Open(t.Context(), &l.Connection, l))
@@ -236,10 +237,12 @@ func TestRulesThatChangeHoldForWhatIsOpen(t *testing.T) {
 	untrusted.rule(session.Terms{}, session.DeviceUnknown)
 	anybodys.rule(session.Terms{MaxStaleness: time.Minute}, nil)
 	kept.rule(staff, nil)
+	// Somebody else would pass, with the same request.
+	stolen.rule(session.Terms{Anchor: untrusted.Beside, MaxStaleness: time.Minute}, nil)
 	unknown.rule(session.Terms{}, errOut)
 	k.RulesChanged()
 	eventually(t, "the end of what is barred", func() bool {
-		return barred.isCut() && closed.isCut() && untrusted.isCut()
+		return barred.isCut() && closed.isCut() && untrusted.isCut() && stolen.isCut()
 	})
 	if kept.isCut() || unknown.isCut() || anybodys.isCut() {
 		t.Fatal("ended what the rules let in, or could not tell about")
