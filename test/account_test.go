@@ -234,7 +234,7 @@ func addAuthenticator(t *testing.T, s *scene.Scene, browser *harness.Client, nam
 func TestAccountAuthenticators(t *testing.T) {
 	t.Parallel()
 	const secret, hostile = "environment-secret-77d0e2", `<script>x()</script> {{.}} {env.CANARY} %s%n "'`
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile, Env: []string{"CANARY=" + secret}})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: accountCaddyfile, Env: []string{"CANARY=" + secret}})
 	s.Canary(secret)
 	ada := s.Administrator("ada")
 	browser := ada.Browser
@@ -367,7 +367,7 @@ func TestAccountAuthenticators(t *testing.T) {
 
 func TestAccountCodesAndPassword(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 	browser := ada.Browser
 
@@ -394,7 +394,7 @@ func TestAccountCodesAndPassword(t *testing.T) {
 		}
 		signsIn(t, s, ada, s.Client())
 		expectIn(t, s, other, "ada")
-		expectAudited(t, s, 2, "factor.enrolled", "ada", map[string]string{"factor": "backup_code"})
+		expectAudited(t, s, 1, "factor.enrolled", "ada", map[string]string{"factor": "backup_code"})
 	})
 	t.Run("the password", func(t *testing.T) {
 		const chosen = "marmalade trombone ada 83"
@@ -445,7 +445,7 @@ func TestAccountCodesAndPassword(t *testing.T) {
 
 func TestAccountSignOns(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 	browser := ada.Browser
 	landed(t, browser.Visit(s.At("app", "/")), s.At("app", "/"))
@@ -518,7 +518,7 @@ func TestAccountSignOns(t *testing.T) {
 func TestAccountDisowned(t *testing.T) {
 	t.Parallel()
 	const chosen = "marmalade trombone ada 83"
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 	s.Canary(chosen)
 	thief, half, remembering := s.Client(), s.Client(), s.Client()
@@ -684,7 +684,7 @@ func textOf(expression ast.Expr, constants map[string]ast.Expr) string {
 // try everything that changes an account.
 func TestS06AndF07PasswordAlone(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: accountCaddyfile})
 	s.Administrator("root")
 	ada := s.Invited("ada")
 	addAuthenticator(t, s, ada.Browser, "Tablet")
@@ -828,7 +828,7 @@ func TestS06AndF07PasswordAlone(t *testing.T) {
 // form has.
 func TestW03AccountIDsOfOthers(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 3, Caddyfile: accountCaddyfile})
 	s.Administrator("root")
 	ada, gus := s.Invited("ada"), s.Invited("gus")
 	addAuthenticator(t, s, ada.Browser, "Tablet")
@@ -955,7 +955,7 @@ func TestW03AccountIDsOfOthers(t *testing.T) {
 // TestAccountThroughSignIn asks for a page of the account while signed out.
 func TestAccountThroughSignIn(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 
 	t.Run("leads there", func(t *testing.T) {
@@ -1009,7 +1009,7 @@ func TestAccountThroughSignIn(t *testing.T) {
 func TestAccountPlatforms(t *testing.T) {
 	t.Parallel()
 	const android = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36"
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 	for _, c := range []struct {
 		what   string

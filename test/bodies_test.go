@@ -17,7 +17,7 @@ import (
 // answered before long, nothing is put on disk, and others go on.
 func TestL02BodiesThatTrickle(t *testing.T) {
 	temporary := t.TempDir()
-	s := scene.Start(t, scene.Options{Env: []string{"TMPDIR=" + temporary}})
+	s := scene.Start(t, scene.Options{Settled: 1, Env: []string{"TMPDIR=" + temporary}})
 	ada := s.Administrator("ada")
 	const form = "Content-Type: application/x-www-form-urlencoded"
 	const files = "Content-Type: multipart/form-data; boundary=b"

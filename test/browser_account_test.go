@@ -47,7 +47,7 @@ http://app.localhost:{{.Port "web"}}, http://wiki.localhost:{{.Port "web"}} {
 // startOwnSuite is startSuite with that.
 func startOwnSuite(t *testing.T) *suite {
 	t.Helper()
-	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: ownCaddyfile})}
+	s := &suite{Scene: scene.Start(t, scene.Options{Settled: 4, Caddyfile: ownCaddyfile})}
 	s.App.Answer(harness.Answer{
 		Header: map[string][]string{"Content-Type": {"text/html"}},
 		Body:   `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`,

@@ -70,7 +70,7 @@ func TestBrowserFIDO(t *testing.T) {
 // startKeys starts the scene of security keys, with a Chromium beside it.
 func startKeys(t *testing.T) *suite {
 	t.Helper()
-	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: keysCaddyfile})}
+	s := &suite{Scene: scene.Start(t, scene.Options{Settled: 4, Caddyfile: keysCaddyfile})}
 	page := harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`}
 	s.App.Answer(page)
 	s.Admin.Answer(page)

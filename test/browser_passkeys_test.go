@@ -162,7 +162,7 @@ func testRemovedKeys(t *testing.T, s *suite) {
 // TestBrowserParentDomain has passkeys bound to a parent domain of the portal's
 // host, where other sites may have theirs.
 func TestBrowserParentDomain(t *testing.T) {
-	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: `
+	s := &suite{Scene: scene.Start(t, scene.Options{Settled: 2, Caddyfile: `
 {
 	mfa {
 		portal http://login.site.localhost:{{.Port "web"}}

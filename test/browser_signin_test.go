@@ -60,7 +60,7 @@ type suite struct {
 
 func startSuite(t *testing.T) *suite {
 	t.Helper()
-	s := &suite{Scene: scene.Start(t, scene.Options{Caddyfile: browserCaddyfile})}
+	s := &suite{Scene: scene.Start(t, scene.Options{Settled: 4, Caddyfile: browserCaddyfile})}
 	page := harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1><a href="/.mfa/sign-out">Sign out</a></main></html>`}
 	s.App.Answer(page)
 	s.Admin.Answer(page)

@@ -223,7 +223,7 @@ func TestCommands(t *testing.T) {
 // TestD01AdminEndpointFromABrowser sends to Caddy's admin address what a page
 // in the administrator's browser can be made to send.
 func TestD01AdminEndpointFromABrowser(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	admin := "http://" + s.Server.Admin()
 	refused := func() int {

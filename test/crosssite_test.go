@@ -114,7 +114,7 @@ var forgeries = []forgery{
 }
 
 func TestW01CrossSite(t *testing.T) {
-	s := scene.Start(t, scene.Options{Caddyfile: accountCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 	owned := ownedBy(t, s, ada)
 	landed(t, ada.Browser.Visit(s.At("app", "/")), s.At("app", "/"))
@@ -371,6 +371,7 @@ func markup(t *testing.T, page *harness.Page, texts ...string) {
 func TestW02TextOfStrangers(t *testing.T) {
 	const secret = "environment-secret-6c1f0a"
 	s := scene.Start(t, scene.Options{
+		Settled:   1,
 		Caddyfile: strings.ReplaceAll(scene.Caddyfile, "_portal\n", "_portal\n\tlog\n"),
 		Env:       []string{"CANARY=" + secret, "canary=" + secret},
 	})
@@ -540,7 +541,7 @@ func TestW02TextOfStrangers(t *testing.T) {
 }
 
 func TestW04BodiesOfStrangers(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	half := s.Client()
 	step := ada.ShowPassword(half, half.Visit(s.At("app", "/")))

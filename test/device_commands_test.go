@@ -95,7 +95,7 @@ func TestDeviceCommands(t *testing.T) {
 	}
 	folder := t.TempDir()
 	openssl(t, folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=Own CA", "-keyout", "own.key", "-out", "own.pem", "-days", "2")
-	s := scene.Start(t, scene.Options{Caddyfile: issuingCaddyfile, Vars: map[string]string{"folder": folder}})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: issuingCaddyfile, Vars: map[string]string{"folder": folder}})
 	ada := s.Administrator("ada")
 	s.Invited("bob")
 	at := func(name string) string { return filepath.Join(folder, name) }

@@ -291,6 +291,7 @@ func startDevices(t *testing.T) *deviceSuite {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	writePEM(t, file, "CERTIFICATE", ca.certificate.Raw)
 	s := &deviceSuite{ca: ca, Scene: scene.Start(t, scene.Options{
+		Settled:   3,
 		Caddyfile: deviceCaddyfile, Scheme: "https", Vars: map[string]string{"ca": file}, Env: []string{"GODEBUG=http2xconnect=1"},
 	})}
 	s.alice = s.Administrator("alice")

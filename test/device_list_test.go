@@ -86,7 +86,7 @@ func TestC02OperatorsRevocationLists(t *testing.T) {
 	file, list := filepath.Join(folder, "ca.pem"), filepath.Join(folder, "ca.crl")
 	writePEM(t, file, "CERTIFICATE", ca.certificate.Raw)
 	ca.publish(list)
-	s := scene.Start(t, scene.Options{Caddyfile: listedCaddyfile, Scheme: "https", Vars: map[string]string{"ca": file, "crl": list}})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: listedCaddyfile, Scheme: "https", Vars: map[string]string{"ca": file, "crl": list}})
 	s.Administrator("alice")
 	s.Invited("bob")
 	lost, kept := ca.device("bob", nil), ca.device("bob", nil)

@@ -42,7 +42,7 @@ func answer(flow, factor, code string) url.Values {
 
 // TestF04StepsSkippedRepeatedReordered posts what doesn't come next.
 func TestF04StepsSkippedRepeatedReordered(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	before := sessionsOf(t, s, "ada")
 	thief := s.Client()
@@ -108,7 +108,7 @@ func TestF04StepsSkippedRepeatedReordered(t *testing.T) {
 
 // TestF05FlowsMixedUp finishes with one person's proof what another began.
 func TestF05FlowsMixedUp(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 2})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob")
 	adaBefore, bobBefore := sessionsOf(t, s, "ada"), sessionsOf(t, s, "bob")
@@ -167,7 +167,7 @@ func TestF05FlowsMixedUp(t *testing.T) {
 
 // TestF06DisabledInTheMiddle disables a person between two of their steps.
 func TestF06DisabledInTheMiddle(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 2})
 	s.Administrator("root")
 	bob := s.Invited("bob")
 
@@ -247,7 +247,7 @@ func race(t *testing.T, s *scene.Scene, p *scene.Person, factor, code string) in
 
 // TestO01AndB01OneCodeAThousandTimes spends one code many times at once.
 func TestO01AndB01OneCodeAThousandTimes(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 2})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob")
 	for _, c := range []struct {
@@ -272,7 +272,7 @@ func TestO01AndB01OneCodeAThousandTimes(t *testing.T) {
 // TestO01B02SpentCodes shows codes again, in the session that spent them and
 // in another.
 func TestO01B02SpentCodes(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	totp, backup := ada.Code(), ada.SpendBackupCode()
 	for _, c := range []struct{ factor, code, says string }{
@@ -318,7 +318,7 @@ func TestO01B02SpentCodes(t *testing.T) {
 // TestO02WhichCodesCount goes by the table of steps and spellings, with
 // oathtool as the authenticator.
 func TestO02WhichCodesCount(t *testing.T) {
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 4})
 	const (
 		digits = "Enter all the digits that the app shows, and nothing else."
 		used   = "That code was used a moment ago. Wait for the next one."

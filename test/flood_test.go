@@ -69,7 +69,7 @@ func ofManyNetworks(i int) string { return fmt.Sprintf("10.%d.%d.7", i%4, i/4%25
 // from a thousand networks. Known browsers get in at once, strangers with the
 // right password when they try again, and memory stays bounded.
 func TestL02AFloodOfWrongPasswords(t *testing.T) {
-	s := scene.Start(t, scene.Options{Caddyfile: behindProxy, NoDebugLog: true})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: behindProxy, NoDebugLog: true})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob")
 	for _, p := range []*scene.Person{ada, bob} {

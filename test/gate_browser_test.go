@@ -108,7 +108,7 @@ type panel struct {
 
 func startPanel(t *testing.T) *panel {
 	t.Helper()
-	p := &panel{Scene: scene.Start(t, scene.Options{Caddyfile: panelCaddyfile})}
+	p := &panel{Scene: scene.Start(t, scene.Options{Settled: 4, Caddyfile: panelCaddyfile})}
 	p.App.AnswerFunc(func(seen harness.Recorded) harness.Answer {
 		path, _, _ := strings.Cut(seen.RequestURI, "?")
 		body, known := panelPages[path]

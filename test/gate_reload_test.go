@@ -76,7 +76,7 @@ func TestX07Reloads(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = taken.Close() })
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
-	s := scene.Start(t, scene.Options{Caddyfile: revision(0), Scheme: "https", Vars: map[string]string{"taken": port}})
+	s := scene.Start(t, scene.Options{Settled: 3, Caddyfile: revision(0), Scheme: "https", Vars: map[string]string{"taken": port}})
 	ada, eve, victim := s.Administrator("ada"), s.Invited("eve"), s.Invited("victim")
 	address := s.At("app", "/work")
 	ada.Browser.Visit(address)
@@ -294,7 +294,7 @@ func ask(client *http.Client, address, session string, anonymous bool) (status i
 // configuration (R03): no ticket is given for it any more, and a reload that
 // is refused changes nothing.
 func TestGateForgetsHosts(t *testing.T) {
-	s := scene.Start(t, scene.Options{Caddyfile: gateReloadCaddyfile + gateGoneHost, Scheme: "https"})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: gateReloadCaddyfile + gateGoneHost, Scheme: "https"})
 	ada := s.Administrator("ada")
 	signed := s.Client().Get(s.At("gone", "/x")).Location()
 	if !strings.HasPrefix(signed, s.At("login", "/sign-in?request=")) {

@@ -387,6 +387,7 @@ type gateSuite struct {
 func TestGate(t *testing.T) {
 	g := &gateSuite{custom: newCustomApp(t), cgi: newCGIApp(t), sessions: make(map[string]string)}
 	g.Scene = scene.Start(t, scene.Options{
+		Settled:   4,
 		Caddyfile: strings.NewReplacer("CUSTOM", g.custom.address, "CGI", g.cgi.address).Replace(gateCaddyfile),
 		Scheme:    "https",
 		Env:       []string{"GODEBUG=http2xconnect=1"},

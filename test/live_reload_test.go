@@ -25,7 +25,7 @@ var reloadedCaddyfile = strings.Replace(liveCaddyfile, `	mfa
 // ends, and what the new rules let in goes on.
 func TestS04ReloadsHoldForWhatIsOpen(t *testing.T) {
 	t.Parallel()
-	s := startStreaming(t, scene.Options{Caddyfile: reloadedCaddyfile})
+	s := startStreaming(t, scene.Options{Settled: 2, Caddyfile: reloadedCaddyfile})
 	s.Administrator("root")
 	ada := s.Invited("ada", "staff")
 	b := keepBusy(t, s, ada.Browser, "ada")
@@ -76,7 +76,7 @@ func TestS04ReloadsHoldForWhatIsOpen(t *testing.T) {
 // site, or all that Portcullis does.
 func TestS04ReloadsWithoutGate(t *testing.T) {
 	t.Parallel()
-	s := startStreaming(t, scene.Options{Caddyfile: reloadedCaddyfile})
+	s := startStreaming(t, scene.Options{Settled: 2, Caddyfile: reloadedCaddyfile})
 	s.Administrator("root")
 	ada := s.Invited("ada", "staff")
 	b := keepBusy(t, s, ada.Browser, "ada")

@@ -87,7 +87,7 @@ const largeFile = 1 << 30
 // startLive runs liveCaddyfile.
 func startLive(t *testing.T) *scene.Scene {
 	t.Helper()
-	return startStreaming(t, scene.Options{Caddyfile: liveCaddyfile})
+	return startStreaming(t, scene.Options{Settled: 4, Caddyfile: liveCaddyfile})
 }
 
 // startStreaming runs a Caddyfile like liveCaddyfile, with a large file and an

@@ -279,7 +279,7 @@ const languageCookie = "__Host-mfa-language"
 
 func TestLanguages(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 2})
 	s.Administrator("root")
 	bob := s.Invited("bob")
 	german := http.Header{"Accept-Language": {"de-AT, en;q=0.7"}}

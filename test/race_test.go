@@ -20,7 +20,7 @@ func TestRaces(t *testing.T) {
 	// Caddy's own deadlines stay, whose writers are what is raced for.
 	unhurried := "\tservers {\n\t\ttimeouts {\n\t\t\tread_body_idle 1h\n\t\t\twrite_idle 1h\n\t\t}\n\t}\n"
 	caddyfile := strings.Replace(reloadedCaddyfile, unhurried, "", 1)
-	s := startStreaming(t, scene.Options{Caddyfile: caddyfile, Race: true, NoDebugLog: true})
+	s := startStreaming(t, scene.Options{Settled: 2, Caddyfile: caddyfile, Race: true, NoDebugLog: true})
 	s.Administrator("root")
 	ada := s.Invited("ada", "staff")
 	barred := strings.ReplaceAll(caddyfile, "allow group staff", "allow group admins")

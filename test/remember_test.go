@@ -84,7 +84,7 @@ func expectStranger(t *testing.T, s *scene.Scene, browser *harness.Client) {
 
 func TestRememberedBrowsers(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: rememberCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 4, Caddyfile: rememberCaddyfile})
 	s.Administrator("root")
 
 	t.Run("pass for multi, and for nothing fresh", func(t *testing.T) {
@@ -238,7 +238,7 @@ func sharedSignIn(t *testing.T, s *scene.Scene, p *scene.Person, browser *harnes
 // browser in front of them.
 func TestBrowserRemember(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: rememberCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: rememberCaddyfile})
 	s.App.Answer(harness.Answer{Header: map[string][]string{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`})
 	s.Administrator("root")
 	ada := s.Invited("ada")

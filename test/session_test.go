@@ -126,7 +126,7 @@ func cookieThief(t *testing.T, s *scene.Scene, p *scene.Person) (slots []slot, v
 
 func TestSessions(t *testing.T) {
 	// Without access logs: there are thousands of requests.
-	s := scene.Start(t, scene.Options{Caddyfile: strings.ReplaceAll(waysCaddyfile, "\tlog\n", "")})
+	s := scene.Start(t, scene.Options{Settled: 3, Caddyfile: strings.ReplaceAll(waysCaddyfile, "\tlog\n", "")})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob", "admins")
 	mallory := s.Invited("mallory", "admins")

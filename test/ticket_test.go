@@ -167,7 +167,7 @@ func countStates(browser *harness.Client, address string) int {
 }
 
 func TestTickets(t *testing.T) {
-	s := scene.Start(t, scene.Options{Caddyfile: waysCaddyfile})
+	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: waysCaddyfile})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob", "admins")
 	// signedOn is ada's browser as after signing in at the portal: no app has
@@ -714,7 +714,7 @@ http://:{{.Port "any"}} {
 	reverse_proxy {{.Vars.admin}}
 }
 `
-	s := scene.Start(t, scene.Options{Caddyfile: sites})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: sites})
 	ada := s.Administrator("ada")
 
 	t.Run("no request is signed for a host that is not named", func(t *testing.T) {

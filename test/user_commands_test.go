@@ -26,7 +26,7 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 		User    *user
 		Warning string
 	}
-	s := scene.Start(t, scene.Options{})
+	s := scene.Start(t, scene.Options{Settled: 4})
 	ada, bob := s.Administrator("ada"), s.Invited("bob", "staff")
 
 	t.Run("what no flag names stays", func(t *testing.T) {

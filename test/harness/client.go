@@ -104,6 +104,14 @@ func (c *Client) Clone() *Client {
 	return &Client{t: c.t, transport: c.transport, jar: c.jar.clone()}
 }
 
+// ClientLike returns a new browser at this server with copies of another's
+// cookies, whichever server those came from.
+func (s *Server) ClientLike(other *Client) *Client {
+	c := s.Client()
+	c.jar = other.jar.clone()
+	return c
+}
+
 // dialHere resolves the names that tests use, and no others.
 func dialHere(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)

@@ -37,6 +37,8 @@ type Options struct {
 	// NoDebugLog leaves the debug log off, for measurements: writing it costs
 	// more than all else.
 	NoDebugLog bool
+	// State is what the data folder holds before the first start.
+	State State
 }
 
 // Server is the binary under test with a state folder, ports and a log of its
@@ -100,6 +102,7 @@ func newServer(t testing.TB, options Options) *Server {
 			t.Fatalf("making the server's folders: %v", err)
 		}
 	}
+	options.State.restore(t, s.DataDir())
 	s.write(options.Caddyfile)
 	return s
 }

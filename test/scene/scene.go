@@ -1,6 +1,7 @@
 // Package scene sets up what most black-box suites begin with: the real binary
 // with a portal, two gated apps with recorders behind them, and people who
-// have set up through the pages as anybody would.
+// have set up through the pages as anybody would. Most scenes begin with a copy
+// of what a server left behind at which they did (Options.Settled).
 //
 // It knows the product as its users do, by pages and commands, and imports
 // none of its packages.
@@ -9,6 +10,7 @@ package scene
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -68,6 +70,12 @@ type Options struct {
 	NoDebugLog bool
 	// TOTP is how codes are made where the Caddyfile says so.
 	TOTP harness.TOTPOptions
+	// Settled is how many people have set up before the scene begins, up to
+	// MostSettled: the administrator, and then those whom the scene calls
+	// Invited, in that order, by the names that it gives them. Whoever the scene
+	// asks for after them sets up through the pages. It is for Caddyfiles that
+	// leave the store, the keys and the codes where and as they usually are.
+	Settled int
 }
 
 // Scene is a running server with what stands behind and before it.
@@ -78,10 +86,19 @@ type Scene struct {
 
 	t       testing.TB
 	options Options
+	settled []*Person // who has set up, and wasn't asked for yet
 }
 
-// Start runs a scene with nobody set up.
+// Start runs a scene with nobody set up but the people of Options.Settled.
 func Start(t testing.TB, options Options) *Scene {
+	t.Helper()
+	from := settled(t, options.Settled)
+	s := start(t, options, from.state)
+	s.settled = from.people
+	return s
+}
+
+func start(t testing.TB, options Options, state harness.State) *Scene {
 	t.Helper()
 	if options.Caddyfile == "" {
 		options.Caddyfile = Caddyfile
@@ -95,7 +112,7 @@ func Start(t testing.TB, options Options) *Scene {
 	s.Server = harness.Start(t, harness.Options{
 		Caddyfile: options.Caddyfile, Env: options.Env, PanicsExpected: options.PanicsExpected,
 		NoDebugLog: options.NoDebugLog, Race: options.Race,
-		Vars: vars,
+		Vars: vars, State: state,
 	})
 	return s
 }
@@ -119,32 +136,34 @@ type Person struct {
 	last int64 // the newest time step whose code was given out
 }
 
-// Administrator sets up the first administrator by a setup link.
+// Administrator returns the first administrator, set up by a setup link.
 func (s *Scene) Administrator(name string) *Person {
 	s.t.Helper()
-	return s.SetUp(name, s.Link("mfa", "setup-link", "--json"))
+	if p := s.arrive(name, nil); p != nil {
+		return p
+	}
+	return s.SetUp(name, s.SetupLink())
 }
 
-// Invited adds a user and sets them up by the invitation.
+// Invited returns a new user, set up by an invitation.
 func (s *Scene) Invited(name string, groups ...string) *Person {
 	s.t.Helper()
+	if p := s.arrive(name, groups); p != nil {
+		return p
+	}
 	return s.SetUp(name, s.Invitation(name, groups...))
 }
 
-// Invitation adds a user and returns the link that was printed.
+// Invitation adds a user and returns the link that the admin API answers.
 func (s *Scene) Invitation(name string, groups ...string) string {
 	s.t.Helper()
-	arguments := []string{"mfa", "user", "add", name, "--json"}
-	for _, g := range groups {
-		arguments = append(arguments, "--group", g)
-	}
-	return s.Link(arguments...)
+	return s.admin(http.MethodPost, "/mfa/users", map[string]any{"name": name, "groups": groups})
 }
 
-// SetupLink returns a link for the first administrator.
+// SetupLink returns a link for the first administrator from the admin API.
 func (s *Scene) SetupLink() string {
 	s.t.Helper()
-	return s.Link("mfa", "setup-link", "--json")
+	return s.admin(http.MethodPost, "/mfa/setup-link", nil)
 }
 
 // Link runs a command that prints a link as JSON, and returns the link.
@@ -157,9 +176,13 @@ func (s *Scene) Link(arguments ...string) string {
 	if err := json.Unmarshal([]byte(output.Stdout), &printed); err != nil || printed.Link == "" {
 		s.t.Fatalf("%v printed no link: %+v", arguments, output)
 	}
-	_, token, _ := strings.Cut(printed.Link, "token=")
-	s.Canary(token)
+	s.Canary(tokenOf(printed.Link))
 	return printed.Link
+}
+
+func tokenOf(link string) string {
+	_, token, _ := strings.Cut(link, "token=")
+	return token
 }
 
 // Password is the one that people in scenes choose, by name.
