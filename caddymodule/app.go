@@ -619,6 +619,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.layout.place()
+	a.withhold(a.layout.outlets)
 	for _, g := range a.gates {
 		if err := g.bind(a.service.Load()); err != nil {
 			return err

@@ -111,6 +111,9 @@ type Gate struct {
 	// taken is, since the app's start, what is taken from requests before they
 	// come to the gate.
 	taken []taking
+	// standIn is, since the app's start, what requests have in place of the
+	// assertion until they leave; empty: they have the assertion itself.
+	standIn string
 
 	// placed is where the gate stands. It is nil until the app has started;
 	// until then requests get 503.

@@ -23,6 +23,8 @@ type layout struct {
 	// weakest is the lowest level with which any gate lets somebody pass, at
 	// most assurance.Multi.
 	weakest assurance.Level
+	// outlets are those of the gates that send assertions.
+	outlets []outlet
 	// warnings are what an operator had better look at.
 	warnings []string
 }
@@ -98,7 +100,7 @@ func checkLayout(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (layou
 
 // result returns what was found, once nothing is left to refuse.
 func (s *survey) result() layout {
-	found := layout{gates: make(map[*Gate]placement), weakest: assurance.Multi, warnings: s.warnings}
+	found := layout{gates: make(map[*Gate]placement), weakest: assurance.Multi, outlets: s.outlets, warnings: s.warnings}
 	for _, known := range s.sortedGuards() {
 		found.gates[known.gate] = placement{site: known.site, usualHost: s.usualHosts(known), errorRoute: known.failing}
 		if known.failing {

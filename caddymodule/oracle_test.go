@@ -52,7 +52,7 @@ const appFails = "X-App-Fails"
 
 func (a *markingApp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if v, ok := r.Context().Value(visitsKey{}).(*visits); ok {
-		_, through := caddyhttp.GetVar(r.Context(), passedVar).(passed)
+		_, through := caddyhttp.GetVar(r.Context(), passedVar).(*passed)
 		v.made = append(v.made, visit{app: a, passed: through})
 	}
 	if r.Header.Get(appFails) != "" {

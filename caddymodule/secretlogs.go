@@ -3,25 +3,43 @@ package caddymodule
 import (
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/portal"
 )
 
-// checkLogs warns of what Caddy writes into logs itself and nobody here can
-// keep from it, and says how a log leaves it out.
+// logFilter is what logs must leave out where nobody here can keep it from them,
+// as it is written in a Caddyfile. It is one for all, since a log has one format.
+const logFilter = `format filter {
+	request>uri query {
+		replace token REDACTED
+		replace ticket REDACTED
+	}
+	request>headers>X-Mfa-Assertion delete
+	request>headers>Cookie delete
+	request>headers>Authorization delete
+	resp_headers>Set-Cookie delete
+	env>HTTP_X_MFA_ASSERTION delete
+}`
+
+// checkLogs finds out what Caddy writes into logs itself, and warns of what
+// nobody here can keep from it.
 func (s *survey) checkLogs() error {
+	exposed := s.exposed()
 	for _, known := range s.sortedGuards() {
 		if known.gate.Assertion && !known.failing {
-			s.warn("%s: Caddy may log the request headers that it sends to an app, when a stream is cut or at the level DEBUG, and among them X-Mfa-Assertion, which lets whoever reads it act as that person for some minutes: write into each log: format filter { request>headers>X-Mfa-Assertion delete }", known.server.at(known.reached[0]))
+			s.outlets = append(s.outlets, s.outletOf(known, exposed))
 		}
 	}
 	for _, server := range s.servers {
 		if server.credentials && s.matters(server) {
-			s.warn("server %s (%s): log_credentials writes session cookies into logs: remove it, or write into each log: format filter { request>headers>Cookie delete, request>headers>Authorization delete and resp_headers>Set-Cookie delete }, one a line", server.name, strings.Join(server.listen, ", "))
+			s.warn("server %s (%s): log_credentials writes session cookies into logs: remove it, or write into each log:\n%s", server.name, strings.Join(server.listen, ", "), logFilter)
+		}
+		if server.comparesNames && server.logs && s.matters(server) {
+			s.warn("server %s (%s): strict_sni_host, which is on by itself where client certificates are asked for, has Caddy answer 421 before mfa sees the request, and the access log may then hold the token of an invitation or a ticket: write into each log:\n%s", server.name, strings.Join(server.listen, ", "), logFilter)
 		}
 	}
 	return nil
@@ -38,29 +56,5 @@ func skipSecretAddress(r *http.Request) {
 }
 
 func holdsSecret(u *url.URL) bool {
-	place := unescaped(u.EscapedPath())
-	if !strings.HasPrefix(place, "/") {
-		place = "/" + place
-	}
-	place = path.Clean(place)
-	switch {
-	case strings.HasPrefix(place, gate.Prefix+"callback"):
-		return true
-	case strings.HasPrefix(place, "/invitation"), strings.HasPrefix(place, "/setup"):
-		return strings.Contains(place, "token") || strings.Contains(unescaped(u.RawQuery), "token")
-	}
-	return false
-}
-
-// unescaped returns a text in lower case with all that it has escaped, several
-// times over if need be. What doesn't parse is left as it is.
-func unescaped(text string) string {
-	for range 3 {
-		plain, err := url.PathUnescape(text)
-		if err != nil || plain == text {
-			break
-		}
-		text = plain
-	}
-	return strings.ToLower(text)
+	return portal.HoldsToken(u) || strings.HasPrefix(portal.PlainPath(u), gate.Prefix+"callback")
 }

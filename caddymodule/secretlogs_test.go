@@ -39,21 +39,80 @@ func TestAddressesThatHoldSecrets(t *testing.T) {
 	}
 }
 
-// D02: what Caddy logs by itself is warned of, with the filter to write.
+// D02: what Caddy logs before or beside mfa is warned of, with the filter to write.
 func TestWarningsOfLogs(t *testing.T) {
-	const wiki = "wiki.example.com {\n\tmfa {\n\t\tassertion\n\t}\n\treverse_proxy localhost:3000\n}\n"
-	sites := strings.Replace(withPortal(wiki), "{\n", "{\n\tservers {\n\t\tlog_credentials\n\t}\n", 1)
-	found, err := arranged(t, sites)
-	if err != nil {
-		t.Fatal(err)
+	const wiki = "wiki.example.com {\n\tLOG\n\tmfa\n\treverse_proxy localhost:3000\n}\n"
+	for name, tt := range map[string]struct{ options, log, want string }{
+		"credentials":                    {"log_credentials", "", "log_credentials writes session cookies"},
+		"421 where hosts are compared":   {"strict_sni_host on", "log", "answer 421 before mfa"},
+		"the same without an access log": {"strict_sni_host on", "", ""},
+		"neither":                        {"", "log", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sites := withPortal(strings.Replace(wiki, "LOG", tt.log, 1))
+			if tt.options != "" {
+				sites = strings.Replace(sites, "{\n", "{\n\tservers {\n\t\t"+tt.options+"\n\t}\n", 1)
+			}
+			found, err := arranged(t, sites)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(found.warnings, "\n")
+			if !strings.Contains(got, tt.want) || tt.want != "" && !strings.HasSuffix(got, "write into each log:\n"+logFilter) || tt.want == "" && got != "" {
+				t.Errorf("warned: %q", got)
+			}
+		})
 	}
-	got := strings.Join(found.warnings, "\n")
-	for _, want := range []string{"request>headers>X-Mfa-Assertion delete", "request>headers>Cookie delete", "log_credentials writes session cookies"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
+}
+
+// D02: assertions are kept out of logs where all ways to the app are known.
+func TestOutlets(t *testing.T) {
+	gated := func(inside string) string {
+		return "wiki.example.com {\n\tmfa {\n\t\tassertion\n\t}\n" + inside + "\n}\n"
 	}
-	if found, err = arranged(t, withPortal(strings.Replace(wiki, "\t\tassertion\n", "", 1))); err != nil || len(found.warnings) > 0 {
-		t.Errorf("without either: %q, %v", found.warnings, err)
+	for name, tt := range map[string]struct {
+		sites   string
+		proxies int
+		unfit   string
+		verbose string
+	}{
+		"a proxy":                 {gated("reverse_proxy localhost:3000"), 1, "", ""},
+		"two, by paths":           {gated("reverse_proxy /a/* localhost:3000\nreverse_proxy localhost:3001"), 2, "", ""},
+		"an app without a proxy":  {gated("templates\nfile_server"), 0, "", ""},
+		"within another's answer": {gated("forward_auth localhost:3001 {\n\turi /\n\t}\n\treverse_proxy localhost:3000"), 2, "", ""},
+		"within handle_response":  {gated("reverse_proxy localhost:3000 {\n\t\t@gone status 410\n\t\thandle_response @gone {\n\t\t\treverse_proxy localhost:3001\n\t\t}\n\t}"), 2, "", ""},
+		"within intercept":        {gated("intercept {\n\t\t@gone status 410\n\t\thandle_response @gone {\n\t\t\treverse_proxy localhost:3001\n\t\t}\n\t}\n\treverse_proxy localhost:3000"), 2, "", ""},
+		"in an error route":       {gated("reverse_proxy localhost:3000\n\thandle_errors {\n\t\tmfa\n\t\treverse_proxy localhost:3001\n\t}"), 2, "", ""},
+		"FastCGI":                 {gated("php_fastcgi localhost:3000"), 1, "", "http.reverse_proxy.transport.fastcgi"},
+		"health checks":           {gated("reverse_proxy localhost:3000 {\n\t\thealth_uri /\n\t}"), 1, "reverse_proxy checks the health of its upstreams", ""},
+		"shared with an open site": {
+			"&(app) {\n\treverse_proxy localhost:3000\n}\n" + gated("invoke app") + "open.example.com {\n\tinvoke app\n}\n",
+			1, "reverse_proxy answers requests that don't come by mfa, too", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, err := arranged(t, withNamedRoutesFirst(tt.sites))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found.outlets) != 1 {
+				t.Fatalf("%d outlets", len(found.outlets))
+			}
+			out := found.outlets[0]
+			if len(out.proxies) != tt.proxies || out.unfit != tt.unfit || string(out.verbose) != tt.verbose {
+				t.Errorf("%d proxies, unfit %q, verbose %q", len(out.proxies), out.unfit, out.verbose)
+			}
+		})
 	}
+}
+
+// withNamedRoutesFirst puts named routes, which begin with &, where Caddy wants
+// them: between the global options and the sites.
+func withNamedRoutesFirst(sites string) string {
+	global, portal, _ := strings.Cut(withPortal(""), "\n}\n")
+	if !strings.HasPrefix(sites, "&") {
+		return withPortal(sites)
+	}
+	named, rest, _ := strings.Cut(sites, "\n}\n")
+	return global + "\n}\n" + named + "\n}\n" + portal + rest
 }

@@ -21,6 +21,7 @@ type survey struct {
 	servers     []*surveyedServer
 	guards      map[*Gate]*guard
 	portals     map[*Portal]bool
+	outlets     []outlet // of the gates that state who asks
 	warnings    []string
 }
 
@@ -41,7 +42,11 @@ type surveyedServer struct {
 	strict     bool // and trusted_proxies_strict
 	// credentials says that its logs hold cookies and other credentials.
 	credentials bool
-	ways        map[string][]step
+	logs        bool // it has access logs
+	// comparesNames says that requests whose TLS name isn't their Host's are
+	// answered before any handler.
+	comparesNames bool
+	ways          map[string][]step
 }
 
 // guard is a gate with what is known of it.
@@ -80,7 +85,11 @@ func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey
 // a connection policy (which automatic HTTPS has added by now) it does on all
 // ports but the one for HTTP.
 func surveyServer(name string, server *caddyhttp.Server, httpPort int) (*surveyedServer, error) {
-	surveyed := &surveyedServer{name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0, credentials: server.Logs != nil && server.Logs.ShouldLogCredentials, ways: make(map[string][]step)}
+	surveyed := &surveyedServer{
+		name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0,
+		logs: server.Logs != nil, credentials: server.Logs != nil && server.Logs.ShouldLogCredentials,
+		comparesNames: server.StrictSNIHost != nil && *server.StrictSNIHost, ways: make(map[string][]step),
+	}
 	for _, listen := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err != nil {

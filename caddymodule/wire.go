@@ -18,9 +18,12 @@ import (
 // through. Its value is of a type that no configuration can write.
 const passedVar = "mfa.passed"
 
-// passed says whether the request passed with an identity. A bool fits into a
-// variable without an allocation.
-type passed bool
+// passed is who passed; nil: the path is open. It has no fields and no text that
+// a placeholder could show.
+type passed gate.Visitor
+
+// String implements fmt.Stringer.
+func (p *passed) String() string { return "" }
 
 // await waits, within reason, for the app to have started: Caddy may start the
 // http app first, and a reload shall lose no request for it.
@@ -68,7 +71,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	g.noteTaken(r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
-		caddyhttp.SetVar(r.Context(), passedVar, passed(v != nil))
+		caddyhttp.SetVar(r.Context(), passedVar, (*passed)(v))
 		introduce(r, v)
 		return next.ServeHTTP(w, r)
 	})
@@ -78,11 +81,11 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // passed before; it answers all others itself, since the route could forward
 // them.
 func (g *Gate) serveError(serving *gate.Gate, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if before, ok := caddyhttp.GetVar(r.Context(), passedVar).(passed); ok {
+	if before, ok := caddyhttp.GetVar(r.Context(), passedVar).(*passed); ok {
 		if host, ok := caddyhttp.GetVar(r.Context(), hostVar).(placedHost); ok {
 			r.Host = string(host)
 		}
-		return serving.Resume(w, r, bool(before), func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
+		return serving.Resume(w, r, before != nil, func(w http.ResponseWriter) error { return next.ServeHTTP(w, r) })
 	}
 	status := http.StatusInternalServerError
 	if failure, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(caddyhttp.HandlerError); ok && failure.StatusCode != 0 {
@@ -161,6 +164,7 @@ func (g *Gate) bind(s *service) error {
 		if settings.Assertions, err = g.assertions(s.assertions); err != nil {
 			return err
 		}
+		settings.StandIn = g.standIn
 	}
 	g.taken = takenBefore(g)
 	g.serving.Store(gate.New(settings))

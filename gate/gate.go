@@ -153,6 +153,10 @@ type Settings struct {
 	Ignores func(*http.Request) (bool, error)
 	// Assertions signs the header AssertionHeader; nil: it isn't sent.
 	Assertions Assertions
+	// StandIn is what the header AssertionHeader holds in place of the assertion
+	// until the request leaves for the app, when whoever sends it puts in what
+	// Visitor.Assertion says; empty: the header holds the assertion itself.
+	StandIn string
 	// MaxStaleness is for how long sign-ons count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration
@@ -193,6 +197,12 @@ type Visitor struct {
 	// Device is the name of the device whose certificate spoke for them, too;
 	// empty: none did.
 	Device string
+
+	// Assertion is what AssertionHeader must hold when the request leaves for the
+	// app, where Settings.StandIn stands in for it until then; else empty.
+	Assertion string
+	// Header is the request's, as it came through the gate.
+	Header http.Header
 
 	proofs  []assurance.Proof
 	enabled func(assurance.Factor) bool

@@ -258,18 +258,12 @@ func (g *Gate) refuseUnidentified(w http.ResponseWriter, r *request, err error) 
 func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, c *claim) error {
 	r.asked.note(r.Request, g.Clock())
 	g.Headers.Set(r.Header, c.speaker, &r.identity)
-	if g.Assertions != nil {
-		token, err := g.Assertions.Token(Statement{
-			SignOn: c.signOn(), User: c.speaker, Proofs: c.proofs, Expires: c.expires,
-		}, r.origin)
-		if err != nil {
-			g.unable(w, r, "signing an assertion", err)
-			return nil
-		}
-		r.identity.assertion[0] = token
-		r.Header[AssertionHeader] = r.identity.assertion[:]
+	assertion, err := g.assert(r, c)
+	if err != nil {
+		g.unable(w, r, "signing an assertion", err)
+		return nil
 	}
-	g.warnOfLength(r, c.speaker.Name)
+	g.warnOfLength(r, c.speaker.Name, len(assertion))
 	r.connection.Terms = g.terms(r, c)
 	if err := g.open(w, r); err != nil {
 		g.refuseUnidentified(w, r, c.refusedFor(err))
@@ -279,8 +273,30 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, c *claim) e
 	if device := g.needed(r, c); device != nil {
 		g.noteAdmission(r, c, device)
 	}
-	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), proofs: c.proofs, enabled: g.Enabled}
+	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Header: r.Header, proofs: c.proofs, enabled: g.Enabled}
+	if g.StandIn != "" {
+		r.visitor.Assertion = assertion
+	}
 	return g.pass(w, r, next, &r.visitor)
+}
+
+// assert sets AssertionHeader and returns the assertion.
+func (g *Gate) assert(r *request, c *claim) (string, error) {
+	if g.Assertions == nil {
+		return "", nil
+	}
+	assertion, err := g.Assertions.Token(Statement{
+		SignOn: c.signOn(), User: c.speaker, Proofs: c.proofs, Expires: c.expires,
+	}, r.origin)
+	if err != nil {
+		return "", err
+	}
+	r.identity.assertion[0] = assertion
+	if g.StandIn != "" {
+		r.identity.assertion[0] = g.StandIn
+	}
+	r.Header[AssertionHeader] = r.identity.assertion[:]
+	return assertion, nil
 }
 
 // terms are on what a request goes on that passes by a claim.

@@ -105,8 +105,8 @@ const (
 )
 
 // warnOfLength warns of headers so long that the app may refuse them.
-func (g *Gate) warnOfLength(r *request, user string) {
-	longest := max(len(r.identity.values[3]), len(r.identity.assertion[0]))
+func (g *Gate) warnOfLength(r *request, user string, assertion int) {
+	longest := max(len(r.identity.values[3]), assertion)
 	if longest <= roomyHeader {
 		return
 	}

@@ -98,7 +98,7 @@ func TestLongHeadersAreWarnedOf(t *testing.T) {
 	warned := func(length int) int {
 		r := &request{Request: navigate("/x"), host: "app.example.com"}
 		r.identity.values[3] = strings.Repeat("g", length)
-		g.warnOfLength(r, "alice")
+		g.warnOfLength(r, "alice", 0)
 		return logged.Len()
 	}
 	if n := warned(4 << 10); n != 0 {

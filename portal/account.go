@@ -416,7 +416,7 @@ func (p *Portal) done(w http.ResponseWriter, r *http.Request) string {
 func (p *Portal) comeBack(r *http.Request) string {
 	id := r.PostFormValue("flow")
 	switch asked := r.URL.Path; {
-	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && !IsLink(asked):
+	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && !HoldsToken(r.URL):
 		// Two slashes in front would lead to another site.
 		return "/" + strings.TrimLeft(r.URL.RequestURI(), "/")
 	case id != "":

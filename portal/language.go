@@ -70,7 +70,7 @@ func ownPath(to string) string {
 	parsed, err := url.Parse(to)
 	if err != nil || parsed.Scheme != "" || parsed.Host != "" || parsed.User != nil ||
 		!strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || !isPlain(to) ||
-		path.Clean(parsed.Path) != parsed.Path || IsLink(parsed.Path) {
+		path.Clean(parsed.Path) != parsed.Path || HoldsToken(parsed) {
 		return "/"
 	}
 	return to

@@ -237,16 +237,13 @@ func (p *Portal) routeAccount(mux *http.ServeMux) {
 // ServeHTTP answers every request to the portal's host.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.routes.ServeHTTP(w, r) }
 
-// IsLink reports whether a path's query holds a token that must not be logged.
-func IsLink(path string) bool { return path == "/setup" || path == "/invitation" }
-
 // frame is what every page shows around its card.
 func (p *Portal) frame(r *http.Request) templates.Frame {
 	frame := templates.Frame{
 		Brand: p.Brand, Contact: p.Contact, Assets: "/" + p.Pages.AssetPath(),
 		Language: p.words(r).language, Languages: p.Pages.Languages(),
 	}
-	if !IsLink(r.URL.Path) { // the link would be lost
+	if !HoldsToken(r.URL) { // the link would be lost
 		frame.Here = p.comeBack(r)
 	}
 	return frame

@@ -181,7 +181,7 @@ func (p *Portal) page(w http.ResponseWriter, r *http.Request, status int, name s
 
 func (p *Portal) write(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte, formOrigins ...string) {
 	templates.Protect(w.Header(), p.Origin.Scheme == "https", formOrigins...)
-	if IsLink(r.URL.Path) {
+	if HoldsToken(r.URL) {
 		// The page's own address holds a token, and access logs hold referrers.
 		w.Header().Set("Referrer-Policy", "no-referrer")
 	}

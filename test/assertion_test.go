@@ -128,9 +128,7 @@ func verified(s *scene.Scene, token string) (said assertion, err error) {
 
 func TestAssertions(t *testing.T) {
 	harness.Need(t, "node")
-	// Without Caddy's debug log, which shows each header that reverse_proxy sends
-	// but for cookies and credentials in their usual places.
-	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: assertionCaddyfile, NoDebugLog: true})
+	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: assertionCaddyfile})
 	began := time.Now().Unix()
 	ada := s.Administrator("ada")
 	bob := s.SetUp("bob", s.Link("mfa", "user", "add", "bob", "--json", "--email", "Bob@Example.com", "--group", "staff", "--group", "a b"))

@@ -645,6 +645,7 @@ type cgiApp struct {
 
 	mu       sync.Mutex
 	requests []string
+	told     []string // assertions
 }
 
 func newCGIApp(t *testing.T) *cgiApp {
@@ -662,6 +663,13 @@ func (a *cgiApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method = r.Method + " "
 	}
 	a.requests = append(a.requests, method+r.URL.RequestURI()+" for "+variables["REMOTE_USER"]+" or "+r.Header.Get("Remote-User"))
+	a.told = append(a.told, r.Header.Values(assertionHeader)...)
+}
+
+func (a *cgiApp) assertions() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.told)
 }
 
 func (a *cgiApp) seen() []string {

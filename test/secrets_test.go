@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -122,6 +123,48 @@ func TestD02SecretsStayOutOfLogsAndFiles(t *testing.T) {
 			}
 			// The address that the browser shows holds the token still.
 			tab.Click(page.Link("Sign in"))
+		}
+	})
+	t.Run("links in other spellings, and what is opened from there", func(t *testing.T) {
+		invitation := s.Invitation("carol")
+		query := invitation[strings.Index(invitation, "?"):]
+		s.Canary(strings.TrimPrefix(query, "?token="))
+		for _, path := range []string{"//invitation", "/invitation/", "/INVITATION", "/%69nvitation", "/invitation/x", "/setup/"} {
+			tab := canaryTab{s.Client(), s}
+			tab.open(tab.Get(s.At("login", path) + query))
+			tab.Click("/sign-in")
+		}
+	})
+	t.Run("links with bodies, methods and headers that are refused", func(t *testing.T) {
+		invitation, err := url.Parse(s.Invitation("dave"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Canary(invitation.Query().Get("token"))
+		const form = "Content-Type: application/x-www-form-urlencoded"
+		for name, raw := range map[string][]byte{
+			"too large":         harness.Request1("POST", invitation.RequestURI(), invitation.Host, strings.Repeat("x", 1<<20), form, "Content-Length: 1048576"),
+			"no form":           harness.Request1("POST", invitation.RequestURI(), invitation.Host, "{}", "Content-Type: application/json", "Content-Length: 2"),
+			"another's":         harness.Request1("POST", invitation.RequestURI(), invitation.Host, "a=b", form, "Content-Length: 3", "Origin: http://evil.example"),
+			"an unknown method": harness.Request1("BREW", invitation.RequestURI(), invitation.Host, ""),
+			"TRACE":             harness.Request1("TRACE", invitation.RequestURI(), invitation.Host, ""),
+			"a whole address":   harness.Request1("GET", invitation.String(), invitation.Host, ""),
+			"at an app":         harness.Request1("GET", invitation.RequestURI(), fmt.Sprintf("app.localhost:%d", s.Port("web")), ""),
+			"half a body":       harness.Request1("POST", invitation.RequestURI(), invitation.Host, "a=", form, "Content-Length: 99", "Connection: close"),
+			"bad chunks":        harness.Request1("POST", invitation.RequestURI(), invitation.Host, "zz\r\n", form, "Transfer-Encoding: chunked"),
+		} {
+			if name == "half a body" {
+				connection, err := s.Raw("web").HTTP1()
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = connection.Write(raw)
+				connection.Close()
+				continue
+			}
+			if response := s.Raw("web").Send(raw); response.Status == http.StatusOK {
+				t.Errorf("%s: %d", name, response.Status)
+			}
 		}
 	})
 	t.Run("a ticket that came too late", func(t *testing.T) {
