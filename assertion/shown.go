@@ -61,15 +61,15 @@ type shown struct {
 // whatWasShown sums proofs up. What a remembered browser stood in for raises
 // the level, but was not shown. A certificate is shown with each connection,
 // whether somebody is there or not, so its time counts where there is no other.
-func whatWasShown(proofs []assurance.Proof, enabled func(assurance.Factor) bool) shown {
-	s := shown{level: assurance.Of(proofs, enabled)}
+func whatWasShown(proofs []assurance.Proof, weights assurance.Weights) shown {
+	s := shown{level: assurance.Of(proofs, weights)}
 	reached, remembered := s.level, false // reached by what was shown
 	certified := int64(0)
 	for _, p := range proofs {
 		switch {
 		case p.Remembered:
 			remembered = true
-		case enabled == nil || enabled(p.Factor):
+		case weights[p.Factor] != assurance.Weightless:
 			s.methods |= methodsOf(p.Factor)
 			if p.Factor == assurance.Certificate {
 				certified = max(certified, p.At.Unix())
@@ -82,7 +82,7 @@ func whatWasShown(proofs []assurance.Proof, enabled func(assurance.Factor) bool)
 		s.at = certified
 	}
 	if remembered {
-		reached = assurance.Of(assurance.Shown(proofs), enabled)
+		reached = assurance.Of(assurance.Shown(proofs), weights)
 	}
 	if reached >= assurance.Multi {
 		s.methods |= several

@@ -48,13 +48,13 @@ type Keys interface {
 	AssertionKeys() map[string]*ecdsa.PublicKey
 }
 
-// Config is what a Signer is made of. All fields are needed, except Enabled.
+// Config is what a Signer is made of. All fields are needed.
 type Config struct {
 	Issuer string // the portal's origin
 	Keys   Keys
 	Clock  func() time.Time
-	// Enabled says which factors count; nil: all.
-	Enabled func(assurance.Factor) bool
+	// Weights say what proofs count for.
+	Weights assurance.Weights
 }
 
 // Subject is whom a token is about, and what they have shown.
@@ -122,7 +122,7 @@ func (s *Signer) Token(subject Subject, audience string) (string, error) {
 	keyID, key := s.Keys.AssertionKey()
 	id := identity{
 		signOn: subject.SignOn, userID: subject.User.ID, userVersion: subject.User.Version,
-		audience: audience, keyID: keyID, shown: whatWasShown(subject.Proofs, s.Enabled),
+		audience: audience, keyID: keyID, shown: whatWasShown(subject.Proofs, s.Weights),
 		groups: subject.Groups.Filter,
 	}
 	now := s.Clock()

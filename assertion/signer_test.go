@@ -43,7 +43,7 @@ func newBench(t testing.TB) *bench {
 	var err error
 	b.keys, err = keys.Open(t.Context(), keys.FileStorage(filepath.Join(t.TempDir(), "keys.json")), rand.Reader, b.clock, true)
 	must(t, err)
-	b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: b.keys, Clock: b.clock})
+	b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: b.keys, Clock: b.clock, Weights: weights()})
 	return b
 }
 
@@ -138,39 +138,37 @@ func TestMethods(t *testing.T) {
 	remembered := assurance.Proof{Factor: assurance.TOTP, At: start, Remembered: true}
 	verified := at(assurance.FIDO, 1)
 	verified.UserVerified = true
-	none := func(assurance.Factor) bool { return false }
-	notTOTP := func(f assurance.Factor) bool { return f != assurance.TOTP }
 	tests := []struct {
 		name     string
 		proofs   []assurance.Proof
-		enabled  func(assurance.Factor) bool
+		off      assurance.Factor // not configured
 		amr, acr string
 		minutes  int // ago; -1: never
 	}{
-		{"password", []assurance.Proof{at(assurance.Password, 3)}, nil, "pwd", "single", 3},
-		{"and a code, in any order", []assurance.Proof{at(assurance.TOTP, 5), at(assurance.Password, 9)}, nil, "pwd otp mfa", "multi", 5},
-		{"backup code", []assurance.Proof{at(assurance.Password, 3), at(assurance.BackupCode, 2)}, nil, "pwd otp mfa", "multi", 2},
-		{"mail", []assurance.Proof{at(assurance.Password, 3), at(assurance.Email, 2)}, nil, "pwd otp mfa", "multi", 2},
-		{"text message", []assurance.Proof{at(assurance.Password, 3), at(assurance.SMS, 2)}, nil, "pwd sms mfa", "multi", 2},
-		{"push", []assurance.Proof{at(assurance.Password, 3), at(assurance.Push, 2)}, nil, "pwd swk user mfa", "multi", 2},
-		{"security key", []assurance.Proof{at(assurance.Password, 3), at(assurance.FIDO, 2)}, nil, "pwd hwk user mfa", "phishing_resistant", 2},
-		{"passkey alone", []assurance.Proof{verified}, nil, "hwk user mfa", "phishing_resistant", 1},
-		{"certificate alone", []assurance.Proof{at(assurance.Certificate, 4)}, nil, "swk", "device", 4},
-		{"certificate and password", []assurance.Proof{at(assurance.Certificate, 4), at(assurance.Password, 6)}, nil, "pwd swk mfa", "multi", 6},
+		{"password", []assurance.Proof{at(assurance.Password, 3)}, "", "pwd", "single", 3},
+		{"and a code, in any order", []assurance.Proof{at(assurance.TOTP, 5), at(assurance.Password, 9)}, "", "pwd otp mfa", "multi", 5},
+		{"backup code", []assurance.Proof{at(assurance.Password, 3), at(assurance.BackupCode, 2)}, "", "pwd otp mfa", "multi", 2},
+		{"mail", []assurance.Proof{at(assurance.Password, 3), at(assurance.Email, 2)}, "", "pwd otp mfa", "multi", 2},
+		{"text message", []assurance.Proof{at(assurance.Password, 3), at(assurance.SMS, 2)}, "", "pwd sms mfa", "multi", 2},
+		{"push", []assurance.Proof{at(assurance.Password, 3), at(assurance.Push, 2)}, "", "pwd swk user mfa", "multi", 2},
+		{"security key", []assurance.Proof{at(assurance.Password, 3), at(assurance.FIDO, 2)}, "", "pwd hwk user mfa", "phishing_resistant", 2},
+		{"passkey alone", []assurance.Proof{verified}, "", "hwk user mfa", "phishing_resistant", 1},
+		{"certificate alone", []assurance.Proof{at(assurance.Certificate, 4)}, "", "swk", "device", 4},
+		{"certificate and password", []assurance.Proof{at(assurance.Certificate, 4), at(assurance.Password, 6)}, "", "pwd swk mfa", "multi", 6},
 		{"all at once", []assurance.Proof{
 			at(assurance.Password, 9), at(assurance.TOTP, 8), at(assurance.FIDO, 7), at(assurance.Push, 6), at(assurance.BackupCode, 5),
 			at(assurance.Email, 4), at(assurance.SMS, 3), at(assurance.Certificate, 2), at(assurance.Certificate, 1),
-		}, nil, "pwd otp sms hwk swk user mfa", "phishing_resistant", 3},
-		{"a remembered browser stands in", []assurance.Proof{at(assurance.Password, 3), remembered}, nil, "pwd", "multi", 3},
-		{"and another factor was shown", []assurance.Proof{at(assurance.Password, 3), remembered, at(assurance.SMS, 2)}, nil, "pwd sms mfa", "multi", 2},
-		{"a factor that is switched off", []assurance.Proof{at(assurance.Password, 3), at(assurance.TOTP, 1)}, notTOTP, "pwd", "single", 3},
-		{"nothing counts", []assurance.Proof{at(assurance.Password, 3)}, none, "", "none", -1},
-		{"a factor that nobody knows", []assurance.Proof{at("palm", 3)}, nil, "", "none", 3},
+		}, "", "pwd otp sms hwk swk user mfa", "phishing_resistant", 3},
+		{"a remembered browser stands in", []assurance.Proof{at(assurance.Password, 3), remembered}, "", "pwd", "multi", 3},
+		{"and another factor was shown", []assurance.Proof{at(assurance.Password, 3), remembered, at(assurance.SMS, 2)}, "", "pwd sms mfa", "multi", 2},
+		{"a factor that is switched off", []assurance.Proof{at(assurance.Password, 3), at(assurance.TOTP, 1)}, assurance.TOTP, "pwd", "single", 3},
+		{"nothing counts", []assurance.Proof{at(assurance.Password, 3)}, assurance.Password, "", "none", -1},
+		{"a factor that nobody knows", []assurance.Proof{at("palm", 3)}, "", "", "none", -1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
-			b.Enabled = test.enabled
+			delete(b.Weights, test.off)
 			subject := ada()
 			subject.Proofs = test.proofs
 			got := claimsOf(t, b.token(t, subject, app))
@@ -274,7 +272,7 @@ func TestNoOldTokenAfterAChange(t *testing.T) {
 		"factor":  func(_ *bench, s *assertion.Subject, _ *string) { s.Proofs[1].Factor = assurance.SMS },
 		"less":    func(_ *bench, s *assertion.Subject, _ *string) { s.Proofs = s.Proofs[:1] },
 		"disabled": func(b *bench, _ *assertion.Subject, _ *string) {
-			b.Enabled = func(f assurance.Factor) bool { return f != assurance.TOTP }
+			delete(b.Weights, assurance.TOTP)
 		},
 		"sooner": func(_ *bench, s *assertion.Subject, _ *string) { s.Expires = start.Add(2 * time.Minute) },
 	}
@@ -290,7 +288,7 @@ func TestNoOldTokenAfterAChange(t *testing.T) {
 			if b.token(t, subject, audience) == before {
 				t.Error("the old token is given out")
 			}
-			if name != "sooner" && b.token(t, ada(), app) != before && b.Enabled == nil {
+			if name != "sooner" && b.token(t, ada(), app) != before && name != "disabled" {
 				t.Error("the other one is forgotten")
 			}
 		})
@@ -425,7 +423,7 @@ func TestAnotherImplementationVerifies(t *testing.T) {
 
 func TestATokenThatIsThereCostsNothing(t *testing.T) {
 	b := newBench(t)
-	b.Enabled = func(f assurance.Factor) bool { return f != assurance.SMS }
+	delete(b.Weights, assurance.SMS)
 	subject := ada()
 	b.token(t, subject, app)
 	allocations := testing.AllocsPerRun(1000, func() {
@@ -470,7 +468,7 @@ func TestTokensKeepTheirPromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: set, Clock: b.clock})
+		b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: set, Clock: b.clock, Weights: weights()})
 		subject := ada()
 		t.Repeat(map[string]func(*rapid.T){
 			"time": func(t *rapid.T) {
@@ -543,5 +541,14 @@ func BenchmarkSigned(b *testing.B) {
 	for b.Loop() {
 		subject.User.Version++
 		_, _ = signer.Token(subject, app)
+	}
+}
+
+// weights are those of all factors that there are.
+func weights() assurance.Weights {
+	return assurance.Weights{
+		assurance.Password: assurance.First, assurance.Certificate: assurance.Machine, assurance.FIDO: assurance.Unphishable,
+		assurance.TOTP: assurance.Second, assurance.Push: assurance.Second, assurance.BackupCode: assurance.Second,
+		assurance.Email: assurance.Second, assurance.SMS: assurance.Second,
 	}
 }

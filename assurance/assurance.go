@@ -36,8 +36,8 @@ type Proof struct {
 	// Remembered says that the factor was not shown now: a browser stands in
 	// for it that was told to be remembered when it was.
 	Remembered bool `json:"remembered,omitempty"`
-	// HeldToMulti bars a FIDO proof from counting as phishing-resistant: set
-	// for a credential that was enrolled in place of a lost one.
+	// HeldToMulti bars a proof from counting as phishing-resistant: set for a
+	// credential that was enrolled in place of a lost one.
 	HeldToMulti bool `json:"held,omitempty"`
 	// Credential is the id of the credential that it was shown with; empty
 	// where nobody needs to know.
@@ -77,42 +77,60 @@ func ParseLevel(s string) (Level, error) {
 	return None, fmt.Errorf("unknown assurance %q: write single, multi or phishing_resistant", s)
 }
 
-// IsSecond reports whether the factor can stand beside a password as the
-// second one. A kind that nobody knows can't.
-func (f Factor) IsSecond() bool {
-	switch f {
-	case TOTP, FIDO, Push, BackupCode, Email, SMS, Certificate:
-		return true
-	}
-	return false
+// Weight is what a proof of a kind counts for. The kinds of second factor say
+// that themselves, so that no kind has to be known here.
+type Weight int
+
+// The weights.
+const (
+	// Weightless counts for nothing: nobody knows the kind, or it isn't
+	// configured.
+	Weightless Weight = iota
+	// Machine is a device's certificate.
+	Machine
+	// First is the password.
+	First
+	// Second counts beside a password.
+	Second
+	// Unphishable is Second, and phishing-resistant beside a password or where
+	// the authenticator verified its user.
+	Unphishable
+)
+
+// IsSecond reports whether a proof of the weight can stand beside a password as
+// the second one.
+func (w Weight) IsSecond() bool { return w == Machine || w >= Second }
+
+// Weights say what proofs count for, by kind. A kind that isn't there counts for
+// nothing.
+type Weights map[Factor]Weight
+
+// Of returns the highest level that the proofs reach together. A remembered one
+// stands beside a password as a second factor and counts for nothing else.
+func Of(proofs []Proof, weights Weights) Level {
+	return of(proofs, func(f Factor) Weight { return weights[f] })
 }
 
-// Of returns the highest level that the proofs reach together. Proofs of
-// factors that enabled does not hold count for nothing; a nil enabled holds all.
-// A remembered one stands beside a password as a second factor and counts for
-// nothing else.
-func Of(proofs []Proof, enabled func(Factor) bool) Level {
-	var password, second, fido, verified, certificate bool
+func of(proofs []Proof, weigh func(Factor) Weight) Level {
+	var password, second, unphishable, verified, certificate bool
 	for _, p := range proofs {
-		if enabled != nil && !enabled(p.Factor) {
-			continue
-		}
+		weight := weigh(p.Factor)
 		switch {
 		case p.Remembered:
-			second = second || p.Factor.IsSecond()
-		case p.Factor == Password:
+			second = second || weight.IsSecond()
+		case weight == First:
 			password = true
-		case p.Factor == Certificate:
+		case weight == Machine:
 			certificate = true
-		case p.Factor == FIDO && !p.HeldToMulti:
-			fido = true
+		case weight == Unphishable && !p.HeldToMulti:
+			unphishable = true
 			verified = verified || p.UserVerified
-		case p.Factor.IsSecond():
+		case weight.IsSecond():
 			second = true
 		}
 	}
 	switch {
-	case verified, password && fido:
+	case verified, password && unphishable:
 		return PhishingResistant
 	case password && (second || certificate):
 		return Multi
@@ -128,8 +146,8 @@ func Of(proofs []Proof, enabled func(Factor) bool) Level {
 type Requirement struct {
 	Level Level `json:"level"`
 	// MaxAge bounds the age of the proof that the level turns on: of the
-	// newest second factor under Multi, of FIDO under PhishingResistant, of
-	// the password under Single. Zero: any age that the session allows.
+	// newest second factor under Multi, of what resists phishing under
+	// PhishingResistant, of the password under Single. Zero: any age that the session allows.
 	// A certificate has no age: nobody has to act for it to be shown.
 	MaxAge time.Duration `json:"max_age,omitempty"`
 	// Certificate is what a device's certificate does for the requirement.
@@ -168,10 +186,10 @@ type Need int
 
 // What may be missing.
 const (
-	Nothing      Need = iota // the requirement is met
-	NeedPassword             // a password, first or again
-	NeedSecond               // any second factor, first or again
-	NeedFIDO                 // a security key or passkey, first or again
+	Nothing       Need = iota // the requirement is met
+	NeedPassword              // a password, first or again
+	NeedSecond                // any second factor, first or again
+	NeedResistant             // something phishing-resistant, first or again
 )
 
 // skew is by how much the clocks of nodes may differ: a proof of later than
@@ -180,20 +198,24 @@ const skew = time.Minute
 
 // Missing returns what must be proven next for the requirement to be met at
 // the time now. It asks for one thing at a time and for nothing twice.
-func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor) bool) Need {
-	counts := func(f Factor) bool {
-		return (f != Certificate || r.Certificate != CertificateIgnored) && (enabled == nil || enabled(f))
+func (r Requirement) Missing(proofs []Proof, now time.Time, weights Weights) Need {
+	weigh := func(f Factor) Weight {
+		weight := weights[f]
+		if weight == Machine && r.Certificate == CertificateIgnored {
+			return Weightless
+		}
+		return weight
 	}
-	if r.Certificate == CertificateAlone && r.MaxAge <= 0 && counts(Certificate) && slices.ContainsFunc(proofs, isCertificate) {
+	if r.Certificate == CertificateAlone && r.MaxAge <= 0 && weigh(Certificate) == Machine && slices.ContainsFunc(proofs, isCertificate) {
 		return Nothing
 	}
-	level := Of(proofs, counts)
+	level := of(proofs, weigh)
 	if level < r.Level {
 		switch {
 		case level < Single:
 			return NeedPassword
 		case r.Level == PhishingResistant:
-			return NeedFIDO
+			return NeedResistant
 		default:
 			return NeedSecond
 		}
@@ -201,23 +223,23 @@ func (r Requirement) Missing(proofs []Proof, now time.Time, enabled func(Factor)
 	if r.MaxAge <= 0 {
 		return Nothing
 	}
-	fresh := func(isMeant func(Proof) bool) bool {
+	fresh := func(isMeant func(Proof, Weight) bool) bool {
 		return slices.ContainsFunc(proofs, func(p Proof) bool {
 			age := now.Sub(p.At)
-			return counts(p.Factor) && !p.Remembered && isMeant(p) && age <= r.MaxAge && age >= -skew
+			return !p.Remembered && isMeant(p, weigh(p.Factor)) && age <= r.MaxAge && age >= -skew
 		})
 	}
 	switch r.Level {
 	case PhishingResistant:
-		if !fresh(func(p Proof) bool { return p.Factor == FIDO && !p.HeldToMulti }) {
-			return NeedFIDO
+		if !fresh(func(p Proof, w Weight) bool { return w == Unphishable && !p.HeldToMulti }) {
+			return NeedResistant
 		}
 	case Multi:
-		if !fresh(func(p Proof) bool { return p.Factor.IsSecond() && p.Factor != Certificate }) {
+		if !fresh(func(_ Proof, w Weight) bool { return w >= Second }) {
 			return NeedSecond
 		}
 	default:
-		if !fresh(func(p Proof) bool { return p.Factor == Password }) {
+		if !fresh(func(_ Proof, w Weight) bool { return w == First }) {
 			return NeedPassword
 		}
 	}

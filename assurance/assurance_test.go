@@ -20,6 +20,13 @@ func held(p Proof) Proof     { p.HeldToMulti = true; return p }
 // remembered is a proof for which a browser stands in.
 func remembered(p Proof) Proof { p.Remembered = true; return p }
 
+// weights are those of all factors that there are.
+var weights = Weights{
+	Password: First, Certificate: Machine, FIDO: Unphishable,
+	TOTP: Second, Push: Second, BackupCode: Second,
+	Email: Second, SMS: Second,
+}
+
 func TestOf(t *testing.T) {
 	password, totp, fido, device := proof(Password, 0), proof(TOTP, 0), proof(FIDO, 0), proof(Certificate, 0)
 	for _, test := range []struct {
@@ -58,7 +65,7 @@ func TestOf(t *testing.T) {
 		{"password and a remembered password", []Proof{password, remembered(password)}, Single},
 		{"password and a remembered factor that nobody knows", []Proof{password, remembered(proof("", 0))}, Single},
 	} {
-		if got := Of(test.proofs, nil); got != test.want {
+		if got := Of(test.proofs, weights); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
@@ -66,12 +73,12 @@ func TestOf(t *testing.T) {
 
 func TestFactorsThatAreNotConfiguredCountForNothing(t *testing.T) {
 	proofs := []Proof{proof(Password, 0), proof(TOTP, 0)}
-	enabled := func(f Factor) bool { return f == Password }
-	if got := Of(proofs, enabled); got != Single {
+	alone := Weights{Password: First}
+	if got := Of(proofs, alone); got != Single {
 		t.Errorf("without TOTP: %v", got)
 	}
 	ask := Requirement{Level: Multi, MaxAge: time.Minute}
-	if got := ask.Missing(proofs, noon, enabled); got != NeedSecond {
+	if got := ask.Missing(proofs, noon, alone); got != NeedSecond {
 		t.Errorf("without TOTP: %v is missing", got)
 	}
 }
@@ -93,7 +100,7 @@ func TestMissing(t *testing.T) {
 			[]Proof{proof(Password, 0), proof(Certificate, 0)}, Nothing},
 		{"single of a device that adds up", Requirement{Level: Single, Certificate: CertificateAdded}, []Proof{proof(Certificate, 0)}, NeedPassword},
 		{"phishing-resistant of a device that adds up", Requirement{Level: PhishingResistant, Certificate: CertificateAdded},
-			[]Proof{proof(Password, 0), proof(Certificate, 0)}, NeedFIDO},
+			[]Proof{proof(Password, 0), proof(Certificate, 0)}, NeedResistant},
 		{"multi, second factor old, a device fresh", Requirement{Level: Multi, MaxAge: time.Minute, Certificate: CertificateAdded},
 			[]Proof{proof(Password, 0), proof(TOTP, time.Hour), proof(Certificate, 0)}, NeedSecond},
 		{"a device that does", Requirement{Level: Multi, Certificate: CertificateAlone}, []Proof{proof(Certificate, 0)}, Nothing},
@@ -104,7 +111,7 @@ func TestMissing(t *testing.T) {
 			[]Proof{proof(Certificate, 0)}, NeedPassword},
 		{"single of multi", Requirement{Level: Single}, []Proof{proof(Password, 0), proof(TOTP, 0)}, Nothing},
 		{"phishing-resistant of nobody", Requirement{Level: PhishingResistant}, nil, NeedPassword},
-		{"phishing-resistant of multi", Requirement{Level: PhishingResistant}, []Proof{proof(Password, 0), proof(TOTP, 0)}, NeedFIDO},
+		{"phishing-resistant of multi", Requirement{Level: PhishingResistant}, []Proof{proof(Password, 0), proof(TOTP, 0)}, NeedResistant},
 		{"multi, second factor fresh, password old", Requirement{Level: Multi, MaxAge: time.Minute},
 			[]Proof{proof(Password, time.Hour), proof(TOTP, time.Minute)}, Nothing},
 		{"multi, second factor old, password fresh", Requirement{Level: Multi, MaxAge: time.Minute},
@@ -118,9 +125,9 @@ func TestMissing(t *testing.T) {
 		{"single, password old, code fresh", Requirement{Level: Single, MaxAge: time.Minute},
 			[]Proof{proof(Password, time.Hour), proof(TOTP, 0)}, NeedPassword},
 		{"phishing-resistant, key old, code fresh", Requirement{Level: PhishingResistant, MaxAge: time.Minute},
-			[]Proof{proof(Password, 0), proof(FIDO, time.Hour), proof(TOTP, 0)}, NeedFIDO},
+			[]Proof{proof(Password, 0), proof(FIDO, time.Hour), proof(TOTP, 0)}, NeedResistant},
 		{"phishing-resistant, a fresh key in place of a lost one", Requirement{Level: PhishingResistant, MaxAge: time.Minute},
-			[]Proof{verified(proof(FIDO, time.Hour)), held(proof(FIDO, 0))}, NeedFIDO},
+			[]Proof{verified(proof(FIDO, time.Hour)), held(proof(FIDO, 0))}, NeedResistant},
 		{"multi in a remembered browser", Requirement{Level: Multi}, []Proof{proof(Password, 0), remembered(proof(TOTP, 0))}, Nothing},
 		{"multi in a remembered browser, of no password", Requirement{Level: Multi}, []Proof{remembered(proof(TOTP, 0))}, NeedPassword},
 		{"fresh multi in a remembered browser", Requirement{Level: Multi, MaxAge: time.Hour},
@@ -128,13 +135,13 @@ func TestMissing(t *testing.T) {
 		{"fresh multi in a remembered browser, code shown since", Requirement{Level: Multi, MaxAge: time.Hour},
 			[]Proof{proof(Password, 0), remembered(proof(BackupCode, 0)), proof(TOTP, time.Hour)}, Nothing},
 		{"phishing-resistant in a browser remembered for a key", Requirement{Level: PhishingResistant},
-			[]Proof{proof(Password, 0), remembered(verified(proof(FIDO, 0)))}, NeedFIDO},
+			[]Proof{proof(Password, 0), remembered(verified(proof(FIDO, 0)))}, NeedResistant},
 		{"fresh and phishing-resistant, the key only remembered", Requirement{Level: PhishingResistant, MaxAge: time.Hour},
-			[]Proof{verified(proof(FIDO, 2*time.Hour)), remembered(verified(proof(FIDO, 0)))}, NeedFIDO},
+			[]Proof{verified(proof(FIDO, 2*time.Hour)), remembered(verified(proof(FIDO, 0)))}, NeedResistant},
 		{"single with a remembered password", Requirement{Level: Single, MaxAge: time.Hour},
 			[]Proof{proof(Password, 2*time.Hour), remembered(proof(Password, 0))}, NeedPassword},
 	} {
-		if got := test.ask.Missing(test.proofs, noon, nil); got != test.want {
+		if got := test.ask.Missing(test.proofs, noon, weights); got != test.want {
 			t.Errorf("%s: %v is missing, want %v", test.name, got, test.want)
 		}
 	}
@@ -144,7 +151,7 @@ func TestMissing(t *testing.T) {
 // asks for ever, and what satisfies it reaches its level.
 func TestMissingEnds(t *testing.T) {
 	answer := map[Need]Proof{
-		NeedPassword: proof(Password, 0), NeedSecond: proof(TOTP, 0), NeedFIDO: verified(proof(FIDO, 0)),
+		NeedPassword: proof(Password, 0), NeedSecond: proof(TOTP, 0), NeedResistant: verified(proof(FIDO, 0)),
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		ask := Requirement{
@@ -159,9 +166,9 @@ func TestMissingEnds(t *testing.T) {
 			proofs = append(proofs, p)
 		}
 		for range 4 {
-			need := ask.Missing(proofs, noon, nil)
+			need := ask.Missing(proofs, noon, weights)
 			if need == Nothing {
-				if got := Of(proofs, nil); got < ask.Level {
+				if got := Of(proofs, weights); got < ask.Level {
 					t.Fatalf("%v satisfies %v", got, ask)
 				}
 				return

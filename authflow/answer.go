@@ -82,7 +82,7 @@ func replaces(f Flow, active []store.Credential) bool {
 
 func isPassword(p assurance.Proof) bool { return p.Factor == assurance.Password }
 
-func isSecond(p assurance.Proof) bool { return p.Factor.IsSecond() }
+func isSecond(p assurance.Proof) bool { return isSecondKind(p.Factor) }
 
 // Challenge begins the ceremony of a second factor and returns its page.
 func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
@@ -169,7 +169,7 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c person.Cl
 		return err
 	}
 	at := person.AttemptOf(store.User{ID: f.UserID, Name: f.Name}, given.Factor, browser, c)
-	guessable := q.factor.Guessable()
+	guessable := q.factor.Traits().Guessable
 	if guessable {
 		if err := e.Guesses.Reserve(ctx, at); err != nil {
 			return err
@@ -286,7 +286,7 @@ const mostRefusals = 20
 // spend keeps a flow whose challenge was answered wrong. ErrFlowGone where that
 // happened too often.
 func (e *Engine) spend(ctx context.Context, q question, f Flow) error {
-	if !q.factor.Guessable() {
+	if !q.factor.Traits().Guessable {
 		f.Refusals++
 	} else if len(q.state) == 0 {
 		return nil // nothing was begun that could be spent

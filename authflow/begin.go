@@ -31,7 +31,7 @@ func (e *Engine) BeginStepUp(ctx context.Context, r Raise) (Flow, error) {
 		Ask: r.Ask, Request: r.Request, Return: r.Return,
 		Proofs: r.SignOn.Proofs, SignOn: r.SignOn.ID, Shared: r.SignOn.Shared, Platform: r.Client.Platform,
 	}
-	if r.User.NewPassword && assurance.Of(r.SignOn.Proofs, e.Vault.Factors.Enabled) < assurance.Single {
+	if r.User.NewPassword && assurance.Of(r.SignOn.Proofs, e.Vault.Factors.Weights()) < assurance.Single {
 		f.signInAnew()
 	}
 	return e.begin(ctx, f)

@@ -118,7 +118,7 @@ func TestRemovalLeavesTheProofsThatHold(t *testing.T) {
 	h.must(err)
 	granted, err := h.Remove(h.ctx, bySecond.SignOn, ada.user(), ada.named("Authenticator app").ID, person.Client{})
 	h.must(err)
-	if s := granted.SignOn; assurance.Of(s.Proofs, nil) != assurance.Multi || !s.Expires.Equal(bySecond.SignOn.Expires) || s.ID == bySecond.SignOn.ID {
+	if s := granted.SignOn; assurance.Of(s.Proofs, h.vault.Factors.Weights()) != assurance.Multi || !s.Expires.Equal(bySecond.SignOn.Expires) || s.ID == bySecond.SignOn.ID {
 		t.Errorf("the browser that removed another authenticator goes on with %+v", s)
 	}
 	h.pass(time.Minute)
@@ -126,7 +126,7 @@ func TestRemovalLeavesTheProofsThatHold(t *testing.T) {
 	h.pass(time.Minute)
 	granted, err = h.Remove(h.ctx, granted.SignOn, ada.user(), ada.named("Second").ID, person.Client{})
 	h.must(err)
-	if s := granted.SignOn; assurance.Of(s.Proofs, nil) != assurance.Single {
+	if s := granted.SignOn; assurance.Of(s.Proofs, h.vault.Factors.Weights()) != assurance.Single {
 		t.Errorf("the browser that removed the authenticator it had shown goes on with %+v", s.Proofs)
 	}
 	h.must(third.answer(third.shown(person.Client{}), third.code(), person.Client{}))
@@ -165,7 +165,7 @@ func TestRemovingAllOfAKind(t *testing.T) {
 	if held, err := h.Holdings(h.ctx, ada.id); err != nil || len(held) != 3 || slices.ContainsFunc(held, func(c credentials.Own) bool { return c.Kind == assurance.TOTP }) {
 		t.Errorf("what is left: %+v, %v", held, err)
 	}
-	if h.lives(here.SignOn) || !h.lives(granted.SignOn) || assurance.Of(granted.SignOn.Proofs, nil) != assurance.PhishingResistant {
+	if h.lives(here.SignOn) || !h.lives(granted.SignOn) || assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()) != assurance.PhishingResistant {
 		t.Errorf("the browser that removed them goes on with %+v", granted.SignOn)
 	}
 	if !h.lives(there) {
@@ -414,7 +414,7 @@ func TestChangePassword(t *testing.T) {
 	if h.lives(here) || h.lives(there) || !h.lives(granted.SignOn) {
 		t.Error("other sign-ons live on, or this browser's doesn't")
 	}
-	if assurance.Of(granted.SignOn.Proofs, nil) != assurance.Multi {
+	if assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()) != assurance.Multi {
 		t.Errorf("this browser goes on with %+v", granted.SignOn.Proofs)
 	}
 	if _, err := h.Load(h.ctx, midway.ID); !errors.Is(err, authflow.ErrFlowGone) {

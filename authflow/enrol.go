@@ -264,7 +264,7 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 			return err
 		}
 		shown, f.Done = current.Proofs, true
-	case f.Kind == SignIn && factors.IsDaily(credential.Kind):
+	case f.Kind == SignIn && e.Vault.Factors.Traits(credential.Kind).Daily:
 		f.Replacing = ""
 		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{
 			Factor: credential.Kind, At: e.Clock(), UserVerified: verified, HeldToMulti: e.Rules.Hold > 0, Credential: credential.ID,
@@ -279,7 +279,7 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	if err != nil {
 		return err
 	}
-	lately := func(p assurance.Proof) bool { return isDailyProof(p) && f.Started.Sub(p.At) <= person.FreshFor }
+	lately := func(p assurance.Proof) bool { return e.isDailyProof(p) && f.Started.Sub(p.At) <= person.FreshFor }
 	if unsettled || f.Kind == SignIn || !slices.ContainsFunc(shown, lately) {
 		credential.ProbationUntil = e.Clock().Add(e.Rules.Hold)
 	}
@@ -299,8 +299,8 @@ func (e *Engine) stillChanging(ctx context.Context, tx store.Tx, f Flow) (store.
 
 // isDailyProof reports whether the person showed a second factor that isn't
 // there for need alone, nor held itself. A certificate shows itself.
-func isDailyProof(p assurance.Proof) bool {
-	return factors.IsDaily(p.Factor) && p.Factor != assurance.Certificate && !p.Remembered && !p.HeldToMulti
+func (e *Engine) isDailyProof(p assurance.Proof) bool {
+	return e.Vault.Factors.Traits(p.Factor).Daily && !p.Remembered && !p.HeldToMulti
 }
 
 // makeRoom deletes what a new credential takes the place of, and returns how

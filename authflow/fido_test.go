@@ -110,7 +110,7 @@ func TestKeysGiveTheHighestAssurance(t *testing.T) {
 	h.must(h.showKey(f, k.shown(h, f), person.Client{}))
 	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Enabled); level != assurance.PhishingResistant {
+	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()); level != assurance.PhishingResistant {
 		t.Errorf("password and key are %s: %+v", level, granted.SignOn.Proofs)
 	}
 	ask, err := h.Freshness(h.ctx, ada.id)
@@ -246,7 +246,7 @@ func TestFirstAdministratorByAKey(t *testing.T) {
 		t.Errorf("the key is for %q, and the user is %q", asked.UserID, root.ID)
 	}
 	proofs := h.load(f).Proofs
-	if len(proofs) != 2 || !proofs[1].UserVerified || assurance.Of(proofs, nil) != assurance.PhishingResistant {
+	if len(proofs) != 2 || !proofs[1].UserVerified || assurance.Of(proofs, h.vault.Factors.Weights()) != assurance.PhishingResistant {
 		t.Errorf("the proofs are %+v", proofs)
 	}
 }
@@ -394,7 +394,7 @@ func TestKeyAloneRaisesADevice(t *testing.T) {
 			}
 			granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 			h.must(err)
-			if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Enabled); level != assurance.PhishingResistant {
+			if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()); level != assurance.PhishingResistant {
 				t.Errorf("it is %s: %+v", level, granted.SignOn.Proofs)
 			}
 		})

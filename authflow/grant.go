@@ -208,7 +208,7 @@ func (e *Engine) endPrevious(ctx context.Context, tx store.Tx, previous string, 
 // own count and clears no more, in a remembered browser neither, and a step-up
 // clears nothing here.
 func (e *Engine) forgetFailures(ctx context.Context, tx store.Tx, f Flow) error {
-	if f.Kind == StepUp || assurance.Of(assurance.Shown(f.Proofs), nil) < assurance.Multi {
+	if f.Kind == StepUp || assurance.Of(assurance.Shown(f.Proofs), e.Vault.Factors.Weights()) < assurance.Multi {
 		return nil
 	}
 	return e.Guesses.Forgive(ctx, tx, store.User{ID: f.UserID, Name: f.Name})

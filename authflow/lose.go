@@ -30,7 +30,7 @@ func (e *Engine) Losable(ctx context.Context, f Flow) ([]credentials.Own, error)
 	}
 	var held []credentials.Own
 	for _, c := range active {
-		if c.Kind.IsSecond() {
+		if c.Kind != assurance.Password {
 			held = append(held, credentials.Own{ID: c.ID, Kind: c.Kind, Name: c.Name, Created: c.Created, LastUsed: c.LastUsed})
 		}
 	}
@@ -72,7 +72,7 @@ func (e *Engine) lose(ctx context.Context, f Flow, ids []string) error {
 		return ErrWrongStep
 	}
 	for _, id := range ids {
-		if !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == id && c.Kind.IsSecond() }) {
+		if !slices.ContainsFunc(active, func(c store.Credential) bool { return c.ID == id && c.Kind != assurance.Password }) {
 			return credentials.ErrUnknown
 		}
 	}
@@ -103,12 +103,12 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c person.Cli
 			return nil, err
 		}
 		events = append(events, e.People.Own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(credential.Kind)}))
-		if f.Replacing == "" || f.Replacing == assurance.BackupCode {
+		if !e.Vault.Factors.Traits(f.Replacing).Daily {
 			f.Replacing = credential.Kind
 		}
 	}
-	if f.Replacing == assurance.BackupCode {
-		f.Replacing = "" // new ones are asked for anyhow
+	if !e.Vault.Factors.Traits(f.Replacing).Daily {
+		f.Replacing = "" // what stands by is asked for anyhow
 	}
 	f.Lost = nil
 	if err := e.noteLoss(ctx, tx, f.UserID); err != nil {
@@ -255,7 +255,7 @@ func (e *Engine) takeAccessCode(ctx context.Context, f Flow, code string, at gue
 			return nil, err
 		}
 		if changed.Replacing == "" {
-			changed.Replacing = firstSecondFactor(e.Vault.Factors)
+			changed.Replacing = e.Vault.Factors.First(isDaily)
 		}
 		if err := e.save(ctx, tx, &changed); err != nil {
 			return nil, err

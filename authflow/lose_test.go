@@ -84,7 +84,7 @@ func TestLostPhone(t *testing.T) {
 	renewed := ada.replace(f)
 	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	if assurance.Of(granted.SignOn.Proofs, nil) != assurance.Multi {
+	if assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()) != assurance.Multi {
 		t.Errorf("proofs: %+v", granted.SignOn.Proofs)
 	}
 	if until := ada.named("New phone").ProbationUntil; !until.Equal(h.clock().Add(hold)) {

@@ -78,30 +78,30 @@ func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time
 	if f.Replacing != "" {
 		return replacement(f.Replacing, set, prefer)
 	}
-	switch f.ask(who).Missing(f.Proofs, now, set.Enabled) {
+	switch f.ask(who).Missing(f.Proofs, now, set.Weights()) {
 	case assurance.NeedPassword:
-		if keyComesFirst(f, who) {
-			return keyStep
+		if resistantComesFirst(f, who, set) {
+			return resistantStep(set)
 		}
 		return Step{Kind: StepPassword}
 	case assurance.NeedSecond:
 		return challenge(f, who, prefer)
-	case assurance.NeedFIDO:
-		return key(f, who, set, prefer, now)
+	case assurance.NeedResistant:
+		return resistant(f, who, set, prefer, now)
 	}
-	if f.Kind == SignIn && assurance.Of(assurance.Shown(f.Proofs), set.Enabled) >= assurance.Multi {
+	if f.Kind == SignIn && assurance.Of(assurance.Shown(f.Proofs), set.Weights()) >= assurance.Multi {
 		return mending(who, set, prefer)
 	}
 	return Step{Kind: StepGrant}
 }
 
-// key asks for a security key or passkey. Whoever signs in and has none that
-// counts shows what they have: so they are in, though not where they wanted to
-// go, and can set one up.
-func key(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.Time) Step {
+// resistant asks for what resists phishing. Whoever signs in and has nothing of
+// that kind shows what they have: so they are in, though not where they wanted
+// to go, and can set one up.
+func resistant(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.Time) Step {
 	switch {
 	case who.Resistant:
-		return keyStep
+		return resistantStep(set)
 	case f.Kind == SignIn:
 		f.Ask = assurance.Requirement{Level: assurance.Multi, Certificate: f.Ask.Certificate}
 		return Next(f, who, set, prefer, now)
@@ -109,15 +109,18 @@ func key(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time.
 	return Step{Kind: StepNoFactor}
 }
 
-// keyStep asks for a security key or passkey that counts as phishing-resistant.
-var keyStep = Step{Kind: StepChallenge, Factor: assurance.FIDO, Resistant: true}
+// resistantStep asks for a credential that counts as phishing-resistant.
+func resistantStep(set factors.Set) Step {
+	return Step{Kind: StepChallenge, Factor: set.First(isResistant), Resistant: true}
+}
 
-// keyComesFirst reports whether a step-up asks for a key ahead of the password,
-// since it may then do without: whoever was let in by a certificate has shown
-// neither. One that verifies nobody is asked for once, and the password then.
-func keyComesFirst(f Flow, who Person) bool {
+// resistantComesFirst reports whether a step-up asks for what resists phishing
+// ahead of the password, since it may then do without: whoever was let in by a
+// certificate has shown neither. One that verifies nobody is asked for once, and
+// the password then.
+func resistantComesFirst(f Flow, who Person, set factors.Set) bool {
 	return f.Kind == StepUp && f.Ask.Level == assurance.PhishingResistant && who.Resistant && who.Passwordless &&
-		!slices.ContainsFunc(f.Proofs, func(p assurance.Proof) bool { return p.Factor == assurance.FIDO && !p.HeldToMulti })
+		!slices.ContainsFunc(f.Proofs, func(p assurance.Proof) bool { return isResistant(set.Traits(p.Factor)) && !p.HeldToMulti })
 }
 
 // ask is what a flow has to reach. Whoever has to choose another password shows
@@ -133,14 +136,15 @@ func (f Flow) ask(who Person) assurance.Requirement {
 // mending is what a full sign-in still asks for: a new password where one is
 // due, and what somebody broke off before it was set up.
 func mending(who Person, set factors.Set, prefer assurance.Factor) Step {
-	first := firstSecondFactor(set)
+	first := set.First(isDaily)
 	switch {
 	case who.NewPassword:
 		return Step{Kind: StepNewPassword}
-	case first != "" && !slices.ContainsFunc(set, func(f factors.Factor) bool { return factors.IsDaily(f.Kind()) && who.Have[f.Kind()] }):
+	case first != "" && !slices.ContainsFunc(set, func(f factors.Factor) bool { return f.Traits().Daily && who.Have[f.Kind()] }):
 		return replacement(first, set, prefer)
-	case lacksBackupCodes(who, set):
-		return Step{Kind: StepEnrol, Factor: assurance.BackupCode}
+	}
+	if lacking := standbys(set, who.lacks); len(lacking) > 0 {
+		return Step{Kind: StepEnrol, Factor: lacking[0]}
 	}
 	return Step{Kind: StepGrant}
 }
@@ -163,7 +167,7 @@ func nextOfLoss(f Flow, who Person, prefer assurance.Factor) Step {
 func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor) Step {
 	var kinds []assurance.Factor
 	for _, f := range set {
-		if factors.IsDaily(f.Kind()) {
+		if f.Traits().Daily {
 			kinds = append(kinds, f.Kind())
 		}
 	}
@@ -178,40 +182,44 @@ func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor
 }
 
 func nextOfSetUp(f Flow, who Person, set factors.Set, prefer assurance.Factor) Step {
-	of := 2
-	if set.Enabled(assurance.BackupCode) {
-		of = 3
-	}
+	of := 2 + len(standbys(set, func(assurance.Factor) bool { return true }))
+	lacking := standbys(set, who.lacks)
 	switch {
 	case f.Account == nil:
 		return Step{Kind: StepAccount, Number: 1, Of: of}
 	case len(f.Proofs) == 0:
-		first := firstSecondFactor(set)
+		first := set.First(isDaily)
 		if first == "" {
 			return Step{Kind: StepNoFactor}
 		}
 		step := replacement(first, set, prefer)
 		step.Number, step.Of = 2, of
 		return step
-	case lacksBackupCodes(who, set):
-		return Step{Kind: StepEnrol, Factor: assurance.BackupCode, Number: 3, Of: of}
+	case len(lacking) > 0:
+		return Step{Kind: StepEnrol, Factor: lacking[0], Number: of - len(lacking) + 1, Of: of}
 	}
 	return Step{Kind: StepGrant}
 }
 
-// firstSecondFactor returns the recommended second factor, or none.
-func firstSecondFactor(set factors.Set) assurance.Factor {
+// isDaily is of factors that may be somebody's only second one.
+func isDaily(t factors.Traits) bool { return t.Daily }
+
+// isResistant is of factors whose proofs count as phishing-resistant.
+func isResistant(t factors.Traits) bool { return t.Weight == assurance.Unphishable }
+
+// standbys lists the kinds that stand by for need, and are meant.
+func standbys(set factors.Set, meant func(assurance.Factor) bool) []assurance.Factor {
+	var kinds []assurance.Factor
 	for _, f := range set {
-		if factors.IsDaily(f.Kind()) {
-			return f.Kind()
+		if !f.Traits().Daily && meant(f.Kind()) {
+			kinds = append(kinds, f.Kind())
 		}
 	}
-	return ""
+	return kinds
 }
 
-func lacksBackupCodes(who Person, set factors.Set) bool {
-	return set.Enabled(assurance.BackupCode) && !who.Have[assurance.BackupCode]
-}
+// lacks reports whether somebody hasn't set up a kind.
+func (p Person) lacks(kind assurance.Factor) bool { return !p.Have[kind] }
 
 // challenge asks for one of the second factors that somebody can use. Whoever
 // signs in and has none set up can be helped by an administrator's code.
@@ -219,11 +227,14 @@ func challenge(f Flow, who Person, prefer assurance.Factor) Step {
 	switch {
 	case len(who.Usable) > 0:
 		return chosen(who.Usable, prefer)
-	case f.Kind == SignIn && f.PasswordMark != "" && !slices.ContainsFunc(have(who), assurance.Factor.IsSecond):
+	case f.Kind == SignIn && f.PasswordMark != "" && !slices.ContainsFunc(have(who), isSecondKind):
 		return Step{Kind: StepAccessCode}
 	}
 	return Step{Kind: StepNoFactor}
 }
+
+// isSecondKind reports whether a kind that is set up is a second factor.
+func isSecondKind(kind assurance.Factor) bool { return kind != assurance.Password }
 
 // have lists the kinds that somebody has set up.
 func have(who Person) []assurance.Factor { return slices.Collect(maps.Keys(who.Have)) }

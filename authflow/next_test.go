@@ -20,6 +20,16 @@ type kindOnly struct {
 
 func (k kindOnly) Kind() assurance.Factor { return k.kind }
 
+func (k kindOnly) Traits() factors.Traits {
+	switch k.kind {
+	case assurance.FIDO:
+		return factors.Traits{Weight: assurance.Unphishable, Daily: true, Recalls: true}
+	case assurance.BackupCode:
+		return factors.Traits{Weight: assurance.Second}
+	}
+	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true}
+}
+
 // elsewhere is a factor whose credentials work in one realm alone.
 type elsewhere struct{ kindOnly }
 
@@ -41,7 +51,7 @@ func personWith(have []assurance.Factor, set factors.Set) Person {
 		who.Resistant = who.Resistant || k == assurance.FIDO
 	}
 	for _, f := range set {
-		if f.Kind().IsSecond() && who.Have[f.Kind()] {
+		if who.Have[f.Kind()] {
 			who.Usable = append(who.Usable, f.Kind())
 		}
 	}

@@ -34,21 +34,21 @@ const (
 // browser of their own that can keep one; and they aren't busy already: with something that they set up on the
 // way, or with an app that opens by a key alone and tells them so.
 func worthOffering(f Flow, all []store.Credential, set factors.Set) bool {
-	if f.Kind != SignIn || f.Shared || !f.CanPasskey || f.Ask.Level >= assurance.PhishingResistant || !set.Enabled(assurance.FIDO) {
+	if f.Kind != SignIn || f.Shared || !f.CanPasskey || f.Ask.Level >= assurance.PhishingResistant || set.First(isResistant) == "" {
 		return false
 	}
-	if assurance.Of(assurance.Shown(f.Proofs), set.Enabled) < assurance.Multi {
+	if assurance.Of(assurance.Shown(f.Proofs), set.Weights()) < assurance.Multi {
 		return false
 	}
 	return !slices.ContainsFunc(all, func(c store.Credential) bool {
-		return c.Kind == assurance.FIDO && set.Works(c.Kind, c.Realm) || !c.Created.Before(f.Started)
+		return isResistant(set.Traits(c.Kind)) && set.Works(c.Kind, c.Realm) || !c.Created.Before(f.Started)
 	})
 }
 
 // offerPasskey reports whether the person in a finished flow is to be offered a
 // passkey, and notes that they were.
 func (e *Engine) offerPasskey(ctx context.Context, tx store.Tx, f Flow) (bool, error) {
-	if !e.Rules.UpgradeOffer || !e.Rules.offers(assurance.FIDO, f.Platform) {
+	if !e.Rules.UpgradeOffer || !e.Rules.offers(e.Vault.Factors.First(isResistant), f.Platform) {
 		return false, nil
 	}
 	all, err := tx.CredentialsOf(ctx, f.UserID)

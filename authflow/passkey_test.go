@@ -102,7 +102,7 @@ func TestPasskeysSignInAlone(t *testing.T) {
 	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
 	proofs := granted.SignOn.Proofs
-	if granted.SignOn.UserID != ada.id || len(proofs) != 1 || !proofs[0].UserVerified || assurance.Of(proofs, h.vault.Factors.Enabled) != assurance.PhishingResistant {
+	if granted.SignOn.UserID != ada.id || len(proofs) != 1 || !proofs[0].UserVerified || assurance.Of(proofs, h.vault.Factors.Weights()) != assurance.PhishingResistant {
 		t.Errorf("%+v", granted.SignOn)
 	}
 	if granted.Browser == "" {
@@ -391,7 +391,7 @@ func TestHeldPasskeysNeedThePassword(t *testing.T) {
 	h.must(h.AnswerPassword(h.ctx, h.load(f), ada.password, person.Client{}))
 	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
-	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Enabled); level != assurance.Multi {
+	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()); level != assurance.Multi {
 		t.Errorf("it is %s", level)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -13,19 +12,14 @@ import (
 // these active credentials. What the flow says is lost doesn't count.
 func (e *Engine) personOf(active []store.Credential, f Flow) Person {
 	who := Person{Have: make(map[assurance.Factor]bool), Passwordless: e.Rules.Passwordless}
-	now := e.Clock()
-	for _, c := range active {
-		if slices.Contains(f.Lost, c.ID) {
-			continue
-		}
+	has := slices.DeleteFunc(slices.Clone(active), func(c store.Credential) bool { return slices.Contains(f.Lost, c.ID) })
+	for _, c := range has {
 		who.Have[c.Kind] = true
-		if c.Kind == assurance.FIDO && !now.Before(c.ProbationUntil) && e.Vault.Factors.Enabled(c.Kind) {
-			who.Resistant = true
-		}
 	}
+	who.Resistant = e.People.CanResistPhishing(has)
 	for _, factor := range e.Vault.Factors {
 		kind := factor.Kind()
-		if kind.IsSecond() && who.Have[kind] && e.Rules.offers(kind, f.Platform) {
+		if who.Have[kind] && e.Rules.offers(kind, f.Platform) {
 			who.Usable = append(who.Usable, kind)
 		}
 	}
@@ -47,9 +41,10 @@ func (e *Engine) order(kinds []assurance.Factor, active []store.Credential, plat
 		}
 		return here, anywhere
 	}
+	daily := func(kind assurance.Factor) bool { return e.Vault.Factors.Traits(kind).Daily }
 	slices.SortStableFunc(kinds, func(a, b assurance.Factor) int {
-		if factors.IsDaily(a) != factors.IsDaily(b) {
-			if factors.IsDaily(a) {
+		if daily(a) != daily(b) {
+			if daily(a) {
 				return -1
 			}
 			return 1

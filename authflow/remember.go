@@ -25,7 +25,7 @@ var ErrNoBrowser = errors.New("no such browser of this user")
 // shown, a shared computer is nobody's browser, backup codes work once, and who
 // reports a loss may not be the owner.
 func (e *Engine) RememberFor(f Flow, kind assurance.Factor) time.Duration {
-	if !mayRecall(f) || !factors.IsDaily(kind) || len(f.Lost) > 0 {
+	if !mayRecall(f) || !e.Vault.Factors.Traits(kind).Recalls || len(f.Lost) > 0 {
 		return 0
 	}
 	return e.Rules.Remember
@@ -38,7 +38,7 @@ func mayRecall(f Flow) bool { return f.Kind == SignIn && !f.Shared }
 // had it remembered. The proof is never kept in the flow: each step reads anew,
 // so whoever forgets a browser is heard in the middle of a flow too.
 func (e *Engine) recalled(ctx context.Context, r browserReader, f Flow, who Person) (Flow, error) {
-	if f.Browser == "" || who.NewPassword || !mayRecall(f) || e.Rules.Remember <= 0 || assurance.Of(f.Proofs, e.Vault.Factors.Enabled) >= assurance.Multi {
+	if f.Browser == "" || who.NewPassword || !mayRecall(f) || e.Rules.Remember <= 0 || assurance.Of(f.Proofs, e.Vault.Factors.Weights()) >= assurance.Multi {
 		return f, nil
 	}
 	b, err := r.BrowserByToken(ctx, f.UserID, f.Browser)
@@ -61,7 +61,7 @@ type browserReader interface {
 // standsIn reports whether a browser counts in place of the factor that it is
 // remembered for: in time, and while the user could show that factor instead.
 func standsIn(b store.Browser, who Person, set factors.Set, now time.Time) bool {
-	return person.IsRemembered(b, now) && factors.IsDaily(b.RememberedFor) && set.Enabled(b.RememberedFor) && who.Have[b.RememberedFor]
+	return person.IsRemembered(b, now) && set.Traits(b.RememberedFor).Recalls && who.Have[b.RememberedFor]
 }
 
 // keepBrowser makes the browser a known one of the user, or a remembered one
@@ -87,7 +87,7 @@ func (e *Engine) keepBrowser(ctx context.Context, tx store.Tx, f Flow, s store.S
 		return "", known, nil
 	case known && f.Remember == "":
 		return had, known, tx.TouchBrowser(ctx, b.ID, e.Clock())
-	case twoFactors.Missing(assurance.Shown(s.Proofs), e.Clock(), e.Vault.Factors.Enabled) != assurance.Nothing:
+	case twoFactors.Missing(assurance.Shown(s.Proofs), e.Clock(), e.Vault.Factors.Weights()) != assurance.Nothing:
 		return "", known, nil
 	}
 	if known {

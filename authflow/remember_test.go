@@ -179,7 +179,7 @@ func TestRememberedBrowsersAreHeldToTheirTerms(t *testing.T) {
 			granted, err := h.Grant(h.ctx, h.load(f), "", c)
 			if test.want == authflow.StepGrant {
 				h.must(err)
-				if level := assurance.Of(granted.SignOn.Proofs, nil); level != assurance.Multi {
+				if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()); level != assurance.Multi {
 					t.Errorf("it counts for %s", level)
 				}
 			} else if !errors.Is(err, authflow.ErrWrongStep) || h.signOns(ada.id) != had {

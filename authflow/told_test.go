@@ -38,7 +38,7 @@ func (p *member) belongings() belongings {
 	credentials, err := p.h.store.CredentialsOf(p.h.ctx, p.id)
 	p.h.must(err)
 	for _, c := range credentials {
-		if c.Kind.IsSecond() && c.State == store.CredentialActive {
+		if c.Kind != assurance.Password && c.State == store.CredentialActive {
 			b.credentials[c.ID] = string(c.Kind)
 		}
 	}

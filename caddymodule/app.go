@@ -568,18 +568,6 @@ func (a *App) loadStoreModule() (any, error) {
 	return a.ctx.LoadModule(a, "StoreRaw")
 }
 
-// enabled returns the factors that people can use.
-func (a *App) enabled() []assurance.Factor {
-	factors := []assurance.Factor{assurance.Password, assurance.TOTP}
-	if !a.FIDO.Off {
-		factors = append(factors, assurance.FIDO)
-	}
-	if !a.BackupCodes.Off {
-		factors = append(factors, assurance.BackupCode)
-	}
-	return factors
-}
-
 // offered reports whether a second factor is asked for on a platform.
 func (a *App) offered(kind assurance.Factor, platform string) bool {
 	switch kind {
@@ -595,11 +583,10 @@ func (a *App) offered(kind assurance.Factor, platform string) bool {
 
 // highest returns the highest level that the enabled factors can reach.
 func (a *App) highest() assurance.Level {
-	var proofs []assurance.Proof
-	for _, factor := range a.enabled() {
-		proofs = append(proofs, assurance.Proof{Factor: factor, UserVerified: true})
+	if a.FIDO.Off {
+		return assurance.Multi
 	}
-	return assurance.Of(proofs, nil)
+	return assurance.PhishingResistant
 }
 
 // Start checks how the sites are laid out, starts serving, and then lets

@@ -246,7 +246,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.makeFlows(a, passwords, rules)
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{
-		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Enabled: s.factors.Enabled,
+		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Weights: s.factors.Weights(),
 	})
 	related, err := a.relatedOrigins()
 	if err != nil {
@@ -261,7 +261,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.portal = portal.New(portal.Settings{
 		Flows: s.flows, Accounts: s.selfService, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
-		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Enabled: s.factors.Enabled,
+		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Weights: s.factors.Weights(),
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
 		MaxStaleness:  time.Duration(a.MaxStaleness),
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,

@@ -148,7 +148,7 @@ func (g *Gate) bind(s *service) error {
 	}
 	settings := gate.Settings{
 		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), UsualHost: g.placed.Load().usualHost, Agree: g.agree, Portal: g.app.portal, Headers: headers,
-		Enabled: s.factors.Enabled, Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
+		Weights: s.factors.Weights(), Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
 		Succession: succession{g}, States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
 		Devices: s.devices, SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,

@@ -16,6 +16,8 @@ type Own struct {
 	Name     string
 	Created  time.Time
 	LastUsed time.Time // zero: never
+	// Daily is as in factors.Traits.
+	Daily bool
 	// Suspended says that it was reported lost and proves nothing.
 	Suspended bool
 	// Realm is where it works, of a kind that works in one place alone, and
@@ -33,7 +35,7 @@ type Own struct {
 func (v *Vault) Describe(row store.Credential) (Own, error) {
 	o := Own{
 		ID: row.ID, Kind: row.Kind, Name: row.Name, Created: row.Created, LastUsed: row.LastUsed,
-		Suspended: row.State == store.CredentialSuspended, Realm: row.Realm, Elsewhere: !v.Works(row),
+		Suspended: row.State == store.CredentialSuspended, Daily: v.Factors.Traits(row.Kind).Daily, Realm: row.Realm, Elsewhere: !v.Works(row),
 	}
 	if v.Clock().Before(row.ProbationUntil) {
 		o.ProbationUntil = row.ProbationUntil

@@ -139,6 +139,24 @@ type Model struct {
 	Name string // "YubiKey 5 with NFC"; empty: nobody knows
 }
 
+// Traits say what is special about a kind of proof, so that nobody compares
+// kinds.
+type Traits struct {
+	// Weight is what its proofs count for: assurance.Second or
+	// assurance.Unphishable.
+	Weight assurance.Weight
+	// Daily says that it is meant to be used day by day, and may be somebody's
+	// only second factor. What isn't stands by for need: everybody is asked to
+	// set it up too.
+	Daily bool
+	// Recalls says that a browser can be remembered in its place.
+	Recalls bool
+	// Guessable says that somebody who tries for years, as often as a server can
+	// answer, has a chance to guess right: failures have to slow down what comes
+	// after them.
+	Guessable bool
+}
+
 // Factor is one kind of proof. Implementations are safe for concurrent use.
 //
 // Check and CheckEnrolment return an error only where they could not tell;
@@ -147,6 +165,8 @@ type Factor interface {
 	// Kind is the factor's name in the store, in logs and in configuration,
 	// and of its templates.
 	Kind() assurance.Factor
+	// Traits say what is special about the kind.
+	Traits() Traits
 	// Begin prepares to ask for a proof by any of the credentials, of which
 	// there is at least one.
 	Begin(ctx context.Context, who Subject, credentials []Credential) (Ceremony, error)
@@ -163,10 +183,6 @@ type Factor interface {
 	// Most is how many credentials of the kind somebody may have. Where it is
 	// 1, a new one takes the place of the old.
 	Most() int
-	// Guessable reports whether somebody who tries for years, as often as a
-	// server can answer, has a chance to guess right: whether failures have to
-	// slow down what comes after them.
-	Guessable() bool
 	// Reads reports whether an answer has the form of one to a challenge for
 	// these credentials. One that hasn't is no attempt, and is refused as
 	// Malformed without being checked.
@@ -244,10 +260,6 @@ const (
 	SyncedPasskey KeyForm = "synced_passkey" // in an account, on many devices
 )
 
-// IsDaily reports whether a second factor is meant to be used day by day:
-// backup codes stand beside one and are never the only one.
-func IsDaily(kind assurance.Factor) bool { return kind.IsSecond() && kind != assurance.BackupCode }
-
 // Set is the factors that are configured, in the order of recommendation.
 type Set []Factor
 
@@ -266,7 +278,7 @@ func (s Set) Get(kind assurance.Factor) (Factor, error) {
 func (s Set) Guessable() []assurance.Factor {
 	kinds := []assurance.Factor{assurance.Password}
 	for _, f := range s {
-		if f.Guessable() {
+		if f.Traits().Guessable {
 			kinds = append(kinds, f.Kind())
 		}
 	}
@@ -284,13 +296,38 @@ func (s Set) Works(kind assurance.Factor, realm string) bool {
 	return !ok || bound.Realm() == realm
 }
 
-// Enabled reports whether proofs of the kind count: passwords always do, other
+// Weights say what proofs of the kinds count for: of passwords always, of other
 // kinds where they are configured. Of certificates each requirement says that
 // itself, so nothing is to be configured here.
-func (s Set) Enabled(kind assurance.Factor) bool {
-	if kind == assurance.Password || kind == assurance.Certificate {
-		return true
+func (s Set) Weights() assurance.Weights {
+	weights := assurance.Weights{assurance.Password: assurance.First, assurance.Certificate: assurance.Machine}
+	for _, f := range s {
+		weights[f.Kind()] = f.Traits().Weight
 	}
+	return weights
+}
+
+// Traits are those of a kind; the zero Traits: it isn't configured.
+func (s Set) Traits(kind assurance.Factor) Traits {
+	f, err := s.Get(kind)
+	if err != nil {
+		return Traits{}
+	}
+	return f.Traits()
+}
+
+// Enabled reports whether a second factor of the kind is configured.
+func (s Set) Enabled(kind assurance.Factor) bool {
 	_, err := s.Get(kind)
 	return err == nil
+}
+
+// First returns the first kind with the traits that are meant, or none.
+func (s Set) First(isMeant func(Traits) bool) assurance.Factor {
+	for _, f := range s {
+		if isMeant(f.Traits()) {
+			return f.Kind()
+		}
+	}
+	return ""
 }

@@ -19,7 +19,7 @@ func (g *Gate) needed(r *request, c *claim) *session.LiveDevice {
 	if !ok || r.rule.Certificate == CertificateRequire {
 		return device
 	}
-	if r.rule.Require.Missing(r.rule.counted(c.session.Proofs), g.Clock(), g.Enabled) == assurance.Nothing {
+	if r.rule.Require.Missing(r.rule.counted(c.session.Proofs), g.Clock(), g.Weights) == assurance.Nothing {
 		return nil
 	}
 	return device

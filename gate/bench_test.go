@@ -110,7 +110,7 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 		}},
 		Devices: devices.NewReader(trust, keeper, nil, time.Now),
 		Origin:  func(name, _ string) (string, bool) { return "https://" + name, true },
-		Portal:  portal, Headers: headers, Enabled: func(assurance.Factor) bool { return true },
+		Portal:  portal, Headers: headers, Weights: assurance.Weights{assurance.Password: assurance.First, assurance.TOTP: assurance.Second, assurance.Certificate: assurance.Machine},
 		Sessions: sessions, SignOns: keeper,
 		Requests: ticket.NewRequests(set.Codec("request").WithMaxLength(8<<10), time.Now),
 		States:   set.Codec("state"), Tickets: ticket.NewTickets(db, time.Now, rand.Reader),

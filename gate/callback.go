@@ -234,7 +234,7 @@ func (g *Gate) redirect(w http.ResponseWriter, r *request, to string) {
 // once more, and then told what is wrong.
 func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request, reason string) {
 	c, err := g.bySession(r)
-	if err == nil && asked.Ask.Missing(c.proofs, g.Clock(), g.Enabled) == assurance.Nothing {
+	if err == nil && asked.Ask.Missing(c.proofs, g.Clock(), g.Weights) == assurance.Nothing {
 		g.redirect(w, r, asked.Return)
 		return
 	}
@@ -283,7 +283,7 @@ func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 		Expires   time.Time `json:"expires"`
 	}{
 		c.speaker.Name, c.speaker.DisplayName, c.speaker.Email, groups, c.deviceName(),
-		assurance.Of(c.proofs, g.Enabled).String(), c.expires.UTC(),
+		assurance.Of(c.proofs, g.Weights).String(), c.expires.UTC(),
 	})
 	if err != nil {
 		panic(err) // strings and times only

@@ -115,7 +115,7 @@ func (g *Gate) opensByDevice(r *request) bool {
 		if err != nil || !rule.Allows(device.speaker.User) {
 			return false
 		}
-		return rule.ask(true).Missing(device.proofs, g.Clock(), g.Enabled) == assurance.Nothing
+		return rule.ask(true).Missing(device.proofs, g.Clock(), g.Weights) == assurance.Nothing
 	})
 }
 

@@ -126,8 +126,8 @@ type Settings struct {
 	Portal *url.URL
 	// Headers are the names of the identity headers.
 	Headers *IdentityHeaders
-	// Enabled reports whether a factor is configured.
-	Enabled  func(assurance.Factor) bool
+	// Weights say what proofs count for.
+	Weights  assurance.Weights
 	Sessions Sessions
 	SignOns  SignOns
 	// Devices reads certificates; nil where no rule looks at any.
@@ -205,11 +205,11 @@ type Visitor struct {
 	Header http.Header
 
 	proofs  []assurance.Proof
-	enabled func(assurance.Factor) bool
+	weights assurance.Weights
 }
 
 // Level is how much they have proved.
-func (v *Visitor) Level() assurance.Level { return assurance.Of(v.proofs, v.enabled) }
+func (v *Visitor) Level() assurance.Level { return assurance.Of(v.proofs, v.weights) }
 
 // Next serves what lies behind the gate. visitor is nil on an open path.
 type Next func(w http.ResponseWriter, r *http.Request, visitor *Visitor) error

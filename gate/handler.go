@@ -273,7 +273,7 @@ func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, c *claim) e
 	if device := g.needed(r, c); device != nil {
 		g.noteAdmission(r, c, device)
 	}
-	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Header: r.Header, proofs: c.proofs, enabled: g.Enabled}
+	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Header: r.Header, proofs: c.proofs, weights: g.Weights}
 	if g.StandIn != "" {
 		r.visitor.Assertion = assertion
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -85,7 +86,7 @@ func newTestGate(t *testing.T, rules ...Rule) *testGate {
 			return "https://" + name, strings.HasSuffix(name, ".example.com")
 		},
 		Portal:  &url.URL{Scheme: "https", Host: "login.example.com"},
-		Headers: headers, Enabled: func(assurance.Factor) bool { return true },
+		Headers: headers, Weights: weights,
 		Succession: fakeSuccession{g}, Sessions: fakeSessions{g}, SignOns: fakeSignOns{g}, Requests: fakeRequests{g}, States: fakeCodec{g}, Tickets: fakeTickets{g},
 		Pages: pages, Brand: "Example", Contact: "the help desk", Audit: audit.NewLog(zap.New(core), fakeSink{}, func() time.Time { return g.now }),
 		Logger: zap.NewNop(), Clock: func() time.Time { return g.now }, Random: &counter{},
@@ -606,7 +607,8 @@ func TestScriptsAreNotToldOfCookies(t *testing.T) {
 func TestProofsOfFactorsSwitchedOff(t *testing.T) {
 	g := newTestGate(t)
 	g.serve(navigate("/x"), cookieGood).expectPassed(t)
-	g.Enabled = func(f assurance.Factor) bool { return f != assurance.TOTP }
+	g.Weights = maps.Clone(weights)
+	delete(g.Weights, assurance.TOTP)
 	g.serve(navigate("/x"), cookieGood).expectStopped(t, http.StatusFound)
 	if ask := g.asked[0].Ask; ask.Level != assurance.Multi {
 		t.Errorf("the portal is asked for %s", ask.Level)
@@ -723,4 +725,11 @@ func TestErrorPage(t *testing.T) {
 			t.Errorf("%s: %d %v %s", accept, w.Code, w.Header(), w.Body)
 		}
 	}
+}
+
+// weights are those of all factors that there are.
+var weights = assurance.Weights{
+	assurance.Password: assurance.First, assurance.Certificate: assurance.Machine, assurance.FIDO: assurance.Unphishable,
+	assurance.TOTP: assurance.Second, assurance.Push: assurance.Second, assurance.BackupCode: assurance.Second,
+	assurance.Email: assurance.Second, assurance.SMS: assurance.Second,
 }

@@ -29,7 +29,7 @@ func (g *Gate) judge(r *request, c *claim, at time.Time) verdict {
 		return forged
 	case !r.rule.Allows(c.speaker.User), c.scope != nil && !g.isWithin(r, c.scope):
 		return notAllowed
-	case c.scope == nil && r.rule.ask(c.device != nil).Missing(c.proofs, at, g.Enabled) != assurance.Nothing:
+	case c.scope == nil && r.rule.ask(c.device != nil).Missing(c.proofs, at, g.Weights) != assurance.Nothing:
 		return lacking
 	}
 	return passes

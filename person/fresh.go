@@ -42,7 +42,7 @@ func (k *Keeper) freshness(active []store.Credential) assurance.Requirement {
 // show one that counts as phishing-resistant.
 func (k *Keeper) CanResistPhishing(active []store.Credential) bool {
 	return slices.ContainsFunc(active, func(c store.Credential) bool {
-		return c.Kind == assurance.FIDO && !k.Clock().Before(c.ProbationUntil) && k.Vault.Factors.Enabled(c.Kind)
+		return k.Vault.Factors.Traits(c.Kind).Weight == assurance.Unphishable && !k.Clock().Before(c.ProbationUntil)
 	})
 }
 
@@ -59,7 +59,7 @@ func (k *Keeper) Checked(ctx context.Context, tx store.Tx, signOn string) (store
 		return s, u, nil, err
 	}
 	active = k.Vault.Active(active)
-	if k.freshness(active).Missing(s.Proofs, k.Clock(), k.Vault.Factors.Enabled) != assurance.Nothing {
+	if k.freshness(active).Missing(s.Proofs, k.Clock(), k.Vault.Factors.Weights()) != assurance.Nothing {
 		return s, u, nil, ErrStale
 	}
 	return s, u, active, nil

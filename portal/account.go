@@ -70,7 +70,7 @@ func (p *Portal) present(w http.ResponseWriter, r *http.Request) (visitor, bool)
 // certificate is none of them: it says nothing of who sits at the device.
 func (p *Portal) hasShownTwo(v visitor) bool {
 	two := assurance.Requirement{Level: assurance.Multi}
-	return two.Missing(v.signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing
+	return two.Missing(v.signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing
 }
 
 // member returns who is signed in with two factors. Whoever has shown the
@@ -97,7 +97,7 @@ func (p *Portal) changer(w http.ResponseWriter, r *http.Request) (visitor, bool)
 		p.fault(w, r, "deciding how fresh a check has to be", err)
 		return v, false
 	}
-	if ask.Missing(v.signOn.Proofs, p.Clock(), p.Enabled) != assurance.Nothing {
+	if ask.Missing(v.signOn.Proofs, p.Clock(), p.Weights) != assurance.Nothing {
 		p.checkAnew(w, r, v, p.comeBack(r))
 		return v, false
 	}
@@ -310,7 +310,7 @@ func ofKind(held []credentials.Own, kind assurance.Factor) []credentials.Own {
 func secondWays(held []credentials.Own) []credentials.Own {
 	var second []credentials.Own
 	for _, h := range working(held) {
-		if h.Kind.IsSecond() && h.Kind != assurance.BackupCode {
+		if h.Daily {
 			second = append(second, h)
 		}
 	}

@@ -149,8 +149,8 @@ func atHome(t *testing.T) *hall {
 	h.signOns.proofs = []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon}}
 	h.accounts.held = []credentials.Own{
 		{ID: "p1", Kind: assurance.Password},
-		{ID: "c1", Kind: assurance.TOTP, Name: "Work phone", Created: noon},
-		{ID: "c2", Kind: assurance.TOTP, Name: "Tablet", Created: noon},
+		{ID: "c1", Kind: assurance.TOTP, Daily: true, Name: "Work phone", Created: noon},
+		{ID: "c2", Kind: assurance.TOTP, Daily: true, Name: "Tablet", Created: noon},
 		{ID: "b1", Kind: assurance.BackupCode, Details: factors.Codes{Left: 3, Total: 10, Used: []time.Time{noon}}},
 	}
 	h.accounts.devices = []store.Device{
@@ -335,7 +335,7 @@ func TestRemovingAll(t *testing.T) {
 	if strings.Contains(page, form) || !strings.Contains(page, "Set up something else") {
 		t.Error("with backup codes alone remaining, all can be removed")
 	}
-	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Daily: true, Name: "Blue key"})
 	page = h.page(h.send(http.MethodGet, "/account/totp/remove-all", nil))
 	for _, says := range []string{form, "Remove all 2 authenticator apps", "Work phone", "Tablet", "Blue key", "3 backup codes"} {
 		if !strings.Contains(page, says) {
@@ -483,7 +483,7 @@ func TestSignInLeadsToTheAccountPage(t *testing.T) {
 // where it was told something else before, and not on each visit.
 func TestBrowserIsToldOnce(t *testing.T) {
 	h := atHome(t)
-	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Name: "Blue key"})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Daily: true, Name: "Blue key"})
 	expect := func(when, path, told string) {
 		t.Helper()
 		page := h.page(h.send(http.MethodGet, path, nil))
@@ -501,7 +501,7 @@ func TestBrowserIsToldOnce(t *testing.T) {
 	h.send(http.MethodPost, "/account/fido/rename", url.Values{"id": {"k1"}, "name": {"Red key"}})
 	expect("after a change", "/account/fido", "k1")
 	expect("the second time after a change", "/account/fido", "")
-	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k2", Kind: assurance.FIDO, Suspended: true})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k2", Kind: assurance.FIDO, Daily: true, Suspended: true})
 	expect("after one was added elsewhere", "/account/fido", "k1 k2")
 	h.accounts.displayName = "Ada Lovelace"
 	expect("after a new name", "/account/fido", "k1 k2")

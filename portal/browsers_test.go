@@ -99,7 +99,7 @@ func (f *flows) OpenLink(_ context.Context, token string) (authflow.Flow, error)
 
 func (f *flows) Losable(context.Context, authflow.Flow) ([]credentials.Own, error) {
 	return append([]credentials.Own{
-		{ID: "c1", Kind: assurance.TOTP, Name: "Work phone", Created: noon},
+		{ID: "c1", Kind: assurance.TOTP, Daily: true, Name: "Work phone", Created: noon},
 		{ID: "b1", Kind: assurance.BackupCode, Name: "Backup codes", Created: noon},
 	}, f.losable...), nil
 }
@@ -233,7 +233,7 @@ func newHall(t *testing.T) *hall {
 	h.Portal = portal.New(portal.Settings{
 		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
 		Apps:    func(*http.Request, session.User) []templates.App { return nil },
-		Enabled: func(assurance.Factor) bool { return true }, CodePeriod: 30 * time.Second, PasswordRules: rules{},
+		Weights: weights, CodePeriod: 30 * time.Second, PasswordRules: rules{},
 		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.NewNop(), nowhere{}, clock),
 		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
 		Address: func(*http.Request) string { return "192.0.2.1" },
@@ -494,4 +494,11 @@ func TestSigningOutClearsThePortalsPages(t *testing.T) {
 	if got := h.send(http.MethodGet, "/sign-out", nil).Header.Get("Clear-Site-Data"); got != "" {
 		t.Errorf("before signing out it is %s", got)
 	}
+}
+
+// weights are those of all factors that there are.
+var weights = assurance.Weights{
+	assurance.Password: assurance.First, assurance.Certificate: assurance.Machine, assurance.FIDO: assurance.Unphishable,
+	assurance.TOTP: assurance.Second, assurance.Push: assurance.Second, assurance.BackupCode: assurance.Second,
+	assurance.Email: assurance.Second, assurance.SMS: assurance.Second,
 }

@@ -126,7 +126,7 @@ func (p *Portal) overtaken(r *http.Request, at stage) (session.SignOn, bool, err
 	if err != nil {
 		return session.SignOn{}, false, fmt.Errorf("looking up a sign-on: %w", err)
 	}
-	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Enabled) == assurance.Nothing
+	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing
 	return signOn, suffices && user.ID == at.flow.UserID && (signOn.Shared || !at.flow.Shared), nil
 }
 
@@ -429,7 +429,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 		p.redirect(w, offerURL(at.to))
 	case at.to.own != "":
 		p.redirect(w, at.to.own)
-	case at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Enabled) == assurance.NeedFIDO:
+	case at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Weights) == assurance.NeedResistant:
 		p.needsKey(w, r, at) // they are in, and can set one up
 	default:
 		p.leave(w, r, granted.SignOn, at.to)

@@ -22,7 +22,7 @@ func (p *Portal) help(w http.ResponseWriter, r *http.Request) {
 
 // helpURL is where a kind of proof is explained; empty: nowhere.
 func (p *Portal) helpURL(kind assurance.Factor) string {
-	if !p.Enabled(kind) || !p.Pages.Has("help_"+string(kind)) {
+	if p.Weights[kind] == assurance.Weightless || !p.Pages.Has("help_"+string(kind)) {
 		return ""
 	}
 	return "/help/" + string(kind)

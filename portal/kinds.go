@@ -37,7 +37,7 @@ func (p *Portal) kindOf(r *http.Request) (assurance.Factor, bool) {
 	} else if kind == assurance.BackupCode {
 		return "", false
 	}
-	return kind, kind.IsSecond() && p.Enabled(kind)
+	return kind, kind != assurance.Certificate && p.Weights[kind].IsSecond()
 }
 
 // kind returns a text about a kind of proof. A kind of which the catalogue

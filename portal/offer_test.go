@@ -45,7 +45,7 @@ func offered(t *testing.T) *hall {
 	h := newHall(t)
 	h.Requests, h.Tickets, h.Known = wiki{}, wiki{}, func(string) bool { return true }
 	h.signOns.proofs = []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon}}
-	h.accounts.held = []credentials.Own{{ID: "p1", Kind: assurance.Password}, {ID: "c1", Kind: assurance.TOTP}}
+	h.accounts.held = []credentials.Own{{ID: "p1", Kind: assurance.Password}, {ID: "c1", Kind: assurance.TOTP, Daily: true}}
 	h.accounts.enrollable = []assurance.Factor{assurance.TOTP, assurance.FIDO}
 	h.flows.step, h.flows.offer = authflow.Step{Kind: authflow.StepGrant}, true
 	h.signIn("ada")
@@ -74,11 +74,11 @@ func TestPasskeyIsOfferedOnTheWay(t *testing.T) {
 	if r.Header.Get("Location") != "/account/totp" {
 		t.Errorf("on the way to the account: %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
-	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k0", Kind: assurance.FIDO, Elsewhere: true})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k0", Kind: assurance.FIDO, Daily: true, Elsewhere: true})
 	if r := h.send(http.MethodGet, onTheWay, nil); r.StatusCode != http.StatusOK {
 		t.Errorf("with a key that works no more: %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
-	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO})
+	h.accounts.held = append(h.accounts.held, credentials.Own{ID: "k1", Kind: assurance.FIDO, Daily: true})
 	if r := h.send(http.MethodGet, onTheWay, nil); r.Header.Get("Location") != atWiki {
 		t.Errorf("back with the back button: %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
@@ -198,7 +198,7 @@ func TestKeysThatDontCountYet(t *testing.T) {
 	}
 	early, late := noon.Add(time.Hour), noon.Add(20*time.Hour)
 	h.accounts.held = append(h.accounts.held,
-		credentials.Own{ID: "k1", Kind: assurance.FIDO, ProbationUntil: late}, credentials.Own{ID: "k2", Kind: assurance.FIDO, ProbationUntil: early})
+		credentials.Own{ID: "k1", Kind: assurance.FIDO, Daily: true, ProbationUntil: late}, credentials.Own{ID: "k2", Kind: assurance.FIDO, Daily: true, ProbationUntil: early})
 	if page := needs(); !strings.Contains(page, "counts here from "+early.Local().Format(time.DateTime)) {
 		t.Errorf("with two that are held, the page is %s", page)
 	}

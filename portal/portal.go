@@ -113,8 +113,9 @@ type Settings struct {
 	// Known reports whether an origin belongs to a gate of this configuration.
 	Known func(origin string) bool
 	// Apps returns the apps that somebody who asks from there can open.
-	Apps    func(r *http.Request, u session.User) []templates.App
-	Enabled func(assurance.Factor) bool
+	Apps func(r *http.Request, u session.User) []templates.App
+	// Weights say what proofs count for.
+	Weights assurance.Weights
 	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
 	// gates state about people.
 	AssertionKeys func() ([]byte, error)

@@ -323,7 +323,7 @@ func (w *walk) removeOne(t *rapid.T, who *resident) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held = slices.DeleteFunc(held, func(c store.Credential) bool { return !c.Kind.IsSecond() })
+	held = slices.DeleteFunc(held, func(c store.Credential) bool { return c.Kind == assurance.Password })
 	if len(held) == 0 {
 		return
 	}

@@ -20,7 +20,6 @@ import (
 	"pgregory.net/rapid"
 
 	admin "github.com/portcullis-mfa/portcullis/accounts"
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
@@ -178,7 +177,7 @@ func (c *town) open(t tester, path string) *walk {
 		PortalCookies: session.NewPortalCookies(c.keys.Codec("portal")), FlowCodec: c.keys.Codec("flow"),
 		Pages: &countedPages{Set: c.pages, rendered: &w.rendered}, Known: func(string) bool { return true },
 		Apps:          func(*http.Request, session.User) []templates.App { return nil },
-		Enabled:       func(kind assurance.Factor) bool { return w.vault.Factors.Enabled(kind) },
+		Weights:       c.factors.Weights(),
 		AssertionKeys: func() ([]byte, error) { return []byte("{}"), nil },
 		PasswordRules: passwordRules{}, CodePeriod: 30 * time.Second, Brand: "Test",
 		Origin: &url.URL{Scheme: "https", Host: keySite.ID}, Audit: log, Logger: logger, Clock: c.clock, Random: c,

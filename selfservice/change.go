@@ -44,7 +44,7 @@ func secondsOf(ctx context.Context, tx store.Tx, userID string, meant func(store
 	if err != nil {
 		return nil, err
 	}
-	found := slices.DeleteFunc(all, func(c store.Credential) bool { return !c.Kind.IsSecond() || !meant(c) })
+	found := slices.DeleteFunc(all, func(c store.Credential) bool { return c.Kind == assurance.Password || !meant(c) })
 	if len(found) == 0 {
 		return nil, credentials.ErrUnknown
 	}
@@ -98,7 +98,7 @@ func (s *Service) remove(ctx context.Context, by store.SignOn, u store.User, c p
 // meant to be used day by day: backup codes stand beside one.
 func hasWayIn(active []store.Credential, set factors.Set) bool {
 	return slices.ContainsFunc(active, func(c store.Credential) bool {
-		return factors.IsDaily(c.Kind) && set.Enabled(c.Kind)
+		return set.Traits(c.Kind).Daily
 	})
 }
 

@@ -62,8 +62,10 @@ func (f *Factor) Kind() assurance.Factor { return assurance.BackupCode }
 // Most returns 1: new codes replace the old ones.
 func (f *Factor) Most() int { return 1 }
 
-// Guessable returns false: a code has 60 bits.
-func (f *Factor) Guessable() bool { return false }
+// Traits implements factors.Factor. Codes have 60 bits.
+func (f *Factor) Traits() factors.Traits {
+	return factors.Traits{Weight: assurance.Second}
+}
 
 // Reads reports whether answer "code" has the letters of a code.
 func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {

@@ -134,8 +134,10 @@ func (f *Factor) Realm() string { return f.party.Config.RPID }
 // Most returns 10: more would make the lists long that browsers are given.
 func (f *Factor) Most() int { return 10 }
 
-// Guessable returns false: nobody guesses a signature.
-func (f *Factor) Guessable() bool { return false }
+// Traits implements factors.Factor. A signature can't be guessed.
+func (f *Factor) Traits() factors.Traits {
+	return factors.Traits{Weight: assurance.Unphishable, Daily: true, Recalls: true}
+}
 
 // Reads reports whether there is an answer "credential" at all.
 func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {

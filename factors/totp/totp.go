@@ -186,8 +186,10 @@ func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []facto
 	return verdict(best, secrets[answered], corrected, credentials[answered].ID)
 }
 
-// Guessable returns true: of a million codes three are right at a time.
-func (f *Factor) Guessable() bool { return true }
+// Traits implements factors.Factor. Of a million codes three are right at a time.
+func (f *Factor) Traits() factors.Traits {
+	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true}
+}
 
 // Reads reports whether answer "code" has as many digits as the codes of one of
 // the credentials.
