@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 // inForce is the app of the configuration in force, once it is known to be; nil:
@@ -76,7 +77,7 @@ func (s succession) Successor(r *http.Request, origin string) (*gate.Gate, *http
 // guardOf returns the gate that guards an origin at the port to which a request
 // came, or else, where it is one alone, at any port.
 func (a *App) guardOf(r *http.Request, origin string) *Gate {
-	name, port, err := gate.CanonicalHost(r.Host)
+	name, port, err := canonical.Host(r.Host)
 	if err != nil {
 		return nil
 	}

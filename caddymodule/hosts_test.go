@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 func TestParseHostPattern(t *testing.T) {
@@ -102,7 +102,7 @@ func TestOrigin(t *testing.T) {
 
 // originOf is how a gate asks.
 func originOf(s site, host string) (string, bool) {
-	name, port, err := gate.CanonicalHost(host)
+	name, port, err := canonical.Host(host)
 	if err != nil {
 		return "", false
 	}

@@ -27,7 +27,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
-	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
@@ -415,7 +415,7 @@ func (a *App) knows(origin string) bool {
 	if err != nil {
 		return false
 	}
-	name, port, err := gate.CanonicalHost(u.Host)
+	name, port, err := canonical.Host(u.Host)
 	if err != nil {
 		return false
 	}

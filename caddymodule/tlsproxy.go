@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
@@ -40,7 +40,7 @@ func (a *App) refuseInsecure(w http.ResponseWriter, r *http.Request) bool {
 	if !a.BehindTLSProxy || cameSecurely(r) {
 		return false
 	}
-	if name, _, err := gate.CanonicalHost(r.Host); err == nil && isLocalhost(name) {
+	if name, _, err := canonical.Host(r.Host); err == nil && isLocalhost(name) {
 		return false
 	}
 	a.logger.Warn("refusing a request that didn't come over HTTPS: the proxy in front must be within trusted_proxies and send one X-Forwarded-Proto: https",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
@@ -153,9 +154,9 @@ func (g *Gate) bind(s *service) error {
 		Devices: s.devices, SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
 		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
 	}
-	settings.Scripts, settings.HeadApart = gate.Scripts{Splits: splitsOf(g.server)}, g.namesHead
+	settings.Scripts, settings.HeadApart = canonical.Scripts{Splits: splitsOf(g.server)}, g.namesHead
 	if g.asksQuery {
-		settings.Query = gate.NewQueryUse(g.parameters...)
+		settings.Query = canonical.NewQueryUse(g.parameters...)
 	}
 	if len(g.idleIgnores) > 0 {
 		settings.Ignores = g.idleIgnores.AnyMatchWithError

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -79,7 +80,7 @@ func (g *Gate) asIf(r *http.Request, other target, find func(*http.Request) (int
 
 // ruleOf is ruleFor where the readings of the path aren't known yet.
 func (g *Gate) ruleOf(r *http.Request) (index int, err error) {
-	readings, err := Readings(r.URL)
+	readings, err := canonical.Readings(r.URL)
 	if err != nil {
 		return 0, err
 	}
@@ -132,7 +133,7 @@ func (g *Gate) ruleForAll(r *http.Request, readings []string) (int, error) {
 // read a request: by its path, its query, its method and the port of its host,
 // and by all of these together.
 func (g *Gate) otherReadings(r *http.Request, paths []string) ([]target, error) {
-	queries, err := g.Query.readingsBehind(r.URL.Path, paths, r.URL.RawQuery)
+	queries, err := g.Query.ReadingsBehind(r.URL.Path, paths, r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func (g *Gate) otherReadings(r *http.Request, paths []string) ([]target, error) 
 		return nil, nil
 	}
 	if (1+len(paths))*(1+len(queries)) > maxForms {
-		return nil, ErrTargetAmbiguous
+		return nil, canonical.ErrTargetAmbiguous
 	}
 	all := []target{targetOf(r)}
 	for _, path := range paths {
@@ -185,10 +186,12 @@ func checkWork(forms []target) error {
 
 // withScripts returns the readings of a path and the scripts in all of them.
 func (g *Gate) withScripts(path string, readings, patterns []string) []string {
-	all := append(readings[:len(readings):len(readings)], g.Scripts.paths(path, patterns)...)
+	all := append(readings[:len(readings):len(readings)], g.Scripts.Paths(path, patterns)...)
 	for _, reading := range readings {
-		for _, script := range g.Scripts.paths(reading, patterns) {
-			all = appendNew(all, script)
+		for _, script := range g.Scripts.Paths(reading, patterns) {
+			if !slices.Contains(all, script) {
+				all = append(all, script)
+			}
 		}
 	}
 	return all

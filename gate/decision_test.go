@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bufio"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/gate/canonical/apps"
 )
 
 // below is a matcher for a part of a site, as Caddy's "path /part /part/*".
@@ -16,6 +18,19 @@ func below(part string) func(*http.Request) (bool, error) {
 }
 
 func isBelow(path, part string) bool { return path == part || strings.HasPrefix(path, part+"/") }
+
+// fataler is the part of testing.TB that rapid has too.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// received parses a request as the HTTP/1 server does; false if that refuses.
+func received(method, target string) (*http.Request, bool) {
+	raw := method + " " + target + " HTTP/1.1\r\nHost: app.example.test\r\n\r\n"
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
+	return r, err == nil
+}
 
 // checkDecision holds the gate's decision on a target against what apps make
 // of the target that they get (P02). Nobody reaches anything but what is open,
@@ -40,7 +55,7 @@ func checkDecision(t fataler, g *testGate, target string) {
 		if o.seen.RequestURI != o.seen.URL.RequestURI() {
 			t.Fatalf("%q: forwarded as %q and as %q", target, o.seen.RequestURI, o.seen.URL.RequestURI())
 		}
-		for name, app := range apps {
+		for name, app := range apps.All {
 			path := app(o.seen.RequestURI)
 			if cookies == nil && !isBelow(path, "/open") {
 				t.Fatalf("%q: nobody reached %q of an app like %s", target, path, name)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 const (
@@ -126,7 +128,7 @@ func FuzzMethodsInForms(f *testing.F) {
 		named := false
 		for key, values := range plain.PostForm {
 			for _, value := range values {
-				named = named || foldsTo(key, "-method") && isBarred(value, []string{"DELETE"})
+				named = named || canonical.FoldsTo(key, "-method") && isBarred(value, []string{"DELETE"})
 			}
 		}
 		r := form()

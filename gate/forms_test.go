@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
 
-	"pgregory.net/rapid"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 // onPath is a rule for paths that match a pattern of path.Match, or begin with
@@ -78,7 +77,7 @@ func TestScripts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newTestGate(t, test.rules...)
-			g.Scripts = Scripts{Splits: test.splits}
+			g.Scripts = canonical.Scripts{Splits: test.splits}
 			o := g.serve(navigate(test.target), cookieGood)
 			if test.status == http.StatusOK {
 				o.expectPassed(t)
@@ -126,7 +125,7 @@ func TestWorkIsBounded(t *testing.T) {
 			return false, nil
 		}}
 		g := newTestGate(t, counting, restOf())
-		g.Query = NewQueryUse("a")
+		g.Query = canonical.NewQueryUse("a")
 		if o := g.serve(navigate(target), cookieGood); o.Code != status {
 			t.Errorf("%.40s: answered %d", target, o.Code)
 		}
@@ -134,20 +133,6 @@ func TestWorkIsBounded(t *testing.T) {
 			t.Errorf("%.40s: a rule was asked %d times, about %d bytes", target, asked, length)
 		}
 	}
-}
-
-// Each folding changes a path only where the path has one of its traits.
-func TestTraits(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		text := drawTarget(t)
-		for _, text := range []string{text, unquote(text)} {
-			for i, folding := range allFoldings {
-				if traitsOf(text)&folding.when == 0 && folding.fold(text) != text {
-					t.Fatalf("folding %d makes %q of %q", i, folding.fold(text), text)
-				}
-			}
-		}
-	})
 }
 
 // TestQueries sends queries that apps read in different ways, where a rule
@@ -202,7 +187,7 @@ func TestQueries(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newTestGate(t, test.rules...)
-			g.Query = NewQueryUse("action", "private")
+			g.Query = canonical.NewQueryUse("action", "private")
 			r := navigate("/x?" + test.query)
 			o := g.serve(r)
 			if test.rules[0].Allows != nil {
@@ -252,7 +237,7 @@ func TestPathAndQuery(t *testing.T) {
 		return matches && r.URL.Path == "/a/b", err
 	}
 	g := newTestGate(t, both, restOf())
-	g.Query = NewQueryUse("action")
+	g.Query = canonical.NewQueryUse("action")
 	g.serve(navigate("/a%252fb?action[]=admin"), cookieGood).expectStopped(t, http.StatusBadRequest)
 	g.serve(navigate("/a%252fb?action[]=view"), cookieGood).expectPassed(t)
 }
@@ -261,7 +246,7 @@ func TestPathAndQuery(t *testing.T) {
 // decodes first (P06).
 func TestQueriesInPaths(t *testing.T) {
 	g := newTestGate(t, onQuery(restOf(), "action", "admin"), restOf())
-	g.Query = NewQueryUse("action")
+	g.Query = canonical.NewQueryUse("action")
 	for target, status := range map[string]int{
 		"/x%3Faction=admin": 400, "/x%253Faction=admin": 400, "/x%3Faction=admin%23y": 400, "/x%3Faction%3Dadmin": 400,
 		"/x%3Fa?ction=admin": 200, "/x%3Faction[]=admin?a=b": 400, "/x%3Fa;action=admin": 400, "/y%253Fz%3Faction=admin?a=b": 400,
@@ -282,7 +267,7 @@ func TestMatchersEndWithWhatWasSent(t *testing.T) {
 		last = r.URL.RequestURI()
 		return true, nil
 	}}, restOf())
-	g.Query = NewQueryUse()
+	g.Query = canonical.NewQueryUse()
 	g.serve(navigate("/a%2Fb?x=1+2")).expectPassed(t)
 	if last != "/a%2Fb?x=1+2" {
 		t.Errorf("a matcher saw %s last", last)
@@ -291,64 +276,4 @@ func TestMatchersEndWithWhatWasSent(t *testing.T) {
 	if last != "/a" {
 		t.Errorf("a matcher saw %s last, which is a second target", last)
 	}
-}
-
-func FuzzQueryReadings(f *testing.F) {
-	for _, query := range []string{
-		"", "action=admin", "a=1&a=2", "a;b", "%zz", "a[]=1", "+a=+", "?a", "%2561=%2561", "&&=", "a=b=c", "%00", "a.b=1&a_b=2", "\xff=\xc0\xae",
-	} {
-		f.Add(query)
-	}
-	use := NewQueryUse("action", "a_b", "filter[type]")
-	f.Fuzz(func(t *testing.T, query string) {
-		if checkQuery(query) != nil {
-			return
-		}
-		readings, err := use.readings(query)
-		if err != nil {
-			if readings != nil {
-				t.Fatalf("%q is refused and has readings", query)
-			}
-			return
-		}
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			t.Fatalf("%q was taken, though it doesn't parse: %v", query, err)
-		}
-		all := append([]string{query}, readings...)
-		for i, reading := range all {
-			if slices.Contains(all[:i], reading) {
-				t.Fatalf("%q is there twice", reading)
-			}
-			if checkQuery(reading) != nil || strings.ContainsFunc(reading, unicode.IsControl) {
-				t.Fatalf("reading %q of %q", reading, query)
-			}
-		}
-		for _, one := range []struct {
-			name string
-			of   func([]string) string
-		}{
-			{"first", func(v []string) string { return v[0] }},
-			{"last", func(v []string) string { return v[len(v)-1] }},
-		} {
-			if !slices.ContainsFunc(all, func(reading string) bool { return readsAs(reading, values, one.of) }) {
-				t.Fatalf("the %s of each in %q is none of %q", one.name, query, all)
-			}
-		}
-	})
-}
-
-// readsAs reports whether a query has one value for each name, which of
-// chooses among several.
-func readsAs(query string, values url.Values, of func([]string) string) bool {
-	got, err := url.ParseQuery(query)
-	if err != nil || len(got) != len(values) {
-		return false
-	}
-	for name, all := range values {
-		if len(got[name]) != 1 || got[name][0] != of(all) {
-			return false
-		}
-	}
-	return true
 }

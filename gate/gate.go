@@ -14,6 +14,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
@@ -105,9 +106,9 @@ type Settings struct {
 	// Rules are tried in order; the last one matches everything.
 	Rules []Rule
 	// Scripts are what the site's apps take for the names of scripts.
-	Scripts Scripts
+	Scripts canonical.Scripts
 	// Query says how the rules look at the query; nil: they don't.
-	Query *QueryUse
+	Query *canonical.QueryUse
 	// HeadApart says that rules name HEAD, which then comes under its own rule
 	// alone. Else it comes under that for GET, too.
 	HeadApart bool

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/earlydata"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -104,7 +105,7 @@ func (g *Gate) undecided(w http.ResponseWriter, r *request, err error) {
 // isBadRequest reports whether an error says that a request can't be decided on
 // as it is, whatever the rules.
 func isBadRequest(err error) bool {
-	malformed := TargetError("")
+	malformed := canonical.TargetError("")
 	return errors.Is(err, errAmbiguous) || errors.As(err, &malformed)
 }
 
@@ -165,7 +166,7 @@ func (g *Gate) place(r *request) error {
 		return err
 	}
 	var err error
-	if r.readings, err = canonicalise(r.Request); err != nil {
+	if r.readings, err = canonical.TargetAndReadings(r.Request); err != nil {
 		return err
 	}
 	if err := g.placeHost(r); err != nil {
@@ -181,13 +182,13 @@ func (g *Gate) place(r *request) error {
 // request bears. HTTP/2 may bring a Host beside the authority that it was sent
 // to (RFC 9113 §8.3.1).
 func (g *Gate) placeHost(r *request) error {
-	name, port, err := CanonicalHost(r.Host)
+	name, port, err := canonical.Host(r.Host)
 	if err != nil {
 		return err
 	}
 	for _, sent := range r.Header["Host"] {
-		if otherName, otherPort, err := CanonicalHost(sent); err != nil || otherName != name || otherPort != port {
-			return ErrHostTwice
+		if otherName, otherPort, err := canonical.Host(sent); err != nil || otherName != name || otherPort != port {
+			return canonical.ErrHostTwice
 		}
 	}
 	delete(r.Header, "Host")

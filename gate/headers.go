@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -49,7 +50,7 @@ func NewIdentityHeaders(chosen HeaderNames, values HeaderValues) (*IdentityHeade
 		{&headers.names.Email, chosen.Email, defaults.Email},
 		{&headers.names.Groups, chosen.Groups, defaults.Groups},
 	}
-	taken := map[string]bool{foldHeader(AssertionHeader): true}
+	taken := map[string]bool{canonical.FoldHeader(AssertionHeader): true}
 	for _, field := range fields {
 		name := field.chosen
 		if name == "" {
@@ -58,14 +59,14 @@ func NewIdentityHeaders(chosen HeaderNames, values HeaderValues) (*IdentityHeade
 		if err := checkHeaderName(name); err != nil {
 			return nil, err
 		}
-		if taken[foldHeader(name)] {
+		if taken[canonical.FoldHeader(name)] {
 			return nil, fmt.Errorf("header %q: an app can't tell it from another that the gate sets", name)
 		}
-		taken[foldHeader(name)] = true
+		taken[canonical.FoldHeader(name)] = true
 		*field.name = http.CanonicalHeaderKey(name)
 	}
 	for _, field := range fields {
-		taken[foldHeader(field.standard)] = true
+		taken[canonical.FoldHeader(field.standard)] = true
 	}
 	for name := range taken {
 		headers.stripped = append(headers.stripped, name)
@@ -89,12 +90,12 @@ var (
 )
 
 func checkHeaderName(name string) error {
-	folded := foldHeader(name)
+	folded := canonical.FoldHeader(name)
 	if name == "" || len(name) >= len(IdentityHeaders{}.lengths) || strings.Trim(folded, "-") == "" {
 		return fmt.Errorf("header %q: not a name for a header", name)
 	}
 	for i := range len(name) {
-		if !unreservedCharacters[name[i]] || name[i] == '~' {
+		if !canonical.IsUnreserved(name[i]) || name[i] == '~' {
 			return fmt.Errorf("header %q: letters, digits, hyphens, underscores and dots only", name)
 		}
 	}
@@ -124,7 +125,7 @@ func (headers *IdentityHeaders) owns(name string) bool {
 	if len(name) >= len(headers.lengths) || !headers.lengths[len(name)] {
 		return false
 	}
-	return foldsToAny(name, headers.stripped)
+	return canonical.FoldsToAny(name, headers.stripped)
 }
 
 // identityValues are the values of the headers of one request: slices into it
@@ -146,47 +147,6 @@ func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, into *i
 			h[name] = into.values[i : i+1 : i+1]
 		}
 	}
-}
-
-// foldHeader returns the form in which names that an app can't tell apart are
-// equal.
-func foldHeader(name string) string {
-	folded := make([]byte, len(name))
-	for i := range len(name) {
-		folded[i] = foldHeaderByte(name[i])
-	}
-	return string(folded)
-}
-
-func foldsTo(name, folded string) bool {
-	if len(name) != len(folded) {
-		return false
-	}
-	for i := range len(name) {
-		if foldHeaderByte(name[i]) != folded[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func foldsToAny(name string, folded []string) bool {
-	for _, other := range folded {
-		if foldsTo(name, other) {
-			return true
-		}
-	}
-	return false
-}
-
-func foldHeaderByte(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c | 0x20
-	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		return c
-	}
-	return '-'
 }
 
 // CleanConnection leaves the client no say in what reaches the app by way of

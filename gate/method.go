@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 // ErrTargetMethod says that a method is not written in capital letters, as all
 // registered ones are (RFC 9110 §9.1). Methods are case-sensitive, but FastCGI
 // transports and many apps take "post" for POST.
-const ErrTargetMethod TargetError = "method that is not in capital letters"
+const ErrTargetMethod canonical.TargetError = "method that is not in capital letters"
 
 // checkMethod refuses what some app would read as another method: everything
 // but capital letters, digits, hyphens and underscores, which suffice for all
@@ -44,7 +46,7 @@ func overrides(r *http.Request) ([]string, error) {
 		if strings.HasPrefix(name, "Access-Control-") {
 			continue
 		}
-		anyMethod := foldsToAny(name, overrideHeaders)
+		anyMethod := canonical.FoldsToAny(name, overrideHeaders)
 		for _, value := range values {
 			for method := range strings.SplitSeq(value, ",") {
 				named = appendOverride(named, method, anyMethod)
@@ -85,7 +87,7 @@ func overridesInQuery(named []string, r *http.Request) []string {
 	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, isQuerySeparator) {
 		key, value, _ := strings.Cut(pair, "=")
 		if namesMethod(key, r.Method == http.MethodPost) {
-			named = appendOverride(named, decodeField(value), !foldsTo(decodeField(key), "method"))
+			named = appendOverride(named, decodeField(value), !canonical.FoldsTo(decodeField(key), "method"))
 		}
 	}
 	return named
@@ -96,10 +98,12 @@ func overridesInQuery(named []string, r *http.Request) []string {
 func namesMethod(key string, posted bool) bool {
 	key = strings.Trim(decodeField(key), " ")
 	key, _, _ = strings.Cut(key, "[")
-	return foldsToAny(key, overrideFields) || foldsToAny(key, overrideHeaders) || posted && foldsTo(key, "method")
+	return canonical.FoldsToAny(key, overrideFields) || canonical.FoldsToAny(key, overrideHeaders) || posted && canonical.FoldsTo(key, "method")
 }
 
-func decodeField(text string) string { return strings.ReplaceAll(percentDecode(text), "+", " ") }
+func decodeField(text string) string {
+	return strings.ReplaceAll(canonical.PercentDecode(text), "+", " ")
+}
 
 func isQuerySeparator(c rune) bool { return c == '&' || c == ';' }
 

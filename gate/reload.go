@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -77,7 +78,7 @@ func (r *request) termsForAnybody(g *Gate, passive bool) session.Terms {
 // findAgain finds the rules of a request that was let in before.
 func (g *Gate) findAgain(r *request) (err error) {
 	r.rule, r.also = nil, nil
-	if r.readings, err = Readings(r.URL); err == nil {
+	if r.readings, err = canonical.Readings(r.URL); err == nil {
 		err = g.findRules(r)
 	}
 	if isBadRequest(err) {

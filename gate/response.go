@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 // guard runs serve with a guarded writer. private says that somebody is signed
@@ -23,7 +25,7 @@ func guard(w http.ResponseWriter, private bool, serve func(http.ResponseWriter) 
 // the target back with which it came. identified says that it passed with an
 // identity.
 func (g *Gate) Resume(w http.ResponseWriter, r *http.Request, identified bool, serve func(http.ResponseWriter) error) error {
-	if err := Canonicalise(r); err != nil {
+	if err := canonical.Target(r); err != nil {
 		g.ErrorPage(w, r, http.StatusBadRequest)
 		return nil
 	}

@@ -5,11 +5,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 )
 
 // ErrTargetElsewhere says that a header names a second target that is no path
 // of this site.
-const ErrTargetElsewhere TargetError = "second target that is not of this site"
+const ErrTargetElsewhere canonical.TargetError = "second target that is not of this site"
 
 // maxTargets bounds how many targets one request may name beside its own, each
 // method counted.
@@ -86,7 +88,7 @@ func (g *Gate) ownURL(r *request, written string) (*url.URL, error) {
 		return nil, ErrTargetElsewhere
 	}
 	if u.Host != "" || u.Scheme != "" {
-		name, port, err := CanonicalHost(u.Host)
+		name, port, err := canonical.Host(u.Host)
 		if err != nil {
 			return nil, ErrTargetElsewhere
 		}
@@ -98,7 +100,7 @@ func (g *Gate) ownURL(r *request, written string) (*url.URL, error) {
 		return nil, ErrTargetElsewhere
 	}
 	read := http.Request{Method: http.MethodGet, Host: u.Host, URL: u}
-	if err := Canonicalise(&read); err != nil {
+	if err := canonical.Target(&read); err != nil {
 		return nil, err
 	}
 	return u, nil
@@ -135,13 +137,13 @@ func (g *Gate) otherTargets(r *request) (named []target, err error) {
 		case name == destinationHeader:
 			named, err = g.appendTargets(named, r, values, r.Method, http.MethodPut)
 		case name == "" || name[0] != 'X': // names are in canonical form
-		case foldsToAny(name, replacingHeaders):
+		case canonical.FoldsToAny(name, replacingHeaders):
 			named, err = g.appendTargets(named, r, values, r.Method)
 		case endsIn(name, movedHeaders):
 			named, err = g.appendTargets(named, r, rootedSources(values), r.Method, http.MethodGet, http.MethodDelete)
 		case endsIn(name, sourceHeaders):
 			named, err = g.appendTargets(named, r, rootedSources(values), r.Method, http.MethodGet)
-		case foldsToAny(name, prefixHeaders):
+		case canonical.FoldsToAny(name, prefixHeaders):
 			named, err = appendStripped(named, r.Request, values)
 		}
 		if err != nil {
@@ -154,7 +156,7 @@ func (g *Gate) otherTargets(r *request) (named []target, err error) {
 // endsIn reports whether a name ends in any of these, folded.
 func endsIn(name string, ends []string) bool {
 	return slices.ContainsFunc(ends, func(end string) bool {
-		return len(name) > len(end) && foldsTo(name[len(name)-len(end):], end)
+		return len(name) > len(end) && canonical.FoldsTo(name[len(name)-len(end):], end)
 	})
 }
 
@@ -200,8 +202,8 @@ func appendStripped(to []target, r *http.Request, values []string) ([]target, er
 			if len(to) > maxTargets {
 				return nil, errAmbiguous
 			}
-			rest = rooted(rest)
-			if err := checkText(rest); err != nil {
+			rest = canonical.Rooted(rest)
+			if err := canonical.CheckPath(rest); err != nil {
 				return nil, err
 			}
 			to = append(to, targetOf(r).read(rest))

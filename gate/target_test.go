@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -243,7 +244,7 @@ func FuzzSecondTargets(f *testing.F) {
 		placed := r.Header["Destination"][0]
 		path, _ := strings.CutPrefix(placed, testOrigin)
 		target, ok := received("COPY", path)
-		if !ok || Canonicalise(target) != nil || target.RequestURI != path {
+		if !ok || canonical.Target(target) != nil || target.RequestURI != path {
 			t.Fatalf("%q was taken as %q", written, placed)
 		}
 		if err := g.placeDestination(r); err != nil || r.Header["Destination"][0] != placed {

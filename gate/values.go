@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -60,7 +61,7 @@ func percentEncode(text string) string {
 		if plain(c) {
 			encoded = append(encoded, c)
 		} else {
-			encoded = appendTriplet(encoded, c)
+			encoded = canonical.AppendTriplet(encoded, c)
 		}
 	}
 	return string(encoded)

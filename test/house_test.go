@@ -28,12 +28,12 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"portal", "gate", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
+		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload",
 	}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata"}},
-	{"gate", []string{"devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
+	{"gate", []string{"gate/canonical", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -59,6 +59,8 @@ var arrows = []arrow{
 	{"store/conformance", []string{"store", "assurance"}},
 	{"store", []string{"assurance"}},
 
+	{"gate/canonical", nil},
+	{"gate/canonical/apps", nil},
 	{"templates", nil},
 	{"assurance", nil},
 	{"token", nil},

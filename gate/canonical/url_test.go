@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"bufio"
@@ -27,7 +27,7 @@ func mustReceive(t testing.TB, method, target string) *http.Request {
 	return r
 }
 
-func TestCanonicaliseAccepts(t *testing.T) {
+func TestTargetAccepts(t *testing.T) {
 	tests := []struct {
 		name, target string
 		want         string // target as forwarded; empty: as it came
@@ -69,12 +69,12 @@ func TestCanonicaliseAccepts(t *testing.T) {
 				want = test.target
 			}
 			r := mustReceive(t, "GET", test.target)
-			if err := Canonicalise(r); err != nil {
-				t.Fatalf("Canonicalise(%q): %v", test.target, err)
+			if err := Target(r); err != nil {
+				t.Fatalf("Target(%q): %v", test.target, err)
 			}
 			checkForwarded(t, r, want)
-			if err := Canonicalise(r); err != nil {
-				t.Fatalf("Canonicalise is not idempotent: %v", err)
+			if err := Target(r); err != nil {
+				t.Fatalf("Target is not idempotent: %v", err)
 			}
 			checkForwarded(t, r, want)
 		})
@@ -99,7 +99,7 @@ func checkForwarded(t testing.TB, r *http.Request, want string) {
 	}
 }
 
-func TestCanonicaliseRefuses(t *testing.T) {
+func TestTargetRefuses(t *testing.T) {
 	tests := []struct {
 		name, target string
 		want         error
@@ -153,15 +153,15 @@ func TestCanonicaliseRefuses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := mustReceive(t, "GET", test.target)
-			if err := Canonicalise(r); !errors.Is(err, test.want) {
-				t.Errorf("Canonicalise(%.80q) = %v, want %v", test.target, err, test.want)
+			if err := Target(r); !errors.Is(err, test.want) {
+				t.Errorf("Target(%.80q) = %v, want %v", test.target, err, test.want)
 			}
 		})
 	}
 }
 
-// The server refuses these itself; should it ever not, Canonicalise does.
-func TestCanonicaliseRefusesUnparsed(t *testing.T) {
+// The server refuses these itself; should it ever not, Target does.
+func TestTargetRefusesUnparsed(t *testing.T) {
 	tests := []struct {
 		name string
 		r    http.Request
@@ -183,7 +183,7 @@ func TestCanonicaliseRefusesUnparsed(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if err := Canonicalise(&test.r); !errors.Is(err, test.want) {
+			if err := Target(&test.r); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
@@ -212,7 +212,7 @@ func TestCheckDecodings(t *testing.T) {
 	}
 }
 
-func TestCanonicaliseConnect(t *testing.T) {
+func TestTargetConnect(t *testing.T) {
 	path := func() *url.URL { return &url.URL{Path: "/socket"} }
 	protocol := func(p string) http.Header { return http.Header{":protocol": {p}} }
 	tests := []struct {
@@ -233,7 +233,7 @@ func TestCanonicaliseConnect(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			test.r.Method = http.MethodConnect
-			if err := Canonicalise(&test.r); !errors.Is(err, test.want) {
+			if err := Target(&test.r); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
@@ -241,9 +241,9 @@ func TestCanonicaliseConnect(t *testing.T) {
 }
 
 // A path that was rewritten without its escaping is forwarded as the path says.
-func TestCanonicaliseStaleRawPath(t *testing.T) {
+func TestTargetStaleRawPath(t *testing.T) {
 	r := &http.Request{URL: &url.URL{Path: "/a b", RawPath: "/admin%2F"}}
-	if err := Canonicalise(r); err != nil {
+	if err := Target(r); err != nil {
 		t.Fatal(err)
 	}
 	checkForwarded(t, r, "/a%20b")
@@ -260,7 +260,7 @@ func drawTarget(t *rapid.T) string {
 	return "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 9).Draw(t, "pieces"), "")
 }
 
-func TestCanonicaliseProperties(t *testing.T) {
+func TestTargetProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		target := drawTarget(t)
 		if r, ok := received("GET", target); ok {
@@ -279,7 +279,7 @@ type fataler interface {
 func checkTarget(t fataler, r *http.Request) {
 	t.Helper()
 	sent := r.RequestURI
-	if err := Canonicalise(r); err != nil {
+	if err := Target(r); err != nil {
 		if !errors.As(err, new(TargetError)) {
 			t.Fatalf("%q: refused with %T", sent, err)
 		}
@@ -296,13 +296,13 @@ func checkTarget(t fataler, r *http.Request) {
 	if *again.URL != *r.URL {
 		t.Fatalf("%q: forwarded %q is read as %#v, decided was %#v", sent, forwarded, *again.URL, *r.URL)
 	}
-	if err := Canonicalise(again); err != nil || again.URL.RequestURI() != forwarded {
+	if err := Target(again); err != nil || again.URL.RequestURI() != forwarded {
 		t.Fatalf("%q: %q becomes %q, %v the second time", sent, forwarded, again.URL.RequestURI(), err)
 	}
 	checkReadings(t, r.URL)
 }
 
-func FuzzCanonicalise(f *testing.F) {
+func FuzzTarget(f *testing.F) {
 	for _, target := range []string{
 		"/", "//admin", "/./admin", "/healthz/../admin", "/%2e%2e/a", "/..%2fa", "/%5c..", "/%252f", "/%00", "/a;x/b",
 		"http://app.example.test/a", "*", "/a?b=c#d", "/(S(x))/a", "/a::$DATA", "/a./b%20", "/%c0%af", "/a%2Fb%252Fc",
@@ -316,10 +316,10 @@ func FuzzCanonicalise(f *testing.F) {
 	})
 }
 
-func TestCanonicaliseAllocatesNothing(t *testing.T) {
+func TestTargetAllocatesNothing(t *testing.T) {
 	r := mustReceive(t, "GET", "/assets/app-1.2.3/main.js?v=%20x")
 	if n := testing.AllocsPerRun(100, func() {
-		if err := Canonicalise(r); err != nil {
+		if err := Target(r); err != nil {
 			t.Fatal(err)
 		}
 		if readings, err := Readings(r.URL); err != nil || readings != nil {
@@ -330,7 +330,7 @@ func TestCanonicaliseAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkCanonicalise(b *testing.B) {
+func BenchmarkTarget(b *testing.B) {
 	for name, target := range map[string]string{
 		"plain":   "/assets/app-1.2.3/main.js?v=1",
 		"escaped": "/wiki/Gr%C3%B6%C3%9Fe",
@@ -342,7 +342,7 @@ func BenchmarkCanonicalise(b *testing.B) {
 			r := mustReceive(b, "GET", target)
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = Canonicalise(r)
+				_ = Target(r)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"net/http"
@@ -46,7 +46,7 @@ func (e TargetError) Error() string { return "request target: " + string(e) }
 // 9110 §4.1 asks for URIs of 8000 octets at least.
 const maxPathBytes = 8 << 10
 
-// Canonicalise brings the target of r into the one form in which it is decided
+// Target brings the target of r into the one form in which it is decided
 // on and forwarded, or returns the TargetError for which it is refused.
 //
 // Afterwards r.URL holds a path and a query only; the path begins with a
@@ -56,14 +56,14 @@ const maxPathBytes = 8 << 10
 // /%61dmin is /admin, while %2F stays apart from a slash. Path, RawPath and
 // r.RequestURI agree. A canonical target is left as it is, without allocating
 // where its path is plain.
-func Canonicalise(r *http.Request) error {
-	_, err := canonicalise(r)
+func Target(r *http.Request) error {
+	_, err := TargetAndReadings(r)
 	return err
 }
 
-// canonicalise is Canonicalise, and returns the Readings, which it has to know
+// TargetAndReadings is Target, and returns the Readings, which it has to know
 // anyway.
-func canonicalise(r *http.Request) (readings []string, err error) {
+func TargetAndReadings(r *http.Request) (readings []string, err error) {
 	if err := checkForm(r); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func canonicalisePath(u *url.URL) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := percentDecode(escaped)
+	path := PercentDecode(escaped)
 	if err := checkDecodings(path); err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func isPlainPath(path string) bool {
 // escapedAsSent returns the path as the client escaped it, as far as u tells:
 // a RawPath that says something else than Path is one that nothing forwards.
 func escapedAsSent(u *url.URL) string {
-	if u.RawPath != "" && percentDecode(u.RawPath) == u.Path {
+	if u.RawPath != "" && PercentDecode(u.RawPath) == u.Path {
 		return u.RawPath
 	}
 	return (&url.URL{Path: u.Path}).EscapedPath()
@@ -207,12 +207,12 @@ func canonicalEscaping(sent string) (string, error) {
 			if i += 2; unreservedCharacters[decoded] {
 				escaped = append(escaped, decoded)
 			} else {
-				escaped = appendTriplet(escaped, decoded)
+				escaped = AppendTriplet(escaped, decoded)
 			}
 		case literalCharacters[c]:
 			escaped = append(escaped, c)
 		default:
-			escaped = appendTriplet(escaped, c)
+			escaped = AppendTriplet(escaped, c)
 		}
 	}
 	return string(escaped), nil
@@ -222,24 +222,25 @@ func canonicalEscaping(sent string) (string, error) {
 // again. Nothing may be left to decode after that, so every way to decode a
 // part of it is covered.
 func checkDecodings(once string) error {
-	if err := checkText(once); err != nil {
+	if err := CheckPath(once); err != nil {
 		return err
 	}
-	twice := percentDecode(once)
+	twice := PercentDecode(once)
 	if twice == once {
 		return nil
 	}
-	if err := checkText(twice); err != nil {
+	if err := CheckPath(twice); err != nil {
 		return err
 	}
-	if percentDecode(twice) != twice {
+	if PercentDecode(twice) != twice {
 		return ErrTargetNesting
 	}
 	return nil
 }
 
-// checkText refuses control characters, overlong UTF-8 and dot segments.
-func checkText(text string) error {
+// CheckPath returns the TargetError for a path, in any reading of it, that holds
+// control characters, overlong UTF-8 or dot segments.
+func CheckPath(text string) error {
 	start := 0
 	for i := range len(text) {
 		switch c := text[i]; {
@@ -310,10 +311,10 @@ func setRequestURI(r *http.Request) {
 	}
 }
 
-// percentDecode decodes every well-formed triplet once and leaves the others.
-func percentDecode(text string) string { return percentDecodeBut(text, 0) }
+// PercentDecode decodes every well-formed triplet once and leaves the others.
+func PercentDecode(text string) string { return percentDecodeBut(text, 0) }
 
-// percentDecodeBut is percentDecode, except that triplets of the character kept stay.
+// percentDecodeBut is PercentDecode, except that triplets of the character kept stay.
 func percentDecodeBut(text string, kept byte) string {
 	first := strings.IndexByte(text, '%')
 	if first < 0 {
@@ -343,7 +344,8 @@ func decodeTriplet(text string) (byte, bool) {
 	return (high-1)<<4 | (low - 1), high != 0 && low != 0
 }
 
-func appendTriplet(escaped []byte, c byte) []byte {
+// AppendTriplet appends the percent-encoding of a byte.
+func AppendTriplet(escaped []byte, c byte) []byte {
 	const digits = "0123456789ABCDEF"
 	return append(escaped, '%', digits[c>>4], digits[c&0xf])
 }
@@ -362,6 +364,10 @@ var (
 	// hexDigit holds the value of a hexadecimal digit, plus one.
 	hexDigit = hexDigits()
 )
+
+// IsUnreserved reports whether a character needs no escaping anywhere in a URL
+// (RFC 3986 §2.3).
+func IsUnreserved(c byte) bool { return unreservedCharacters[c] }
 
 const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 

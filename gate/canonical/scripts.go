@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"slices"
@@ -37,14 +37,18 @@ func suffixes(list string) map[string]bool {
 	return set
 }
 
+// maxScripts bounds how many scripts are looked for in one path.
+const maxScripts = 128
+
 // maxSuffix is the length of the longest suffix.
 const maxSuffix = 6
 
-// paths returns the paths of scripts as which some app could read a path, each
+// Paths returns the paths of scripts as which some app could read a path, each
 // shorter than the path itself; nil where there are none. It leaves out those
-// which patterns (see Rule.Patterns) tell apart from what follows them: patterns
-// that match the path, and go on behind the script.
-func (s Scripts) paths(path string, patterns []string) (found []string) {
+// which patterns tell apart from what follows them: patterns
+// that match the path, and go on behind the script. Patterns are in lower case,
+// with no wildcard but one star at their end.
+func (s Scripts) Paths(path string, patterns []string) (found []string) {
 	add := func(end int) {
 		if end > 0 && end < len(path) && !tellsApart(patterns, path, end) {
 			found = appendNew(found, path[:end])
@@ -56,7 +60,7 @@ func (s Scripts) paths(path string, patterns []string) (found []string) {
 		}
 	}
 	before, start := "", 1
-	for start < len(path) && len(found) <= maxForms {
+	for start < len(path) && len(found) <= maxScripts {
 		length := strings.IndexByte(path[start:], '/')
 		if length < 0 {
 			break

@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestCanonicalHost(t *testing.T) {
+func TestHost(t *testing.T) {
 	tests := []struct {
 		name, host, wantName, wantPort string
 		wantErr                        error
@@ -65,21 +65,21 @@ func TestCanonicalHost(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			name, port, err := CanonicalHost(test.host)
+			name, port, err := Host(test.host)
 			if name != test.wantName || port != test.wantPort || !errors.Is(err, test.wantErr) {
-				t.Errorf("CanonicalHost(%q) = %q, %q, %v; want %q, %q, %v",
+				t.Errorf("Host(%q) = %q, %q, %v; want %q, %q, %v",
 					test.host, name, port, err, test.wantName, test.wantPort, test.wantErr)
 			}
 		})
 	}
 }
 
-func FuzzCanonicalHost(f *testing.F) {
+func FuzzHost(f *testing.F) {
 	for _, host := range []string{"a.example:443", "[::1]:80", "A.", "127.0.0.1", "x@y", "[::ffff:1.2.3.4]"} {
 		f.Add(host)
 	}
 	f.Fuzz(func(t *testing.T, host string) {
-		name, port, err := CanonicalHost(host)
+		name, port, err := Host(host)
 		if err != nil {
 			if name != "" || port != "" {
 				t.Fatalf("%q is refused and yields %q, %q", host, name, port)
@@ -93,16 +93,16 @@ func FuzzCanonicalHost(f *testing.F) {
 		if port != "" {
 			joined += ":" + port
 		}
-		again, againPort, err := CanonicalHost(joined)
+		again, againPort, err := Host(joined)
 		if err != nil || again != name || againPort != port {
 			t.Fatalf("%q is %q, %q, which is %q, %q, %v", host, name, port, again, againPort, err)
 		}
 	})
 }
 
-func TestCanonicalHostAllocatesNothing(t *testing.T) {
+func TestHostAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
-		if _, _, err := CanonicalHost("wiki.example.com:8443"); err != nil {
+		if _, _, err := Host("wiki.example.com:8443"); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {

@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"slices"
@@ -65,7 +65,7 @@ func (use *QueryUse) readings(raw string) ([]string, error) {
 	}
 	all := []string{raw}
 	for _, reading := range [][]parameter{
-		sent, mapParameters(sent, percentDecode), splitQuery(raw),
+		sent, mapParameters(sent, PercentDecode), splitQuery(raw),
 	} {
 		for _, parameters := range [][]parameter{reading, use.fold(reading)} {
 			all = appendNew(all, formatQuery(parameters))
@@ -76,9 +76,12 @@ func (use *QueryUse) readings(raw string) ([]string, error) {
 	return all[1:], nil
 }
 
-// readingsBehind is readings, and takes into account that an app may find a
-// query in a path that it decodes before it parses it.
-func (use *QueryUse) readingsBehind(path string, others []string, raw string) ([]string, error) {
+// ReadingsBehind returns the ways, other than raw, in which a plausible app could
+// read the query of a request to a path that has these other readings: an app may
+// find a query in a path that it decodes before it parses it. The error is a
+// TargetError, for a query that has no meaning on which all agree. A nil QueryUse
+// has no readings, and refuses nothing.
+func (use *QueryUse) ReadingsBehind(path string, others []string, raw string) ([]string, error) {
 	all, err := use.readings(raw)
 	if use == nil || err != nil {
 		return nil, err
@@ -153,7 +156,7 @@ func splitQuery(raw string) []parameter {
 			continue
 		}
 		name, value, valued := strings.Cut(part, "=")
-		parameters = append(parameters, parameter{percentDecode(name), percentDecode(value), valued})
+		parameters = append(parameters, parameter{PercentDecode(name), PercentDecode(value), valued})
 	}
 	return parameters
 }
@@ -267,7 +270,7 @@ func appendQueryText(query []byte, text, special string) []byte {
 		case c == ' ':
 			query = append(query, '+')
 		case c < ' ' || c >= 0x7f || strings.IndexByte(special, c) >= 0:
-			query = appendTriplet(query, c)
+			query = AppendTriplet(query, c)
 		default:
 			query = append(query, c)
 		}

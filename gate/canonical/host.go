@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"net/netip"
@@ -23,7 +23,7 @@ const (
 // Error returns the reason.
 func (e HostError) Error() string { return "host: " + string(e) }
 
-// CanonicalHost splits the value of a Host header, or of :authority, and brings
+// Host splits the value of a Host header, or of :authority, and brings
 // the name into the one form in which hosts are compared: lower case, without
 // the dot of the root at its end; an IPv6 address without brackets, as RFC
 // 5952 writes it. The port is empty where none was given.
@@ -31,7 +31,7 @@ func (e HostError) Error() string { return "host: " + string(e) }
 // It takes no more than what can be in a configuration: letters, digits,
 // hyphens and underscores in labels of at most 63 bytes (RFC 1035 §2.3.4),
 // IPv4 as four decimal numbers, no zone, no user name, no escapes.
-func CanonicalHost(host string) (name, port string, err error) {
+func Host(host string) (name, port string, err error) {
 	if rest, ok := strings.CutPrefix(host, "["); ok {
 		return canonicalIPv6(rest)
 	}

@@ -1,4 +1,4 @@
-package gate
+package canonical
 
 import (
 	"net/url"
@@ -15,7 +15,7 @@ const (
 )
 
 // Readings returns the ways, other than u.Path, in which a plausible app could
-// read the path of a URL that Canonicalise accepted; nil where there is but
+// read the path of a URL that Target accepted; nil where there is but
 // one, and then without allocating if the path is plain. Each is to be matched
 // as a Path, with an empty RawPath.
 //
@@ -32,7 +32,7 @@ const (
 // malformed percent-encoding. What an app takes for the name of a script is
 // looked at apart from these: see Scripts.
 //
-// The error is the TargetError for which Canonicalise would refuse the URL.
+// The error is the TargetError for which Target would refuse the URL.
 func Readings(u *url.URL) ([]string, error) {
 	if u.RawPath == "" && isPlainPath(u.Path) {
 		return nil, nil
@@ -60,7 +60,7 @@ func readPath(u *url.URL) ([]string, error) {
 		return nil, err
 	}
 	for _, reading := range readings {
-		if err := checkText(reading); err != nil {
+		if err := CheckPath(reading); err != nil {
 			return nil, err
 		}
 	}
@@ -163,7 +163,7 @@ func afterSlash(previous byte) traits {
 
 var (
 	decodings = []folding{
-		{percents, percentDecode},     // nearly everybody; a second time behind a proxy that decodes, or in an app that does so itself
+		{percents, PercentDecode},     // nearly everybody; a second time behind a proxy that decodes, or in an app that does so itself
 		{percents, decodeButForSlash}, // Tomcat's passthrough, Apache's NoDecode, GitLab, routers that split before they decode
 	}
 	foldings = []folding{
@@ -254,7 +254,7 @@ func stripAuthority(path string) string {
 	case rest[end] == '\\':
 		end++
 	}
-	return rooted(rest[end:])
+	return Rooted(rest[end:])
 }
 
 // stripCookieless removes what ASP.NET takes for a session or a ticket in the
@@ -275,7 +275,7 @@ func stripCookieless(path string) string {
 		stripped.WriteByte(path[i])
 		i++
 	}
-	return rooted(stripped.String())
+	return Rooted(stripped.String())
 }
 
 // cookielessLength returns how much of text such a session takes up.
@@ -298,8 +298,8 @@ func cookielessLength(text string) int {
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// rooted puts a slash before a path that lacks it.
-func rooted(path string) string {
+// Rooted puts a slash before a path that lacks it.
+func Rooted(path string) string {
 	if strings.HasPrefix(path, "/") {
 		return path
 	}

@@ -1,12 +1,15 @@
-package gate
+package canonical
 
 import (
 	"errors"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/portcullis-mfa/portcullis/gate/canonical/apps"
 )
 
 func TestReadings(t *testing.T) {
@@ -46,7 +49,7 @@ func TestReadings(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := mustReceive(t, "GET", test.target)
-			if err := Canonicalise(r); err != nil {
+			if err := Target(r); err != nil {
 				t.Fatal(err)
 			}
 			got, err := Readings(r.URL)
@@ -73,83 +76,6 @@ func TestReadingsOfWhatIsRefused(t *testing.T) {
 	}
 }
 
-// apps are what stands behind gates, written without the code under test: each
-// returns the path on which the app acts.
-var apps = map[string]func(target string) string{
-	"Go": func(target string) string {
-		u, err := url.ParseRequestURI(target)
-		if err != nil {
-			return "error: " + err.Error()
-		}
-		return u.Path
-	},
-	"CGI":          func(target string) string { return unquote(pathOf(target)) },
-	"decode twice": func(target string) string { return unquote(unquote(pathOf(target))) },
-	"split, then decode": func(target string) string {
-		segments := strings.Split(pathOf(target), "/")
-		for i, segment := range segments {
-			segments[i] = strings.ReplaceAll(unquote(segment), "/", "%2F")
-		}
-		return strings.Join(segments, "/")
-	},
-	"nginx":  func(target string) string { return oneSlash(unquote(pathOf(target))) },
-	"Tomcat": func(target string) string { return oneSlash(unquote(withoutParameters(pathOf(target)))) },
-	"Tomcat with allowBackslash": func(target string) string {
-		return oneSlash(strings.ReplaceAll(unquote(withoutParameters(pathOf(target))), `\`, "/"))
-	},
-	"Spring":       func(target string) string { return withoutParameters(unquote(pathOf(target))) },
-	"Spring twice": func(target string) string { return withoutParameters(unquote(unquote(pathOf(target)))) },
-	"IIS": func(target string) string {
-		path := oneSlash(strings.ReplaceAll(unquote(pathOf(target)), `\`, "/"))
-		return regexp.MustCompile(`[. ]+(/|$)`).ReplaceAllString(path, "$1")
-	},
-	"ASP.NET": func(target string) string {
-		path := regexp.MustCompile(`/\(([A-Za-z]\([^()/]*\))+\)`).ReplaceAllString(unquote(pathOf(target)), "")
-		if !strings.HasPrefix(path, "/") {
-			path = "/" + path
-		}
-		return path
-	},
-	"Node": func(target string) string {
-		path := strings.ReplaceAll(pathOf(target), `\`, "/")
-		if parts := regexp.MustCompile(`^//+[^/]*(.*)$`).FindStringSubmatch(path); parts != nil {
-			path = parts[1]
-			if path == "" {
-				path = "/"
-			}
-		}
-		return unquote(path)
-	},
-	"parse, decode, parse": func(target string) string {
-		path, _, _ := strings.Cut(unquote(pathOf(target)), "?")
-		path, _, _ = strings.Cut(path, "#")
-		return path
-	},
-}
-
-func pathOf(target string) string {
-	path, _, _ := strings.Cut(target, "?")
-	return path
-}
-
-var triplet = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-
-func unquote(text string) string {
-	return triplet.ReplaceAllStringFunc(text, func(t string) string {
-		decoded, err := url.PathUnescape(t)
-		if err != nil {
-			panic(err)
-		}
-		return decoded
-	})
-}
-
-func oneSlash(path string) string { return regexp.MustCompile(`/+`).ReplaceAllString(path, "/") }
-
-func withoutParameters(path string) string {
-	return regexp.MustCompile(`;[^/]*`).ReplaceAllString(path, "")
-}
-
 // checkReadings checks that no app sees of a canonical URL what was not among
 // its readings, and that no reading leads elsewhere.
 func checkReadings(t fataler, u *url.URL) {
@@ -166,7 +92,7 @@ func checkReadings(t fataler, u *url.URL) {
 	if len(readings) > maxReadings+16 {
 		t.Fatalf("%q has %d readings", u.Path, len(readings))
 	}
-	for name, app := range apps {
+	for name, app := range apps.All {
 		if seen := app(u.RequestURI()); !slices.Contains(readings, seen) {
 			t.Fatalf("%s reads %q as %q, which is none of %q", name, u.RequestURI(), seen, readings)
 		}
@@ -178,10 +104,24 @@ func checkReadings(t fataler, u *url.URL) {
 		if !strings.HasPrefix(reading, "/") {
 			t.Fatalf("reading %q of %q has no slash", reading, u.RequestURI())
 		}
-		for segment := range strings.FieldsFuncSeq(unquote(unquote(reading)), func(c rune) bool { return c == '/' || c == '\\' }) {
+		for segment := range strings.FieldsFuncSeq(apps.Unquote(apps.Unquote(reading)), func(c rune) bool { return c == '/' || c == '\\' }) {
 			if segment == "." || segment == ".." || strings.ContainsFunc(segment, func(c rune) bool { return c < ' ' }) {
 				t.Fatalf("reading %q of %q has a segment %q", reading, u.RequestURI(), segment)
 			}
 		}
 	}
+}
+
+// Each folding changes a path only where the path has one of its traits.
+func TestTraits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := drawTarget(t)
+		for _, text := range []string{text, apps.Unquote(text)} {
+			for i, folding := range allFoldings {
+				if traitsOf(text)&folding.when == 0 && folding.fold(text) != text {
+					t.Fatalf("folding %d makes %q of %q", i, folding.fold(text), text)
+				}
+			}
+		}
+	})
 }
