@@ -48,6 +48,7 @@ type Store interface {
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
 	ListDevices(ctx context.Context) ([]store.Device, error)
 	IsBarred(ctx context.Context, certificate string) (bool, error)
+	ListFormerNames(ctx context.Context, name string) ([]store.FormerName, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
@@ -189,46 +190,44 @@ func (d *Desk) Invite(ctx context.Context, name string) (string, error) {
 // browsers, and voids links and flows, so that enabling the user again doesn't
 // revive them.
 func (d *Desk) Disable(ctx context.Context, name string) error {
-	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
-		event := d.event(audit.UserDisabled, user, nil)
-		if _, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedDisabled); err != nil {
-			return event, err
-		}
-		if err := tx.ForgetBrowsersOf(ctx, user.ID); err != nil {
-			return event, err
+	return d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
+		events, err := d.endAll(ctx, tx, user, session.EndedDisabled)
+		if err != nil {
+			return nil, err
 		}
 		if err := person.Abandon(ctx, tx, user.ID); err != nil {
-			return event, err
+			return nil, err
 		}
+		events = append(events, d.event(audit.UserDisabled, user, nil))
 		user.Status = store.UserDisabled
-		return event, tx.UpdateUser(ctx, user)
+		return events, tx.UpdateUser(ctx, user)
 	})
 }
 
 // Enable lets a disabled user in again: to sign in, or to set up where that
 // had not happened yet.
 func (d *Desk) Enable(ctx context.Context, name string) error {
-	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
-		event := d.event(audit.UserEnabled, user, nil)
+	return d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
+		events := []store.Event{d.event(audit.UserEnabled, user, nil)}
 		if user.Status != store.UserDisabled {
-			return event, nil
+			return events, nil
 		}
 		credentials, err := tx.CredentialsOf(ctx, user.ID)
 		if err != nil {
-			return event, err
+			return nil, err
 		}
 		user.Status = store.UserInvited
 		if slices.ContainsFunc(credentials, func(c store.Credential) bool { return c.Kind == assurance.Password }) {
 			user.Status = store.UserActive
 		}
-		return event, tx.UpdateUser(ctx, user)
+		return events, tx.UpdateUser(ctx, user)
 	})
 }
 
 // Unlock forgets a user's failed attempts, in all browsers.
 func (d *Desk) Unlock(ctx context.Context, name string) error {
-	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
-		return d.event(audit.UserUnlocked, user, nil), tx.DeleteAttempts(ctx, guess.ScopeUser, user.ID+"/")
+	return d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
+		return []store.Event{d.event(audit.UserUnlocked, user, nil)}, tx.DeleteAttempts(ctx, guess.ScopeUser, user.ID+"/")
 	})
 }
 
@@ -237,16 +236,24 @@ func (d *Desk) Unlock(ctx context.Context, name string) error {
 // under way.
 func (d *Desk) Delete(ctx context.Context, name string) (Person, error) {
 	var deleted Person
-	err := d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
-		event := d.event(audit.UserDeleted, user, nil)
+	err := d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
 		var err error
 		if deleted, err = d.person(ctx, tx, user); err != nil {
-			return event, err
+			return nil, err
 		}
-		if err := barForeign(ctx, tx, user); err != nil {
-			return event, err
+		events, err := d.endAll(ctx, tx, user, session.EndedDeleted)
+		if err != nil {
+			return nil, err
 		}
-		return event, tx.DeleteUser(ctx, user.ID)
+		devices, err := d.dropDevices(ctx, tx, user)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.giveUp(ctx, tx, user, store.User{}); err != nil {
+			return nil, err
+		}
+		events = append(append(events, devices...), d.event(audit.UserDeleted, user, nil))
+		return events, tx.DeleteUser(ctx, user.ID)
 	})
 	return deleted, err
 }
@@ -258,34 +265,34 @@ func (d *Desk) event(what audit.Name, user store.User, more audit.Fields) store.
 	return d.audit.Event(what, user.ID, fields)
 }
 
-// change reads a user and changes them in one transaction, with the event that
-// apply makes of it. The zero event isn't kept: nothing was changed.
-func (d *Desk) change(ctx context.Context, name string, apply func(store.Tx, store.User) (store.Event, error)) error {
+// change reads a user and changes them in one transaction, with the events that
+// apply makes of it.
+func (d *Desk) change(ctx context.Context, name string, apply func(store.Tx, store.User) ([]store.Event, error)) error {
 	found, err := d.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	var event store.Event
-	err = d.store.Atomically(ctx, func(tx store.Tx) error {
+	return d.inOne(ctx, "changing user "+found.Name, func(tx store.Tx) ([]store.Event, error) {
 		user, err := tx.UserByID(ctx, found.ID)
 		if errors.Is(err, store.ErrNotFound) {
-			return ErrNobody
+			return nil, ErrNobody
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if event, err = apply(tx, user); err != nil || event.Name == "" {
-			return err
-		}
-		return tx.AppendEvent(ctx, event)
+		return apply(tx, user)
 	})
+}
+
+// endAll ends all of a user's sign-ons and has none of their browsers remembered
+// any more.
+func (d *Desk) endAll(ctx context.Context, tx store.Tx, user store.User, reason string) ([]store.Event, error) {
+	ids, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), reason)
 	if err != nil {
-		return fmt.Errorf("changing user %s: %w", found.Name, err)
+		return nil, err
 	}
-	if event.Name != "" {
-		d.audit.Written(event)
-	}
-	return nil
+	forgotten, err := d.forgetAll(ctx, tx, user)
+	return append(d.endedBecause(reason, user.Name, user.ID, ids...), forgotten...), err
 }
 
 // SignOn is a live sign-on with the name of its user.
@@ -333,7 +340,7 @@ func (d *Desk) EndSignOn(ctx context.Context, short string) error {
 	}
 	ending := matching[0]
 	return d.end(ctx, func(tx store.Tx) ([]store.Event, error) {
-		return d.ended(ending.User, ending.UserID, ending.ID), tx.EndSignOn(ctx, ending.ID, d.clock(), session.EndedByAdmin)
+		return d.endedBecause(session.EndedByAdmin, ending.User, ending.UserID, ending.ID), tx.EndSignOn(ctx, ending.ID, d.clock(), session.EndedByAdmin)
 	})
 }
 
@@ -347,25 +354,27 @@ func (d *Desk) EndSignOnsOf(ctx context.Context, name string) (int, error) {
 	}
 	ended := 0
 	err = d.end(ctx, func(tx store.Tx) ([]store.Event, error) {
-		ids, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedByAdmin)
+		events, err := d.endAll(ctx, tx, user, session.EndedByAdmin)
 		if err != nil {
 			return nil, err
 		}
-		ended = len(ids)
-		if err := person.AbandonFlows(ctx, tx, user.ID); err != nil {
-			return nil, err
-		}
-		forgotten, err := d.forgetAll(ctx, tx, user)
-		return append(d.ended(user.Name, user.ID, ids...), forgotten...), err
+		ended = count(events, audit.SignOnEnded)
+		return events, person.AbandonFlows(ctx, tx, user.ID)
 	})
 	return ended, err
 }
 
-// ended makes the events of sign-ons that an administrator ends.
-func (d *Desk) ended(name, userID string, ids ...string) []store.Event {
-	return d.endedBecause(session.EndedByAdmin, name, userID, ids...)
+func count(events []store.Event, name audit.Name) int {
+	n := 0
+	for _, e := range events {
+		if e.Name == string(name) {
+			n++
+		}
+	}
+	return n
 }
 
+// endedBecause makes the events of sign-ons that an administrator ends.
 func (d *Desk) endedBecause(reason, name, userID string, ids ...string) []store.Event {
 	events := make([]store.Event, len(ids))
 	for i, id := range ids {

@@ -215,7 +215,7 @@ func TestDisableAndEnable(t *testing.T) {
 	if s, err := o.store.SignOnByID(o.ctx, "1"); err != nil || s.Ended.IsZero() {
 		t.Errorf("enabling revived a sign-on: %+v, %v", s, err)
 	}
-	if got := o.told(ada.ID); !slices.Equal(got, []string{"user.disabled", "user.enabled"}) {
+	if got := o.told(ada.ID); !slices.Equal(got, []string{"sign_on.ended", "sign_on.ended", "browser.forgotten", "user.disabled", "user.enabled"}) {
 		t.Errorf("events %v", got)
 	}
 

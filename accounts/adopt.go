@@ -22,7 +22,8 @@ import (
 // that is somebody's is worth a transaction, which makes others wait.
 func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devices.Owner) error {
 	device := devices.Describe(chain[0])
-	if _, err := adopterIn(ctx, d.store, device.Certificate, owner); err != nil {
+	coming := claim{device, chain[0].NotBefore, owner}
+	if _, err := coming.adopter(ctx, d.store, d.clock()); err != nil {
 		return adopting(err)
 	}
 	device.Issuer = devices.IssuerName(chain[0].Issuer)
@@ -32,7 +33,7 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 	}
 	var event store.Event
 	err = d.store.Atomically(ctx, func(tx store.Tx) error {
-		user, err := adopterIn(ctx, tx, device.Certificate, owner)
+		user, err := coming.adopter(ctx, tx, d.clock())
 		if err != nil {
 			return err
 		}
@@ -91,44 +92,26 @@ func (d *Desk) EndWithdrawn(ctx context.Context, named func(store.Device) bool) 
 	return nil
 }
 
-// adopters is where the users are found whose devices are adopted.
-type adopters interface {
-	UserByName(ctx context.Context, name string) (store.User, error)
-	UserByEmail(ctx context.Context, email string) (store.User, error)
-	IsBarred(ctx context.Context, certificate string) (bool, error)
-}
-
-// adopterIn finds the user whose a device becomes; store.ErrNotFound: nobody's,
-// or it was the device of a user who is deleted.
-func adopterIn(ctx context.Context, from adopters, certificate string, owner devices.Owner) (store.User, error) {
-	barred, err := from.IsBarred(ctx, certificate)
-	if barred {
-		err = store.ErrNotFound
-	}
-	if err != nil {
-		return store.User{}, err
-	}
-	if owner.Email != "" {
-		return from.UserByEmail(ctx, owner.Email)
-	}
-	return from.UserByName(ctx, owner.Name)
-}
-
-// barForeign keeps the devices of a user who is about to be deleted from being
-// adopted by another who gets the name or the address: those of the operator's
-// CAs, since of the CA here only what the store knows counts.
-func barForeign(ctx context.Context, tx store.Tx, user store.User) error {
+// dropDevices prepares for the devices of a user to be deleted with them, and
+// returns the events of those that count until then. Those of the operator's CAs
+// are kept from being adopted by another who gets the name or the address; of the
+// CA here only what the store knows counts.
+func (d *Desk) dropDevices(ctx context.Context, tx store.Tx, user store.User) ([]store.Event, error) {
 	all, err := tx.DevicesOf(ctx, user.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var events []store.Event
 	for _, device := range all {
+		if device.Revoked.IsZero() && d.clock().Before(device.Expires) {
+			events = append(events, d.deviceEvent(audit.DeviceRevoked, Device{device, user.Name, user.Status}, session.EndedDeleted))
+		}
 		if device.Issuer == "" {
 			continue
 		}
 		if err := tx.BarCertificate(ctx, device.Certificate, device.Expires); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return events, nil
 }

@@ -25,16 +25,16 @@ func (d *Desk) remembered(ctx context.Context, rows belongings, userID string) (
 // ForgetBrowser has a browser of the user asked for the second factor again:
 // the one of the short id, as Show's are listed. Sign-ons that it has go on.
 func (d *Desk) ForgetBrowser(ctx context.Context, name, short string) error {
-	return d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+	return d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
 		matching, err := d.remembered(ctx, tx, user.ID)
 		if err != nil {
-			return store.Event{}, err
+			return nil, err
 		}
 		matching = slices.DeleteFunc(matching, func(b store.Browser) bool { return audit.ShortID(b.ID) != short })
 		if len(matching) != 1 {
-			return store.Event{}, ErrNoBrowser
+			return nil, ErrNoBrowser
 		}
-		return d.forgotten(user, matching[0]), tx.RememberBrowser(ctx, user.ID, matching[0].ID, time.Time{}, "")
+		return []store.Event{d.forgotten(user, matching[0])}, tx.RememberBrowser(ctx, user.ID, matching[0].ID, time.Time{}, "")
 	})
 }
 

@@ -83,21 +83,21 @@ func (d *Desk) IssueDevice(ctx context.Context, user, name string, request []byt
 	}
 	var issued Device
 	var chain []*x509.Certificate
-	err = d.change(ctx, user, func(tx store.Tx, owner store.User) (store.Event, error) {
+	err = d.change(ctx, user, func(tx store.Tx, owner store.User) ([]store.Event, error) {
 		if owner.Status == store.UserDisabled {
-			return store.Event{}, &DeviceError{"The user is disabled: enable them first."}
+			return nil, &DeviceError{"The user is disabled: enable them first."}
 		}
 		made, certificates, err := d.issuer.Issue(store.Device{ID: id, UserID: owner.ID, Name: name}, request)
 		if err != nil {
-			return store.Event{}, err
+			return nil, err
 		}
 		issued, chain = Device{made, owner.Name, owner.Status}, certificates
 		for _, above := range certificates[1:] {
 			if err := tx.KeepIssuer(ctx, devices.IssuerRow(above)); err != nil {
-				return store.Event{}, err
+				return nil, err
 			}
 		}
-		return d.deviceEvent(audit.DeviceIssued, issued, ""), tx.CreateDevice(ctx, made)
+		return []store.Event{d.deviceEvent(audit.DeviceIssued, issued, "")}, tx.CreateDevice(ctx, made)
 	})
 	return issued, chain, err
 }

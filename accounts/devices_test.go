@@ -220,7 +220,7 @@ func TestDevicesOfTheDeletedArentAdopted(t *testing.T) {
 	o := newOffice(t).issuing(issuer{})
 	o.active("ada")
 	comes := func(raw string) (*x509.Certificate, error) {
-		leaf := &x509.Certificate{Raw: []byte(raw), SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}
+		leaf := &x509.Certificate{Raw: []byte(raw), SerialNumber: big.NewInt(42), NotBefore: noon, NotAfter: noon.Add(time.Hour)}
 		return leaf, o.Adopt(o.ctx, []*x509.Certificate{leaf}, devices.Owner{Name: "ada"})
 	}
 	for _, first := range []string{"laptop", "phone"} {
@@ -250,6 +250,86 @@ func TestDevicesOfTheDeletedArentAdopted(t *testing.T) {
 	}
 }
 
+// TestDevicesOfFormerHoldersArentAdopted gives somebody's name or address to
+// another, in each way that there is, before the first one's device ever came.
+func TestDevicesOfFormerHoldersArentAdopted(t *testing.T) {
+	byName, byAddress := devices.Owner{Name: "alice"}, devices.Owner{Email: "alice@example.com"}
+	text := func(s string) *string { return &s }
+	for what, c := range map[string]struct {
+		owner  devices.Owner
+		giveUp func(o *office) error
+	}{
+		"deleted, by name":    {byName, func(o *office) error { return second(o.Delete(o.ctx, "alice")) }},
+		"deleted, by address": {byAddress, func(o *office) error { return second(o.Delete(o.ctx, "alice")) }},
+		"renamed": {byName, func(o *office) error {
+			return second(o.Set(o.ctx, "alice", accounts.Changes{Name: text("alicia"), Email: text("")}))
+		}},
+		"of another address": {byAddress, func(o *office) error {
+			return second(o.Set(o.ctx, "alice", accounts.Changes{Name: text("alicia"), Email: text("alicia@example.com")}))
+		}},
+		"without the address": {byAddress, func(o *office) error {
+			return second(o.Set(o.ctx, "alice", accounts.Changes{Name: text("alicia"), Email: text("")}))
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			o := newOffice(t)
+			comes := func(issued time.Time) error {
+				leaf := &x509.Certificate{
+					Raw: []byte(issued.String()), SerialNumber: big.NewInt(42), NotBefore: issued, NotAfter: noon.Add(time.Hour),
+				}
+				return o.Adopt(o.ctx, []*x509.Certificate{leaf}, c.owner)
+			}
+			alice := accounts.NewUser{Name: "alice", Email: "alice@example.com"}
+			_, _, err := o.Add(o.ctx, alice)
+			o.must(err)
+			o.must(c.giveUp(o))
+			for _, old := range []time.Time{noon.Add(-time.Hour), noon} {
+				if err := comes(old); !errors.Is(err, session.DeviceUnknown) {
+					t.Errorf("with nobody of the name: %v", err)
+				}
+			}
+			another, _, err := o.Add(o.ctx, alice)
+			o.must(err)
+			refused := session.RefusedDevice{}
+			for _, old := range []time.Time{noon.Add(-time.Hour), noon} {
+				if err := comes(old); !errors.As(err, &refused) || refused.DeviceRefusal != session.DeviceOfFormerHolder ||
+					refused.User != "alice" || refused.UserID != another.ID {
+					t.Errorf("issued at %s: %v", old, err)
+				}
+			}
+			o.must(comes(noon.Add(time.Second)))
+			own, err := o.store.DevicesOf(o.ctx, another.ID)
+			if err != nil || len(own) != 1 {
+				t.Errorf("the new one's devices: %+v, %v", own, err)
+			}
+		})
+	}
+}
+
+// TestDevicesOfWhoeverHadTheName adopts the device of somebody who gave up their
+// name and took it back, and none of a certificate older than what is remembered
+// of names.
+func TestDevicesOfWhoeverHadTheName(t *testing.T) {
+	o := newOffice(t)
+	o.active("ada")
+	for _, name := range []string{"lovelace", "ada"} {
+		users, err := o.List(o.ctx)
+		o.must(err)
+		o.must(second(o.Set(o.ctx, users[0].Name, accounts.Changes{Name: &name})))
+	}
+	comes := func(issued time.Time) error {
+		leaf := &x509.Certificate{Raw: []byte(issued.String()), SerialNumber: big.NewInt(1), NotBefore: issued, NotAfter: noon.Add(time.Hour)}
+		return o.Adopt(o.ctx, []*x509.Certificate{leaf}, devices.Owner{Name: "ada"})
+	}
+	o.must(comes(noon.Add(-time.Hour)))
+	o.must(comes(noon.Add(-accounts.FormerNamesKept)))
+	if err := comes(noon.Add(-accounts.FormerNamesKept - time.Second)); !errors.Is(err, session.DeviceOfFormerHolder) {
+		t.Errorf("of long ago: %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // counted is a store that counts its transactions.
 type counted struct {
 	accounts.Store
@@ -268,7 +348,7 @@ func TestL01NobodysDevicesMakeNobodyWait(t *testing.T) {
 	db, clock := &counted{Store: o.store}, func() time.Time { return noon }
 	o.Desk = accounts.NewDesk(db, nil, nil, audit.NewLog(zap.NewNop(), o.store, clock), clock, rand.Reader)
 	for i, owner := range []devices.Owner{{Name: "ada"}, {Email: "ada@example.com"}} {
-		chain := []*x509.Certificate{{Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}}
+		chain := []*x509.Certificate{{Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), NotBefore: noon, NotAfter: noon.Add(time.Hour)}}
 		for range 3 {
 			if err := o.Adopt(o.ctx, chain, owner); !errors.Is(err, session.DeviceUnknown) || db.transactions != 0 {
 				t.Errorf("%+v: %v after %d transactions", owner, err, db.transactions)
@@ -276,7 +356,7 @@ func TestL01NobodysDevicesMakeNobodyWait(t *testing.T) {
 		}
 	}
 	o.active("ada")
-	o.must(o.Adopt(o.ctx, []*x509.Certificate{{Raw: []byte{0}, SerialNumber: big.NewInt(42), NotAfter: noon.Add(time.Hour)}}, devices.Owner{Name: "ada"}))
+	o.must(o.Adopt(o.ctx, []*x509.Certificate{{Raw: []byte{0}, SerialNumber: big.NewInt(42), NotBefore: noon, NotAfter: noon.Add(time.Hour)}}, devices.Owner{Name: "ada"}))
 }
 
 // TestW02NamesInForeignCertificates adopts devices whose CA lets them be called
@@ -295,7 +375,7 @@ func TestW02NamesInForeignCertificates(t *testing.T) {
 		{strings.Repeat("x", 255) + "ä", strings.Repeat("x", 255)},
 	} {
 		leaf := &x509.Certificate{
-			Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: test.name}, NotAfter: noon.Add(time.Hour),
+			Raw: []byte{byte(i)}, SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: test.name}, NotBefore: noon, NotAfter: noon.Add(time.Hour),
 			Issuer: pkix.Name{CommonName: "Our\u202e CA"},
 		}
 		o.must(o.Adopt(o.ctx, []*x509.Certificate{leaf, new(x509.Certificate)}, devices.Owner{Name: "ada"}))
@@ -304,7 +384,7 @@ func TestW02NamesInForeignCertificates(t *testing.T) {
 			t.Errorf("%q is kept as %+v, %v", test.name, d, err)
 		}
 	}
-	nameless := &x509.Certificate{Raw: []byte("of a CA without a name"), SerialNumber: big.NewInt(1), NotAfter: noon.Add(time.Hour)}
+	nameless := &x509.Certificate{Raw: []byte("of a CA without a name"), SerialNumber: big.NewInt(1), NotBefore: noon, NotAfter: noon.Add(time.Hour)}
 	o.must(o.Adopt(o.ctx, []*x509.Certificate{nameless, new(x509.Certificate)}, devices.Owner{Name: "ada"}))
 	if d, err := o.store.DeviceByCertificate(o.ctx, devices.Fingerprint(nameless)); err != nil || d.Issuer == "" {
 		t.Errorf("passes for one of ours: %+v, %v", d, err)

@@ -37,22 +37,22 @@ type Reset struct {
 // an invitation, as if they never had.
 func (d *Desk) ResetFactors(ctx context.Context, name string, password bool) (Reset, error) {
 	var done Reset
-	err := d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+	err := d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
 		done = Reset{}
 		if user.Status == store.UserInvited {
-			return store.Event{}, ErrNotSetUp
+			return nil, ErrNotSetUp
 		}
 		var err error
 		if done.Factors, err = deleteFactors(ctx, tx, user.ID, password); err != nil {
-			return store.Event{}, err
+			return nil, err
 		}
-		ended, err := tx.EndSignOnsOf(ctx, user.ID, d.clock(), session.EndedByReset)
+		events, err := d.endAll(ctx, tx, user, session.EndedByReset)
 		if err != nil {
-			return store.Event{}, err
+			return nil, err
 		}
-		done.Ended = len(ended)
+		done.Ended = count(events, audit.SignOnEnded)
 		if err := forgetAllOf(ctx, tx, user.ID); err != nil {
-			return store.Event{}, err
+			return nil, err
 		}
 		if password {
 			user.NewPassword = false
@@ -60,10 +60,10 @@ func (d *Desk) ResetFactors(ctx context.Context, name string, password bool) (Re
 				user.Status = store.UserInvited
 			}
 			if err := tx.UpdateUser(ctx, user); err != nil {
-				return store.Event{}, err
+				return nil, err
 			}
 		}
-		return d.event(audit.FactorsReset, user, audit.Fields{audit.Factors: joined(done.Factors)}), nil
+		return append(events, d.event(audit.FactorsReset, user, audit.Fields{audit.Factors: joined(done.Factors)})), nil
 	})
 	return done, err
 }

@@ -25,16 +25,19 @@ type Changes struct {
 // ErrTaken; what can't be used is an error whose method Text says so to people.
 func (d *Desk) Set(ctx context.Context, name string, c Changes) (store.User, error) {
 	var after store.User
-	err := d.change(ctx, name, func(tx store.Tx, user store.User) (store.Event, error) {
+	err := d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
 		after = user
 		if err := c.apply(&after); err != nil {
-			return store.Event{}, err
+			return nil, err
 		}
 		fields := difference(user, after)
 		if len(fields) == 0 {
-			return store.Event{}, nil
+			return nil, nil
 		}
-		return d.event(audit.UserChanged, after, fields), tx.UpdateUser(ctx, after)
+		if err := d.giveUp(ctx, tx, user, after); err != nil {
+			return nil, err
+		}
+		return []store.Event{d.event(audit.UserChanged, after, fields)}, tx.UpdateUser(ctx, after)
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return store.User{}, ErrTaken

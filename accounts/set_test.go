@@ -114,6 +114,9 @@ func TestDelete(t *testing.T) {
 		o.browser("browser of "+user.Name, user, noon.Add(time.Hour))
 		o.must(o.store.PutRecord(o.ctx, store.Record{Namespace: "flow", Key: user.Name, Owner: user.ID, Expires: noon.Add(time.Hour)}))
 	}
+	for id, expires := range map[string]time.Time{"laptop": noon.Add(time.Hour), "expired": noon} {
+		o.must(o.store.CreateDevice(o.ctx, store.Device{ID: id, UserID: bob.ID, Name: id, Certificate: id, Issued: noon, Expires: expires}))
+	}
 	deleted, err := o.Delete(o.ctx, "Bob")
 	o.must(err)
 	if deleted.User.Name != "bob" || len(deleted.Factors) != 1 || len(deleted.SignOns) != 1 || len(deleted.Browsers) != 1 {
@@ -130,7 +133,7 @@ func TestDelete(t *testing.T) {
 			}
 		}
 	}
-	if got := o.told(bob.ID); !slices.Equal(got, []string{"user.deleted"}) {
+	if got := o.told(bob.ID); !slices.Equal(got, []string{"sign_on.ended", "browser.forgotten", "device.revoked", "user.deleted"}) {
 		t.Errorf("events %v", got)
 	}
 	if _, err := o.Delete(o.ctx, "bob"); !errors.Is(err, accounts.ErrNobody) {

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/keys"
@@ -147,7 +148,7 @@ func (s *service) sweep(ctx context.Context) error {
 	return s.store.Sweep(ctx, now, store.SweepLimits{
 		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-keepAttempts),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
-		DevicesBefore: now.Add(-keepDevices), EventsBefore: now.Add(-keepEvents),
+		DevicesBefore: now.Add(-keepDevices), FormerNamesBefore: now.Add(-accounts.FormerNamesKept), EventsBefore: now.Add(-keepEvents),
 	})
 }
 

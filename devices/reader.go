@@ -37,7 +37,9 @@ type Keeper interface {
 // Adopter gives the store a device that only a CA of the operator's knows yet.
 type Adopter interface {
 	// Adopt keeps the device of a verified chain as one of the owner's. It
-	// returns session.DeviceUnknown where there is no such user.
+	// returns session.DeviceUnknown where there is no such user, and
+	// session.DeviceOfFormerHolder where there was another when the certificate was
+	// issued.
 	Adopt(ctx context.Context, chain []*x509.Certificate, owner Owner) error
 }
 

@@ -27,6 +27,9 @@ const (
 	DeviceExpired DeviceRefusal = "expired"
 	// DeviceOfNobody: its user may not sign in.
 	DeviceOfNobody DeviceRefusal = "disabled_user"
+	// DeviceOfFormerHolder: its certificate is from a time when somebody else had
+	// the name that it names its user by.
+	DeviceOfFormerHolder DeviceRefusal = "former_holder"
 )
 
 // Error returns the reason.

@@ -43,6 +43,7 @@ const (
 	EndedByOwner  = "ended_by_owner"
 	EndedDisowned = "activity_disowned"
 	EndedByReset  = "factors_reset"
+	EndedDeleted  = "user_deleted"
 
 	EndedPasswordChanged = "password_changed"
 	EndedFactorRemoved   = "factor_removed"

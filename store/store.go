@@ -381,6 +381,25 @@ type Issuers interface {
 	ListIssuers(ctx context.Context) ([]Issuer, error)
 }
 
+// FormerName is a sign-in name or an e-mail address that a user had and gave up:
+// they were given another one, or deleted. Whoever has it since is somebody else.
+type FormerName struct {
+	Name    string // canonical; an address has an @, a sign-in name none
+	UserID  string // who had it; may be gone
+	GivenUp time.Time
+}
+
+// FormerNames are the operations on names that were given up. UpdateUser and
+// DeleteUser don't give up any by themselves: callers do so in the same
+// transaction.
+type FormerNames interface {
+	// GiveUpName notes that a user gave up a name. Of one that they gave up
+	// before the later time stays.
+	GiveUpName(ctx context.Context, n FormerName) error
+	// ListFormerNames returns who gave up a name, by user id, until they are swept.
+	ListFormerNames(ctx context.Context, name string) ([]FormerName, error)
+}
+
 // Events are the operations on audit events.
 type Events interface {
 	// AppendEvent adds e under an id above all earlier ones; e.ID is ignored.
@@ -398,6 +417,7 @@ type Tx interface {
 	Browsers
 	Devices
 	Issuers
+	FormerNames
 	Events
 }
 
@@ -415,6 +435,8 @@ type SweepLimits struct {
 	// DevicesBefore forgets devices whose certificate expired before it, and
 	// barred certificates and issuers that did.
 	DevicesBefore time.Time
+	// FormerNamesBefore forgets names that were given up before it.
+	FormerNamesBefore time.Time
 	// EventsBefore forgets events older than it.
 	EventsBefore time.Time
 }

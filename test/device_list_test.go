@@ -141,4 +141,20 @@ func TestC02OperatorsRevocationLists(t *testing.T) {
 			t.Errorf("the certificate that is good again: %d %s", page.Status, page.Text())
 		}
 	})
+	t.Run("a name that is somebody else's now", func(t *testing.T) {
+		never := ca.device("bob", nil) // shown by nobody yet
+		expectDone(t, s, "mfa", "user", "delete", "bob")
+		s.Invited("bob")
+		s.App.Reset()
+		page := s.Client().Showing(never).Visit(s.At("app", "/"))
+		if page.Status != 401 || !strings.Contains(page.Text(), "It needs a new one.") {
+			t.Errorf("the certificate of the one before: %d %s", page.Status, page.Text())
+		}
+		s.App.ExpectNone(t)
+		expectAudited(t, s, 1, "device.refused", "bob", map[string]string{"reason": "former_holder"})
+		harness.Eventually(t, 10*time.Second, "a new certificate to be let in", func() bool {
+			fresh := ca.device("bob", func(c *x509.Certificate) { c.NotBefore = time.Now() })
+			return s.Client().Showing(fresh).Visit(s.At("app", "/")).Status == 200
+		})
+	})
 }

@@ -237,6 +237,8 @@ func TestLostEverything(t *testing.T) {
 		}
 		setUpAnew(t, s, eve, remembering, giveCode(t, remembering, page, done.AccessCode.Code), s.At("login", "/"))
 		expectAudited(t, s, 1, "factors.reset", "eve", map[string]string{"by": "administrator"})
+		expectAudited(t, s, 2, "sign_on.ended", "eve", map[string]string{"by": "administrator", "reason": "factors_reset"})
+		expectAudited(t, s, 1, "browser.forgotten", "eve", map[string]string{"by": "administrator"})
 	})
 	t.Run("factors and password reset", func(t *testing.T) {
 		fay := s.Invited("fay")

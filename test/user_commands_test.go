@@ -165,6 +165,7 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		expectShut(t, s, bob.Browser)
+		expectAudited(t, s, 1, "sign_on.ended", "bob", map[string]string{"by": "administrator", "reason": "user_deleted"})
 		browser := s.Client()
 		if page := bob.ShowPassword(browser, browser.Visit(s.At("app", "/"))); page.Status != http.StatusUnprocessableEntity {
 			t.Errorf("signing in again led to %d: %s", page.Status, page.Text())

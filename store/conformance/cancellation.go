@@ -95,12 +95,16 @@ func (f fixture) operations() map[string]func(context.Context) error {
 			return f.KeepIssuer(ctx, store.Issuer{Fingerprint: "f9", Certificate: []byte("f9")})
 		},
 		"ListIssuers": func(ctx context.Context) error { return second(f.ListIssuers(ctx)) },
-		"AppendEvent": func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
-		"ListEvents":  func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
-		"Atomically":  func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
-		"Renew":       func(ctx context.Context) error { return f.Renew(ctx) },
-		"Position":    func(ctx context.Context) error { return second(f.Position(ctx)) },
-		"Sweep":       func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
+		"GiveUpName": func(ctx context.Context) error {
+			return f.GiveUpName(ctx, store.FormerName{Name: "former", UserID: "u9", GivenUp: noon})
+		},
+		"ListFormerNames": func(ctx context.Context) error { return second(f.ListFormerNames(ctx, "former")) },
+		"AppendEvent":     func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
+		"ListEvents":      func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
+		"Atomically":      func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
+		"Renew":           func(ctx context.Context) error { return f.Renew(ctx) },
+		"Position":        func(ctx context.Context) error { return second(f.Position(ctx)) },
+		"Sweep":           func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}
 }
 
@@ -119,6 +123,7 @@ func (f fixture) state(t *testing.T) []any {
 		get(f.ListDevices(f.ctx))(t),
 		get(f.IsBarred(f.ctx, "c0ffee"))(t),
 		get(f.ListIssuers(f.ctx))(t),
+		get(f.ListFormerNames(f.ctx, "former"))(t),
 		get(f.ListEvents(f.ctx, store.EventFilter{}))(t),
 	}
 }

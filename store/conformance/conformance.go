@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Browsers", browserTests},
 		{"Devices", deviceTests},
 		{"Issuers", issuerTests},
+		{"FormerNames", nameTests},
 		{"Events", eventTests},
 		{"Transactions", transactionTests},
 		{"Feed", feedTests},

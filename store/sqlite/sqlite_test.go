@@ -366,10 +366,13 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_ = o.BarCertificate(ctx, "c", now)
 	_, _ = o.IsBarred(ctx, "c")
 	_ = o.KeepIssuer(ctx, store.Issuer{Fingerprint: "f"})
+	_ = o.GiveUpName(ctx, store.FormerName{Name: "n", UserID: "u"})
+	_, _ = o.ListFormerNames(ctx, "n")
 	_, _ = o.ListEvents(ctx, store.EventFilter{UserID: "u"})
 	_, _ = o.ListEvents(ctx, store.EventFilter{Name: "n"})
 	for _, s := range sweeps(now, store.SweepLimits{
-		KeepAttempts: map[string]int{"s": 1}, AttemptsBefore: now, SignOnsBefore: now, BrowsersBefore: now, DevicesBefore: now, EventsBefore: now,
+		KeepAttempts: map[string]int{"s": 1}, AttemptsBefore: now, SignOnsBefore: now, BrowsersBefore: now, DevicesBefore: now,
+		FormerNamesBefore: now, EventsBefore: now,
 	}) {
 		_, _ = o.change(ctx, "sweeping", statement{s.sql, append(s.args, sweepBatch)})
 	}

@@ -54,6 +54,8 @@ func sweeps(now time.Time, limits store.SweepLimits) []statement {
 		(SELECT certificate FROM barred_certificates WHERE expires < ? LIMIT ?)`)
 	before(limits.DevicesBefore, `DELETE FROM issuers WHERE fingerprint IN
 		(SELECT fingerprint FROM issuers WHERE expires < ? LIMIT ?)`)
+	before(limits.FormerNamesBefore, `DELETE FROM former_names WHERE (name, user_id) IN
+		(SELECT name, user_id FROM former_names WHERE given_up < ? LIMIT ?)`)
 	before(limits.EventsBefore, `DELETE FROM events WHERE id IN
 		(SELECT id FROM events WHERE at < ? LIMIT ?)`)
 	return deletions
