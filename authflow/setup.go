@@ -184,16 +184,50 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 }
 
 func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice) (account, map[string]error, error) {
+	chosen, invalid := chosenNames(user, choice)
+	if user.ID == "" && invalid["name"] == nil {
+		if _, err := e.Store.UserByName(ctx, chosen.Name); err == nil {
+			invalid["name"] = person.Phrase{Key: "set_up.name_taken", English: "Somebody has this name already. Choose another one."}
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return account{}, nil, fmt.Errorf("looking for a user: %w", err)
+		}
+	}
+	if err := e.judgeChoice(user, chosen, choice.Password).Refusal; err != nil {
+		invalid["password"] = err
+	}
+	return chosen, invalid, nil
+}
+
+// JudgePassword says what choosing the password in a flow would come to: in a
+// set-up beside the names that are chosen with it, else for the flow's user.
+// ErrFlowGone where the user was deleted meanwhile.
+func (e *Engine) JudgePassword(ctx context.Context, f Flow, choice Choice) (person.Judgement, error) {
+	user, err := e.Invited(ctx, f)
+	if err != nil {
+		return person.Judgement{}, err
+	}
+	if f.Kind != SetUp {
+		return e.People.JudgePassword(user, choice.Password), nil
+	}
+	chosen, _ := chosenNames(user, choice)
+	return e.judgeChoice(user, chosen, choice.Password), nil
+}
+
+// judgeChoice judges a password of a user who bears the chosen names.
+func (e *Engine) judgeChoice(user store.User, chosen account, password string) person.Judgement {
+	user.Name, user.DisplayName = chosen.Name, chosen.DisplayName
+	return e.People.JudgePassword(user, password)
+}
+
+// chosenNames returns the names that an account gets, and which fields can't
+// stay as they are; of those, the names are empty.
+func chosenNames(user store.User, choice Choice) (account, map[string]error) {
 	invalid := make(map[string]error)
 	chosen := account{Name: user.Name, DisplayName: strings.TrimSpace(choice.DisplayName)}
 	if user.ID == "" {
 		name, err := identity.CanonicalName(choice.Name)
 		if err != nil {
 			invalid["name"] = err
-		} else if _, err := e.Store.UserByName(ctx, name); err == nil {
-			invalid["name"] = person.Phrase{Key: "set_up.name_taken", English: "Somebody has this name already. Choose another one."}
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return account{}, nil, fmt.Errorf("looking for a user: %w", err)
 		}
 		chosen.Name = name
 	}
@@ -205,10 +239,7 @@ func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice
 		invalid["display_name"] = err
 	}
 	chosen.DisplayName = display
-	if err := e.People.Rules.Check(choice.Password, chosen.Name, chosen.DisplayName, user.Email); err != nil {
-		invalid["password"] = err
-	}
-	return chosen, invalid, nil
+	return chosen, invalid
 }
 
 // activate makes the account: see AnswerEnrolment.

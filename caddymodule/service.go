@@ -242,7 +242,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		return err
 	}
 	s.audit = audit.NewLog(a.logger.Named("audit"), s.store, time.Now)
-	rules := passwordRules{identity.PasswordPolicy{MinLength: a.shortestPassword(), Brand: a.Name}}
+	rules := identity.PasswordPolicy{MinLength: a.shortestPassword(), Services: a.serviceNames()}
 	s.makeFlows(a, passwords, rules)
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{
@@ -264,7 +264,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Weights: s.factors.Weights(),
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
 		MaxStaleness:  time.Duration(a.MaxStaleness),
-		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, PasswordRules: rules, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
@@ -272,7 +272,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 }
 
 // makeFlows makes what people sign in by and see to their accounts with.
-func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules passwordRules) {
+func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.PasswordPolicy) {
 	s.vault = &credentials.Vault{Store: s.store, Factors: s.factors, Sealer: s.keys, Clock: time.Now, Random: rand.Reader}
 	guesses := guess.New(guess.Settings{
 		Store: s.store, Queue: passwords, Audit: s.audit, Clock: time.Now, Guessable: s.factors.Guessable(),
@@ -363,16 +363,15 @@ func (a *App) shortestPassword() int {
 	return identity.MinLengthWithSecond
 }
 
-// passwordRules are the rules of package identity with its strength meter.
-type passwordRules struct{ identity.PasswordPolicy }
-
-// Strength returns 0 (worst) to 4.
-func (passwordRules) Strength(password string, own ...string) int {
-	return identity.Strength(password, own...)
+// serviceNames are what people know this service by, and so use in passwords:
+// its name, and the hosts of the portal and the apps.
+func (a *App) serviceNames() []string {
+	names := []string{a.Name, a.portal.Hostname()}
+	for _, app := range a.layout.apps {
+		names = append(names, app.host)
+	}
+	return names
 }
-
-// Shortest is the least number of characters.
-func (r passwordRules) Shortest() int { return r.MinLength }
 
 // appsFor lists, for the portal's first page, the gated apps whose own first
 // page somebody could open from where they are. An app of which that can't be

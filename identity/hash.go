@@ -143,9 +143,9 @@ func (h *Hasher) Work() Work {
 // that is empty, too long or malformed is a *PasswordError; other rules are
 // PasswordPolicy's. A full queue is ErrBusy.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	normal, err := normalise(password)
-	if err != nil {
-		return "", err
+	normal, refusal := normalise(password)
+	if refusal != nil {
+		return "", refusal
 	}
 	if normal == "" {
 		return "", &PasswordError{Reason: TooShort, Limit: 1}
@@ -155,7 +155,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", fmt.Errorf("hashing a password: a pepper's id must have 1 to %d bytes", maxKeyIDBytes)
 	}
 	hash := storedHash{params: h.params, keyID: id, salt: make([]byte, saltBytes)}
-	if _, err := io.ReadFull(h.random, hash.salt); err != nil {
+	_, err := io.ReadFull(h.random, hash.salt)
+	if err != nil {
 		return "", fmt.Errorf("making a salt: %w", err)
 	}
 	if hash.tag, err = h.derive(ctx, h.params, key, hash.salt, normal); err != nil {

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/ccojocar/zxcvbn-go/frequency"
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/portcullis-mfa/portcullis/strength"
 )
 
 // The lengths of passwords, in code points (NIST SP 800-63B-4 section
@@ -30,10 +29,6 @@ const (
 // ones made to be.
 const maxPasswordBytes = 2048
 
-// shortestWord is the length from which a part of a name counts as a word of
-// its own; shorter ones turn up in passwords by chance.
-const shortestWord = 3
-
 // PasswordReason is why a password was refused.
 type PasswordReason string
 
@@ -42,7 +37,8 @@ const (
 	TooShort  PasswordReason = "too short"
 	TooLong   PasswordReason = "too long"
 	Malformed PasswordReason = "malformed" // control characters, or not UTF-8
-	Common    PasswordReason = "common"    // a common password, a plain word or a common name
+	Common    PasswordReason = "common"    // a common password, word or name with little added
+	Patterned PasswordReason = "pattern"   // keys side by side, repeated parts, dates
 	OwnName   PasswordReason = "own name"  // made of the person's own names or address
 	BrandName PasswordReason = "brand"     // made of the name of the service
 )
@@ -74,11 +70,13 @@ func (e *PasswordError) Text() string {
 	case Malformed:
 		return "That password has characters that can't be typed. Use letters, digits, signs and spaces."
 	case Common:
-		return "That password is a common one or a plain word, and those are guessed first. Choose another, such as a few words that don't belong together."
+		return "That password is a common one, or a common word with little added. Those are guessed first. Choose another, such as a few words that don't belong together."
+	case Patterned:
+		return "That password follows a pattern, such as keys side by side, a repeated part or a date. Those are guessed first. Choose another, such as a few words that don't belong together."
 	case OwnName:
-		return "That password is made of your own name or address, and those are guessed first. Choose another."
+		return "That password is made of your own name or address, with little added. Those are guessed first. Choose another."
 	case BrandName:
-		return "That password is made of the name of this service, and that is guessed first. Choose another."
+		return "That password is made of the name of this service or its address, with little added. Those are guessed first. Choose another."
 	}
 	return "That password can't be used. Choose another."
 }
@@ -98,6 +96,8 @@ func (e *PasswordError) Phrase() (key string, values map[string]any) {
 		return "password_rules.malformed", nil
 	case Common:
 		return "password_rules.common", nil
+	case Patterned:
+		return "password_rules.pattern", nil
 	case OwnName:
 		return "password_rules.own_name", nil
 	case BrandName:
@@ -121,40 +121,94 @@ type PasswordPolicy struct {
 	// MinLengthWithSecond. Where a gate accepts a password alone it must be
 	// MinLengthAlone.
 	MinLength int
-	// Brand is the name of the service, which people use in passwords; may be
-	// empty.
-	Brand string
+	// Services are the names of the service and the hosts of its sites, which
+	// people use in passwords; may be empty.
+	Services []string
 }
 
+// Judgement is what there is to say of a password that somebody wants.
+type Judgement struct {
+	// Score is for a meter: 0 (among the first guesses) to 4 (strong). It is
+	// at least acceptableScore where the password may be chosen, and less where
+	// it may not.
+	Score int
+	// Refusal is a *PasswordError that says why it may not be chosen; nil: it
+	// may.
+	Refusal error
+}
+
+// The scores, as logarithms to the base 2 of the guesses that a password
+// withstands at the least. With a million guesses a year, which no limit on
+// failures lets anybody make, a password of the least acceptable score lasts
+// ten years.
+var scores = [...]float64{1: 10, 2: 23.25, 3: 30, 4: 36.5}
+
+const acceptableScore = 2
+
 // Check returns nil for a password that may be chosen by a person whose names
-// are own (user name, e-mail address, display name), else a *PasswordError.
-//
-// The password as a whole is held against a list of common ones, plain words
-// and common names, case aside, and against what guessers make of them first:
-// one with a digit or two, a run of keys, one key over and over (Strength 0).
-// It may contain such a word. It may not consist
-// of own names or of the brand alone: in any order or case, reversed, with
-// digits, signs and spaces anywhere.
+// are own (user name, e-mail address, display name), else a *PasswordError. It
+// says what Judge says.
 func (p PasswordPolicy) Check(password string, own ...string) error {
-	normal, err := normalise(password)
-	if err != nil {
-		return err
+	return p.Judge(password, own...).Refusal
+}
+
+// Judge decides whether a person whose names are own (user name, e-mail
+// address, display name) may choose a password, and says how well it resists
+// guessing. It refuses what somebody who knows the person and the service tries
+// first: see the package strength. A password may contain names and common
+// words, if enough is added to them; it may not consist of own names or of
+// those of the service alone, however much that is.
+func (p PasswordPolicy) Judge(password string, own ...string) Judgement {
+	normal, refusal := normalise(password)
+	if refusal != nil {
+		return Judgement{Refusal: refusal}
 	}
+	own, services := acceptable(own), acceptable(p.Services)
+	estimate := strength.Of(normal, strength.Known{Own: own, Service: services})
+	judged := Judgement{Score: scoreOf(estimate)}
 	// A ligature that NFKC spells out counts once, as it was typed once.
 	length := min(utf8.RuneCountInString(normal), utf8.RuneCountInString(password))
-	if least := cmp.Or(p.MinLength, MinLengthWithSecond); length < least {
-		return &PasswordError{Reason: TooShort, Length: length, Limit: least}
+	switch least := cmp.Or(p.MinLength, MinLengthWithSecond); {
+	case length < least:
+		judged.Refusal = &PasswordError{Reason: TooShort, Length: length, Limit: least}
+	case strength.IsMadeOf(normal, own):
+		judged.Refusal = &PasswordError{Reason: OwnName}
+	case strength.IsMadeOf(normal, slices.Concat(own, services)):
+		judged.Refusal = &PasswordError{Reason: BrandName}
+	case judged.Score < acceptableScore:
+		judged.Refusal = &PasswordError{Reason: reasonOf(estimate.Basis)}
 	}
-	folded := fold(normal)
-	switch {
-	case isMadeOf(folded, own):
-		return &PasswordError{Reason: OwnName}
-	case p.Brand != "" && isMadeOf(folded, append(slices.Clone(own), p.Brand)):
-		return &PasswordError{Reason: BrandName}
-	case isCommon(folded), isGuessedFirst(folded):
-		return &PasswordError{Reason: Common}
+	if judged.Refusal != nil {
+		judged.Score = min(judged.Score, acceptableScore-1)
 	}
-	return nil
+	return judged
+}
+
+// acceptable leaves out what no name is that was ever accepted.
+func acceptable(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return name == "" || len(name) > maxInputBytes
+	})
+}
+
+func scoreOf(e strength.Estimate) int {
+	score := 0
+	for score+1 < len(scores) && e.Bits >= scores[score+1] {
+		score++
+	}
+	return score
+}
+
+func reasonOf(basis strength.Basis) PasswordReason {
+	switch basis {
+	case strength.Own:
+		return OwnName
+	case strength.Service:
+		return BrandName
+	case strength.Pattern:
+		return Patterned
+	}
+	return Common
 }
 
 // normalise returns the form of a password that is counted, compared and
@@ -162,7 +216,7 @@ func (p PasswordPolicy) Check(password string, own ...string) error {
 // RFC 8265, which lets full-width and half-width forms, as keyboards of
 // different systems send them, be different passwords. Case and every space
 // stay. What is refused here costs next to nothing, whatever its size.
-func normalise(password string) (string, error) {
+func normalise(password string) (string, *PasswordError) {
 	tooLong := &PasswordError{Reason: TooLong, Limit: MaxLength}
 	if len(password) > maxPasswordBytes {
 		return "", tooLong
@@ -175,120 +229,4 @@ func normalise(password string) (string, error) {
 		return "", tooLong
 	}
 	return normal, nil
-}
-
-// fold brings texts that differ in form or case only to one text.
-func fold(text string) string {
-	return cases.Fold().String(norm.NFKC.String(text))
-}
-
-// isMadeOf reports whether somebody who knows the names would guess the folded
-// password from them.
-func isMadeOf(password string, names []string) bool {
-	names = foldNames(names)
-	if slices.ContainsFunc(names, func(name string) bool { return isVariation(password, name) }) {
-		return true
-	}
-	rest := onlyLetters(password)
-	if rest == "" {
-		return false
-	}
-	for _, word := range wordsOf(names) {
-		// A gap stays, lest the parts around it make a word together.
-		rest = strings.ReplaceAll(rest, word, " ")
-		rest = strings.ReplaceAll(rest, reverse(word), " ")
-	}
-	return strings.TrimSpace(rest) == ""
-}
-
-// isVariation reports whether the folded password is the folded name, read
-// either way, or that with digits and signs after it. Unlike the search for
-// words it knows names without letters, and the shortest ones.
-func isVariation(password, name string) bool {
-	if password == name || password == reverse(name) {
-		return true
-	}
-	stem := strings.TrimRightFunc(password, isNoLetter)
-	return stem == name || stem == reverse(name)
-}
-
-// foldNames returns the names folded, and of each address the part before the
-// @ as a name too.
-func foldNames(names []string) []string {
-	var folded []string
-	for _, name := range names {
-		if name == "" || len(name) > maxInputBytes {
-			continue // not a name that was ever accepted
-		}
-		name = fold(name)
-		folded = append(folded, name)
-		if local, _, found := strings.Cut(name, "@"); found && local != "" {
-			folded = append(folded, local)
-		}
-	}
-	return folded
-}
-
-// wordsOf returns the words that folded names consist of, and each name
-// written as one word, longest first.
-func wordsOf(names []string) []string {
-	var words []string
-	for _, name := range names {
-		words = append(words, onlyLetters(name))
-		words = append(words, strings.FieldsFunc(name, isNoLetter)...)
-	}
-	words = slices.DeleteFunc(words, func(word string) bool {
-		return utf8.RuneCountInString(word) < shortestWord
-	})
-	slices.SortFunc(words, func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
-	})
-	return slices.Compact(words)
-}
-
-func onlyLetters(text string) string {
-	return strings.Map(func(r rune) rune {
-		if isNoLetter(r) {
-			return -1
-		}
-		return r
-	}, text)
-}
-
-func isNoLetter(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) }
-
-func reverse(text string) string {
-	runes := []rune(text)
-	slices.Reverse(runes)
-	return string(runes)
-}
-
-// commonPasswords is the list of what is guessed first, folded and sorted: the
-// common passwords, English words, and first and last names of zxcvbn-go.
-var commonPasswords = sync.OnceValue(func() []string {
-	var all []string
-	for _, list := range frequency.Lists {
-		for _, entry := range list.List {
-			all = append(all, fold(entry))
-		}
-	}
-	slices.Sort(all)
-	return slices.Clip(slices.Compact(all))
-})
-
-// isGuessedFirst reports whether the password would be among the first guesses
-// although no list holds it. Only ASCII is judged: of other scripts the
-// estimate knows nothing.
-func isGuessedFirst(folded string) bool {
-	for i := range len(folded) {
-		if folded[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return Strength(folded) == 0
-}
-
-func isCommon(folded string) bool {
-	_, found := slices.BinarySearch(commonPasswords(), folded)
-	return found
 }

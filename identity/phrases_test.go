@@ -12,7 +12,7 @@ import (
 // English text is what operators read too.
 func TestPhrasesSayWhatTextsSay(t *testing.T) {
 	var refusals []error
-	for _, reason := range []PasswordReason{TooShort, TooLong, Malformed, Common, OwnName, BrandName, "another"} {
+	for _, reason := range []PasswordReason{TooShort, TooLong, Malformed, Common, Patterned, OwnName, BrandName, "another"} {
 		for _, length := range []int{0, 1, 7} {
 			for _, limit := range []int{1, 8} {
 				refusals = append(refusals, &PasswordError{Reason: reason, Length: length, Limit: limit})

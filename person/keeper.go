@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -32,9 +33,12 @@ type Passwords interface {
 	Burn(ctx context.Context, password string) error
 }
 
+// Judgement is what there is to say of a password that somebody wants.
+type Judgement = identity.Judgement
+
 // PasswordRules decides which passwords may be chosen.
 type PasswordRules interface {
-	Check(password string, own ...string) error
+	Judge(password string, own ...string) Judgement
 }
 
 // Settings are what a Keeper is made of. All fields are needed.

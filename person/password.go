@@ -154,10 +154,17 @@ func (k *Keeper) verify(ctx context.Context, hash, password string) (bool, error
 	return k.Passwords.Verify(ctx, hash, password)
 }
 
+// JudgePassword says what choosing a password would come to for a user, apart
+// from being the one that they have. Forms and the meter beside them both
+// decide by it.
+func (k *Keeper) JudgePassword(u store.User, password string) Judgement {
+	return k.Rules.Judge(password, u.Name, u.DisplayName, u.Email)
+}
+
 // CheckNewPassword says as *Invalid with the field "password" why a password
 // can't be a user's, apart from being the one that they have.
 func (k *Keeper) CheckNewPassword(u store.User, password string) error {
-	if err := k.Rules.Check(password, u.Name, u.DisplayName, u.Email); err != nil {
+	if err := k.JudgePassword(u, password).Refusal; err != nil {
 		return &Invalid{map[string]error{"password": err}}
 	}
 	return nil

@@ -33,6 +33,7 @@ type Accounts interface {
 	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c person.Client) error
 	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c person.Client) (person.Granted, error)
 	RemoveAll(ctx context.Context, s store.SignOn, u store.User, kind assurance.Factor, c person.Client) (person.Granted, error)
+	JudgePassword(u store.User, password string) person.Judgement
 	ChangePassword(ctx context.Context, s store.SignOn, u store.User, change selfservice.PasswordChange, c person.Client) (person.Granted, error)
 	SignOnsOf(ctx context.Context, userID string) ([]selfservice.OwnSignOn, error)
 	EndSignOn(ctx context.Context, u store.User, shortID string, c person.Client) error

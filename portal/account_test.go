@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/guess"
+	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -93,6 +94,10 @@ func (a *accounts) Remove(_ context.Context, _ store.SignOn, _ store.User, id st
 
 func (a *accounts) RemoveAll(_ context.Context, _ store.SignOn, _ store.User, kind assurance.Factor, _ person.Client) (person.Granted, error) {
 	return a.granted(), a.note("remove all " + string(kind))
+}
+
+func (a *accounts) JudgePassword(_ store.User, password string) person.Judgement {
+	return identity.PasswordPolicy{}.Judge(password)
 }
 
 func (a *accounts) ChangePassword(_ context.Context, _ store.SignOn, _ store.User, change selfservice.PasswordChange, _ person.Client) (person.Granted, error) {

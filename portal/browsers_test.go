@@ -193,18 +193,6 @@ func (plain) Encode(value []byte) (string, error) {
 }
 func (plain) Decode(value string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(value) }
 
-// rules wants eight bytes of a password.
-type rules struct{}
-
-func (rules) Check(password string, _ ...string) error {
-	if len(password) < 8 {
-		return errors.New("too short")
-	}
-	return nil
-}
-func (rules) Strength(string, ...string) int { return 3 }
-func (rules) Shortest() int                  { return 8 }
-
 type nowhere struct{}
 
 func (nowhere) AppendEvent(context.Context, store.Event) error { return nil }
@@ -233,7 +221,7 @@ func newHall(t *testing.T) *hall {
 	h.Portal = portal.New(portal.Settings{
 		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
 		Apps:    func(*http.Request, session.User) []templates.App { return nil },
-		Weights: weights, CodePeriod: 30 * time.Second, PasswordRules: rules{},
+		Weights: weights, CodePeriod: 30 * time.Second, ShortestPassword: 8,
 		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.NewNop(), nowhere{}, clock),
 		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
 		Address: func(*http.Request) string { return "192.0.2.1" },

@@ -13,7 +13,7 @@ func (p *Portal) help(w http.ResponseWriter, r *http.Request) {
 	kind := assurance.Factor(r.PathValue("kind"))
 	if p.helpURL(kind) != "" {
 		p.page(w, r, http.StatusOK, "help_"+string(kind), templates.HelpView{
-			Frame: p.frame(r), Period: int(p.CodePeriod.Seconds()), MinLength: p.PasswordRules.Shortest(), Account: accountPath,
+			Frame: p.frame(r), Period: int(p.CodePeriod.Seconds()), MinLength: p.ShortestPassword, Account: accountPath,
 		})
 		return
 	}

@@ -113,7 +113,7 @@ func (p *Portal) answerAccessCode(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) newPasswordPage(w http.ResponseWriter, r *http.Request, at stage) {
 	p.page(w, r, at.status, "new_password", templates.NewPasswordView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Name: at.flow.Name,
-		StartOver: startOver(at.to), MinLength: p.PasswordRules.Shortest(), StrengthAt: "/flow/password-strength", Error: at.message,
+		StartOver: startOver(at.to), MinLength: p.ShortestPassword, StrengthAt: "/flow/password-strength", Error: at.message,
 	}, at.to.formOrigins()...)
 }
 

@@ -21,7 +21,7 @@ func (p *Portal) showPassword(w http.ResponseWriter, r *http.Request) {
 
 func (p *Portal) passwordForm(w http.ResponseWriter, r *http.Request, status int, v visitor, message templates.Message) {
 	p.page(w, r, status, "account_password", templates.ChangePasswordView{
-		Frame: p.frame(r), Name: v.user.Name, MinLength: p.PasswordRules.Shortest(), StrengthAt: strengthPath, Error: message,
+		Frame: p.frame(r), Name: v.user.Name, MinLength: p.ShortestPassword, StrengthAt: strengthPath, Error: message,
 	})
 }
 
@@ -68,7 +68,7 @@ func (p *Portal) passwordRefused(w http.ResponseWriter, r *http.Request, v visit
 // it.
 func (p *Portal) ownPasswordStrength(w http.ResponseWriter, r *http.Request) {
 	if v, ok := p.member(w, r); ok {
-		p.judge(w, r, v.user.Name, v.user.DisplayName, v.user.Email)
+		p.answerJudgement(w, r, p.Accounts.JudgePassword(v.user, r.PostFormValue("password")))
 	}
 }
 
@@ -80,22 +80,25 @@ func (p *Portal) passwordStrength(w http.ResponseWriter, r *http.Request) {
 		p.flowFailed(w, r, f, err)
 		return
 	}
-	p.judge(w, r, f.Name, r.PostFormValue("name"), r.PostFormValue("display_name"))
+	judged, err := p.Flows.JudgePassword(r.Context(), f, choiceOf(r))
+	if err != nil {
+		p.flowFailed(w, r, f, err)
+		return
+	}
+	p.answerJudgement(w, r, judged)
 }
 
-// judge says how strong the posted password is for whoever bears these names.
-func (p *Portal) judge(w http.ResponseWriter, r *http.Request, own ...string) {
-	t, password := p.words(r), r.PostFormValue("password")
-	score := p.PasswordRules.Strength(password, own...)
+// answerJudgement tells the script beside the field what the form will say.
+func (p *Portal) answerJudgement(w http.ResponseWriter, r *http.Request, judged person.Judgement) {
+	t := p.words(r)
 	answer := struct {
 		Score  int    `json:"score"`
 		Text   string `json:"text"`
 		OK     bool   `json:"ok"`
 		Reason string `json:"reason,omitempty"`
-	}{Score: score, Text: strength(t, score)}
-	err := p.PasswordRules.Check(password, own...)
-	if answer.OK = err == nil; err != nil {
-		answer.Reason = t.phrase(err)
+	}{Score: judged.Score, Text: strength(t, judged.Score), OK: judged.Refusal == nil}
+	if judged.Refusal != nil {
+		answer.Reason = t.phrase(judged.Refusal)
 	}
 	p.json(w, r, http.StatusOK, answer)
 }

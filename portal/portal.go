@@ -47,6 +47,7 @@ type Flows interface {
 	RememberFor(f authflow.Flow, kind assurance.Factor) time.Duration
 	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c person.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
+	JudgePassword(ctx context.Context, f authflow.Flow, choice authflow.Choice) (person.Judgement, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error
 	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
 	AnswerEnrolment(ctx context.Context, f authflow.Flow, given authflow.EnrolmentAnswer, c person.Client) error
@@ -131,8 +132,8 @@ type Settings struct {
 	// MaxStaleness is for how long devices count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration
-	// PasswordRules decides on chosen passwords; see PasswordRules.
-	PasswordRules PasswordRules
+	// ShortestPassword is the least number of characters of a password.
+	ShortestPassword int
 	// CodePeriod is how often the codes of authenticator apps change.
 	CodePeriod time.Duration
 	Brand      string
@@ -144,15 +145,6 @@ type Settings struct {
 	Random     io.Reader
 	// Address returns the client's address, as trusted proxies determine it.
 	Address func(*http.Request) string
-}
-
-// PasswordRules judges a password while it is being chosen.
-type PasswordRules interface {
-	Check(password string, own ...string) error
-	// Strength returns 0 (worst) to 4.
-	Strength(password string, own ...string) int
-	// Shortest is the least number of characters.
-	Shortest() int
 }
 
 // Portal serves the portal's host. It is safe for concurrent use.

@@ -65,7 +65,7 @@ func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, t
 	}
 	view := templates.AccountView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
-		Name: typed.Name, DisplayName: typed.DisplayName, MinLength: p.PasswordRules.Shortest(), First: user.ID == "",
+		Name: typed.Name, DisplayName: typed.DisplayName, MinLength: p.ShortestPassword, First: user.ID == "",
 	}
 	if user.ID != "" {
 		view.Name, view.NameFixed = user.Name, true
@@ -82,6 +82,14 @@ func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, t
 	return nil
 }
 
+// choiceOf reads what is chosen in a set-up, or of it while it is typed.
+func choiceOf(r *http.Request) authflow.Choice {
+	return authflow.Choice{
+		Name: r.PostFormValue("name"), DisplayName: r.PostFormValue("display_name"),
+		Password: r.PostFormValue("password"),
+	}
+}
+
 // chooseAccount takes name and password of a set-up.
 func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
@@ -89,10 +97,7 @@ func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
 		p.flowFailed(w, r, f, err)
 		return
 	}
-	choice := authflow.Choice{
-		Name: r.PostFormValue("name"), DisplayName: r.PostFormValue("display_name"),
-		Password: r.PostFormValue("password"),
-	}
+	choice := choiceOf(r)
 	err = p.Flows.ChooseAccount(r.Context(), f, choice)
 	invalid := new(person.Invalid)
 	switch {

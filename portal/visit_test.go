@@ -74,7 +74,7 @@ func TestHelpIsThereForEverybody(t *testing.T) {
 func TestOwnPasswordStrength(t *testing.T) {
 	h := atHome(t)
 	r := h.send(http.MethodPost, "/account/password/strength", url.Values{"password": {"short"}})
-	if page := h.page(r); r.StatusCode != http.StatusOK || !strings.HasSuffix(page, `{"score":3,"text":"Good.","ok":false,"reason":"This can't be used. Choose something else."}`) {
+	if page := h.page(r); r.StatusCode != http.StatusOK || !strings.HasSuffix(page, `{"score":0,"text":"Very weak: it would be among the first guesses.","ok":false,"reason":"That password has 5 characters. Use at least 8."}`) {
 		t.Errorf("%d: %s", r.StatusCode, page)
 	}
 	clear(h.cookies)

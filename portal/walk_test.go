@@ -21,7 +21,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -105,12 +104,6 @@ func (p *countedPages) Render(w io.Writer, page string, view any) error {
 	}
 	return p.Set.Render(w, page, view)
 }
-
-// passwordRules are those that a server has.
-type passwordRules struct{ identity.PasswordPolicy }
-
-func (passwordRules) Strength(string, ...string) int { return 3 }
-func (passwordRules) Shortest() int                  { return 8 }
 
 // exchange sends one request and holds its answer to what holds for all.
 func (w *walk) exchange(b *wanderer, method, target string, fields url.Values) *page {

@@ -107,6 +107,12 @@ type PasswordChange struct {
 	Current, New string
 }
 
+// JudgePassword says what changing a user's password to this one would come to,
+// apart from its being the one that they have.
+func (s *Service) JudgePassword(u store.User, password string) person.Judgement {
+	return s.People.JudgePassword(u, password)
+}
+
 // ChangePassword replaces the password of somebody who knows the present one:
 // *factors.Refused or *guess.Slowed where that isn't right, *person.Invalid with the field
 // "password" where the new one can't be used. All sign-ons end, and the browser

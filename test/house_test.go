@@ -50,7 +50,7 @@ var arrows = []arrow{
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors", []string{"assurance"}},
-	{"identity", nil},
+	{"identity", []string{"strength"}},
 
 	{"audit", []string{"store"}},
 	{"keys", []string{"fileaccess"}},
@@ -64,6 +64,7 @@ var arrows = []arrow{
 	{"templates", nil},
 	{"assurance", nil},
 	{"token", nil},
+	{"strength", nil},
 	{"publickey", nil},
 	{"upload", nil},
 	{"earlydata", nil},

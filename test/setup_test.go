@@ -305,7 +305,7 @@ func TestPasswordsThatCantBeChosen(t *testing.T) {
 		{"none", "ada", "", "Enter a password of at least 8 characters."},
 		{"short", "ada", "kJ#9xwq", "That password has 7 characters. Use at least 8."},
 		{"too long", "ada", strings.Repeat("long ago ", 15), "That password is too long. Use at most 128 characters."},
-		{"a common one", "ada", "password1", "That password is a common one or a plain word"},
+		{"a common one", "ada", "password1", "That password is a common one, or a common word"},
 		{"the user's own name", "lovelace", "lovelace1815", "made of your own name"},
 		{"the brand", "ada", "Portcullis2", "made of the name of this service"},
 		{"no name", "", "lantern orchard 57", "Enter a user name."},
