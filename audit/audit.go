@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -207,13 +208,15 @@ const (
 // Log writes events.
 type Log struct {
 	logger *zap.Logger
-	sink   Sink
-	clock  func() time.Time
+	// bounded is where strangers can write as often as they like.
+	bounded *zap.Logger
+	sink    Sink
+	clock   func() time.Time
 }
 
 // NewLog returns a log that writes lines to logger and rows to sink.
 func NewLog(logger *zap.Logger, sink Sink, clock func() time.Time) *Log {
-	return &Log{logger: logger, sink: sink, clock: clock}
+	return &Log{logger: logger, bounded: boundedlog.New(logger), sink: sink, clock: clock}
 }
 
 // Event makes an event of this moment, to be appended by the caller inside the
@@ -225,20 +228,27 @@ func (l *Log) Event(n Name, userID string, fields Fields) store.Event {
 // Written puts events that are in the store already into the log.
 func (l *Log) Written(events ...store.Event) {
 	for _, e := range events {
-		fields := make([]zap.Field, 0, len(e.Fields)+2)
-		if e.UserID != "" {
-			fields = append(fields, zap.String("user_id", e.UserID))
-		}
-		for k, v := range e.Fields {
-			fields = append(fields, zap.String(k, v))
-		}
-		l.logger.Info(e.Name, fields...)
+		write(l.logger, e)
 	}
 }
 
+func write(logger *zap.Logger, e store.Event) {
+	fields := make([]zap.Field, 0, len(e.Fields)+2)
+	if e.UserID != "" {
+		fields = append(fields, zap.String("user_id", e.UserID))
+	}
+	for k, v := range e.Fields {
+		fields = append(fields, zap.String(k, v))
+	}
+	logger.Info(e.Name, fields...)
+}
+
 // Note writes an event into the log alone. It is for what strangers can cause
-// as often as they like: rows would be theirs to make grow.
-func (l *Log) Note(n Name, userID string, fields Fields) { l.Written(l.Event(n, userID, fields)) }
+// as often as they like: rows would be theirs to make grow. Lines of a flood are
+// counted rather than written (see boundedlog).
+func (l *Log) Note(n Name, userID string, fields Fields) {
+	write(l.bounded, l.Event(n, userID, fields))
+}
 
 // Record keeps an event that stands alone, such as a refusal. Where the store
 // fails the line is written all the same, with the failure beside it: a
@@ -246,7 +256,7 @@ func (l *Log) Note(n Name, userID string, fields Fields) { l.Written(l.Event(n, 
 func (l *Log) Record(ctx context.Context, n Name, userID string, fields Fields) {
 	e := l.Event(n, userID, fields)
 	if err := l.sink.AppendEvent(ctx, e); err != nil {
-		l.logger.Error("keeping an audit event", zap.String("event", e.Name), zap.Error(err))
+		l.bounded.Error("keeping an audit event", zap.String("event", e.Name), zap.Error(err))
 	}
 	l.Written(e)
 }

@@ -123,7 +123,7 @@ func (a *Admin) note(r *http.Request, reason string) {
 	if err != nil {
 		address = r.RemoteAddr
 	}
-	app.logger.Warn("refusing a request to the admin endpoint")
+	app.bounded.Warn("refusing a request to the admin endpoint")
 	s.audit.Note(audit.AdminRefused, "", audit.Fields{audit.Reason: reason, audit.Address: address})
 }
 

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -116,6 +117,7 @@ type App struct {
 
 	ctx     caddy.Context
 	logger  *zap.Logger
+	bounded *zap.Logger // for what strangers can cause
 	metrics *metrics
 
 	// What Provision resolved. The exported fields are complete after it, too.
@@ -258,6 +260,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
+	a.bounded = boundedlog.New(a.logger)
 	a.ready = make(chan struct{})
 	var err error
 	if a.metrics, err = newMetrics(ctx.GetMetricsRegistry()); err != nil {

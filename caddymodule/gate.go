@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/gate"
 )
 
@@ -199,7 +200,7 @@ func (*Gate) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the settings into complete rules. It creates nothing.
 func (g *Gate) Provision(ctx caddy.Context) (err error) {
-	g.logger = ctx.Logger()
+	g.logger = boundedlog.New(ctx.Logger())
 	g.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if g.app, err = loadedApp(ctx); err != nil {
 		return err

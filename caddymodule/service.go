@@ -21,6 +21,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
@@ -265,7 +266,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
 		MaxStaleness:  time.Duration(a.MaxStaleness),
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
-		Audit: s.audit, Logger: a.logger.Named("portal"), Clock: time.Now, Random: rand.Reader,
+		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
 	return nil

@@ -43,7 +43,7 @@ func (a *App) refuseInsecure(w http.ResponseWriter, r *http.Request) bool {
 	if name, _, err := canonical.Host(r.Host); err == nil && isLocalhost(name) {
 		return false
 	}
-	a.logger.Warn("refusing a request that didn't come over HTTPS: the proxy in front must be within trusted_proxies and send one X-Forwarded-Proto: https",
+	a.bounded.Warn("refusing a request that didn't come over HTTPS: the proxy in front must be within trusted_proxies and send one X-Forwarded-Proto: https",
 		zap.String("remote_addr", r.RemoteAddr), zap.Any("trusted", caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey)),
 		zap.Strings("x_forwarded_proto", r.Header["X-Forwarded-Proto"]))
 	upload.Ignore(w, r)

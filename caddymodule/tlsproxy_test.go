@@ -217,7 +217,7 @@ func TestRefuseInsecure(t *testing.T) {
 		{"no host", asked("", false, false), true},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
-			app := &App{BehindTLSProxy: true, logger: zap.NewNop()}
+			app := &App{BehindTLSProxy: true, bounded: zap.NewNop()}
 			answer := httptest.NewRecorder()
 			refused := app.refuseInsecure(answer, tt.request)
 			if refused != tt.refused || refused != (answer.Code == http.StatusForbidden) {

@@ -155,6 +155,10 @@ func (p *Portal) problem(w http.ResponseWriter, r *http.Request, view templates.
 // fault answers where something failed on our side: nothing is granted, the
 // person gets a reference, and the log says what it was.
 func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err error) {
+	if errors.Is(err, guess.ErrBusy) {
+		p.busy(w, r)
+		return
+	}
 	reference := token.Reference(p.Random)
 	p.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("path", r.URL.Path))
 	t := p.words(r)
@@ -162,10 +166,18 @@ func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err
 		Status: http.StatusServiceUnavailable, Title: t.say("portal.fault.title"), Text: t.say("portal.fault.text"),
 		Reference: reference, Action: t.say("portal.try_again"), ActionURL: p.comeBack(r), RetryAfter: 5 * time.Second,
 	}
-	if errors.Is(err, guess.ErrBusy) {
-		view.Title, view.Text = t.say("portal.busy.title"), t.say("portal.busy.text")
-	}
 	p.problem(w, r, view)
+}
+
+// busy answers where too many passwords are being checked. Nothing is wrong, so
+// there is nothing to look for in the log.
+func (p *Portal) busy(w http.ResponseWriter, r *http.Request) {
+	p.Logger.Warn("refusing a sign-in, since too many passwords are being checked", zap.String("address", p.Address(r)))
+	t := p.words(r)
+	p.problem(w, r, templates.ProblemView{
+		Status: http.StatusServiceUnavailable, Title: t.say("portal.busy.title"), Text: t.say("portal.busy.text"),
+		Action: t.say("portal.try_again"), ActionURL: p.comeBack(r), RetryAfter: 5 * time.Second,
+	})
 }
 
 // page writes a rendered page. A form on it may lead to the given origins.

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
-		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload",
+		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload", "boundedlog",
 	}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata"}},
@@ -52,7 +52,7 @@ var arrows = []arrow{
 	{"factors", []string{"assurance"}},
 	{"identity", []string{"strength"}},
 
-	{"audit", []string{"store"}},
+	{"audit", []string{"store", "boundedlog"}},
 	{"keys", []string{"fileaccess"}},
 
 	{"store/sqlite", []string{"store", "assurance", "fileaccess"}},
@@ -67,6 +67,7 @@ var arrows = []arrow{
 	{"strength", nil},
 	{"publickey", nil},
 	{"upload", nil},
+	{"boundedlog", nil},
 	{"earlydata", nil},
 	{"fileaccess", nil},
 
