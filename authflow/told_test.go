@@ -17,6 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -120,6 +121,18 @@ var ways = map[string]struct {
 	}, ""},
 	"she revokes a device": {"device_revoked", func(h *house, ada *member, s store.SignOn) {
 		h.must(h.RevokeDevice(h.ctx, s, ada.user(), "laptop", person.Client{}))
+	}, ""},
+	"one idles out": {"idle", func(h *house, _ *member, s store.SignOn) {
+		h.pass(s.Idle + session.Granularity + time.Second)
+		h.must(h.desk().EndUnseen(h.ctx, s.ID, s.LastSeen, h.clock(), session.EndedIdle))
+	}, ""},
+	"all reach their limit": {"expired", func(h *house, _ *member, s store.SignOn) {
+		h.pass(s.Expires.Sub(h.clock()))
+		ended, err := h.desk().EndExpired(h.ctx, 100)
+		h.must(err)
+		if ended < 3 {
+			h.t.Errorf("said to have ended %d", ended)
+		}
 	}, ""},
 	"an administrator disables her": {"user_disabled", func(h *house, ada *member, _ store.SignOn) {
 		h.must(h.desk().Disable(h.ctx, ada.name))

@@ -73,7 +73,7 @@ func (a *App) openNode(ctx context.Context) (*node, error) {
 	if err := a.checkMark(ctx, mark, opened); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	n := &node{Store: opened, keeper: session.NewKeeper(opened, time.Now, warn), hashing: identity.NewQueue()}
+	n := &node{Store: opened, keeper: session.NewKeeper(telling{opened}, time.Now, warn), hashing: identity.NewQueue()}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	// Before anybody asks: until then nobody could be told anything.
@@ -83,6 +83,16 @@ func (a *App) openNode(ctx context.Context) (*node, error) {
 		n.keeper.Run(running)
 	})
 	return n, nil
+}
+
+// telling is a store that tells the audit of each sign-on that idles out, in the
+// log of the configuration that is in force at that moment.
+type telling struct{ store.Store }
+
+// EndUnseenSignOn implements session.Store.
+func (t telling) EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error {
+	log := audit.NewLog(caddy.Log().Named("mfa.audit"), t.Store, time.Now)
+	return accounts.NewDesk(t.Store, nil, nil, log, time.Now, nil).EndUnseen(ctx, id, lastSeen, at, reason)
 }
 
 // warn writes to the log of the configuration that is in force at that moment:

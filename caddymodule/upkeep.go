@@ -126,7 +126,7 @@ func (s *service) listHeeder() func(context.Context) error {
 }
 
 // endedAtOnce is how many sign-ons one transaction ends.
-const endedAtOnce = 1000
+const endedAtOnce = 200
 
 // sweep clears away what has expired. Sign-ons over their limit are marked as
 // ended, so that they stay so when the clock is set back; those that a clock
@@ -134,7 +134,7 @@ const endedAtOnce = 1000
 func (s *service) sweep(ctx context.Context) error {
 	now := time.Now()
 	for {
-		ended, err := s.store.EndExpiredSignOns(ctx, now, session.EndedExpired, endedAtOnce)
+		ended, err := s.desk.EndExpired(ctx, endedAtOnce)
 		if err != nil {
 			return err
 		}

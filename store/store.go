@@ -272,8 +272,8 @@ type SignOns interface {
 	// ids of those that it ended itself, in any order.
 	EndSignOnsOf(ctx context.Context, userID string, at time.Time, reason string) ([]string, error)
 	// EndExpiredSignOns ends up to most of those whose absolute limit has come,
-	// as EndSignOn does, and returns how many.
-	EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) (int, error)
+	// as EndSignOn does, and returns their ids, in any order.
+	EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) ([]string, error)
 	// PullBackSignOns corrects what a clock has left in the future that was ahead:
 	// of sign-ons not ended, an absolute limit after latest becomes latest, and a
 	// LastSeen after now becomes now. It raises their versions and returns how

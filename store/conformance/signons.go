@@ -381,9 +381,9 @@ func signOnsEndExpired(t *testing.T, f fixture) {
 		ID: "ended", UserID: "u1", Started: noon.AddDate(0, 0, -2), Expires: noon, Ended: noon.AddDate(0, 0, -1), EndReason: "first",
 	}))
 	l, before := f.follow(t), f.position(t)
-	wantEqual(t, "ended at first", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 1))(t), 1)
-	wantEqual(t, "ended then", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 10))(t), 1)
-	wantEqual(t, "ended at last", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 10))(t), 0)
+	wantEqual(t, "ended at first", len(get(f.EndExpiredSignOns(f.ctx, noon, "expired", 1))(t)), 1)
+	wantEqual(t, "ended then", len(get(f.EndExpiredSignOns(f.ctx, noon, "expired", 10))(t)), 1)
+	wantEqual(t, "ended at last", get(f.EndExpiredSignOns(f.ctx, noon, "expired", 10))(t), []string(nil))
 	wantTold(t, l, ended("long ago", "just now")...)
 	wantEqual(t, "position", f.position(t), before+2)
 	for id, reason := range map[string]string{"long ago": "expired", "just now": "expired", "soon": "", "ended": "first"} {

@@ -176,10 +176,10 @@ func (o operations) EndSignOnsOf(ctx context.Context, userID string, at time.Tim
 }
 
 // EndExpiredSignOns implements store.SignOns.
-func (o operations) EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) (int, error) {
+func (o operations) EndExpiredSignOns(ctx context.Context, now time.Time, reason string, most int) ([]string, error) {
 	const doing = "ending expired sign-ons"
 	if micros(now) == 0 {
-		return 0, failed(ctx, doing, errZeroEnd)
+		return nil, failed(ctx, doing, errZeroEnd)
 	}
 	var ended []string
 	err := o.write(ctx, func(rows *transaction) (err error) {
@@ -192,9 +192,9 @@ func (o operations) EndExpiredSignOns(ctx context.Context, now time.Time, reason
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return len(ended), nil
+	return ended, nil
 }
 
 // PullBackSignOns implements store.SignOns.
