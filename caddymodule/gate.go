@@ -109,9 +109,9 @@ type Gate struct {
 	// the site's hosts at least.
 	asks bool
 
-	// taken is, since the app's start, what is taken from requests before they
-	// come to the gate.
-	taken []taking
+	// takes says, since the app's start, that something may be taken from requests
+	// before they come to the gate.
+	takes bool
 	// standIn is, since the app's start, what requests have in place of the
 	// assertion until they leave; empty: they have the assertion itself.
 	standIn string

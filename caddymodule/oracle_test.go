@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,21 +42,41 @@ func (*markingApp) CaddyModule() caddy.ModuleInfo {
 // visit is one request's way to an app.
 type visit struct {
 	app    *markingApp
-	passed bool // it came through a gate
+	passed bool   // it came through a gate
+	told   string // what the app could make of the request, and of what was kept of it
 }
 
-// visits are all those of one request, kept in its context.
-type visits struct{ made []visit }
+// decided is what a gate decided on.
+type decided struct {
+	gate *Gate
+	host string
+	uri  string
+	// changed is what a handler has changed that the gate looks at, or empty.
+	changed string
+}
 
-type visitsKey struct{}
+// trace is all that one request has come to. It is kept in its context.
+type trace struct {
+	sent    *http.Request // a copy
+	tells   string        // with the placeholders that apps are to tell of
+	visits  []visit
+	decided []decided
+}
+
+type traceKey struct{}
 
 // appFails is the header by which a test has apps fail.
 const appFails = "X-App-Fails"
 
+// tellable is what apps, upstreams and matchers behind a gate can make use of.
+const tellable = "{http.request.method} {http.request.hostport} {http.request.uri} {http.request.orig_uri} {http.request.header.X-T} {http.request.header.X-N} " +
+	"{http.vars.v} {http.vars.h} {m} {http.regexp.r.0} {http.regexp.r.1} {http.regexp.r.2} {http.regexp.2} {http.error.message}"
+
 func (a *markingApp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if v, ok := r.Context().Value(visitsKey{}).(*visits); ok {
+	if t, ok := r.Context().Value(traceKey{}).(*trace); ok {
 		_, through := caddyhttp.GetVar(r.Context(), passedVar).(*passed)
-		v.made = append(v.made, visit{app: a, passed: through})
+		replacer, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		t.visits = append(t.visits, visit{app: a, passed: through, told: replacer.ReplaceAll(t.tells, "")})
 	}
 	if r.Header.Get(appFails) != "" {
 		return errors.New("the app is down")
@@ -67,22 +90,20 @@ func (a *markingApp) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 
 // tally counts what the oracle has seen, so that it can't be content for want
 // of anything to look at.
-type tally struct{ servers, accepted, gated, answered int }
+type tally struct{ servers, accepted, gated, answered, twins int }
 
 // TestWalkerAgreesWithCaddy (P09) has Caddy itself run what the walker accepts.
 func TestWalkerAgreesWithCaddy(t *testing.T) {
 	seeds := []uint64{1, 2, 3}
-	for range 2 {
+	for range 5 {
 		seeds = append(seeds, uint64(time.Now().UnixNano()))
 	}
 	var seen tally
 	for _, seed := range seeds {
 		t.Logf("seed %d", seed)
-		compareWithCaddy(t, seed, 60, &seen)
+		compareWithCaddy(t, seed, 150, &seen)
 	}
 	t.Logf("%+v", seen)
-	// Of the servers, about a third are accepted; of their requests for gated
-	// hosts, about half reach an app.
 	if seen.accepted*10 < seen.servers || seen.answered*10 < seen.gated || seen.gated < seen.servers {
 		t.Errorf("too little was compared: %+v", seen)
 	}
@@ -96,10 +117,14 @@ func FuzzWalkerAgreesWithCaddy(f *testing.F) {
 	})
 }
 
-// compareWithCaddy makes servers at random, and fails where a request for a
-// gated host reaches an app without having passed a gate, though the walker has
-// accepted the server; or any request an app of a gated host's site that others
-// reach through its gate.
+// compareWithCaddy makes servers at random, and fails where the walker has
+// accepted one on which
+//   - a request for a gated host reaches an app without having passed a gate;
+//   - any request reaches so an app of a gated host's site that others reach
+//     through its gate;
+//   - a gate decides on something else than what the client has sent;
+//   - a request comes to something else behind the gate than if it had been sent
+//     in the form that the gate decides on.
 func compareWithCaddy(t *testing.T, seed uint64, count int, seen *tally) {
 	t.Helper()
 	made := newRouteMaker(seed)
@@ -123,7 +148,7 @@ func compareWithCaddy(t *testing.T, seed uint64, count int, seen *tally) {
 		if err != nil {
 			return err
 		}
-		for name := range servers {
+		for _, name := range slices.Sorted(maps.Keys(servers)) {
 			if name != "portal" {
 				compareServer(t, app, sites, name, made, servers[name], seen)
 			}
@@ -135,10 +160,16 @@ func compareWithCaddy(t *testing.T, seed uint64, count int, seen *tally) {
 	}
 }
 
+// comparison is of one server that the walker has accepted.
+type comparison struct {
+	server         *caddyhttp.Server
+	found          layout
+	behind, around map[*markingApp]string // how apps were reached: through a gate, or not
+}
+
 func compareServer(t *testing.T, app *App, sites *caddyhttp.App, name string, made *routeMaker, written any, seen *tally) {
 	t.Helper()
 	seen.servers++
-	server := sites.Servers[name]
 	found, gates, err := layOut(app, sites, name)
 	if err != nil {
 		return
@@ -147,44 +178,84 @@ func compareServer(t *testing.T, app *App, sites *caddyhttp.App, name string, ma
 	for _, g := range gates {
 		openGate(g, found.gates[g])
 	}
-	covered := func(host string) bool {
-		for _, at := range found.gates {
-			if _, ok := originOf(at.site, host); ok && !at.errorRoute {
-				return true
-			}
+	c := comparison{sites.Servers[name], found, make(map[*markingApp]string), make(map[*markingApp]string)}
+	for range 32 {
+		if hole := c.send(made.request(), seen); hole != "" {
+			routes, _ := json.MarshalIndent(written, "", " ")
+			t.Fatalf("%s, under\n%s", hole, routes)
 		}
+	}
+	for app, asked := range c.around {
+		if through, ok := c.behind[app]; ok && app.Of != "" && c.covers(app.Of) {
+			routes, _ := json.MarshalIndent(written, "", " ")
+			t.Fatalf("%s reached an app (of %q) without passing the gate that %s has passed, under\n%s", asked, app.Of, through, routes)
+		}
+	}
+}
+
+// covers reports whether a site's gate guards a host. With the dot of the root,
+// Caddy takes it for another one, which a site without a host may serve.
+func (c comparison) covers(host string) bool {
+	if strings.HasSuffix(host, ".") {
 		return false
 	}
-	fail := func(asked string, app *markingApp) {
-		routes, _ := json.MarshalIndent(written, "", " ")
-		t.Fatalf("%s reached an app (of %q) without passing a gate, under\n%s", asked, app.Of, routes)
-	}
-	behind, around := make(map[*markingApp]bool), make(map[*markingApp]string)
-	for range 24 {
-		r := made.request()
-		gated, asked := covered(r.Host), fmt.Sprintf("%s %s %s %v", r.Method, r.Host, r.URL, r.Header)
-		reached := new(visits)
-		server.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), visitsKey{}, reached)))
-		if gated {
-			seen.gated++
-			seen.answered += min(1, len(reached.made))
-		}
-		for _, v := range reached.made {
-			switch {
-			case v.passed:
-				behind[v.app] = true
-			case gated:
-				fail(asked, v.app)
-			default:
-				around[v.app] = asked
-			}
+	for _, at := range c.found.gates {
+		if _, ok := originOf(at.site, host); ok && !at.errorRoute {
+			return true
 		}
 	}
-	for app, asked := range around {
-		if behind[app] && app.Of != "" && covered(app.Of) {
-			fail(asked, app)
+	return false
+}
+
+// send has the server answer a request, and returns what is wrong with that.
+func (c comparison) send(r *http.Request, seen *tally) string {
+	asked := fmt.Sprintf("%s %s %s %v", r.Method, r.Host, r.URL, r.Header)
+	covered, reached := c.covers(r.Host), c.trace(r, tellable)
+	if covered {
+		seen.gated++
+		seen.answered += min(1, len(reached.visits))
+	}
+	for _, v := range reached.visits {
+		switch {
+		case v.passed:
+			c.behind[v.app] = asked
+		case covered:
+			return fmt.Sprintf("%s reached an app (of %q) without passing a gate", asked, v.app.Of)
+		default:
+			c.around[v.app] = asked
 		}
 	}
+	for _, d := range reached.decided {
+		if d.changed != "" {
+			return fmt.Sprintf("%s came to a gate with another %s", asked, d.changed)
+		}
+	}
+	if len(reached.decided) != 1 || !slices.ContainsFunc(reached.visits, func(v visit) bool { return v.passed }) {
+		return ""
+	}
+	seen.twins++
+	twin := reached.sent.Clone(context.Background())
+	twin.Host, twin.RequestURI = reached.decided[0].host, reached.decided[0].uri
+	twin.URL, _ = url.ParseRequestURI(twin.RequestURI)
+	if as := c.trace(twin, tellable); !slices.Equal(reached.visits, as.visits) {
+		return fmt.Sprintf("%s came to %q, but to %q if sent in one form", asked, tellings(reached), tellings(as))
+	}
+	return ""
+}
+
+func tellings(t *trace) (all []string) {
+	for _, v := range t.visits {
+		all = append(all, v.told)
+	}
+	return all
+}
+
+// trace has the server answer a request, and returns what it comes to. Apps
+// tell of some placeholders.
+func (c comparison) trace(r *http.Request, tells string) *trace {
+	reached := &trace{sent: r.Clone(r.Context()), tells: tells}
+	c.server.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), traceKey{}, reached)))
+	return reached
 }
 
 // layOut has the walker judge one server, as if it were alone.
@@ -203,17 +274,44 @@ func layOut(app *App, sites *caddyhttp.App, name string) (layout, []*Gate, error
 	return found, gates, err
 }
 
-// openGate has a gate pass everything for its site's hosts.
+// openGate has a gate pass everything for its site's hosts, and note on what it
+// has decided.
 func openGate(g *Gate, at placement) {
 	headers, err := gate.NewIdentityHeaders(gate.HeaderNames{}, gate.HeaderValues{})
 	if err != nil {
 		panic(err)
 	}
 	g.placed.Store(&at)
+	g.takes = takesBefore(g)
 	g.serving.Store(gate.New(gate.Settings{
-		Rules: []gate.Rule{{Open: true}}, SignOns: unwatched{}, Origin: originsOf(at.site), Portal: g.app.portal, Headers: headers, Pages: g.app.pages,
+		Rules:   []gate.Rule{{Match: g.noteDecision, Open: true}, {}},
+		SignOns: unwatched{}, Origin: originsOf(at.site), Agree: g.agree, Portal: g.app.portal, Headers: headers, Pages: g.app.pages,
 		Logger: zap.NewNop(), Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "" },
 	}))
+}
+
+// noteDecision stands for the matcher of a rule that is about every request.
+func (g *Gate) noteDecision(r *http.Request) (bool, error) {
+	t, ok := r.Context().Value(traceKey{}).(*trace)
+	if !ok || len(t.decided) > 0 && t.decided[len(t.decided)-1].gate == g {
+		return true, nil // this is of another reading of the same request
+	}
+	d := decided{gate: g, host: r.Host, uri: r.URL.RequestURI()}
+	looksAt := append([]string{"Origin", "X-Forwarded-Proto"}, g.lookedAt()...)
+	for _, name := range looksAt {
+		if !slices.Equal(r.Header.Values(name), t.sent.Header.Values(name)) {
+			d.changed = name
+		}
+	}
+	name, _, err := gate.CanonicalHost(t.sent.Host)
+	if now, _, _ := strings.Cut(r.Host, ":"); err != nil || now != name {
+		d.changed = "Host"
+	}
+	if address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); !strings.HasPrefix(t.sent.RemoteAddr, address+":") {
+		d.changed = "client's address"
+	}
+	t.decided = append(t.decided, d)
+	return true, nil
 }
 
 // unwatched has nothing cut off: no exchange lasts.
@@ -223,19 +321,26 @@ func (unwatched) Open(context.Context, *session.Connection, session.Exchange) er
 
 func (unwatched) Close(*session.Connection) {}
 
-// Caddy's own errors, and what a request brings that matchers look at.
+// request makes one for Caddy's own errors, and for whatever matchers look at.
 func (m *routeMaker) request() *http.Request {
 	method := http.MethodGet
 	if m.chance(0.05) {
 		method = strings.Repeat("A", 40) // Caddy answers these itself
 	}
-	r := httptest.NewRequest(method, "http://a.localhost"+m.oneOf("/", "/x", "/x/y", "/y"), nil)
-	r.Host = m.oneOf("a.localhost", "a.localhost", "b.localhost", "c.localhost", "A.LOCALHOST", "a.localhost:80", "elsewhere.example")
+	host, path := m.oneOf("a.localhost", "b.localhost"), m.oneOf("/", "/x", "/x/y", "/y")
+	if m.chance(0.3) {
+		host = m.oneOf("c.localhost", "A.LOCALHOST", "a.localhost:80", "a.localhost.", "elsewhere.example")
+	}
+	if m.chance(0.3) {
+		path = m.oneOf("//x", "/y/../x", "/%78", "/x/./y", "/%79?q=%61")
+	}
+	r := httptest.NewRequest(method, "http://a.localhost"+path, nil)
+	r.Host = host
 	for name, values := range map[string][]string{
-		"X-A": {"1"}, "X-H": {"a.localhost", "b.localhost"}, "X-N": {"1", "no number"}, appFails: {"yes"},
+		"X-A": {"1"}, "X-H": {"a.localhost", "b.localhost"}, "X-N": {"1", "no number"}, "X-Name": {"Host", "X-T"}, appFails: {"yes"},
 	} {
-		if m.chance(0.4) {
-			r.Header.Set(name, m.oneOf(values...))
+		if value := m.oneOf(values...); m.chance(0.4) {
+			r.Header.Set(name, value)
 		}
 	}
 	return r

@@ -9,7 +9,16 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
 )
+
+// Handlers and matchers before a gate keep things of a request, such as
+// variables, headers and what regular expressions have captured. They are of
+// the form in which the client sent it, where rules and apps may look at them.
+// So the gate follows the way that led to it once more with each form that is
+// decided on: what is captured on it is then of that form, and where anything
+// else would have been taken, or the request had not come to the gate at all, it
+// is refused.
 
 // takenVar holds, among Caddy's variables of a request, what was taken from it
 // before it came to the gate.
@@ -17,45 +26,12 @@ const takenVar = "mfa.taken"
 
 type takenValues []string
 
-// taking is what a handler before the gate takes from requests, such as `vars`
-// and `root`: it is kept in the form in which the client sent it, where rules
-// and apps may look at it.
-type taking struct {
-	under  []caddyhttp.MatcherSets // under which the handler runs
-	values []string                // with placeholders
-}
-
-// of returns what is taken from a request in the form that it has now.
-func (t taking) of(r *http.Request, replacer *caddy.Replacer) string {
-	for _, matchers := range t.under {
-		if matches, err := matchers.AnyMatchWithError(r); err != nil || !matches {
-			return "nothing"
-		}
-	}
-	taken := "something"
-	for _, value := range t.values {
-		taken += "\n" + replacer.ReplaceAll(value, "")
-	}
-	return taken
-}
-
 // noteTaken notes what was taken from a request that has just come.
 func (g *Gate) noteTaken(r *http.Request) {
-	if len(g.taken) > 0 {
+	if g.takes {
 		caddyhttp.SetVar(r.Context(), takenVar, g.takenFrom(r))
 	}
-}
-
-func (g *Gate) takenFrom(r *http.Request) takenValues {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return nil
-	}
-	values := make(takenValues, len(g.taken))
-	for i, t := range g.taken {
-		values[i] = t.of(r, replacer)
-	}
-	return values
+	forgetError(r)
 }
 
 var errTaken = errors.New("a handler before mfa has taken a value from the request, which would be another one in the form that is decided on")
@@ -63,7 +39,7 @@ var errTaken = errors.New("a handler before mfa has taken a value from the reque
 // checkTaken returns errTaken where something else would be taken from this form
 // of a request than was taken from it when it came.
 func (g *Gate) checkTaken(r *http.Request) error {
-	if len(g.taken) == 0 {
+	if !g.takes {
 		return nil
 	}
 	came, ok := caddyhttp.GetVar(r.Context(), takenVar).(takenValues)
@@ -73,98 +49,166 @@ func (g *Gate) checkTaken(r *http.Request) error {
 	return nil
 }
 
-// takenBefore returns what is taken from requests on their way to a gate.
-func takenBefore(g *Gate) []taking {
-	if g.server == nil {
+// takenFrom returns what is taken from a request in the form that it has now.
+// Placeholders hold afterwards what matchers capture of that form.
+func (g *Gate) takenFrom(r *http.Request) takenValues {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
 		return nil
 	}
-	c := &takingCollector{server: g.server, gate: g, hosts: g.placed.Load().site.hosts}
-	c.routes(g.server.Routes, nil)
-	return slices.DeleteFunc(c.found, func(t taking) bool { return len(t.values) == 0 && len(t.under) == 0 })
+	for _, prefix := range capturePrefixes {
+		replacer.DeleteByPrefix(prefix)
+	}
+	a := &approach{gate: g, request: r, replacer: replacer, groups: make(map[string]bool)}
+	_ = a.routes(g.server.Routes, func() error { return nil })
+	return a.taken
 }
 
-type takingCollector struct {
-	server   *caddyhttp.Server
+// errorPlaceholders are what Caddy tells of an error, the text of which may hold
+// parts of the request.
+var errorPlaceholders = []string{
+	"http.error", "http.error.id", "http.error.message", "http.error.status_code", "http.error.status_text", "http.error.trace",
+}
+
+// forgetError clears what is left of an error that was caught before the gate.
+func forgetError(r *http.Request) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if _, failed := r.Context().Value(caddyhttp.ErrorCtxKey).(error); !ok || !failed {
+		return
+	}
+	for _, placeholder := range errorPlaceholders {
+		replacer.Delete(placeholder)
+	}
+}
+
+// approach is the way of a request to a gate, as Caddy's compiled routes lead
+// it. Its handlers don't run.
+type approach struct {
 	gate     *Gate
-	hosts    []hostPattern
-	invoking []string // named routes
-	found    []taking
+	request  *http.Request
+	replacer *caddy.Replacer
+	groups   map[string]bool // that some route has used up
+	taken    takenValues
 }
 
-// routes reports whether the gate was reached.
-func (c *takingCollector) routes(routes caddyhttp.RouteList, under []caddyhttp.MatcherSets) bool {
-	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool { return c.route(route, under) })
+// routes follows a list of routes, and next what comes after them.
+func (a *approach) routes(routes caddyhttp.RouteList, next func() error) error {
+	if len(routes) == 0 {
+		return next()
+	}
+	return a.route(routes[0], func() error { return a.routes(routes[1:], next) })
 }
 
-// route takes note of what a route takes. Matchers of a route that the gate is
-// in don't count: requests that they don't match never come to it.
-func (c *takingCollector) route(route caddyhttp.Route, under []caddyhttp.MatcherSets) bool {
-	concerns := func(host hostPattern) bool {
-		return requests{host: host.name}.matchSets(route.MatcherSets).certainty != never
+func (a *approach) route(route caddyhttp.Route, next func() error) error {
+	if a.groups[route.Group] {
+		return next()
 	}
-	if !slices.ContainsFunc(c.hosts, concerns) {
-		return false // another site's
+	matches, err := route.MatcherSets.AnyMatchWithError(a.request)
+	if err != nil {
+		return err
 	}
-	inside, before := under, len(c.found)
-	if len(route.MatcherSets) > 0 {
-		inside = append(slices.Clip(under), route.MatcherSets)
+	if !matches {
+		return next()
 	}
-	reached := slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool { return c.handler(h, inside) })
-	if reached && len(inside) > len(under) {
-		for i := range c.found[before:] {
-			t := &c.found[before+i]
-			t.under = slices.Delete(slices.Clone(t.under), len(under), len(inside))
-		}
+	if route.Group != "" {
+		a.groups[route.Group] = true
+		a.take("group", route.Group)
 	}
-	return reached
+	if route.Terminal {
+		next = func() error { return nil }
+	}
+	return a.handlers(route.Handlers, next)
 }
 
-func (c *takingCollector) handler(handler caddyhttp.MiddlewareHandler, under []caddyhttp.MatcherSets) bool {
-	t := taking{under: under}
+func (a *approach) handlers(handlers []caddyhttp.MiddlewareHandler, next func() error) error {
+	if len(handlers) == 0 {
+		return next()
+	}
+	return a.handler(handlers[0], func() error { return a.handlers(handlers[1:], next) })
+}
+
+var errOnTheWay = errors.New("a handler before mfa fails")
+
+func (a *approach) handler(handler caddyhttp.MiddlewareHandler, next func() error) error {
 	switch h := handler.(type) {
 	case *Gate:
-		return h == c.gate
-	case *caddyhttp.Subroute:
-		return c.routes(h.Routes, under)
-	case *caddyhttp.Invoke:
-		route, known := c.server.NamedRoutes[h.Name]
-		if !known || slices.Contains(c.invoking, h.Name) {
-			return false
+		if h == a.gate {
+			a.take("mfa")
 		}
-		c.invoking = append(c.invoking, h.Name)
-		defer func() { c.invoking = c.invoking[:len(c.invoking)-1] }()
-		return c.route(*route, under)
+		return nil
+	case *caddyhttp.Subroute:
+		err := a.routes(h.Routes, next)
+		if err != nil && h.Errors != nil {
+			return a.routes(h.Errors.Routes, next)
+		}
+		return err
+	case *caddyhttp.Invoke:
+		if route, known := a.gate.server.NamedRoutes[h.Name]; known {
+			return a.route(*route, next)
+		}
+		return errOnTheWay
+	case *caddyhttp.StaticError:
+		return errOnTheWay
+	case *caddyhttp.StaticResponse, caddyhttp.StaticResponse:
+		return nil
+	}
+	if texts, takes := takenBy(handler); takes {
+		a.take(texts...)
+	}
+	return next()
+}
+
+// take notes that something was taken: texts with placeholders, or none.
+func (a *approach) take(texts ...string) {
+	taken := "taken"
+	for _, text := range texts {
+		taken += "\n" + a.replacer.ReplaceAll(text, "")
+	}
+	a.taken = append(a.taken, taken)
+}
+
+// takenBy returns those texts of a handler that depend on the request from which
+// it takes them, and whether it keeps anything at all.
+func takenBy(handler caddyhttp.MiddlewareHandler) (texts []string, takes bool) {
+	switch h := handler.(type) {
 	case *caddyhttp.VarsMiddleware:
 		for name, value := range *h {
 			text, _ := value.(string)
-			t.values = appendTaking(t.values, name, text)
+			texts = append(texts, name, text)
 		}
 	case *headers.Handler:
 		if h.Request == nil {
-			return false
+			return nil, false
 		}
-		for _, values := range []http.Header{h.Request.Add, h.Request.Set} {
-			for name, value := range values {
-				t.values = appendTaking(append(t.values, name), value...)
-			}
+		texts = writtenInto(h.Request)
+	case *requestbody.RequestBody:
+		if h.Set == "" {
+			return nil, false
 		}
+		texts = []string{h.Set}
 	default:
-		if caddy.GetModuleID(handler) != "http.handlers.map" {
-			return false
-		}
+		return nil, caddy.GetModuleID(handler) == "http.handlers.map" // which expands texts when it is asked for them
 	}
-	c.found = append(c.found, t)
-	return false
+	slices.Sort(texts)
+	return slices.DeleteFunc(texts, func(text string) bool { return !dependsOnRequest(text) }), true
 }
 
-// appendTaking adds those of the values that depend on the request.
-func appendTaking(to []string, values ...string) []string {
-	for _, value := range values {
-		if dependsOnRequest(value) {
-			to = append(to, value)
+// writtenInto returns all texts in which operations on headers expand
+// placeholders.
+func writtenInto(operations *headers.HeaderOps) []string {
+	texts := slices.Clone(operations.Delete)
+	for _, values := range []http.Header{operations.Add, operations.Set} {
+		for name, value := range values {
+			texts = append(append(texts, name), value...)
 		}
 	}
-	return to
+	for name, replacements := range operations.Replace {
+		texts = append(texts, name)
+		for _, replacement := range replacements {
+			texts = append(texts, replacement.Search, replacement.SearchRegexp, replacement.Replace)
+		}
+	}
+	return texts
 }
 
 // lasting are what placeholders begin with that the gate changes nothing of, or

@@ -1,29 +1,38 @@
 package caddymodule
 
 import (
-	"fmt"
-	"slices"
+	"cmp"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 )
 
-// TestTakenBefore finds what handlers before the gate take from requests, and
-// nothing where that is the same for each.
-func TestTakenBefore(t *testing.T) {
+// TestTakesBefore finds whether anything before the gate keeps something of
+// requests, and nothing where that is the same for each.
+func TestTakesBefore(t *testing.T) {
 	for _, test := range []struct {
 		name, before string
-		want         []string // matchers, and values
+		want         bool
 	}{
-		{"nothing", "", nil},
-		{"a root", "root * /srv", nil},
-		{"a root by host", "root * /srv/{host}", []string{"0 [/srv/{http.request.host}]"}},
-		{"a variable", "vars area {path}", []string{"0 [{http.request.uri.path}]"}},
-		{"a variable under a matcher", "@a path /a*\nvars @a area a", []string{"1 []"}},
-		{"a map", "map {path} {area} {\n/a b\n}", nil},
-		{"a map under a matcher", "@a path /a*\nmap @a {path} {area} {\n/a b\n}", []string{"1 []"}},
-		{"what stays", "vars {\nat {time.now}\nby {remote_host}\nwith {tls_version}\nfrom {env.HOME}\n}", nil},
-		{"what stays, and something else", "vars at {time.now}-{header.X-A}", []string{"0 [{time.now}-{http.request.header.X-A}]"}},
-		{"in a block", "route {\nvars area {uri}\n}", nil}, // blocks come after the gate
-		{"a response's header", "header X-A {path}", nil},
+		{"nothing", "", false},
+		{"a root", "root * /srv", false},
+		{"a root by host", "root * /srv/{host}", true},
+		{"a variable", "vars area {path}", true},
+		{"a variable under a matcher", "@a path /a*\nvars @a area a", true},
+		{"a map", "map {path} {area} {\n/a b\n}", false},
+		{"a map under a matcher", "@a path /a*\nmap @a {path} {area} {\n/a b\n}", true},
+		{"what stays", "vars {\nat {time.now}\nby {remote_host}\nwith {tls_version}\nfrom {env.HOME}\n}", false},
+		{"what stays, and something else", "vars at {time.now}-{header.X-A}", true},
+		{"in a block", "route {\nvars area {uri}\n}", false}, // blocks come after the gate
+		{"a response's header", "header X-A {path}", false},
+		{"a response's header under a matcher", "@a path /a*\nheader @a X-A b", false},
+		{"a regular expression", "@a path_regexp area ^/(.*)$\nheader @a X-A b", true},
+		{"a regular expression within not", "@a not header_regexp area X-A ^(.*)$\nheader @a X-A b", true},
+		{"a regular expression in an expression", "@a `path_regexp('area', '^/(.*)$')`\nheader @a X-A b", true},
+		{"a URL pattern", "@a url_pattern /books/:id\nheader @a X-A b", true},
+		{"a file", "@a file /a\nheader @a X-A b", true},
+		{"a body", "request_body {\nset {path}\n}", true},
+		{"a limit of bodies", "request_body {\nmax_size 1MB\n}", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			caddyfile := withPortal("app.example.com {\n" + test.before + "\nmfa\nreverse_proxy 127.0.0.1:1\n}\nother.example.com {\nvars other {path}\nmfa\nreverse_proxy 127.0.0.1:2\n}")
@@ -38,16 +47,8 @@ func TestTakenBefore(t *testing.T) {
 				}
 				found.place()
 				for _, at := range found.apps {
-					want := []string{"0 [{http.request.uri.path}]"}
-					if at.host == "app.example.com" {
-						want = test.want
-					}
-					var got []string
-					for _, t := range takenBefore(at.gate) {
-						got = append(got, fmt.Sprint(len(t.under), " ", t.values))
-					}
-					if !slices.Equal(got, want) {
-						t.Errorf("%s: %q, not %q", at.host, got, want)
+					if got, want := takesBefore(at.gate), at.host != "app.example.com" || test.want; got != want {
+						t.Errorf("%s: %t", at.host, got)
 					}
 				}
 				return nil
@@ -57,6 +58,87 @@ func TestTakenBefore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTakenInOneForm (P08) looks at what an app can make of what was kept of a
+// request before its gate: it is of the form that was decided on, or the request
+// is refused.
+func TestTakenInOneForm(t *testing.T) {
+	const (
+		uri      = "{http.request.uri}"
+		captures = `{"vars_regexp": {"` + uri + `": {"name": "r", "pattern": "^(/.*)$"}}}`
+		failure  = `{"handler": "error", "error": "` + uri + `"}`
+		refused  = ""
+	)
+	for _, test := range []struct {
+		name, before string // JSON of routes
+		told         string // a placeholder
+		sent, want   string // of the path, and what the placeholder holds
+	}{
+		{"a variable", `{"handle": [{"handler": "vars", "v": "` + uri + `"}]}`, "{http.vars.v}", "/%78", refused},
+		{"a variable, in one form", `{"handle": [{"handler": "vars", "v": "` + uri + `"}]}`, "{http.vars.v}", "/x", "/x"},
+		{"a header", `{"handle": [{"handler": "headers", "request": {"set": {"X-T": ["` + uri + `"]}}}]}`, "{http.request.header.X-T}", "/%78", refused},
+		{"a part of a header", `{"handle": [{"handler": "headers", "request": {"replace": {"X-N": [{"search": "1", "replace": "` + uri + `"}]}}}]}`, "{http.request.header.X-N}", "/%78", refused},
+		{"a part of a header, in one form", `{"handle": [{"handler": "headers", "request": {"replace": {"X-N": [{"search": "1", "replace": "` + uri + `"}]}}}]}`, "{http.request.header.X-N}", "/x", "/x"},
+		{"a body", `{"handle": [{"handler": "request_body", "set": "` + uri + `"}]}`, "{http.request.uri}", "/%78", refused},
+		{"a map", `{"handle": [{"handler": "map", "source": "` + uri + `", "destinations": ["{m}"], "mappings": [{"input_regexp": "(.*)", "outputs": ["${1}"]}]}]}`, "{m}", "/%78", "/x"},
+		{"what an expression has matched", `{"match": [` + captures + `], "handle": [{"handler": "encode"}]}`, "{http.regexp.r.1}", "/%78", "/x"},
+		{"what an expression within not has matched", `{"match": [{"not": [` + captures + `]}], "handle": [{"handler": "encode"}]}`, "{http.regexp.r.1}", "/%78", "/x"},
+		{"what is matched in another form alone", `{"match": [{"vars_regexp": {"` + uri + `": {"name": "r", "pattern": "^(/%.*)$"}}}], "handle": [{"handler": "encode"}]}`, "{http.regexp.r.1}", "/%78", " "},
+		{"a host", `{"match": [{"vars_regexp": {"{http.request.hostport}": {"name": "r", "pattern": "^(.*)$"}}}], "handle": [{"handler": "encode"}]}`, "{http.regexp.r.1}", "/x", "a.localhost"},
+		{"an identity", `{"match": [{"header_regexp": {"Remote-User": {"name": "r", "pattern": "^(.*)$"}}}], "handle": [{"handler": "encode"}]}`, "{http.regexp.r.1}", "/x", " "},
+		{"that a group was used up", `{"group": "g", "match": [{"vars_regexp": {"` + uri + `": {"pattern": "%"}}}], "handle": [{"handler": "encode"}]}`, "{http.request.uri}", "/%78", refused},
+		{"that an error was caught", `{"handle": [{"handler": "subroute", "routes": [{"match": [{"vars_regexp": {"` + uri + `": {"pattern": "%"}}}], "handle": [` + failure + `]}], "errors": {"routes": [{"group": "g", "handle": [{"handler": "encode"}]}]}}]}`,
+			"{http.request.uri}", "/%78", refused},
+		{"an error", `{"handle": [{"handler": "subroute", "routes": [{"handle": [` + failure + `]}], "errors": {"routes": []}}]}`, "{http.error.message}", "/%78", " "},
+		{"what an error was made of", `{"handle": [{"handler": "subroute", "routes": [{"handle": [` + failure + `]}], "errors": {"routes": []}}]}, {"handle": [{"handler": "vars", "v": "{http.error.message}"}]}`,
+			"{http.vars.v}", "/%78", refused},
+		{"that it would have come elsewhere", `{"match": [{"not": [{"vars_regexp": {"` + uri + `": {"pattern": "%"}}}]}], "handle": [{"handler": "static_response", "status_code": "302", "headers": {"Location": ["/"]}}]}`,
+			"{http.request.uri}", "/%78", refused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := toldBehind(t, test.before, test.told, test.sent); got != test.want {
+				t.Errorf("the app was told %q, not %q", got, test.want)
+			}
+		})
+	}
+}
+
+// toldBehind returns what a placeholder holds for an app whose site has routes
+// before the gate: a space for nothing, and nothing where a request for
+// A.localhost didn't reach the app.
+func toldBehind(t *testing.T, before, placeholder, path string) (told string) {
+	t.Helper()
+	err := provisioned(t, []byte(`{"apps": {"mfa": {"portal": "http://localhost:8080"}, "http": {"servers": {
+		"portal": {"listen": [":8080"], "automatic_https": {"disable": true},
+			"routes": [{"match": [{"host": ["localhost"]}], "handle": [{"handler": "mfa_portal"}]}]},
+		"apps": {"listen": [":8081"], "automatic_https": {"disable": true}, "routes": [{"match": [{"host": ["a.localhost"]}], "terminal": true,
+			"handle": [{"handler": "subroute", "routes": [`+before+`, {"handle": [{"handler": "mfa"}, {"handler": "marking_app"}]}]}]}]}}}}}`), func(app *App) error {
+		app.service.Store(new(service))
+		close(app.ready)
+		sites, err := app.httpApp()
+		if err != nil {
+			return err
+		}
+		found, gates, err := layOut(app, sites, "apps")
+		if err != nil {
+			return err
+		}
+		openGate(gates[0], found.gates[gates[0]])
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.Host = "A.localhost"
+		r.Header.Set("X-N", "1")
+		r.Header.Set("Remote-User", "alice")
+		reached := comparison{server: sites.Servers["apps"]}.trace(r, placeholder)
+		for _, v := range reached.visits {
+			told += cmp.Or(v.told, " ")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return told
 }
 
 // TestUsualHosts gives the port at which browsers reach a site in place of the

@@ -167,7 +167,7 @@ func (g *Gate) bind(s *service) error {
 		}
 		settings.StandIn = g.standIn
 	}
-	g.taken = takenBefore(g)
+	g.takes = takesBefore(g)
 	g.serving.Store(gate.New(settings))
 	return nil
 }
