@@ -41,6 +41,8 @@ func TestWaysAround(t *testing.T) {
 		{"no Origin", written("request_header -Origin", ""), "can change the header Origin"},
 		{"somebody's cookie", written("request_header Cookie {query.cookie}", ""), "can change the header Cookie"},
 		{"the client's address", written("vars @legacy client_ip 10.0.0.1", ""), "vars runs before mfa, which must decide on what the client asked for, and can change the variable client_ip"},
+		{"a user's name", written("vars http.auth.user.id {query.user}", ""), "can change the variable http.auth.user.id"},
+		{"a user's name by a map", written("map {query.user} {http.auth.user.name} {\n\tdefault alice\n}", ""), "map runs before mfa, which must decide on what the client asked for, and can change the placeholder http.auth.user.name"},
 		{"a proxy's word", written("vars trusted_proxy true", ""), "can change the variable trusted_proxy"},
 
 		{"open below the root", site("open /*"), "open is for every request"},
@@ -53,6 +55,18 @@ func TestWaysAround(t *testing.T) {
 
 		{"mfa in handle_errors alone", "wiki.example.com {\n\treverse_proxy localhost:3000\n\thandle_errors {\n\t\tmfa\n\t\treverse_proxy localhost:3000\n\t}\n}", "site wiki.example.com on server srv0 (:443): mfa stands in handle_errors alone, where it guards nothing"},
 		{"the same upstream on another port", site("") + "http://:8080 {\n\treverse_proxy 127.0.0.1:3000\n}", "the site without a host on server srv1 (:8080): reverse_proxy serves localhost:3000 without mfa, which guards it as site wiki.example.com on server srv0 (:443)"},
+		{"the same upstream in a response", site("") + "http://:8080 {\n\treverse_proxy localhost:3001 {\n\t\thandle_response {\n\t\t\treverse_proxy localhost:3000\n\t\t}\n\t}\n}", "serves localhost:3000 without mfa"},
+		{"the same upstream for errors of another", site("") + "http://:8080 {\n\tintercept {\n\t\thandle_response {\n\t\t\troute {\n\t\t\t\treverse_proxy localhost:3000\n\t\t\t}\n\t\t}\n\t}\n\trespond 404\n}", "intercept serves localhost:3000 without mfa"},
+		{"the same upstream behind another identity proxy", site("") + "http://:8080 {\n\tforward_auth localhost:9091 {\n\t\turi /\n\t}\n\treverse_proxy localhost:3000\n}", "serves localhost:3000 without mfa"},
+		{"the same upstream in a named route", site("") + "&(app) {\n\treverse_proxy localhost:3000\n}\nhttp://:8080 {\n\treverse_proxy localhost:3001 {\n\t\thandle_response {\n\t\t\tinvoke app\n\t\t}\n\t}\n}", "serves localhost:3000 without mfa"},
+		{"the same PHP", "wiki.example.com {\n\tmfa\n\tphp_fastcgi localhost:9000\n}\nhttp://:8080 {\n\tphp_fastcgi 127.0.0.1:9000\n}", "serves localhost:9000 without mfa"},
+		{"the same folder", "wiki.example.com {\n\troot /srv/wiki\n\tmfa\n\tfile_server\n}\nhttp://:8080 {\n\troot /srv/./wiki/\n\tfile_server\n}", "file_server serves the folder /srv/wiki without mfa, which guards it as site wiki.example.com"},
+		{"the same folder by its own root", "wiki.example.com {\n\troot /srv/wiki\n\tmfa\n\tfile_server\n}\nhttp://:8080 {\n\tfile_server {\n\t\troot /srv/wiki\n\t}\n}", "file_server serves the folder /srv/wiki without mfa"},
+		{"the same folders, one for each host", "wiki.example.com {\n\tmfa\n\tfile_server {\n\t\troot /srv/{host}\n\t}\n}\nhttp://:8080 {\n\tfile_server {\n\t\troot /srv/{host}\n\t}\n}", "file_server serves the folder /srv/{http.request.host} without mfa"},
+		{"the gated host in a response of another port", site("") + "wiki.example.com:8443 {\n\tintercept {\n\t\thandle_response {\n\t\t\treverse_proxy localhost:3001\n\t\t}\n\t}\n\trespond 404\n}", "intercept serves without mfa a host that mfa guards"},
+		{"a named route without end on another site", site("") + "&(loop) {\n\tinvoke loop\n}\npublic.example.com {\n\tinvoke loop\n}", "invoke loop stands in the named route that it invokes"},
+		{"a named route without end in a response", site("") + "&(loop) {\n\treverse_proxy localhost:3001 {\n\t\thandle_response {\n\t\t\tinvoke loop\n\t\t}\n\t}\n}\nhttp://:8080 {\n\tinvoke loop\n}", "invoke loop stands in the named route that it invokes"},
+
 		{"the same upstream beside", site("") + "https:// {\n\ttls internal\n\treverse_proxy localhost:3000\n}", "serves localhost:3000 without mfa"},
 	} {
 		t.Run(tt.name, func(t *testing.T) { refusedSites(t, tt.sites, tt.want) })
@@ -148,6 +162,11 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("with client_ip and trusted_proxies_strict: %s", got)
 	}
 	open := warned(withPortal(wiki + "http://:8080 {\n\treverse_proxy localhost:3001\n}\npublic.example.com {\n\treverse_proxy localhost:3000\n}\n"))
+	folders := warned(withPortal("wiki.example.com {\n\troot /srv/wiki\n\tmfa\n\tfile_server\n}\nall.example.com {\n\troot /srv\n\tfile_server\n}\nsame.example.com {\n\troot /srv/wiki\n\tfile_server\n}\nother.example.com {\n\troot /srv/wiki2\n\tfile_server\n}\nmany.example.com {\n\troot /www/{host}\n\tfile_server\n}\nmore.example.com {\n\troot /www/{host}\n\tmfa\n\tfile_server\n}"))
+	if want := "site all.example.com on server srv0 (:443): file_server serves the folder /srv without mfa, which guards the folder /srv/wiki as site wiki.example.com on server srv0 (:443)\n" +
+		"site same.example.com on server srv0 (:443): file_server serves the folder /srv/wiki without mfa, which guards it as site wiki.example.com on server srv0 (:443)"; folders != want {
+		t.Errorf("got %q, want %q", folders, want)
+	}
 	for _, want := range []string{"site public.example.com on server srv0 (:443): reverse_proxy serves localhost:3000 without mfa, which guards it as site wiki.example.com", "the site without a host on server srv1 (:8080): reverse_proxy serves every host without mfa"} {
 		if !strings.Contains(open, want) {
 			t.Errorf("got %q, want %q", open, want)

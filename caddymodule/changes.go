@@ -10,17 +10,21 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
 )
 
 // change is something of a request that a handler may set, add to or remove.
 type change struct {
-	kind  string // "the header" or "the variable"
+	kind  string // such as "the header"
 	names string // which may hold stars, each for any characters; or a placeholder, for any name
 }
 
 const (
-	ofHeader   = "the header"
-	ofVariable = "the variable"
+	ofHeader      = "the header"
+	ofVariable    = "the variable"
+	ofPlaceholder = "the placeholder"
+	ofBody        = "the body"
 )
 
 // changes returns what a handler may change of a request while it hands it on.
@@ -49,6 +53,14 @@ func changes(handler caddyhttp.MiddlewareHandler) []change {
 		for name := range *h {
 			add(ofVariable, name)
 		}
+	case *maphandler.Handler:
+		for _, name := range h.Destinations {
+			add(ofPlaceholder, strings.Trim(name, "{}"))
+		}
+	case *requestbody.RequestBody:
+		if h.Set != "" {
+			add(ofBody, "")
+		}
 	}
 	return found
 }
@@ -59,7 +71,7 @@ func (c change) covers(name string) bool {
 	switch {
 	case strings.Contains(pattern, "{"):
 		return true // the request says what
-	case c.kind == ofVariable:
+	case c.kind != ofHeader:
 		return pattern == name
 	}
 	matched, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
@@ -83,18 +95,29 @@ var decisiveHeaders = []string{
 }
 
 // decisiveVariables are those in which Caddy keeps what it knows of a client.
-var decisiveVariables = []string{caddyhttp.ClientIPVarKey, caddyhttp.TrustedProxyVarKey}
+var decisiveVariables = slices.Concat([]string{caddyhttp.ClientIPVarKey, caddyhttp.TrustedProxyVarKey}, identityPlaceholders)
+
+// identityPlaceholders are those by which the gate says who asks.
+var identityPlaceholders = []string{
+	userPlaceholders + "id", userPlaceholders + "name", userPlaceholders + "email", userPlaceholders + "groups",
+	userPlaceholders + "assurance", userPlaceholders + "device",
+}
 
 // altered returns what a handler changes of what the gate decides on, or "".
 // A nil gate stands for the portal.
 func altered(handler caddyhttp.MiddlewareHandler, gate *Gate) string {
 	for _, c := range changes(handler) {
-		names := decisiveHeaders
-		switch {
-		case c.kind == ofVariable:
+		var names []string
+		switch c.kind {
+		case ofVariable:
 			names = decisiveVariables
-		case gate != nil:
-			names = slices.Concat(names, gate.lookedAt())
+		case ofPlaceholder:
+			names = identityPlaceholders
+		case ofHeader:
+			names = decisiveHeaders
+			if gate != nil {
+				names = slices.Concat(names, gate.lookedAt())
+			}
 		}
 		for _, name := range names {
 			if c.covers(name) {
@@ -175,31 +198,6 @@ func writtenAs(matcher any) string {
 // canRehost reports whether any handler of a server may change the Host.
 func canRehost(server *caddyhttp.Server) bool {
 	found := false
-	eachHandler(server, func(handler caddyhttp.MiddlewareHandler) { found = found || rehosts(handler) })
+	eachHandler(routesOf(server), func(handler caddyhttp.MiddlewareHandler) { found = found || rehosts(handler) })
 	return found
-}
-
-// eachHandler calls do with each handler of the server that a walk can see.
-func eachHandler(server *caddyhttp.Server, do func(caddyhttp.MiddlewareHandler)) {
-	var each func(routes caddyhttp.RouteList)
-	each = func(routes caddyhttp.RouteList) {
-		for _, route := range routes {
-			for _, handler := range route.Handlers {
-				do(handler)
-				if subroute, ok := handler.(*caddyhttp.Subroute); ok {
-					each(subroute.Routes)
-					if subroute.Errors != nil {
-						each(subroute.Errors.Routes)
-					}
-				}
-			}
-		}
-	}
-	each(server.Routes)
-	if server.Errors != nil {
-		each(server.Errors.Routes)
-	}
-	for _, route := range server.NamedRoutes {
-		each(caddyhttp.RouteList{*route})
-	}
 }

@@ -2,15 +2,9 @@ package caddymodule
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"reflect"
-	"strconv"
-	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
 // checkOtherServers refuses sites that serve a gated host on other ports and
@@ -20,7 +14,7 @@ func (s *survey) checkOtherServers() error {
 	for _, known := range s.sortedGuards() {
 		for _, host := range known.guarded {
 			for _, server := range s.servers {
-				if err := checkUngated(server.ways[host], known.server); err != nil {
+				if err := server.checkUngated(server.ways[host], known.server); err != nil {
 					return fmt.Errorf("%s: %w", server.at(host), err)
 				}
 			}
@@ -29,16 +23,24 @@ func (s *survey) checkOtherServers() error {
 	return nil
 }
 
-func checkUngated(way []step, gated *surveyedServer) error {
+func (s *surveyedServer) checkUngated(way []step, gated *surveyedServer) error {
 	if hasGate(way) {
 		return nil
 	}
 	for _, met := range way {
-		if met.named && !met.guarded && met.does == serves {
+		if met.named && !met.guarded && s.serves(met) {
 			return fmt.Errorf("%s serves without mfa a host that mfa guards on server %s: write mfa in this site too, or give it a host of its own", met.handler, gated.name)
 		}
 	}
 	return nil
+}
+
+// serves reports whether a handler may serve content, or one that it holds.
+func (s *surveyedServer) serves(met step) bool {
+	return met.does == serves || met.module != nil && reaches(s.server, met.module, func(handler caddyhttp.MiddlewareHandler) bool {
+		_, invokes := handler.(*caddyhttp.Invoke)
+		return !invokes && handler != met.module && conductOf(handler) == serves
+	})
 }
 
 // checkRehosted refuses what a gate guards where requests for another host come
@@ -74,19 +76,19 @@ func isPointer(handler caddyhttp.MiddlewareHandler) bool {
 	return handler != nil && reflect.TypeOf(handler).Kind() == reflect.Pointer
 }
 
-// checkUpstreams refuses a site without a host that serves, without a gate, the
-// very upstream that a gate guards elsewhere: whoever chooses the Host chooses
-// that site. It warns of everything else that is open beside a gate and may be
-// the same app.
-func (s *survey) checkUpstreams() error {
-	behind := s.guardedUpstreams()
+// checkSources refuses a site without a host that serves, without a gate, the
+// very upstream or folder that a gate guards elsewhere: whoever chooses the Host
+// chooses that site. It warns of everything else that is open beside a gate and
+// may be the same app.
+func (s *survey) checkSources() error {
+	behind := s.guardedSources()
 	for _, server := range s.servers {
 		for _, host := range s.hosts {
-			for _, met := range server.ways[host] {
-				if met.guarded || met.does != serves || met.named != (host != anyOtherHost) {
+			for i, met := range server.ways[host] {
+				if met.guarded || !server.serves(met) || met.named != (host != anyOtherHost) {
 					continue
 				}
-				if err := s.checkOpen(server.at(host), host, met, behind); err != nil {
+				if err := s.checkOpen(server, host, i, behind); err != nil {
 					return err
 				}
 			}
@@ -96,34 +98,44 @@ func (s *survey) checkUpstreams() error {
 }
 
 // checkOpen judges one handler that serves without a gate.
-func (s *survey) checkOpen(at, host string, met step, behind map[string]string) error {
-	for _, upstream := range upstreamsOf(met.module) {
-		gated, same := behind[upstream]
-		switch {
-		case same && host == anyOtherHost:
-			return fmt.Errorf("%s: %s serves %s without mfa, which guards it as %s: write mfa in this site too, name its own hosts in its address, or remove it", at, met.handler, upstream, gated)
-		case same:
-			s.warn("%s: %s serves %s without mfa, which guards it as %s", at, met.handler, upstream, gated)
-			return nil
+func (s *survey) checkOpen(server *surveyedServer, host string, index int, behind []guardedSource) error {
+	at, handler := server.at(host), server.ways[host][index].handler
+	for _, open := range server.sourcesOf(host, index) {
+		for _, guarded := range behind {
+			switch {
+			case open == guarded.source && host == anyOtherHost:
+				return fmt.Errorf("%s: %s serves %s without mfa, which guards it as %s: write mfa in this site too, name its own hosts in its address, or remove it", at, handler, open, guarded.at)
+			case open == guarded.source && !open.varies():
+				s.warn("%s: %s serves %s without mfa, which guards it as %s", at, handler, open, guarded.at)
+				return nil
+			case open.overlaps(guarded.source):
+				s.warn("%s: %s serves %s without mfa, which guards %s as %s", at, handler, open, guarded.source, guarded.at)
+				return nil
+			}
 		}
 	}
 	if first := s.firstGuarded(); host == anyOtherHost && first != "" {
-		s.warn("%s: %s serves every host without mfa, hosts included that mfa guards elsewhere, such as %s: name the site's own hosts in its address", at, met.handler, first)
+		s.warn("%s: %s serves every host without mfa, hosts included that mfa guards elsewhere, such as %s: name the site's own hosts in its address", at, handler, first)
 	}
 	return nil
 }
 
-// guardedUpstreams returns which host's gate guards an upstream.
-func (s *survey) guardedUpstreams() map[string]string {
-	behind := make(map[string]string)
+// guardedSource is what a site serves behind its gate.
+type guardedSource struct {
+	source
+	at string // the site, as errors name it
+}
+
+func (s *survey) guardedSources() []guardedSource {
+	var behind []guardedSource
 	for _, known := range s.sortedGuards() {
 		for _, host := range known.guarded {
-			for _, met := range known.server.ways[host] {
-				if !met.guarded || met.does != serves {
+			for i, met := range known.server.ways[host] {
+				if !met.guarded || !known.server.serves(met) {
 					continue
 				}
-				for _, upstream := range upstreamsOf(met.module) {
-					behind[upstream] = known.server.at(host)
+				for _, found := range known.server.sourcesOf(host, i) {
+					behind = append(behind, guardedSource{found, known.server.at(host)})
 				}
 			}
 		}
@@ -139,42 +151,4 @@ func (s *survey) firstGuarded() string {
 		}
 	}
 	return ""
-}
-
-// upstreamsOf returns where a handler and those within it connect to, each in
-// one form.
-func upstreamsOf(handler caddyhttp.MiddlewareHandler) []string {
-	proxy, ok := handler.(*reverseproxy.Handler)
-	if !ok {
-		return nil
-	}
-	var found []string
-	for _, upstream := range proxy.Upstreams {
-		found = append(found, canonicalDial(upstream.Dial))
-	}
-	if proxy.DynamicUpstreams != nil {
-		found = append(found, strings.TrimSpace(writtenAs(proxy.DynamicUpstreams)))
-	}
-	for _, response := range proxy.HandleResponse {
-		for _, route := range response.Routes {
-			for _, inner := range route.Handlers {
-				found = append(found, upstreamsOf(inner)...)
-			}
-		}
-	}
-	return found
-}
-
-// canonicalDial gives all names of this machine one name.
-func canonicalDial(dial string) string {
-	dial = strings.ToLower(caddy.NewReplacer().ReplaceKnown(dial, ""))
-	address, err := caddy.ParseNetworkAddress(dial)
-	if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() {
-		return dial
-	}
-	ip, err := netip.ParseAddr(address.Host)
-	if err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || address.Host == "" || isLocalhost(address.Host) {
-		address.Host = "localhost"
-	}
-	return net.JoinHostPort(address.Host, strconv.FormatUint(uint64(address.StartPort), 10))
 }

@@ -89,7 +89,7 @@ func checkLayout(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (layou
 		return layout{}, err
 	}
 	for _, check := range []func() error{
-		s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkUpstreams, s.checkAddresses, s.checkLogs, s.checkPortal,
+		s.checkEndless, s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkSources, s.checkAddresses, s.checkLogs, s.checkPortal,
 	} {
 		if err := check(); err != nil {
 			return layout{}, err

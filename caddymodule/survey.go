@@ -34,6 +34,7 @@ func (s *survey) warn(format string, args ...any) {
 
 // surveyedServer is a server with what requests meet on it, by host.
 type surveyedServer struct {
+	server     *caddyhttp.Server
 	name       string
 	listen     []string
 	ports      []string
@@ -86,7 +87,7 @@ func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey
 // ports but the one for HTTP.
 func surveyServer(name string, server *caddyhttp.Server, httpPort int) (*surveyedServer, error) {
 	surveyed := &surveyedServer{
-		name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0,
+		server: server, name: name, listen: server.Listen, trusts: trustsProxies(server), strict: server.TrustedProxiesStrict > 0,
 		logs: server.Logs != nil, credentials: server.Logs != nil && server.Logs.ShouldLogCredentials,
 		comparesNames: server.StrictSNIHost != nil && *server.StrictSNIHost, ways: make(map[string][]step),
 	}

@@ -96,7 +96,6 @@ type step struct {
 	gate    *Gate
 	portal  *Portal
 	does    conduct
-	endless bool // it invokes the named route that it stands in
 	bearing
 }
 
@@ -232,7 +231,7 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at bearing) bearing 
 		if does := conductOf(handler); does != passes {
 			w.note(step{handler: nameOf(handler), module: handler, does: does, bearing: at})
 		}
-		at.rehosted = at.rehosted || rehosts(handler)
+		at.rehosted = at.rehosted || reaches(w.server, handler, rehosts)
 	}
 	return at
 }
@@ -270,16 +269,14 @@ func (w *walk) runAgain(before map[string]certainty) {
 	}
 }
 
-// invoke walks a named route. Caddy follows one that leads to itself until the
-// stack overflows, which ends the process.
+// invoke walks a named route.
 func (w *walk) invoke(name string, at bearing) bearing {
 	route, known := w.server.NamedRoutes[name]
 	if !known {
 		return at
 	}
 	if slices.Contains(w.invoking, name) {
-		w.note(step{handler: "invoke " + name, endless: true, does: serves, bearing: at})
-		return at
+		return at // which is refused
 	}
 	w.invoking = append(w.invoking, name)
 	at = w.route(*route, at)

@@ -1,11 +1,22 @@
 package caddymodule
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
+
+// checkEndless refuses named routes that lead to themselves, on any site: what
+// they end is the whole process.
+func (s *survey) checkEndless() error {
+	for _, server := range s.servers {
+		if name := endlessInvoke(server.server); name != "" {
+			return fmt.Errorf("server %s (%s): invoke %s stands in the named route that it invokes, which would end the whole server with the first request: remove it", server.name, strings.Join(server.listen, ", "), name)
+		}
+	}
+	return nil
+}
 
 // checkWays looks at what the requests for each host meet on each server.
 func (s *survey) checkWays() error {
@@ -38,17 +49,7 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 		}
 	}
 	if hasGate(way) {
-		return cmp.Or(checkEndless(way), checkGuarded(way))
-	}
-	return nil
-}
-
-// checkEndless refuses named routes that lead to themselves.
-func checkEndless(way []step) error {
-	for _, met := range way {
-		if met.endless {
-			return fmt.Errorf("%s stands in the named route that it invokes, which would end the whole server with the first request: remove it", met.handler)
-		}
+		return checkGuarded(way)
 	}
 	return nil
 }
@@ -70,9 +71,12 @@ func checkUnaltered(way []step) error {
 	if first < 0 {
 		return nil
 	}
-	for _, met := range way {
-		if met.guarded || met.failing || met.does != adjusts {
+	for _, met := range way[:first] {
+		if met.does != adjusts {
 			continue
+		}
+		if met.failing {
+			return fmt.Errorf("%s stands in error routes that lead to mfa, which must decide on what the client asked for, however it came there: put it after mfa", met.handler)
 		}
 		if what := altered(met.module, way[first].gate); what != "" {
 			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for, and can change %s: put it after mfa", met.handler, what)
