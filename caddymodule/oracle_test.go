@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/gate"
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -303,7 +304,7 @@ func (g *Gate) noteDecision(r *http.Request) (bool, error) {
 			d.changed = name
 		}
 	}
-	name, _, err := gate.CanonicalHost(t.sent.Host)
+	name, _, err := canonical.Host(t.sent.Host)
 	if now, _, _ := strings.Cut(r.Host, ":"); err != nil || now != name {
 		d.changed = "Host"
 	}
