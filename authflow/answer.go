@@ -10,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -84,51 +85,10 @@ func isPassword(p assurance.Proof) bool { return p.Factor == assurance.Password 
 
 func isSecond(p assurance.Proof) bool { return isSecondKind(p.Factor) }
 
-// Challenge begins the ceremony of a second factor and returns its page.
-func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
-	factor, credentials, _, err := e.challenged(ctx, f, kind)
-	if err != nil {
-		return factors.Ceremony{}, err
-	}
-	ceremony, err := factor.Begin(ctx, f.subject(), credentials)
-	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("beginning a %s challenge: %w", kind, err)
-	}
-	if len(ceremony.State) == 0 {
-		return ceremony, nil
-	}
-	sealed, err := e.Vault.Sealer.Seal(ceremony.State, f.sealingContext("challenge", kind))
-	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("sealing a %s challenge: %w", kind, err)
-	}
-	f.Challenges = with(f.Challenges, kind, sealed)
-	return ceremony, e.save(ctx, e.Store, &f)
-}
-
-// challenged returns the factor that a flow asks for, with the user's
-// credentials of its kind, or ErrWrongStep.
-func (e *Engine) challenged(ctx context.Context, f Flow, kind assurance.Factor) (factors.Factor, []factors.Credential, map[string]store.Credential, error) {
-	all, err := e.Vault.ActiveOf(ctx, f.UserID)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	_, step, err := e.next(ctx, e.Store, f, all, kind)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if step.Kind != StepChallenge || step.Factor != kind {
-		return nil, nil, nil, ErrWrongStep
-	}
-	factor, err := e.Vault.Factors.Get(kind)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	now := e.Clock()
-	all = slices.DeleteFunc(all, func(c store.Credential) bool {
-		return slices.Contains(f.Lost, c.ID) || step.Resistant && now.Before(c.ProbationUntil)
-	})
-	credentials, rows, err := e.Vault.Open(all, kind)
-	return factor, credentials, rows, err
+// Challenge returns the page on which a second factor is asked for. However often
+// it is shown, it asks once.
+func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) (factors.Page, error) {
+	return e.render(ctx, f, ceremony.Proof, kind, c)
 }
 
 // Response is what somebody gives to a second factor's challenge.
@@ -153,23 +113,25 @@ const answerTries = 5
 //
 // Only guesses slow down what comes after them. An answer without the form of
 // one is refused and leaves no trace. A wrong answer that nobody could have
-// guessed right is noted, and spends the challenge.
+// guessed right is noted. ErrPending is neither right nor wrong.
 func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c person.Client) error {
-	q, err := e.questioned(ctx, f, given.Factor)
+	q, err := e.pose(ctx, f, ceremony.Proof, given.Factor)
 	if err != nil {
 		return err
 	}
-	if reads, err := q.factor.Reads(q.credentials, given.Answer); err != nil {
-		return fmt.Errorf("reading a %s answer: %w", given.Factor, err)
-	} else if !reads {
-		return &factors.Refused{Reason: factors.Malformed}
+	if given.Answer != nil {
+		if reads, err := q.factor.Reads(q.asking.Credentials, given.Answer); err != nil {
+			return fmt.Errorf("reading a %s answer: %w", given.Factor, err)
+		} else if !reads {
+			return &factors.Refused{Reason: factors.Malformed}
+		}
 	}
 	browser, err := e.People.KnownBrowser(ctx, f.UserID, c)
 	if err != nil {
 		return err
 	}
 	at := person.AttemptOf(store.User{ID: f.UserID, Name: f.Name}, given.Factor, browser, c)
-	guessable := q.factor.Traits().Guessable
+	guessable := q.factor.Traits().Guessable && given.Answer != nil
 	if guessable {
 		if err := e.Guesses.Reserve(ctx, at); err != nil {
 			return err
@@ -184,6 +146,16 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c person.Cl
 		return e.noteWrong(ctx, at, refused, nil)
 	case err != nil && guessable:
 		return e.Guesses.Refund(ctx, at, err)
+	}
+	return err
+}
+
+// Collect has a flow go on with what another device has answered. ErrPending
+// where none has.
+func (e *Engine) Collect(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) error {
+	err := e.Answer(ctx, f, Response{Factor: kind}, c)
+	if errors.Is(err, ErrWrongStep) {
+		err = e.AnswerEnrolment(ctx, f, EnrolmentAnswer{Factor: kind}, c)
 	}
 	return err
 }
@@ -208,35 +180,11 @@ func (e *Engine) noteWrong(ctx context.Context, at guess.Attempt, refused *facto
 	return refused
 }
 
-// question is the challenge that a flow is at.
-type question struct {
-	flow        Flow
-	factor      factors.Factor
-	credentials []factors.Credential
-	rows        map[string]store.Credential // by id
-	state       []byte                      // as Begin gave it; empty: nothing was begun
-}
-
-// questioned returns the challenge that a flow is at, or ErrWrongStep.
-func (e *Engine) questioned(ctx context.Context, f Flow, kind assurance.Factor) (question, error) {
-	q := question{flow: f}
-	var err error
-	if q.factor, q.credentials, q.rows, err = e.challenged(ctx, f, kind); err != nil {
-		return question{}, err
-	}
-	if sealed, begun := f.Challenges[kind]; begun {
-		if q.state, err = e.Vault.Sealer.Open(sealed, f.sealingContext("challenge", kind)); err != nil {
-			return question{}, fmt.Errorf("opening a %s challenge: %w", kind, err)
-		}
-	}
-	return q, nil
-}
-
 // answer judges an answer to a question. Where the flow or the credential was
 // changed meanwhile, by a second click or in another tab, it asks again what the
 // flow is at then, and judges anew: whoever is right is never told that they
 // were wrong because two requests met.
-func (e *Engine) answer(ctx context.Context, q question, given Response, at guess.Attempt, c person.Client) error {
+func (e *Engine) answer(ctx context.Context, q posed, given Response, at guess.Attempt, c person.Client) error {
 	for tries := 1; ; tries++ {
 		err := e.answerOnce(ctx, q, given, at, c)
 		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
@@ -246,36 +194,84 @@ func (e *Engine) answer(ctx context.Context, q question, given Response, at gues
 		if err != nil {
 			return err
 		}
-		asked := q.state // by what this is the answer to
-		if q, err = e.questioned(ctx, f, given.Factor); err != nil {
+		if q, err = e.pose(ctx, f, ceremony.Proof, given.Factor); err != nil {
 			return err
 		}
-		q.state = asked
 	}
 }
 
 // answerOnce judges an answer and writes down what comes of it, or returns
 // store.ErrConflict.
-func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at guess.Attempt, c person.Client) error {
-	f, kind := q.flow, given.Factor
-	verdict, err := q.factor.Check(at.Waiting(ctx), f.subject(), q.credentials, q.state, given.Answer)
-	if err != nil {
-		return fmt.Errorf("checking a %s answer: %w", kind, err)
+func (e *Engine) answerOnce(ctx context.Context, q posed, given Response, at guess.Attempt, c person.Client) error {
+	kind, verdict := given.Factor, factors.Verdict{Reason: factors.Expired, Closes: true}
+	if q.kept.Ref == "" || e.isOpen(q) {
+		var err error
+		if verdict, err = q.ceremony.Check(at.Waiting(ctx), q.asking, q.kept.State, given.Answer); err != nil {
+			return q.failing("checking an answer to", err)
+		}
 	}
-	// Right or wrong, a challenge is answered once.
-	f.Challenges = with(f.Challenges, kind, nil)
-	if !verdict.Accepted {
-		if err := e.spend(ctx, q, f); err != nil {
+	switch {
+	case verdict.Outcome == factors.OutcomePending:
+		return e.pend(ctx, q, verdict)
+	case verdict.Outcome != factors.OutcomeAccepted:
+		if err := e.refuse(ctx, q, verdict); err != nil {
 			return err
 		}
 		return e.refusal(ctx, verdict, q.rows, at)
 	}
+	f := q.flow
 	if given.Remember && e.RememberFor(f, kind) > 0 {
 		f.Remember = kind
 	}
 	f.CanPasskey = given.CanPasskey
-	_, err = e.accept(ctx, f, accepted{kind: kind, verdict: verdict, row: q.rows[verdict.CredentialID], at: at, client: c})
+	_, err := e.accept(ctx, f, accepted{kind: kind, verdict: verdict, row: q.rows[verdict.CredentialID], at: at, client: c})
 	return err
+}
+
+// pend keeps a question that stays open, one turn further where it is.
+func (e *Engine) pend(ctx context.Context, q posed, v factors.Verdict) error {
+	if v.Next != nil {
+		if err := e.turn(ctx, q.kept.Turned(*v.Next), v.Next.Send, nothing); err != nil {
+			return err
+		}
+	}
+	return ErrPending
+}
+
+// refuse keeps what a wrong answer changes: its question may be closed, or one
+// turn further, and the flow counts what nobody could have guessed right.
+// ErrFlowGone where it has taken too many of those.
+func (e *Engine) refuse(ctx context.Context, q posed, v factors.Verdict) error {
+	f := q.flow
+	counted := q.purpose == ceremony.Proof && !q.factor.Traits().Guessable
+	if counted {
+		f.Refusals++
+	}
+	closes := v.Closes && q.kept.Ref != ""
+	if closes {
+		f.close(q.purpose, q.factor.Kind())
+	}
+	switch {
+	case counted && f.Refusals > mostRefusals:
+		return e.endRefused(ctx, f)
+	case closes || counted:
+		return e.Store.Atomically(ctx, func(tx store.Tx) error {
+			if closes {
+				if _, err := e.book().Close(ctx, tx, q.kept.Ref); err != nil {
+					return err
+				}
+			} else if v.Next != nil {
+				if err := e.book().Put(ctx, tx, q.kept.Turned(*v.Next)); err != nil {
+					return err
+				}
+			}
+			changed := f
+			return e.save(ctx, tx, &changed)
+		})
+	case v.Next != nil:
+		return e.turn(ctx, q.kept.Turned(*v.Next), v.Next.Send, nothing)
+	}
+	return nil
 }
 
 // mostRefusals is how many wrong answers that nobody could have guessed right a
@@ -283,22 +279,16 @@ func (e *Engine) answerOnce(ctx context.Context, q question, given Response, at 
 // costs to begin a flow.
 const mostRefusals = 20
 
-// spend keeps a flow whose challenge was answered wrong. ErrFlowGone where that
-// happened too often.
-func (e *Engine) spend(ctx context.Context, q question, f Flow) error {
-	if !q.factor.Traits().Guessable {
-		f.Refusals++
-	} else if len(q.state) == 0 {
-		return nil // nothing was begun that could be spent
-	}
-	return e.keepRefusals(ctx, f)
-}
-
 // keepRefusals keeps a flow with the wrong answers that it took, or ends it.
 func (e *Engine) keepRefusals(ctx context.Context, f Flow) error {
 	if f.Refusals <= mostRefusals {
 		return e.save(ctx, e.Store, &f)
 	}
+	return e.endRefused(ctx, f)
+}
+
+// endRefused ends a flow that took too many wrong answers.
+func (e *Engine) endRefused(ctx context.Context, f Flow) error {
 	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
 		_, err := tx.TakeRecord(ctx, person.Flows, f.key(), e.Clock())
 		return err
@@ -361,6 +351,9 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 			return nil, err
 		}
 		changed = f
+		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Proof); err != nil {
+			return nil, err
+		}
 		if len(f.Lost) > 0 {
 			if err := e.stillAt(ctx, tx, f, StepChallenge, a.kind); err != nil {
 				return nil, err
@@ -402,7 +395,7 @@ func noted(v factors.Verdict, shown store.Credential, at guess.Attempt) (audit.N
 		return audit.ClockDrifting, audit.Fields{audit.User: at.User.Name, audit.Drift: v.Drift.String()}
 	case factors.CounterWentBack:
 		outcome := "refused"
-		if v.Accepted {
+		if v.Accepted() {
 			outcome = "accepted"
 		}
 		return audit.CounterRegressed, audit.Fields{
@@ -411,17 +404,4 @@ func noted(v factors.Verdict, shown store.Credential, at guess.Attempt) (audit.N
 		}
 	}
 	return "", nil
-}
-
-// with returns a copy of m in which kind holds value, or nothing for nil.
-func with(m map[assurance.Factor][]byte, kind assurance.Factor, value []byte) map[assurance.Factor][]byte {
-	changed := make(map[assurance.Factor][]byte, len(m)+1)
-	for k, v := range m {
-		changed[k] = v
-	}
-	delete(changed, kind)
-	if value != nil {
-		changed[kind] = value
-	}
-	return changed
 }

@@ -58,7 +58,7 @@ func (p *member) addingTOTP(s store.SignOn) (authflow.Flow, *member) {
 	p.h.t.Helper()
 	f, err := p.h.BeginEnrolment(p.h.ctx, s, p.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, person.Client{})
 	p.h.must(err)
-	made, err := p.h.Enrolment(p.h.ctx, f, assurance.TOTP)
+	made, err := p.h.Enrolment(p.h.ctx, f, assurance.TOTP, person.Client{})
 	p.h.must(err)
 	with := *p
 	with.secret = keyOn(made)
@@ -273,7 +273,7 @@ func TestLongEnrolmentAsksAgain(t *testing.T) {
 	if err := tablet.confirmTOTP(f, "Tablet"); !errors.Is(err, person.ErrStale) {
 		t.Fatalf("F07: after long: %v", err)
 	}
-	if _, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP); !errors.Is(err, person.ErrStale) {
+	if _, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP, person.Client{}); !errors.Is(err, person.ErrStale) {
 		t.Errorf("F07: the page, after long: %v", err)
 	}
 	check, err := h.BeginFreshCheck(h.ctx, s, ada.user(), "/flow?id="+f.ID, person.Client{})
@@ -345,7 +345,7 @@ func TestL03FlowsEndWithTheirSignOn(t *testing.T) {
 					t.Errorf("the %s flow: %v", f.Kind, err)
 				}
 			}
-			if _, err := h.Enrolment(h.ctx, adding, assurance.TOTP); !errors.Is(err, authflow.ErrFlowGone) {
+			if _, err := h.Enrolment(h.ctx, adding, assurance.TOTP, person.Client{}); !errors.Is(err, authflow.ErrFlowGone) {
 				t.Errorf("the page of the enrolment: %v", err)
 			}
 			answer := authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": tablet.code()}}
@@ -566,7 +566,7 @@ func TestNewBackupCodesVoidTheOld(t *testing.T) {
 	h.must(err)
 	enrolment, err := h.BeginEnrolment(h.ctx, granted.SignOn, ada.user(), authflow.Adding{Kind: assurance.BackupCode, Return: "/account"}, person.Client{})
 	h.must(err)
-	_, err = h.Enrolment(h.ctx, enrolment, assurance.BackupCode)
+	_, err = h.Enrolment(h.ctx, enrolment, assurance.BackupCode, person.Client{})
 	h.must(err)
 	h.must(h.AnswerEnrolment(h.ctx, h.load(enrolment), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, person.Client{}))
 	f = ada.shown(person.Client{})

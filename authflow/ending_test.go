@@ -56,7 +56,7 @@ func TestL03WhatAFlowRestsOnIsGone(t *testing.T) {
 					t.Error("it asks to set up nothing")
 				}
 				for _, kind := range []assurance.Factor{assurance.TOTP, assurance.BackupCode, ""} {
-					h.expectDefinite("the page of "+string(kind), second(h.Enrolment(h.ctx, f, kind)))
+					h.expectDefinite("the page of "+string(kind), second(h.Enrolment(h.ctx, f, kind, person.Client{})))
 					answer := authflow.EnrolmentAnswer{Factor: kind, Answer: factors.Answer{"code": "123456", "saved": "yes"}}
 					h.expectDefinite("enrolling "+string(kind), h.AnswerEnrolment(h.ctx, f, answer, person.Client{}))
 				}

@@ -27,7 +27,7 @@ type Store interface {
 	audit.Transactor
 }
 
-// Settings are what an Engine is made of. All fields are needed.
+// Settings are what an Engine is made of. All fields but Outbox are needed.
 type Settings struct {
 	Store   Store
 	People  *person.Keeper
@@ -37,6 +37,8 @@ type Settings struct {
 	Clock   func() time.Time
 	Random  io.Reader
 	Rules   Rules
+	// Outbox sends what factors have to send; nil: nothing does.
+	Outbox Outbox
 }
 
 // Rules are what an operator decides about flows. The zero Rules are the

@@ -1,7 +1,6 @@
 package authflow
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -24,59 +24,18 @@ const EnrolWithin = 15 * time.Minute
 // Enrolment begins the enrolment that a flow is at, or resumes it after a
 // reload, and returns its page. ErrWrongStep, person.ErrStale, credentials.ErrUnknown
 // and ErrFlowGone are definite.
-func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor) (factors.Ceremony, error) {
-	factor, err := e.enrolling(ctx, f, kind)
-	if err != nil {
-		return factors.Ceremony{}, err
-	}
+func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) (factors.Page, error) {
 	// Asked for here, too: an authenticator makes what it then can't take back.
 	if f.Kind == Enrol {
-		err = e.Store.Atomically(ctx, func(tx store.Tx) error {
+		err := e.Store.Atomically(ctx, func(tx store.Tx) error {
 			_, err := e.stillChanging(ctx, tx, f)
 			return err
 		})
 		if err != nil {
-			return factors.Ceremony{}, err
+			return factors.Page{}, err
 		}
 	}
-	state, ceremony, err := e.ceremony(ctx, f, factor)
-	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("beginning a %s enrolment: %w", kind, err)
-	}
-	if state != nil && bytes.Equal(state, ceremony.State) {
-		return ceremony, nil
-	}
-	sealed, err := e.Vault.Sealer.Seal(ceremony.State, f.sealingContext("enrolment", kind))
-	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("sealing a %s enrolment: %w", kind, err)
-	}
-	f.Enrolments = with(f.Enrolments, kind, sealed)
-	return ceremony, e.save(ctx, e.Store, &f)
-}
-
-// ceremony begins or resumes an enrolment. It returns the state before, too;
-// nil: there was none.
-func (e *Engine) ceremony(ctx context.Context, f Flow, factor factors.Factor) ([]byte, factors.Ceremony, error) {
-	all, err := e.Vault.Of(ctx, f.UserID)
-	if err != nil {
-		return nil, factors.Ceremony{}, err
-	}
-	all = slices.DeleteFunc(all, func(c store.Credential) bool { return !e.Vault.Works(c) })
-	existing, _, err := e.Vault.Open(all, factor.Kind())
-	if err != nil {
-		return nil, factors.Ceremony{}, err
-	}
-	sealed, begun := f.Enrolments[factor.Kind()]
-	if !begun {
-		ceremony, err := factor.BeginEnrolment(ctx, f.subject(), existing)
-		return nil, ceremony, err
-	}
-	state, err := e.Vault.Sealer.Open(sealed, f.sealingContext("enrolment", factor.Kind()))
-	if err != nil {
-		return nil, factors.Ceremony{}, err
-	}
-	ceremony, err := factor.ResumeEnrolment(ctx, f.subject(), existing, state)
-	return state, ceremony, err
+	return e.render(ctx, f, ceremony.Enrolment, kind, c)
 }
 
 // enrolling returns the factor that a flow is about to enrol, or ErrWrongStep;
@@ -125,47 +84,42 @@ func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 }
 
 func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c person.Client) error {
-	kind := given.Factor
-	factor, err := e.enrolling(ctx, f, kind)
+	q, err := e.pose(ctx, f, ceremony.Enrolment, given.Factor)
 	if err != nil {
 		return err
 	}
-	sealed, begun := f.Enrolments[kind]
-	if !begun {
+	if q.kept.Ref == "" {
 		return ErrWrongStep
-	}
-	state, err := e.Vault.Sealer.Open(sealed, f.sealingContext("enrolment", kind))
-	if err != nil {
-		return fmt.Errorf("opening a %s enrolment: %w", kind, err)
 	}
 	if given.Name != "" {
 		if given.Name, err = person.CredentialName(given.Name); err != nil {
 			return err
 		}
 	}
-	enrolment, err := factor.CheckEnrolment(f.waiting(ctx), f.subject(), state, given.Answer)
-	if err != nil {
-		return fmt.Errorf("checking a %s enrolment: %w", kind, err)
+	verdict := factors.Verdict{Reason: factors.Expired, Closes: true}
+	if e.isOpen(q) {
+		if verdict, err = q.ceremony.Check(f.waiting(ctx), q.asking, q.kept.State, given.Answer); err != nil {
+			return q.failing("checking an answer to", err)
+		}
 	}
-	spent := f
-	spent.Enrolments = with(f.Enrolments, kind, nil)
-	refused := &factors.Refused{Reason: enrolment.Reason, Drift: enrolment.Drift}
-	if enrolment.Barred {
-		refused.Model, refused.Credential = enrolment.Model.Name, enrolment.Unique
-		e.Audit.Record(ctx, audit.FactorBarred, f.UserID, barred(f, kind, enrolment, c))
+	refused := &factors.Refused{Reason: verdict.Reason, Drift: verdict.Drift}
+	if verdict.Barred {
+		refused.Model, refused.Credential = verdict.Model.Name, verdict.Made.Unique
+		e.Audit.Record(ctx, audit.FactorBarred, f.UserID, barred(f, given.Factor, verdict, c))
 	}
-	switch {
-	case enrolment.Accepted:
-		if enrolment.Name, err = e.nameOf(ctx, f, given, enrolment); err != nil {
+	switch verdict.Outcome {
+	case factors.OutcomePending:
+		return e.pend(ctx, q, verdict)
+	case factors.OutcomeAccepted:
+		if verdict.Made.Name, err = e.nameOf(ctx, f, given, verdict); err != nil {
 			return err
 		}
-		if err := e.keep(ctx, spent, factor, enrolment, c); !errors.As(err, &refused) {
+		if err := e.keep(ctx, q, verdict, c); !errors.As(err, &refused) {
 			return err
 		}
-	case !enrolment.Spent:
-		return refused
+		verdict = factors.Verdict{Closes: true}
 	}
-	if err := e.save(ctx, e.Store, &spent); errors.Is(err, store.ErrConflict) {
+	if err := e.refuse(ctx, q, verdict); errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("%w: %w", ErrWrongStep, err)
 	} else if err != nil {
 		return err
@@ -174,7 +128,7 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 }
 
 // barred says what was kept out and why.
-func barred(f Flow, kind assurance.Factor, refused factors.Enrolment, c person.Client) audit.Fields {
+func barred(f Flow, kind assurance.Factor, refused factors.Verdict, c person.Client) audit.Fields {
 	return audit.Fields{
 		audit.User: f.Name, audit.Factor: string(kind), audit.Reason: string(refused.Reason),
 		audit.ModelID: refused.Model.ID, audit.Model: refused.Model.Name,
@@ -183,9 +137,9 @@ func barred(f Flow, kind assurance.Factor, refused factors.Enrolment, c person.C
 }
 
 // nameOf returns what a new credential is called.
-func (e *Engine) nameOf(ctx context.Context, f Flow, given EnrolmentAnswer, made factors.Enrolment) (string, error) {
+func (e *Engine) nameOf(ctx context.Context, f Flow, given EnrolmentAnswer, made factors.Verdict) (string, error) {
 	if given.Name != "" || made.Model.Name == "" {
-		return cmp.Or(given.Name, given.Unnamed, made.Name), nil
+		return cmp.Or(given.Name, given.Unnamed, made.Made.Name), nil
 	}
 	all, err := e.Vault.Of(ctx, f.UserID)
 	return Numbered(made.Model.Name, func(name string) bool {
@@ -205,34 +159,37 @@ func Numbered(name string, taken func(string) bool) string {
 
 // keep writes a credential that works: beside a new account, or for a user who
 // exists.
-func (e *Engine) keep(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c person.Client) error {
-	if f.Kind == SetUp && len(f.Proofs) == 0 {
-		return e.activate(ctx, f, factor.Kind(), enrolment, c)
+func (e *Engine) keep(ctx context.Context, q posed, made factors.Verdict, c person.Client) error {
+	if q.flow.Kind == SetUp && len(q.flow.Proofs) == 0 {
+		return e.activate(ctx, q.flow, q.factor.Kind(), made, c)
 	}
-	return e.enrol(ctx, f, factor, enrolment, c)
+	return e.enrol(ctx, q.flow, q.factor, made, c)
 }
 
 // enrol adds a credential to a user who exists.
-func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, enrolment factors.Enrolment, c person.Client) error {
-	credential, err := e.Vault.New(f.UserID, factor.Kind(), enrolment)
+func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made factors.Verdict, c person.Client) error {
+	credential, err := e.Vault.New(f.UserID, factor.Kind(), made.Made)
 	if err != nil {
 		return err
 	}
 	err = e.People.Change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
 		changed, kept := f, credential
+		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Enrolment); err != nil {
+			return nil, err
+		}
 		if f.Kind != Enrol {
 			if err := e.stillAt(ctx, tx, f, StepEnrol, factor.Kind()); err != nil {
 				return nil, err
 			}
 		}
-		if err := e.admit(ctx, tx, &changed, &kept, enrolment.UserVerified); err != nil {
+		if err := e.admit(ctx, tx, &changed, &kept, made.UserVerified); err != nil {
 			return nil, err
 		}
 		replaced, err := e.makeRoom(ctx, tx, factor, f.UserID)
 		if err != nil {
 			return nil, err
 		}
-		if err := credentials.Keep(ctx, tx, kept, enrolment); err != nil {
+		if err := credentials.Keep(ctx, tx, kept, made.Made); err != nil {
 			return nil, err
 		}
 		var events []store.Event

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -93,11 +95,10 @@ type Flow struct {
 	Link string `json:"link,omitempty"`
 	// Account is what a set-up has chosen so far.
 	Account *account `json:"account,omitempty"`
-	// Challenges and Enrolments are the begun ceremonies by factor, their
-	// state sealed.
-	Challenges map[assurance.Factor][]byte `json:"challenges,omitempty"`
-	Enrolments map[assurance.Factor][]byte `json:"enrolments,omitempty"`
-	Started    time.Time                   `json:"started"`
+	// Closed counts, by purpose and kind, the questions of this flow that are over:
+	// the next one has a reference of its own.
+	Closed  map[string]int `json:"closed,omitempty"`
+	Started time.Time      `json:"started"`
 
 	version int64
 	expires time.Time
@@ -140,6 +141,25 @@ func (f Flow) key() string {
 		return ""
 	}
 	return token.Hash(f.ID)
+}
+
+// ref names the question of a kind that a flow puts, or would put next.
+func (f Flow) ref(p ceremony.Purpose, kind assurance.Factor) string {
+	return ceremony.Ref(f.ID, p, kind, f.Closed[questionKey(p, kind)])
+}
+
+// close notes that the question of a kind is over.
+func (f *Flow) close(p ceremony.Purpose, kind assurance.Factor) {
+	closed := maps.Clone(f.Closed)
+	if closed == nil {
+		closed = make(map[string]int)
+	}
+	closed[questionKey(p, kind)]++
+	f.Closed = closed
+}
+
+func questionKey(p ceremony.Purpose, kind assurance.Factor) string {
+	return string(p) + "/" + string(kind)
 }
 
 func (f Flow) record(now time.Time) (store.Record, error) {

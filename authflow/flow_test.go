@@ -12,6 +12,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -479,12 +480,20 @@ func TestO03SealedSecretsStayInTheirRow(t *testing.T) {
 			flows[i], err = h.OpenLink(h.ctx, link)
 			h.must(err)
 			h.must(h.ChooseAccount(h.ctx, flows[i], authflow.Choice{Password: rightPassword}))
-			_, err = h.Enrolment(h.ctx, h.load(flows[i]), assurance.TOTP)
+			_, err = h.Enrolment(h.ctx, h.load(flows[i]), assurance.TOTP, person.Client{})
 			h.must(err)
 		}
-		mixed := h.load(flows[0])
-		mixed.Enrolments = h.load(flows[1]).Enrolments
-		if _, err := h.Enrolment(h.ctx, mixed, assurance.TOTP); err == nil {
+		question := func(f authflow.Flow) store.Record {
+			f = h.load(f)
+			ref := ceremony.Ref(f.ID, ceremony.Enrolment, assurance.TOTP, f.Closed["enrolment/totp"])
+			record, err := h.store.GetRecord(h.ctx, "question", ref, h.clock())
+			h.must(err)
+			return record
+		}
+		mixed := question(flows[0])
+		mixed.Value = question(flows[1]).Value
+		h.must(h.store.UpdateRecord(h.ctx, mixed, h.clock()))
+		if _, err := h.Enrolment(h.ctx, h.load(flows[0]), assurance.TOTP, person.Client{}); err == nil {
 			t.Error("a key begun in another flow is shown")
 		}
 	})
@@ -547,7 +556,7 @@ func TestLinksAndFlowsExpire(t *testing.T) {
 // finishFirstFactor confirms the authenticator of a set-up.
 func (h *house) finishFirstFactor(f authflow.Flow, p *member) error {
 	h.t.Helper()
-	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP, person.Client{})
 	h.must(err)
 	p.secret = keyOn(made)
 	return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, person.Client{})
@@ -636,7 +645,7 @@ func TestFirstSetUpIsItsUsersOwn(t *testing.T) {
 	f, err := h.OpenLink(h.ctx, link)
 	h.must(err)
 	h.must(h.ChooseAccount(h.ctx, f, authflow.Choice{Name: "root", Password: rightPassword}))
-	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP, person.Client{})
 	h.must(err)
 	p := &member{h: h, name: "root", secret: keyOn(made)}
 	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, person.Client{}))

@@ -228,7 +228,7 @@ func TestLostRacesAreCheckedAgain(t *testing.T) {
 			h.must(err)
 		},
 		"another question": func(f authflow.Flow) {
-			_, err := h.Challenge(h.ctx, h.load(f), assurance.FIDO)
+			_, err := h.Challenge(h.ctx, h.load(f), assurance.FIDO, person.Client{})
 			h.must(err)
 		},
 	}

@@ -155,13 +155,13 @@ func (h *house) setUp(f authflow.Flow, name string) *member {
 	h.t.Helper()
 	p := &member{h: h, name: name, password: rightPassword}
 	h.must(h.ChooseAccount(h.ctx, f, authflow.Choice{Name: name, Password: p.password}))
-	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP)
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.TOTP, person.Client{})
 	h.must(err)
 	p.secret = keyOn(made)
 	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.TOTP, Answer: factors.Answer{"code": p.code()}}, person.Client{}))
-	made, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode)
+	made, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode, person.Client{})
 	h.must(err)
-	p.codes = made.Page.(templates.BackupCodes).Codes
+	p.codes = made.Content.(templates.BackupCodes).Codes
 	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, person.Client{}))
 	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
 	h.must(err)
@@ -351,6 +351,6 @@ func (tx shakyTx) UpdateRecord(ctx context.Context, r store.Record, now time.Tim
 func hashOf(bearer string) string { return token.Hash(bearer) }
 
 // keyOn is the authenticator's key that an enrolment shows.
-func keyOn(made factors.Ceremony) string {
-	return strings.ReplaceAll(made.Page.(templates.TOTPEnrolment).Key, " ", "")
+func keyOn(made factors.Page) string {
+	return strings.ReplaceAll(made.Content.(templates.TOTPEnrolment).Key, " ", "")
 }

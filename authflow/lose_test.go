@@ -52,7 +52,7 @@ func (p *member) backup(f authflow.Flow, n int) error {
 // replace enrols an authenticator in a flow, and returns the person with it.
 func (p *member) replace(f authflow.Flow) *member {
 	p.h.t.Helper()
-	made, err := p.h.Enrolment(p.h.ctx, p.h.load(f), assurance.TOTP)
+	made, err := p.h.Enrolment(p.h.ctx, p.h.load(f), assurance.TOTP, person.Client{})
 	p.h.must(err)
 	with := *p
 	with.secret = keyOn(made)
@@ -164,7 +164,7 @@ func TestLostEverything(t *testing.T) {
 	if _, err := h.Grant(h.ctx, h.load(f), "", person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("without new backup codes: %v", err)
 	}
-	_, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode)
+	_, err = h.Enrolment(h.ctx, h.load(f), assurance.BackupCode, person.Client{})
 	h.must(err)
 	h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, person.Client{}))
 	granted, err := h.Grant(h.ctx, h.load(f), "", person.Client{})
@@ -348,7 +348,7 @@ func TestF06AReplacementEndsWithWhatAllowedIt(t *testing.T) {
 		"new backup codes": func(h *house, ada *member, s store.SignOn) {
 			f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.BackupCode, Return: "/account"}, person.Client{})
 			h.must(err)
-			_, err = h.Enrolment(h.ctx, f, assurance.BackupCode)
+			_, err = h.Enrolment(h.ctx, f, assurance.BackupCode, person.Client{})
 			h.must(err)
 			h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"}}, person.Client{}))
 		},
@@ -370,7 +370,7 @@ func TestF06AReplacementEndsWithWhatAllowedIt(t *testing.T) {
 			h.pass(time.Minute)
 			thief := ada.lost()
 			h.must(ada.backup(thief, 0))
-			made, err := h.Enrolment(h.ctx, h.load(thief), assurance.TOTP)
+			made, err := h.Enrolment(h.ctx, h.load(thief), assurance.TOTP, person.Client{})
 			h.must(err)
 			thief = h.load(thief)
 			if thief.Replacing != assurance.TOTP {

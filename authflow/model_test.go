@@ -50,7 +50,7 @@ func TestKeysOfAnotherRPID(t *testing.T) {
 	if step.Factor != assurance.TOTP {
 		t.Errorf("asked for %s", step.Factor)
 	}
-	if _, err := h.Challenge(h.ctx, ada.shown(person.Client{}), assurance.FIDO); !errors.Is(err, authflow.ErrWrongStep) {
+	if _, err := h.Challenge(h.ctx, ada.shown(person.Client{}), assurance.FIDO, person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("asked for all the same: %v", err)
 	}
 	if held := ada.named("Security key or passkey"); !held.Elsewhere || held.Realm != keySite.ID {
@@ -59,7 +59,7 @@ func TestKeysOfAnotherRPID(t *testing.T) {
 	// It isn't asked for before changes, is named to no authenticator, and isn't
 	// among what can be lost.
 	f = ada.adding()
-	made, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO)
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO, person.Client{})
 	h.must(err)
 	if !strings.Contains(options(made), `"id":"example.com"`) || strings.Contains(options(made), "excludeCredentials\":[{") {
 		t.Errorf("asked for %s", options(made))
@@ -169,9 +169,14 @@ func (p *member) addingBy(has *securityKey) authflow.Flow {
 // picky lets no key in.
 type picky struct{ *fido.Factor }
 
-func (picky) CheckEnrolment(context.Context, factors.Subject, []byte, factors.Answer) (factors.Enrolment, error) {
-	return factors.Enrolment{
-		Reason: factors.Disallowed, Spent: true, Barred: true, Model: factors.Model{ID: "2fc0579f", Name: "YubiKey 5"}, Unique: "of-no-use",
+func (p picky) Enrolling() factors.Ceremony { return refusing{p.Factor.Enrolling()} }
+
+type refusing struct{ factors.Ceremony }
+
+func (refusing) Check(context.Context, factors.Asking, []byte, factors.Answer) (factors.Verdict, error) {
+	return factors.Verdict{
+		Reason: factors.Disallowed, Closes: true, Barred: true, Model: factors.Model{ID: "2fc0579f", Name: "YubiKey 5"},
+		Made: factors.Made{Unique: "of-no-use"},
 	}, nil
 }
 
@@ -183,7 +188,7 @@ func TestBarredKeysAreAnEvent(t *testing.T) {
 	h.vault.Factors[1] = picky{keys}
 	ada := h.person("ada")
 	f := ada.adding()
-	made, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO)
+	made, err := h.Enrolment(h.ctx, h.load(f), assurance.FIDO, person.Client{})
 	h.must(err)
 	if _, err := virtualwebauthn.ParseAttestationOptions(options(made)); err != nil {
 		t.Fatal(err)

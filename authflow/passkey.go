@@ -69,15 +69,20 @@ func (e *Engine) BeginDiscovery(ctx context.Context, browser string) (Discovery,
 	if err != nil {
 		return Discovery{}, err
 	}
-	ceremony, err := factor.BeginDiscovery(ctx)
+	asks := factor.Discovering()
+	turn, err := asks.Begin(ctx, factors.Asking{})
+	var page factors.Page
+	if err == nil {
+		page, err = asks.Resume(ctx, factors.Asking{}, turn.State)
+	}
 	if err != nil {
 		return Discovery{}, fmt.Errorf("asking for a passkey: %w", err)
 	}
-	sealed, err := e.Vault.Sealer.Seal(ceremony.State, discoveryContext(browser))
+	sealed, err := e.Vault.Sealer.Seal(turn.State, discoveryContext(browser))
 	if err != nil {
 		return Discovery{}, fmt.Errorf("sealing a question for a passkey: %w", err)
 	}
-	return Discovery{Page: ceremony.Page, State: base64.RawURLEncoding.EncodeToString(sealed)}, nil
+	return Discovery{Page: page.Content, State: base64.RawURLEncoding.EncodeToString(sealed)}, nil
 }
 
 // discoveryContext binds a question to the browser that it was made for.
@@ -200,11 +205,11 @@ func (e *Engine) checkDiscovered(ctx context.Context, discovery factors.Discover
 		refused := &factors.Refused{Reason: factors.Unknown, Credential: who.unknown}
 		return factors.Verdict{}, e.noteWrong(ctx, who.at, refused, nil)
 	}
-	verdict, err := discovery.CheckDiscovered(ctx, f.subject(), who.credentials, state, answer)
+	verdict, err := discovery.Discovering().Check(ctx, factors.Asking{Who: f.subject(), Credentials: who.credentials}, state, answer)
 	if err != nil {
 		return factors.Verdict{}, fmt.Errorf("checking a passkey: %w", err)
 	}
-	if verdict.Accepted {
+	if verdict.Accepted() {
 		return verdict, nil
 	}
 	// What counts up with each answer makes the second of two wrong.

@@ -303,7 +303,7 @@ func TestRememberedIsNotShown(t *testing.T) {
 		codes := h.credential(ada.id, assurance.BackupCode)
 		h.must(h.store.DeleteCredential(h.ctx, codes.ID, codes.Version))
 		f := ada.shown(c)
-		if _, err := h.Enrolment(h.ctx, f, assurance.BackupCode); !errors.Is(err, authflow.ErrWrongStep) {
+		if _, err := h.Enrolment(h.ctx, f, assurance.BackupCode, person.Client{}); !errors.Is(err, authflow.ErrWrongStep) {
 			t.Errorf("enrolling: %v", err)
 		}
 		_, err := h.Grant(h.ctx, f, "", c)

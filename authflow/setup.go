@@ -9,6 +9,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/identity"
@@ -168,7 +169,10 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 	}
 	for tries := 1; ; tries++ {
 		// Another name makes another label in the authenticator app.
-		f.Account, f.Enrolments = &chosen, nil
+		f.Account = &chosen
+		for _, factor := range e.Vault.Factors {
+			f.close(ceremony.Enrolment, factor.Kind())
+		}
 		err := e.save(ctx, e.Store, &f)
 		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
 			return err
@@ -243,7 +247,7 @@ func chosenNames(user store.User, choice Choice) (account, map[string]error) {
 }
 
 // activate makes the account: see AnswerEnrolment.
-func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, enrolment factors.Enrolment, c person.Client) error {
+func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, made factors.Verdict, c person.Client) error {
 	hash, err := e.Vault.Sealer.Open(f.Account.Password, f.sealingContext("account", assurance.Password))
 	if err != nil {
 		return fmt.Errorf("opening a new password: %w", err)
@@ -256,7 +260,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	if err != nil {
 		return err
 	}
-	second, err := e.Vault.New(f.UserID, kind, enrolment)
+	second, err := e.Vault.New(f.UserID, kind, made.Made)
 	if err != nil {
 		return err
 	}
@@ -264,7 +268,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 	f.Name = f.Account.Name
 	f.Proofs = []assurance.Proof{
 		{Factor: assurance.Password, At: now},
-		{Factor: kind, At: now, Credential: second.ID, UserVerified: enrolment.UserVerified},
+		{Factor: kind, At: now, Credential: second.ID, UserVerified: made.UserVerified},
 	}
 	f.PasswordMark = mark
 	events := []store.Event{
@@ -286,10 +290,13 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, en
 		if err := tx.CreateCredential(ctx, password); err != nil {
 			return nil, err
 		}
-		if err := credentials.Keep(ctx, tx, second, enrolment); err != nil {
+		if err := credentials.Keep(ctx, tx, second, made.Made); err != nil {
 			return nil, err
 		}
 		changed := f
+		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Enrolment); err != nil {
+			return nil, err
+		}
 		changed.Account = &account{Name: f.Name, DisplayName: f.Account.DisplayName}
 		if first {
 			if err := claim(ctx, tx, &changed, now); err != nil {

@@ -108,7 +108,7 @@ var ways = map[string]struct {
 	"she makes new backup codes": {"", func(h *house, ada *member, s store.SignOn) {
 		f, err := h.BeginEnrolment(h.ctx, s, ada.user(), authflow.Adding{Kind: assurance.BackupCode}, person.Client{})
 		h.must(err)
-		_, err = h.Enrolment(h.ctx, f, assurance.BackupCode)
+		_, err = h.Enrolment(h.ctx, f, assurance.BackupCode, person.Client{})
 		h.must(err)
 		h.must(h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{
 			Factor: assurance.BackupCode, Answer: factors.Answer{"saved": "yes"},

@@ -107,7 +107,7 @@ func sealedTo(c store.Credential) []byte {
 
 // New seals a fresh credential, which isn't kept yet. What is unique about it
 // makes its id, so that no second one with the same can be kept.
-func (v *Vault) New(userID string, kind assurance.Factor, made factors.Enrolment) (store.Credential, error) {
+func (v *Vault) New(userID string, kind assurance.Factor, made factors.Made) (store.Credential, error) {
 	id, err := token.New(v.Random)
 	if err != nil {
 		return store.Credential{}, err
@@ -179,7 +179,7 @@ var (
 
 // Keep writes a fresh credential, or returns *factors.Refused where another has
 // the same that may be there once only.
-func Keep(ctx context.Context, tx store.Credentials, c store.Credential, made factors.Enrolment) error {
+func Keep(ctx context.Context, tx store.Credentials, c store.Credential, made factors.Made) error {
 	err := tx.CreateCredential(ctx, c)
 	if made.Unique != "" && errors.Is(err, store.ErrConflict) {
 		return &factors.Refused{Reason: factors.Taken}

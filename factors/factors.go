@@ -1,15 +1,22 @@
-// Package factors is the contract of a kind of proof: begin a challenge, check
-// the answer, enrol. Each factor is a package below this one.
+// Package factors is the contract of a kind of proof. Each factor is a package
+// below this one. It puts questions: to show a credential, and to enrol one. A
+// question is a ceremony, which is begun once, resumed as often as its page is
+// shown, and decided by an answer, or by another device.
+//
+//	Begin ──▶ open ──▶ Check ──▶ accepted
+//	           ▲ │  │        ├──▶ refused: still open, or closed
+//	  Resume ──┘ │  │        └──▶ pending: one step further, or waiting
+//	             │  └──▶ Again: its message is sent once more
+//	             └─────▶ Resolve: another device has answered; Check collects
 //
 // A factor computes; it neither stores nor counts nor talks HTTP. What it
-// must remember between two requests it returns as state, which the flow
-// keeps, sealed, at the server. What it consumes (a time step, a code) it
-// returns as the credential's new secret, which the flow writes by
-// compare-and-set before the proof counts.
+// must remember between two requests it returns as state, which is kept,
+// sealed, at the server. What it consumes (a time step, a code) it returns as
+// the credential's new secret, which is written by compare-and-set before the
+// proof counts.
 package factors
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -30,25 +37,6 @@ type Credential struct {
 	Secret   []byte
 	Created  time.Time
 	LastUsed time.Time
-}
-
-// Answer holds what the person submitted, by form field.
-type Answer map[string]string
-
-// Ceremony is one begun challenge or enrolment.
-type Ceremony struct {
-	// State is kept at the server until the answer comes; it may be empty.
-	State []byte
-	// Page is what the factor's own template shows.
-	Page any
-	// File, where there is one, is offered for download beside the page.
-	File *File
-}
-
-// File is a text file for a person to keep.
-type File struct {
-	Name    string
-	Content string
 }
 
 // Reason says why an answer was refused. Texts for people are made at the
@@ -87,58 +75,6 @@ const (
 	CounterWentBack Note = "counter_went_back" // of signatures: there may be a copy
 )
 
-// Verdict is the result of checking an answer.
-type Verdict struct {
-	Accepted bool
-	// Reason is set where Accepted is not.
-	Reason Reason
-	// Drift is how far the authenticator's clock is ahead (negative: behind),
-	// with Drifting.
-	Drift time.Duration
-	// CredentialID names the credential that answered, if any did.
-	CredentialID string
-	// Secret is the credential's new secret; nil: unchanged. It must be
-	// written by compare-and-set before an accepted proof counts, and also
-	// where a refusal comes with it.
-	Secret []byte
-	// UserVerified is passed on to the proof.
-	UserVerified bool
-	// Note is written down, whether or not the answer is accepted; empty:
-	// nothing is.
-	Note Note
-}
-
-// Enrolment is the result of checking an enrolment's answer.
-type Enrolment struct {
-	Accepted bool
-	Reason   Reason
-	Drift    time.Duration
-	// Spent says that what was begun can't be answered again; only with a
-	// refusal.
-	Spent bool
-	// Secret and Name make the new credential.
-	Secret []byte
-	Name   string
-	// Unique is what no two credentials of the kind may share, whoever has
-	// them: where another has the same, the enrolment is refused as Taken.
-	// Empty: there is nothing of the sort. A Barred one has it too.
-	Unique string
-	// Realm is where the new credential works, of a Bound factor.
-	Realm string
-	// Model is what was enrolled or refused, as far as it can be told.
-	Model Model
-	// Barred says that the refusal is about the model.
-	Barred bool
-	// UserVerified is passed on to the proof.
-	UserVerified bool
-}
-
-// Model says what an authenticator is, as far as it can be told.
-type Model struct {
-	ID   string // of security keys the AAGUID
-	Name string // "YubiKey 5 with NFC"; empty: nobody knows
-}
-
 // Traits say what is special about a kind of proof, so that nobody compares
 // kinds.
 type Traits struct {
@@ -158,32 +94,22 @@ type Traits struct {
 }
 
 // Factor is one kind of proof. Implementations are safe for concurrent use.
-//
-// Check and CheckEnrolment return an error only where they could not tell;
-// a wrong answer is a result.
 type Factor interface {
 	// Kind is the factor's name in the store, in logs and in configuration,
 	// and of its templates.
 	Kind() assurance.Factor
 	// Traits say what is special about the kind.
 	Traits() Traits
-	// Begin prepares to ask for a proof by any of the credentials, of which
-	// there is at least one.
-	Begin(ctx context.Context, who Subject, credentials []Credential) (Ceremony, error)
-	// Check decides on the answer to the challenge whose state Begin gave.
-	Check(ctx context.Context, who Subject, credentials []Credential, state []byte, answer Answer) (Verdict, error)
-	// BeginEnrolment prepares a new credential; nothing of it works yet.
-	// existing are those of the kind that the person has, lost ones too.
-	BeginEnrolment(ctx context.Context, who Subject, existing []Credential) (Ceremony, error)
-	// ResumeEnrolment returns the page of an enrolment that was begun, for a
-	// reload or a second try. Its state takes the place of the one given.
-	ResumeEnrolment(ctx context.Context, who Subject, existing []Credential, state []byte) (Ceremony, error)
-	// CheckEnrolment decides whether the new credential works.
-	CheckEnrolment(ctx context.Context, who Subject, state []byte, answer Answer) (Enrolment, error)
 	// Most is how many credentials of the kind somebody may have. Where it is
 	// 1, a new one takes the place of the old.
 	Most() int
-	// Reads reports whether an answer has the form of one to a challenge for
+	// Proving asks for a proof by any of the credentials that can be used, of
+	// which there is at least one.
+	Proving() Ceremony
+	// Enrolling makes a new credential. It is asked with those of the kind that
+	// the person has, lost ones too.
+	Enrolling() Ceremony
+	// Reads reports whether an answer has the form of one to a question for
 	// these credentials. One that hasn't is no attempt, and is refused as
 	// Malformed without being checked.
 	Reads(credentials []Credential, answer Answer) (bool, error)
@@ -199,21 +125,19 @@ type Describer interface {
 // Discoverer is a Factor whose credentials tell whose they are, so that nobody
 // has to give a name first.
 type Discoverer interface {
-	// BeginDiscovery prepares to ask whoever is there. Its state is for
-	// CheckDiscovered alone.
-	BeginDiscovery(ctx context.Context) (Ceremony, error)
+	// Discovering asks whoever is there. It begins with no subject and no
+	// credentials, and its state is good for its own Check alone. An accepted
+	// answer proves by itself who it is from.
+	Discovering() Ceremony
 	// Discover reads from an answer whom it is said to come from. Nothing of
 	// that is proven. It returns false where the answer doesn't say.
 	Discover(answer Answer) (Discovered, bool)
-	// CheckDiscovered is Check for an answer to what BeginDiscovery asked. An
-	// accepted one proves by itself who it is from.
-	CheckDiscovered(ctx context.Context, who Subject, credentials []Credential, state []byte, answer Answer) (Verdict, error)
 }
 
 // Discovered says whom an answer is said to come from.
 type Discovered struct {
 	UserID string
-	// Unique is what the Enrolment of the credential had as such.
+	// Unique is what the credential had as such when it was Made.
 	Unique string
 }
 

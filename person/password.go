@@ -204,7 +204,7 @@ func (k *Keeper) HashPassword(ctx context.Context, userID, password string) (fre
 // PasswordCredential returns a new credential of a hashed password, and its
 // mark.
 func (k *Keeper) PasswordCredential(userID string, hash []byte) (fresh store.Credential, mark string, err error) {
-	fresh, err = k.Vault.New(userID, assurance.Password, factors.Enrolment{Secret: hash})
+	fresh, err = k.Vault.New(userID, assurance.Password, factors.Made{Secret: hash})
 	return fresh, passwordMark(hash), err
 }
 

@@ -85,8 +85,8 @@ func (f *flows) Step(context.Context, authflow.Flow, assurance.Factor) (authflow
 	return f.step, nil
 }
 
-func (f *flows) Challenge(context.Context, authflow.Flow, assurance.Factor) (factors.Ceremony, error) {
-	return factors.Ceremony{}, nil
+func (f *flows) Challenge(context.Context, authflow.Flow, assurance.Factor, person.Client) (factors.Page, error) {
+	return factors.Page{}, nil
 }
 
 func (f *flows) OpenLink(_ context.Context, token string) (authflow.Flow, error) {
@@ -119,11 +119,11 @@ func (f *flows) ChooseNewPassword(_ context.Context, _ authflow.Flow, password s
 	return f.refusal
 }
 
-func (f *flows) Enrolment(_ context.Context, _ authflow.Flow, kind assurance.Factor) (factors.Ceremony, error) {
+func (f *flows) Enrolment(_ context.Context, _ authflow.Flow, kind assurance.Factor, _ person.Client) (factors.Page, error) {
 	if kind == assurance.FIDO {
-		return factors.Ceremony{Page: templates.FIDOCeremony{Options: "{}"}}, nil
+		return factors.Page{Content: templates.FIDOCeremony{Options: "{}"}}, nil
 	}
-	return factors.Ceremony{Page: templates.TOTPEnrolment{Key: "JBSW"}}, nil
+	return factors.Page{Content: templates.TOTPEnrolment{Key: "JBSW"}}, nil
 }
 
 func (f *flows) AnswerEnrolment(_ context.Context, _ authflow.Flow, given authflow.EnrolmentAnswer, _ person.Client) error {

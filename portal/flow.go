@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -146,21 +145,6 @@ func startOver(to destination) string {
 	return "/sign-in?" + query.Encode()
 }
 
-// ceremony runs begin, and once more on the flow as it is then if another tab
-// changed it meanwhile.
-func (p *Portal) ceremony(ctx context.Context, f authflow.Flow, kind assurance.Factor,
-	begin func(context.Context, authflow.Flow, assurance.Factor) (factors.Ceremony, error),
-) (factors.Ceremony, error) {
-	made, err := begin(ctx, f, kind)
-	if !errors.Is(err, store.ErrConflict) {
-		return made, err
-	}
-	if f, err = p.Flows.Load(ctx, f.ID); err != nil {
-		return factors.Ceremony{}, err
-	}
-	return begin(ctx, f, kind)
-}
-
 func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) {
 	p.page(w, r, at.status, "password", templates.PasswordView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
@@ -169,14 +153,14 @@ func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) 
 }
 
 func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage) error {
-	ceremony, err := p.ceremony(r.Context(), at.flow, at.step.Factor, p.Flows.Challenge)
+	page, err := p.Flows.Challenge(r.Context(), at.flow, at.step.Factor, p.client(r))
 	if err != nil {
 		return err
 	}
 	t := p.words(r)
 	view := templates.ChallengeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		Ceremony: ceremony.Page, Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
+		Ceremony: page.Content, Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
 		Others: choices(t, at.flow, at.step.Others), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),
 	}
@@ -311,6 +295,8 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) {
 	switch {
 	case err == nil:
 		p.redirect(w, flowURL(f.ID))
+	case errors.Is(err, authflow.ErrPending):
+		p.redirect(w, useURL(f, a.kind))
 	case errors.As(err, &refused):
 		text := wrongAnswer(t, a.kind, refused, p.CodePeriod)
 		if a.wrong != "" {

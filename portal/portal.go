@@ -43,13 +43,13 @@ type Flows interface {
 	Load(ctx context.Context, id string) (authflow.Flow, error)
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
 	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c person.Client) error
-	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
+	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (factors.Page, error)
 	RememberFor(f authflow.Flow, kind assurance.Factor) time.Duration
 	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c person.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
 	JudgePassword(ctx context.Context, f authflow.Flow, choice authflow.Choice) (person.Judgement, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error
-	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error)
+	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (factors.Page, error)
 	AnswerEnrolment(ctx context.Context, f authflow.Flow, given authflow.EnrolmentAnswer, c person.Client) error
 	Losable(ctx context.Context, f authflow.Flow) ([]credentials.Own, error)
 	Lose(ctx context.Context, f authflow.Flow, ids []string) error

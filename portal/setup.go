@@ -119,14 +119,14 @@ func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
 
 // enrolPage sets a factor up.
 func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) error {
-	ceremony, err := p.ceremony(r.Context(), at.flow, at.step.Factor, p.Flows.Enrolment)
+	page, err := p.Flows.Enrolment(r.Context(), at.flow, at.step.Factor, p.client(r))
 	if err != nil {
 		return err
 	}
 	t, kind := p.words(r), at.step.Factor
 	view := templates.EnrolView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
-		Name: at.flow.Name, Ceremony: ceremony.Page, Error: at.message, Others: choices(t, at.flow, at.step.Others), Help: p.helpURL(kind),
+		Name: at.flow.Name, Ceremony: page.Content, Error: at.message, Others: choices(t, at.flow, at.step.Others), Help: p.helpURL(kind),
 	}
 	if at.flow.Kind == authflow.Enrol {
 		back := addURL(kind, at.to)
@@ -140,7 +140,7 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) err
 			return fmt.Errorf("suggesting a name: %w", err)
 		}
 	}
-	if ceremony.File != nil {
+	if page.File != nil {
 		view.Download = "/flow/file?" + url.Values{"id": {at.flow.ID}, "factor": {string(kind)}}.Encode()
 	}
 	p.page(w, r, at.status, "enrol_"+string(kind), view, at.to.formOrigins()...)
@@ -184,15 +184,15 @@ func (p *Portal) download(w http.ResponseWriter, r *http.Request) {
 		p.flowFailed(w, r, f, err)
 		return
 	}
-	ceremony, err := p.ceremony(r.Context(), f, assurance.Factor(r.URL.Query().Get("factor")), p.Flows.Enrolment)
+	page, err := p.Flows.Enrolment(r.Context(), f, assurance.Factor(r.URL.Query().Get("factor")), p.client(r))
 	if err != nil {
 		p.flowFailed(w, r, f, err)
 		return
 	}
-	if ceremony.File == nil {
+	if page.File == nil {
 		p.notFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": ceremony.File.Name}))
-	p.write(w, r, http.StatusOK, "text/plain; charset=utf-8", []byte(ceremony.File.Content))
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": page.File.Name}))
+	p.write(w, r, http.StatusOK, "text/plain; charset=utf-8", []byte(page.File.Content))
 }

@@ -76,14 +76,14 @@ func (c *counted) Step(ctx context.Context, f authflow.Flow, prefer assurance.Fa
 	return c.Flows.Step(ctx, f, prefer)
 }
 
-func (c *counted) Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error) {
+func (c *counted) Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, by person.Client) (factors.Page, error) {
 	c.called()
-	return c.Flows.Challenge(ctx, f, kind)
+	return c.Flows.Challenge(ctx, f, kind, by)
 }
 
-func (c *counted) Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor) (factors.Ceremony, error) {
+func (c *counted) Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, by person.Client) (factors.Page, error) {
 	c.called()
-	return c.Flows.Enrolment(ctx, f, kind)
+	return c.Flows.Enrolment(ctx, f, kind, by)
 }
 
 func (c *counted) Grant(ctx context.Context, f authflow.Flow, previous string, by person.Client) (authflow.Granted, error) {

@@ -36,7 +36,8 @@ var arrows = []arrow{
 	{"gate", []string{"gate/canonical", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
-	{"authflow", []string{"person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"person", "credentials", "session", "factors", "audit", "store", "assurance"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
@@ -104,6 +105,8 @@ var banned = []struct {
 	paths []string
 }{
 	{"authflow", []string{"net/http", "html", "database/sql"}},
+	{"ceremony", []string{"factors", "store", "assurance", "token"}},
+	{"ceremony", []string{"net/http", "html", "database/sql"}},
 	{"selfservice", []string{"net/http", "html", "database/sql"}},
 	{"person", []string{"net/http", "html", "database/sql"}},
 	{"credentials", []string{"net/http", "html", "database/sql"}},

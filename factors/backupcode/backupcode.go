@@ -73,18 +73,31 @@ func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, err
 	return ok, nil
 }
 
-// Begin has nothing to remember and nothing to show.
-func (f *Factor) Begin(context.Context, factors.Subject, []factors.Credential) (factors.Ceremony, error) {
-	return factors.Ceremony{}, nil
+// Proving asks for a code.
+func (f *Factor) Proving() factors.Ceremony { return proving{f} }
+
+// Enrolling shows new codes, and asks whether they are saved.
+func (f *Factor) Enrolling() factors.Ceremony { return enrolling{f} }
+
+type proving struct{ *Factor }
+
+// Begin has nothing to remember.
+func (proving) Begin(context.Context, factors.Asking) (factors.Turn, error) {
+	return factors.Turn{}, nil
+}
+
+// Resume has nothing to show.
+func (proving) Resume(context.Context, factors.Asking, []byte) (factors.Page, error) {
+	return factors.Page{}, nil
 }
 
 // Check decides on answer "code". Of several sets the newest counts: the
 // others are replaced, whether or not their rows are gone.
-func (f *Factor) Check(ctx context.Context, _ factors.Subject, credentials []factors.Credential, _ []byte, answer factors.Answer) (factors.Verdict, error) {
-	if len(credentials) == 0 {
+func (f proving) Check(ctx context.Context, a factors.Asking, _ []byte, answer factors.Answer) (factors.Verdict, error) {
+	if len(a.Credentials) == 0 {
 		return factors.Verdict{}, fmt.Errorf("checking a backup code without a credential")
 	}
-	newest := slices.MaxFunc(credentials, func(a, b factors.Credential) int { return a.Created.Compare(b.Created) })
+	newest := slices.MaxFunc(a.Credentials, func(a, b factors.Credential) int { return a.Created.Compare(b.Created) })
 	set, err := parseSet(newest.Secret)
 	if err != nil {
 		return factors.Verdict{}, fmt.Errorf("reading credential %s: %w", newest.ID, err)
@@ -103,7 +116,7 @@ func (f *Factor) Check(ctx context.Context, _ factors.Subject, credentials []fac
 	if err != nil {
 		return factors.Verdict{}, err
 	}
-	return factors.Verdict{Accepted: true, CredentialID: newest.ID, Secret: secret}, nil
+	return factors.Verdict{Outcome: factors.OutcomeAccepted, CredentialID: newest.ID, Secret: secret}, nil
 }
 
 // judge finds the index of a code that was typed, or the reason to refuse it.
@@ -137,63 +150,58 @@ func (f *Factor) burn(ctx context.Context, code string) error {
 	return nil
 }
 
-// BeginEnrolment makes the codes. The ceremony's state holds them in clear;
-// none of them works yet.
-func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential) (factors.Ceremony, error) {
+type enrolling struct{ *Factor }
+
+// Begin makes the codes. The question's state holds them in clear; none of them
+// works yet.
+func (f enrolling) Begin(context.Context, factors.Asking) (factors.Turn, error) {
 	codes, err := newCodes(f.random)
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("making backup codes: %w", err)
+		return factors.Turn{}, fmt.Errorf("making backup codes: %w", err)
 	}
-	return f.ceremony(who, enrolment{Codes: codes})
+	state, err := enrolment{Codes: codes}.marshal()
+	return factors.Turn{State: state}, err
 }
 
-// ResumeEnrolment shows the same codes again.
-func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential, state []byte) (factors.Ceremony, error) {
+// Resume shows the codes.
+func (f enrolling) Resume(_ context.Context, a factors.Asking, state []byte) (factors.Page, error) {
 	begun, err := parseEnrolment(state)
 	if err != nil {
-		return factors.Ceremony{}, err
-	}
-	return f.ceremony(who, begun)
-}
-
-func (f *Factor) ceremony(who factors.Subject, begun enrolment) (factors.Ceremony, error) {
-	state, err := begun.marshal()
-	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Page{}, err
 	}
 	shown := make([]string, len(begun.Codes))
 	for i, code := range begun.Codes {
 		shown[i] = token.Grouped(code)
 	}
-	return factors.Ceremony{
-		State: state, Page: templates.BackupCodes{Codes: shown},
-		File: &factors.File{Name: "backup-codes.txt", Content: text(shown, f.brand, who.Name)},
+	return factors.Page{
+		Content: templates.BackupCodes{Codes: shown},
+		File:    &factors.File{Name: "backup-codes.txt", Content: text(shown, f.brand, a.Who.Name)},
 	}, nil
 }
 
-// CheckEnrolment puts the codes in force once answer "saved" is "yes"; until
-// then it answers Malformed. It hashes every code, so it takes its time.
-func (f *Factor) CheckEnrolment(ctx context.Context, _ factors.Subject, state []byte, answer factors.Answer) (factors.Enrolment, error) {
+// Check puts the codes in force once answer "saved" is "yes"; until then it
+// answers Malformed. It hashes every code, so it takes its time.
+func (f enrolling) Check(ctx context.Context, _ factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	begun, err := parseEnrolment(state)
 	if err != nil {
-		return factors.Enrolment{}, err
+		return factors.Verdict{}, err
 	}
 	if answer["saved"] != "yes" {
-		return factors.Enrolment{Reason: factors.Malformed}, nil
+		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
 	var set codeSet
 	for _, code := range begun.Codes {
 		hash, err := f.hasher.Hash(ctx, code)
 		if err != nil {
-			return factors.Enrolment{}, fmt.Errorf("hashing a backup code: %w", err)
+			return factors.Verdict{}, fmt.Errorf("hashing a backup code: %w", err)
 		}
 		set.Codes = append(set.Codes, entry{Selector: code[:selectorLetters], Hash: hash})
 	}
 	secret, err := set.marshal()
 	if err != nil {
-		return factors.Enrolment{}, err
+		return factors.Verdict{}, err
 	}
-	return factors.Enrolment{Accepted: true, Secret: secret, Name: credentialName}, nil
+	return factors.Verdict{Outcome: factors.OutcomeAccepted, Made: factors.Made{Secret: secret, Name: credentialName}}, nil
 }
 
 // Details returns the factors.Codes of a credential.

@@ -70,16 +70,16 @@ func enrol(t *testing.T) *holder {
 	t.Helper()
 	h := &holder{t: t, hasher: &countingHasher{}}
 	h.factor = New("Example", h.hasher, func() time.Time { return noon }, predictable())
-	ceremony, err := h.factor.BeginEnrolment(t.Context(), alice, nil)
+	ceremony, err := begun(t.Context(), h.factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.codes = ceremony.Page.(templates.BackupCodes).Codes
-	enrolment, err := h.factor.CheckEnrolment(t.Context(), alice, ceremony.State, factors.Answer{"saved": "yes"})
-	if err != nil || !enrolment.Accepted {
+	enrolment, err := h.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, ceremony.State, factors.Answer{"saved": "yes"})
+	if err != nil || !enrolment.Accepted() {
 		t.Fatalf("enrolment: %+v, %v", enrolment, err)
 	}
-	h.secret = enrolment.Secret
+	h.secret = enrolment.Made.Secret
 	return h
 }
 
@@ -87,7 +87,7 @@ func enrol(t *testing.T) *holder {
 func (h *holder) submit(code string) factors.Verdict {
 	h.t.Helper()
 	before := h.hasher.verified + h.hasher.burnt
-	verdict, err := h.factor.Check(h.t.Context(), alice, []factors.Credential{{ID: "c1", Secret: h.secret}}, nil, factors.Answer{"code": code})
+	verdict, err := h.factor.Proving().Check(h.t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{{ID: "c1", Secret: h.secret}}}, nil, factors.Answer{"code": code})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -103,9 +103,9 @@ func (h *holder) submit(code string) factors.Verdict {
 func (h *holder) expect(what, code string, accepted bool, reason factors.Reason) {
 	h.t.Helper()
 	got := h.submit(code)
-	if got.Accepted != accepted || got.Reason != reason || (got.Secret != nil) != accepted {
+	if got.Accepted() != accepted || got.Reason != reason || (got.Secret != nil) != accepted {
 		h.t.Errorf("%s: %q: accepted %v, reason %q, new secret %v; want %v, %q",
-			what, code, got.Accepted, got.Reason, got.Secret != nil, accepted, reason)
+			what, code, got.Accepted(), got.Reason, got.Secret != nil, accepted, reason)
 	}
 	if named := accepted || reason == factors.Used; named != (got.CredentialID == "c1") {
 		h.t.Errorf("%s: credential %q", what, got.CredentialID)
@@ -215,7 +215,7 @@ func TestForms(t *testing.T) {
 func TestEnrolment(t *testing.T) {
 	hasher := &countingHasher{}
 	factor := New("Example", hasher, func() time.Time { return noon }, rand.Reader)
-	begun, err := factor.BeginEnrolment(t.Context(), alice, nil)
+	begun, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,21 +223,21 @@ func TestEnrolment(t *testing.T) {
 	if len(page.Codes) != 10 {
 		t.Errorf("page: %d codes", len(page.Codes))
 	}
-	resumed, err := factor.ResumeEnrolment(t.Context(), alice, nil, begun.State)
+	resumed, err := resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, begun.State)
 	if err != nil || !slices.Equal(resumed.Page.(templates.BackupCodes).Codes, page.Codes) || !bytes.Equal(resumed.State, begun.State) {
 		t.Errorf("resumed with other codes, %v", err)
 	}
 	for _, saved := range []string{"", "no", "on", "true", "YES", "yes "} {
-		got, err := factor.CheckEnrolment(t.Context(), alice, begun.State, factors.Answer{"saved": saved})
-		if err != nil || got.Accepted || got.Secret != nil || got.Reason == "" {
+		got, err := factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, begun.State, factors.Answer{"saved": saved})
+		if err != nil || got.Accepted() || got.Secret != nil || got.Reason == "" {
 			t.Errorf("saved %q: %+v, %v", saved, got, err)
 		}
 	}
 	if hasher.hashed != 0 {
 		t.Errorf("%d hashes before the codes were saved", hasher.hashed)
 	}
-	got, err := factor.CheckEnrolment(t.Context(), alice, begun.State, factors.Answer{"saved": "yes"})
-	if err != nil || !got.Accepted || got.Name == "" {
+	got, err := factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, begun.State, factors.Answer{"saved": "yes"})
+	if err != nil || !got.Accepted() || got.Made.Name == "" {
 		t.Fatalf("saved: %+v, %v", got, err)
 	}
 	if hasher.hashed != 10 {
@@ -253,13 +253,13 @@ func TestEnrolment(t *testing.T) {
 
 func TestStateOfEnrolmentIsNoCredential(t *testing.T) {
 	factor := New("Example", &countingHasher{}, func() time.Time { return noon }, rand.Reader)
-	begun, err := factor.BeginEnrolment(t.Context(), alice, nil)
+	begun, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
 	code := begun.Page.(templates.BackupCodes).Codes[0]
-	verdict, err := factor.Check(t.Context(), alice, []factors.Credential{{ID: "c1", Secret: begun.State}}, nil, factors.Answer{"code": code})
-	if err == nil || verdict.Accepted {
+	verdict, err := factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{{ID: "c1", Secret: begun.State}}}, nil, factors.Answer{"code": code})
+	if err == nil || verdict.Accepted() {
 		t.Errorf("got %+v, %v", verdict, err)
 	}
 }
@@ -287,8 +287,8 @@ func TestNewestSetCounts(t *testing.T) {
 			code, credential string
 		}{{older.codes[0], ""}, {token.Grouped(fresh[0]), "newer"}} {
 			before := older.hasher.verified + older.hasher.burnt
-			got, err := older.factor.Check(t.Context(), alice, credentials, nil, factors.Answer{"code": test.code})
-			if err != nil || got.CredentialID != test.credential || got.Accepted != (test.credential != "") {
+			got, err := older.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: credentials}, nil, factors.Answer{"code": test.code})
+			if err != nil || got.CredentialID != test.credential || got.Accepted() != (test.credential != "") {
 				t.Errorf("%q: %+v, %v", test.credential, got, err)
 			}
 			if cost := older.hasher.verified + older.hasher.burnt - before; cost != 1 {
@@ -351,7 +351,7 @@ func TestRandomnessFails(t *testing.T) {
 		"ends":           {io.LimitReader(rand.Reader, 100), io.ErrUnexpectedEOF},
 		"repeats itself": {zeros{}, nil},
 	} {
-		ceremony, err := New("Example", &countingHasher{}, time.Now, test.random).BeginEnrolment(t.Context(), alice, nil)
+		ceremony, err := begun(t.Context(), New("Example", &countingHasher{}, time.Now, test.random).Enrolling(), factors.Asking{Who: alice})
 		if err == nil || test.want != nil && !errors.Is(err, test.want) || ceremony.State != nil || ceremony.Page != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -372,20 +372,20 @@ func TestCannotTell(t *testing.T) {
 	busy := errors.New("the queue is full")
 	h.hasher.err = busy
 	for name, code := range map[string]string{"right": h.codes[0], "unknown": "0000-0000-0000", "malformed": "?"} {
-		got, err := h.factor.Check(t.Context(), alice, []factors.Credential{{ID: "c1", Secret: h.secret}}, nil, factors.Answer{"code": code})
-		if !errors.Is(err, busy) || got.Accepted || got.Secret != nil {
+		got, err := h.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{{ID: "c1", Secret: h.secret}}}, nil, factors.Answer{"code": code})
+		if !errors.Is(err, busy) || got.Accepted() || got.Secret != nil {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	begun, err := h.factor.BeginEnrolment(t.Context(), alice, nil)
+	begun, err := begun(t.Context(), h.factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := h.factor.CheckEnrolment(t.Context(), alice, begun.State, factors.Answer{"saved": "yes"}); !errors.Is(err, busy) || got.Accepted {
+	if got, err := h.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, begun.State, factors.Answer{"saved": "yes"}); !errors.Is(err, busy) || got.Accepted() {
 		t.Errorf("enrolment: %+v, %v", got, err)
 	}
 	h.hasher.err = nil
-	if _, err := h.factor.Check(t.Context(), alice, nil, nil, factors.Answer{"code": h.codes[0]}); err == nil {
+	if _, err := h.factor.Proving().Check(t.Context(), factors.Asking{Who: alice}, nil, factors.Answer{"code": h.codes[0]}); err == nil {
 		t.Error("no credential: no error")
 	}
 }
@@ -410,7 +410,7 @@ func TestCorruptSecrets(t *testing.T) {
 		"one selector for two":   written(good, good),
 		"another type of number": []byte(`{"codes":[{"selector":1,"hash":"x"}]}`),
 	} {
-		if _, err := factor.Check(t.Context(), alice, []factors.Credential{{ID: "c1", Secret: content}}, nil, factors.Answer{"code": "AB00-0000-0000"}); err == nil {
+		if _, err := factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{{ID: "c1", Secret: content}}}, nil, factors.Answer{"code": "AB00-0000-0000"}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if _, err := factor.Details(factors.Credential{Secret: content}); err == nil {
@@ -424,10 +424,10 @@ func TestCorruptSecrets(t *testing.T) {
 		"one code":       []byte(`{"codes":["ABCDEFGHJKMN"]}`),
 		"a secret's set": written(good),
 	} {
-		if _, err := factor.ResumeEnrolment(t.Context(), alice, nil, state); err == nil {
+		if _, err := resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, state); err == nil {
 			t.Errorf("%s: resumed", name)
 		}
-		if _, err := factor.CheckEnrolment(t.Context(), alice, state, factors.Answer{"saved": "yes"}); err == nil {
+		if _, err := factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, state, factors.Answer{"saved": "yes"}); err == nil {
 			t.Errorf("%s: enrolled", name)
 		}
 	}
@@ -462,4 +462,26 @@ func FuzzCanonical(f *testing.F) {
 			t.Fatalf("%q is shown as %q, and read as %q", code, token.Grouped(code), again)
 		}
 	})
+}
+
+// question is a question as a browser and the server have it.
+type question struct {
+	Page  any
+	File  *factors.File
+	State []byte
+}
+
+// begun puts a question and shows it.
+func begun(ctx context.Context, c factors.Ceremony, a factors.Asking) (question, error) {
+	turn, err := c.Begin(ctx, a)
+	if err != nil {
+		return question{}, err
+	}
+	return resumed(ctx, c, a, turn.State)
+}
+
+// resumed shows a question once more.
+func resumed(ctx context.Context, c factors.Ceremony, a factors.Asking, state []byte) (question, error) {
+	page, err := c.Resume(ctx, a, state)
+	return question{page.Content, page.File, state}, err
 }

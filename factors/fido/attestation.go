@@ -76,11 +76,11 @@ func (a *Attestation) configure(config *webauthn.Config) error {
 
 // barred refuses an authenticator that isn't let in; err is what go-webauthn
 // says of its answer.
-func (f *Factor) barred(object protocol.AttestationObject, err error) (factors.Enrolment, bool) {
+func (f *Factor) barred(object protocol.AttestationObject, err error) (factors.Verdict, bool) {
 	var reason factors.Reason
 	switch {
 	case f.attestation == nil, err != nil && !isUntrusted(err):
-		return factors.Enrolment{}, false
+		return factors.Verdict{}, false
 	case err != nil:
 		f.explain("following the certificates of a new key", explained(err))
 		reason = factors.Unproven
@@ -88,11 +88,11 @@ func (f *Factor) barred(object protocol.AttestationObject, err error) (factors.E
 		reason = f.attestation.bars(object, f.clock())
 	}
 	if reason == "" {
-		return factors.Enrolment{}, false
+		return factors.Verdict{}, false
 	}
 	made := object.AuthData.AttData
-	return factors.Enrolment{
-		Reason: reason, Spent: true, Barred: true, Model: f.model(made.AAGUID), Unique: unique(made.CredentialID),
+	return factors.Verdict{
+		Reason: reason, Closes: true, Barred: true, Model: f.model(made.AAGUID), Made: factors.Made{Unique: unique(made.CredentialID)},
 	}, true
 }
 

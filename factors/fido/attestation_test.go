@@ -252,11 +252,11 @@ func TestAttestedKeys(t *testing.T) {
 	f := forge(t, algES256)
 	enrolled := d.checkEnrolment(alice, state, f.attest(t, asked, m.model, packed(m.batch())))
 	k := d.keep(new(key), enrolled)
-	if want := (factors.Model{ID: modelOne, Name: "Test Key One"}); enrolled.Model != want || enrolled.Realm != site.ID {
+	if want := (factors.Model{ID: modelOne, Name: "Test Key One"}); enrolled.Model != want || enrolled.Made.Realm != site.ID {
 		t.Errorf("%+v", enrolled)
 	}
 	asked, state = d.challenge(alice, k.row)
-	if got := d.check(alice, state, f.get(t, asked), k.row); !got.Accepted {
+	if got := d.check(alice, state, f.get(t, asked), k.row); !got.Accepted() {
 		t.Errorf("%+v", got)
 	}
 	if details, err := d.factor.Details(k.row); err != nil || details.(factors.Key).Model != "Test Key One" {
@@ -413,7 +413,7 @@ func TestWithoutAttestation(t *testing.T) {
 	for what, attest := range map[string]statement{"none": none, "packed": packed(m.batch())} {
 		asked, state := d.begin(alice)
 		got := d.checkEnrolment(alice, state, forge(t, algES256).attest(t, asked, m.model, attest))
-		if !got.Accepted || got.Model.Name != "YubiKey 5" {
+		if !got.Accepted() || got.Model.Name != "YubiKey 5" {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}

@@ -1,6 +1,7 @@
 package fido
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -72,7 +73,7 @@ func newKey(kind virtualwebauthn.KeyType, options virtualwebauthn.AuthenticatorO
 // begin begins an enrolment, and returns what the browser is asked.
 func (d *desk) begin(who factors.Subject, existing ...factors.Credential) (asked, state []byte) {
 	d.t.Helper()
-	ceremony, err := d.factor.BeginEnrolment(d.t.Context(), who, existing)
+	ceremony, err := begun(d.t.Context(), d.factor.Enrolling(), factors.Asking{Who: who, Credentials: existing})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func (d *desk) begin(who factors.Subject, existing ...factors.Credential) (asked
 // challenge begins a challenge.
 func (d *desk) challenge(who factors.Subject, credentials ...factors.Credential) (asked, state []byte) {
 	d.t.Helper()
-	ceremony, err := d.factor.Begin(d.t.Context(), who, credentials)
+	ceremony, err := begun(d.t.Context(), d.factor.Proving(), factors.Asking{Who: who, Credentials: credentials})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -111,9 +112,9 @@ func (k *key) get(t testing.TB, at virtualwebauthn.RelyingParty, asked []byte) s
 
 func answered(credential string) factors.Answer { return factors.Answer{"credential": credential} }
 
-func (d *desk) checkEnrolment(who factors.Subject, state []byte, credential string) factors.Enrolment {
+func (d *desk) checkEnrolment(who factors.Subject, state []byte, credential string) factors.Verdict {
 	d.t.Helper()
-	enrolment, err := d.factor.CheckEnrolment(d.t.Context(), who, state, answered(credential))
+	enrolment, err := d.factor.Enrolling().Check(d.t.Context(), factors.Asking{Who: who}, state, answered(credential))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func (d *desk) checkEnrolment(who factors.Subject, state []byte, credential stri
 
 func (d *desk) check(who factors.Subject, state []byte, credential string, rows ...factors.Credential) factors.Verdict {
 	d.t.Helper()
-	verdict, err := d.factor.Check(d.t.Context(), who, rows, state, answered(credential))
+	verdict, err := d.factor.Proving().Check(d.t.Context(), factors.Asking{Who: who, Credentials: rows}, state, answered(credential))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -136,12 +137,12 @@ func (d *desk) enrol(who factors.Subject, k *key) *key {
 	return d.keep(k, d.checkEnrolment(who, state, k.create(d.t, site, asked)))
 }
 
-func (d *desk) keep(k *key, enrolment factors.Enrolment) *key {
+func (d *desk) keep(k *key, enrolment factors.Verdict) *key {
 	d.t.Helper()
-	if !enrolment.Accepted || enrolment.Name == "" || enrolment.Secret == nil {
+	if !enrolment.Accepted() || enrolment.Made.Name == "" || enrolment.Made.Secret == nil {
 		d.t.Fatalf("enrolling: %+v", enrolment)
 	}
-	k.row = factors.Credential{ID: "row of " + enrolment.Unique, Secret: enrolment.Secret, Created: d.now}
+	k.row = factors.Credential{ID: "row of " + enrolment.Made.Unique, Secret: enrolment.Made.Secret, Created: d.now}
 	return k
 }
 
@@ -158,14 +159,14 @@ func (d *desk) show(who factors.Subject, k *key) factors.Verdict {
 
 func (d *desk) expectRefused(what string, got factors.Verdict, reason factors.Reason) {
 	d.t.Helper()
-	if got.Accepted || got.Reason != reason || got.Secret != nil {
+	if got.Accepted() || got.Reason != reason || got.Secret != nil {
 		d.t.Errorf("%s: %+v, want a refusal as %s", what, got, reason)
 	}
 }
 
-func (d *desk) expectNotEnrolled(what string, got factors.Enrolment, reason factors.Reason) {
+func (d *desk) expectNotEnrolled(what string, got factors.Verdict, reason factors.Reason) {
 	d.t.Helper()
-	if got.Accepted || got.Reason != reason || got.Secret != nil || (got.Unique != "") != got.Barred || !got.Spent {
+	if got.Accepted() || got.Reason != reason || got.Secret != nil || (got.Made.Unique != "") != got.Barred || !got.Closes {
 		d.t.Errorf("%s: %+v, want a refusal as %s that spends the challenge", what, got, reason)
 	}
 }
@@ -302,4 +303,26 @@ func encoded(t testing.TB, value any) []byte {
 		t.Fatal(err)
 	}
 	return content
+}
+
+// question is a question as a browser and the server have it.
+type question struct {
+	Page  any
+	File  *factors.File
+	State []byte
+}
+
+// begun puts a question and shows it.
+func begun(ctx context.Context, c factors.Ceremony, a factors.Asking) (question, error) {
+	turn, err := c.Begin(ctx, a)
+	if err != nil {
+		return question{}, err
+	}
+	return resumed(ctx, c, a, turn.State)
+}
+
+// resumed shows a question once more.
+func resumed(ctx context.Context, c factors.Ceremony, a factors.Asking, state []byte) (question, error) {
+	page, err := c.Resume(ctx, a, state)
+	return question{page.Content, page.File, state}, err
 }

@@ -34,7 +34,7 @@ func BenchmarkCheck(b *testing.B) {
 			rows, given := []factors.Credential{k.row}, answered(answer)
 			b.ReportAllocs()
 			for b.Loop() {
-				if got, err := d.factor.Check(b.Context(), alice, rows, state, given); err != nil || !got.Accepted {
+				if got, err := d.factor.Proving().Check(b.Context(), factors.Asking{Who: alice, Credentials: rows}, state, given); err != nil || !got.Accepted() {
 					b.Fatalf("%+v, %v", got, err)
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-webauthn/webauthn/webauthn"
 
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 // ceremony is what is kept at the server of a challenge until its answer comes.
@@ -20,20 +21,34 @@ type ceremony struct {
 	Type    protocol.CeremonyType `json:"type"`
 	Session webauthn.SessionData  `json:"session"`
 	Expires time.Time             `json:"expires"`
+	// Options are what the browser is asked.
+	Options json.RawMessage `json:"options"`
 }
 
-// begun puts what a browser is asked on the page, and what its answer is held
-// against into the state.
-func (f *Factor) begun(kind protocol.CeremonyType, options any, session *webauthn.SessionData) (factors.Ceremony, error) {
+// begun keeps what a browser is asked, and what its answer is held against.
+func (f *Factor) begun(kind protocol.CeremonyType, options any, session *webauthn.SessionData) (factors.Turn, error) {
 	asked, err := json.Marshal(options)
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("writing WebAuthn options: %w", err)
+		return factors.Turn{}, fmt.Errorf("writing WebAuthn options: %w", err)
 	}
-	state, err := json.Marshal(ceremony{Type: kind, Session: *session, Expires: f.clock().Add(Patience)})
+	until := f.clock().Add(Patience)
+	state, err := json.Marshal(ceremony{Type: kind, Session: *session, Expires: until, Options: asked})
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("writing a WebAuthn ceremony: %w", err)
+		return factors.Turn{}, fmt.Errorf("writing a WebAuthn ceremony: %w", err)
 	}
-	return factors.Ceremony{State: state, Page: page(asked)}, nil
+	return factors.Turn{State: state, Until: until}, nil
+}
+
+// resume returns the page of a ceremony.
+func (f *Factor) resume(kind protocol.CeremonyType, state []byte) (factors.Page, error) {
+	begun, open, err := f.open(kind, state)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	if !open {
+		return factors.Page{}, factors.ErrOver
+	}
+	return factors.Page{Content: templates.FIDOCeremony{Options: string(begun.Options)}}, nil
 }
 
 // open reads the state of a ceremony, and reports whether it waits for an

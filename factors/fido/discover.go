@@ -16,17 +16,22 @@ var _ factors.Discoverer = (*Factor)(nil)
 // discoverCeremony is an assertion before which nobody has given a name.
 const discoverCeremony protocol.CeremonyType = "discover"
 
-// BeginDiscovery makes a challenge that any discoverable credential can answer
-// whose authenticator verifies its user: it stands for both factors.
-func (f *Factor) BeginDiscovery(context.Context) (factors.Ceremony, error) {
+// Discovering asks whoever is there for a passkey.
+func (f *Factor) Discovering() factors.Ceremony { return discovering{f} }
+
+type discovering struct{ *Factor }
+
+// Begin makes a challenge that any discoverable credential can answer whose
+// authenticator verifies its user: it stands for both factors.
+func (f discovering) Begin(context.Context, factors.Asking) (factors.Turn, error) {
 	challenge, err := f.challenge()
 	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Turn{}, err
 	}
 	asked, session, err := f.party.BeginDiscoverableLogin(
 		webauthn.WithChallenge(challenge), webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("asking for a passkey: %w", err)
+		return factors.Turn{}, fmt.Errorf("asking for a passkey: %w", err)
 	}
 	return f.begun(discoverCeremony, asked.Response, session)
 }
@@ -44,10 +49,15 @@ func (f *Factor) Discover(answer factors.Answer) (factors.Discovered, bool) {
 	}, true
 }
 
-// CheckDiscovered decides on answer "credential" to what BeginDiscovery asked
-// (§7.2): a user handle is required, and so is user verification.
-func (f *Factor) CheckDiscovered(_ context.Context, who factors.Subject, credentials []factors.Credential, state []byte, answer factors.Answer) (factors.Verdict, error) {
-	return f.check(discoverCeremony, who, credentials, state, answer, func(o owner, s webauthn.SessionData, answered *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error) {
+// Resume shows what the browser is asked.
+func (f discovering) Resume(_ context.Context, _ factors.Asking, state []byte) (factors.Page, error) {
+	return f.resume(discoverCeremony, state)
+}
+
+// Check decides on answer "credential" (§7.2): a user handle is required, and so
+// is user verification.
+func (f discovering) Check(_ context.Context, a factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	return f.check(discoverCeremony, a, state, answer, func(o owner, s webauthn.SessionData, answered *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error) {
 		_, key, err := f.party.ValidatePasskeyLogin(func(_, _ []byte) (webauthn.User, error) { return o, nil }, s, answered)
 		return key, err
 	})

@@ -13,7 +13,7 @@ import (
 // discovery asks whoever is there.
 func (d *desk) discovery() (asked, state []byte) {
 	d.t.Helper()
-	ceremony, err := d.factor.BeginDiscovery(d.t.Context())
+	ceremony, err := begun(d.t.Context(), d.factor.Discovering(), factors.Asking{})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func (d *desk) discovery() (asked, state []byte) {
 
 func (d *desk) checkDiscovered(who factors.Subject, state []byte, credential string, rows ...factors.Credential) factors.Verdict {
 	d.t.Helper()
-	verdict, err := d.factor.CheckDiscovered(d.t.Context(), who, rows, state, answered(credential))
+	verdict, err := d.factor.Discovering().Check(d.t.Context(), factors.Asking{Who: who, Credentials: rows}, state, answered(credential))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestPasskeysTellWhoseTheyAre(t *testing.T) {
 	if !ok || said.UserID != alice.UserID || "row of "+said.Unique != k.row.ID {
 		t.Errorf("%+v, %t", said, ok)
 	}
-	if got := d.checkDiscovered(alice, state, given, k.row); !got.Accepted || !got.UserVerified || got.CredentialID != k.row.ID {
+	if got := d.checkDiscovered(alice, state, given, k.row); !got.Accepted() || !got.UserVerified || got.CredentialID != k.row.ID {
 		t.Errorf("%+v", got)
 	}
 	d.expectRefused("for somebody else", d.checkDiscovered(bob, state, given, k.row), factors.Wrong)
@@ -71,11 +71,11 @@ func TestF05DiscoveryIsNoChallenge(t *testing.T) {
 	d := newDesk(t)
 	k := d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{UserHandle: []byte(alice.UserID)}))
 	asked, state := d.discovery()
-	if got, err := d.factor.Check(t.Context(), alice, []factors.Credential{k.row}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted {
+	if got, err := d.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted() {
 		t.Errorf("a challenge: %+v, %v", got, err)
 	}
 	asked, state = d.challenge(alice, k.row)
-	if got, err := d.factor.CheckDiscovered(t.Context(), alice, []factors.Credential{k.row}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted {
+	if got, err := d.factor.Discovering().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted() {
 		t.Errorf("a discovery: %+v, %v", got, err)
 	}
 }

@@ -29,7 +29,6 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 const (
@@ -144,19 +143,27 @@ func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, err
 	return answer["credential"] != "", nil
 }
 
+// Proving asks for an assertion by one of somebody's keys.
+func (f *Factor) Proving() factors.Ceremony { return proving{f} }
+
+// Enrolling asks for a new key.
+func (f *Factor) Enrolling() factors.Ceremony { return enrolling{f} }
+
+type proving struct{ *Factor }
+
 // Begin makes a challenge that any of the credentials can answer.
-func (f *Factor) Begin(_ context.Context, who factors.Subject, credentials []factors.Credential) (factors.Ceremony, error) {
-	owner, err := ownerOf(who, credentials)
+func (f proving) Begin(_ context.Context, a factors.Asking) (factors.Turn, error) {
+	owner, err := ownerOf(a.Who, a.Credentials)
 	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Turn{}, err
 	}
 	challenge, err := f.challenge()
 	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Turn{}, err
 	}
 	asked, session, err := f.party.BeginLogin(owner, webauthn.WithChallenge(challenge))
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("asking for a key: %w", err)
+		return factors.Turn{}, fmt.Errorf("asking for a key: %w", err)
 	}
 	return f.begun(protocol.AssertCeremony, asked.Response, session)
 }
@@ -169,9 +176,15 @@ func (f *Factor) challenge() ([]byte, error) {
 	return challenge, nil
 }
 
-// Check decides on answer "credential", the JSON of an assertion (§7.2).
-func (f *Factor) Check(_ context.Context, who factors.Subject, credentials []factors.Credential, state []byte, answer factors.Answer) (factors.Verdict, error) {
-	return f.check(protocol.AssertCeremony, who, credentials, state, answer, func(o owner, s webauthn.SessionData, answered *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error) {
+// Resume shows what the browser is asked.
+func (f proving) Resume(_ context.Context, _ factors.Asking, state []byte) (factors.Page, error) {
+	return f.resume(protocol.AssertCeremony, state)
+}
+
+// Check decides on answer "credential", the JSON of an assertion (§7.2). Right or
+// wrong, the challenge is spent (§13.4.3).
+func (f proving) Check(_ context.Context, a factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	return f.check(protocol.AssertCeremony, a, state, answer, func(o owner, s webauthn.SessionData, answered *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error) {
 		return f.party.ValidateLogin(o, s, answered)
 	})
 }
@@ -181,8 +194,8 @@ func (f *Factor) Check(_ context.Context, who factors.Subject, credentials []fac
 type validate func(owner, webauthn.SessionData, *protocol.ParsedCredentialAssertionData) (*webauthn.Credential, error)
 
 // check decides on an assertion for a ceremony of the kind.
-func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credentials []factors.Credential, state []byte, answer factors.Answer, valid validate) (factors.Verdict, error) {
-	owner, err := ownerOf(who, credentials)
+func (f *Factor) check(kind protocol.CeremonyType, a factors.Asking, state []byte, answer factors.Answer, valid validate) (factors.Verdict, error) {
+	owner, err := ownerOf(a.Who, a.Credentials)
 	if err != nil {
 		return factors.Verdict{}, err
 	}
@@ -191,15 +204,15 @@ func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credenti
 	case err != nil:
 		return factors.Verdict{}, err
 	case !open:
-		return factors.Verdict{Reason: factors.Expired}, nil
+		return refused(factors.Expired), nil
 	}
 	answered, err := parse(answer, protocol.ParseCredentialRequestResponseBytes)
 	if err != nil {
 		f.explain("reading what a key has shown", explained(err))
-		return factors.Verdict{Reason: factors.Malformed}, nil
+		return refused(factors.Malformed), nil
 	}
 	if !begun.leaveOut(owner.keys) {
-		return factors.Verdict{Reason: factors.Wrong}, nil
+		return refused(factors.Wrong), nil
 	}
 	key, err := valid(owner, begun.Session, answered)
 	if err == nil {
@@ -207,20 +220,25 @@ func (f *Factor) check(kind protocol.CeremonyType, who factors.Subject, credenti
 	}
 	if err != nil {
 		f.explain("checking what a key has shown", explained(err))
-		return factors.Verdict{Reason: factors.Wrong}, nil
+		return refused(factors.Wrong), nil
 	}
 	i := slices.IndexFunc(owner.keys, func(k webauthn.Credential) bool { return bytes.Equal(k.ID, key.ID) })
-	return f.verdict(key, answered.Response.AuthenticatorData, credentials[i])
+	return f.verdict(key, answered.Response.AuthenticatorData, a.Credentials[i])
+}
+
+// refused is a refusal that spends its challenge.
+func refused(reason factors.Reason) factors.Verdict {
+	return factors.Verdict{Reason: reason, Closes: true}
 }
 
 // verdict decides on an assertion whose signature is right: the signature
 // counter, if the authenticator has one, must have risen (§6.1.1, §7.2).
 func (f *Factor) verdict(key *webauthn.Credential, shown protocol.AuthenticatorData, row factors.Credential) (factors.Verdict, error) {
-	v := factors.Verdict{Accepted: true, CredentialID: row.ID, UserVerified: shown.Flags.HasUserVerified()}
+	v := factors.Verdict{Outcome: factors.OutcomeAccepted, CredentialID: row.ID, UserVerified: shown.Flags.HasUserVerified()}
 	if key.Authenticator.CloneWarning {
 		v.Note = factors.CounterWentBack
 		if !f.lenient {
-			v.Accepted, v.UserVerified, v.Reason = false, false, factors.Cloned
+			v.Outcome, v.Closes, v.UserVerified, v.Reason = factors.OutcomeRefused, true, false, factors.Cloned
 			return v, nil
 		}
 		// From now on this counter counts, so that it is told of once.
@@ -236,23 +254,25 @@ func (f *Factor) verdict(key *webauthn.Credential, shown protocol.AuthenticatorD
 	return v, nil
 }
 
-// BeginEnrolment makes a challenge for a new credential. Authenticators that
-// hold one of the existing ones refuse (§5.4, excludeCredentials).
-func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, existing []factors.Credential) (factors.Ceremony, error) {
-	owner, err := ownerOf(who, existing)
+type enrolling struct{ *Factor }
+
+// Begin makes a challenge for a new credential. Authenticators that hold one of
+// the existing ones refuse (§5.4, excludeCredentials).
+func (f enrolling) Begin(_ context.Context, a factors.Asking) (factors.Turn, error) {
+	owner, err := ownerOf(a.Who, a.Credentials)
 	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Turn{}, err
 	}
 	challenge, err := f.challenge()
 	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Turn{}, err
 	}
 	asked, session, err := f.party.BeginRegistration(owner, func(options *protocol.PublicKeyCredentialCreationOptions) error {
 		options.Challenge = challenge
 		return nil
 	}, webauthn.WithCredentialParameters(parameters()), webauthn.WithExclusions(webauthn.Credentials(owner.keys).CredentialDescriptors()))
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("asking for a new key: %w", err)
+		return factors.Turn{}, fmt.Errorf("asking for a new key: %w", err)
 	}
 	return f.begun(protocol.CreateCeremony, asked.Response, session)
 }
@@ -265,50 +285,52 @@ func parameters() []protocol.CredentialParameter {
 	return made
 }
 
-// ResumeEnrolment makes another challenge: each page has one of its own.
-func (f *Factor) ResumeEnrolment(ctx context.Context, who factors.Subject, existing []factors.Credential, _ []byte) (factors.Ceremony, error) {
-	return f.BeginEnrolment(ctx, who, existing)
+// Resume shows what the browser is asked.
+func (f enrolling) Resume(_ context.Context, _ factors.Asking, state []byte) (factors.Page, error) {
+	return f.resume(protocol.CreateCeremony, state)
 }
 
-// CheckEnrolment accepts answer "credential", the JSON of a new credential, if
-// it is what the challenge asked for (§7.1). Right or wrong, the challenge is
-// spent (§13.4.3).
-func (f *Factor) CheckEnrolment(_ context.Context, who factors.Subject, state []byte, answer factors.Answer) (factors.Enrolment, error) {
+// Check accepts answer "credential", the JSON of a new credential, if it is what
+// the challenge asked for (§7.1). Right or wrong, the challenge is spent
+// (§13.4.3).
+func (f enrolling) Check(_ context.Context, a factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	begun, open, err := f.open(protocol.CreateCeremony, state)
 	switch {
 	case err != nil:
-		return factors.Enrolment{}, err
+		return factors.Verdict{}, err
 	case !open:
-		return factors.Enrolment{Reason: factors.Expired, Spent: true}, nil
+		return refused(factors.Expired), nil
 	}
 	answered, err := parse(answer, parseNewKey)
 	if err != nil {
 		f.explain("reading a new key", explained(err))
-		return factors.Enrolment{Reason: factors.Malformed, Spent: true}, nil
+		return refused(factors.Malformed), nil
 	}
-	key, err := f.party.CreateCredential(owner{who: who}, begun.Session, answered)
+	key, err := f.party.CreateCredential(owner{who: a.Who}, begun.Session, answered)
 	if err == nil {
 		err = f.checkOrigin(answered.Response.CollectedClientData)
 	}
-	if refused, barred := f.barred(answered.Response.AttestationObject, err); barred {
-		return refused, nil
+	if verdict, barred := f.barred(answered.Response.AttestationObject, err); barred {
+		return verdict, nil
 	}
 	if err == nil {
 		err = checkKey(key.PublicKey)
 	}
 	if err != nil {
 		f.explain("checking a new key", explained(err))
-		return factors.Enrolment{Reason: factors.Wrong, Spent: true}, nil
+		return refused(factors.Wrong), nil
 	}
 	key.Transport = known(key.Transport)
 	secret, err := marshal(key)
 	if err != nil {
-		return factors.Enrolment{}, err
+		return factors.Verdict{}, err
 	}
-	return factors.Enrolment{
-		Accepted: true, Secret: secret, UserVerified: key.Flags.UserVerified, Realm: f.Realm(),
-		Name: credentialName, Model: f.model(key.Authenticator.AAGUID),
-		Unique: unique(key.ID), // nobody else's, §7.1
+	return factors.Verdict{
+		Outcome: factors.OutcomeAccepted, UserVerified: key.Flags.UserVerified, Model: f.model(key.Authenticator.AAGUID),
+		Made: factors.Made{
+			Secret: secret, Name: credentialName, Realm: f.Realm(),
+			Unique: unique(key.ID), // nobody else's, §7.1
+		},
 	}, nil
 }
 
@@ -357,8 +379,3 @@ func (o owner) WebAuthnDisplayName() string {
 
 // WebAuthnCredentials are the credentials that may answer.
 func (o owner) WebAuthnCredentials() []webauthn.Credential { return o.keys }
-
-// page is what the factor's templates show.
-func page(options []byte) templates.FIDOCeremony {
-	return templates.FIDOCeremony{Options: string(options)}
-}

@@ -41,7 +41,7 @@ func TestKeysAreEnrolledAndShown(t *testing.T) {
 			k := d.enrol(alice, newKey(c.kind, c.options))
 			for range 2 {
 				got := d.show(alice, k)
-				if !got.Accepted || got.CredentialID != k.row.ID || got.UserVerified != c.verified || got.Note != "" {
+				if !got.Accepted() || got.CredentialID != k.row.ID || got.UserVerified != c.verified || got.Note != "" {
 					t.Errorf("%+v", got)
 				}
 				if got.Secret != nil {
@@ -60,7 +60,7 @@ func TestOneOfSeveralKeys(t *testing.T) {
 	d := newDesk(t)
 	one, two := d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})), d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{}))
 	asked, state := d.challenge(alice, one.row, two.row)
-	if got := d.check(alice, state, two.get(t, site, asked), one.row, two.row); !got.Accepted || got.CredentialID != two.row.ID {
+	if got := d.check(alice, state, two.get(t, site, asked), one.row, two.row); !got.Accepted() || got.CredentialID != two.row.ID {
 		t.Errorf("%+v", got)
 	}
 }
@@ -71,7 +71,7 @@ func TestKeyRemovedMeanwhile(t *testing.T) {
 	d := newDesk(t)
 	one, two := d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})), d.enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{}))
 	asked, state := d.challenge(alice, one.row, two.row)
-	if got := d.check(alice, state, two.get(t, site, asked), two.row); !got.Accepted || got.CredentialID != two.row.ID {
+	if got := d.check(alice, state, two.get(t, site, asked), two.row); !got.Accepted() || got.CredentialID != two.row.ID {
 		t.Errorf("the one that is left: %+v", got)
 	}
 	d.expectRefused("the one that is gone", d.check(alice, state, one.get(t, site, asked), two.row), factors.Wrong)
@@ -98,7 +98,7 @@ func TestAlgorithms(t *testing.T) {
 			}
 			k := d.keep(new(key), enrolment)
 			asked, state = d.challenge(alice, k.row)
-			if got := d.check(alice, state, f.get(t, asked), k.row); !got.Accepted {
+			if got := d.check(alice, state, f.get(t, asked), k.row); !got.Accepted() {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -174,10 +174,10 @@ func TestK01Challenges(t *testing.T) {
 	d.expectNotEnrolled("enrolment, none is open", d.checkEnrolment(alice, nil, fresh.create(t, site, created)), factors.Expired)
 
 	d.now = noon.Add(Patience - time.Second)
-	if got := d.check(alice, state, k.get(t, site, asked), k.row); !got.Accepted {
+	if got := d.check(alice, state, k.get(t, site, asked), k.row); !got.Accepted() {
 		t.Errorf("just in time: %+v", got)
 	}
-	if got := d.checkEnrolment(alice, createState, fresh.create(t, site, created)); !got.Accepted {
+	if got := d.checkEnrolment(alice, createState, fresh.create(t, site, created)); !got.Accepted() {
 		t.Errorf("enrolment, just in time: %+v", got)
 	}
 	d.now = noon.Add(Patience)
@@ -199,24 +199,24 @@ func TestF05CeremoniesMixedUp(t *testing.T) {
 		"another's ceremony, with the right key":  d.check(bob, state, hers.get(t, site, asked), hers.row),
 		"a key that is gone from among one's own": d.check(alice, state, hers.get(t, site, asked), his.row),
 	} {
-		if got.Accepted || got.Reason != factors.Wrong && got.Reason != factors.Malformed {
+		if got.Accepted() || got.Reason != factors.Wrong && got.Reason != factors.Malformed {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	for what, got := range map[string]factors.Enrolment{
+	for what, got := range map[string]factors.Verdict{
 		"an assertion for a registration": d.checkEnrolment(alice, createState, hers.get(t, site, created)),
 		"another's ceremony":              d.checkEnrolment(bob, createState, hers.create(t, site, created)),
 	} {
-		if got.Accepted || got.Secret != nil || !got.Spent {
+		if got.Accepted() || got.Secret != nil || !got.Closes {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
 	// The state of the one is never the state of the other, whatever is signed.
-	if got, err := d.factor.Check(t.Context(), alice, []factors.Credential{hers.row}, createState, answered(hers.get(t, site, created))); err == nil || got.Accepted {
+	if got, err := d.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{hers.row}}, createState, answered(hers.get(t, site, created))); err == nil || got.Accepted() {
 		t.Errorf("an assertion that answers an enrolment: %+v, %v", got, err)
 	}
 	fresh := newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})
-	if got, err := d.factor.CheckEnrolment(t.Context(), alice, state, answered(fresh.create(t, site, asked))); err == nil || got.Accepted {
+	if got, err := d.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, state, answered(fresh.create(t, site, asked))); err == nil || got.Accepted() {
 		t.Errorf("a registration that answers a challenge: %+v, %v", got, err)
 	}
 	handled := forge(t, algES256)
@@ -267,12 +267,12 @@ func TestK02WhereAnswersComeFrom(t *testing.T) {
 
 			asked, state = d.challenge(alice, k.row)
 			got := d.check(alice, state, honest.get(t, asked), k.row)
-			if got.Accepted || got.Reason != factors.Wrong && got.Reason != factors.Malformed {
+			if got.Accepted() || got.Reason != factors.Wrong && got.Reason != factors.Malformed {
 				t.Errorf("%+v", got)
 			}
 			asked, state = d.begin(alice)
 			enrolment := d.checkEnrolment(alice, state, honest.create(t, asked))
-			if enrolment.Accepted || !enrolment.Spent || enrolment.Reason != factors.Wrong && enrolment.Reason != factors.Malformed {
+			if enrolment.Accepted() || !enrolment.Closes || enrolment.Reason != factors.Wrong && enrolment.Reason != factors.Malformed {
 				t.Errorf("enrolment: %+v", enrolment)
 			}
 		})
@@ -298,7 +298,7 @@ func TestK03BackupEligibilityStays(t *testing.T) {
 		f.flags = userPresent | c.after
 		asked, state = d.challenge(alice, k.row)
 		got := d.check(alice, state, f.get(t, asked), k.row)
-		if got.Accepted != c.accepted || c.accepted && got.Secret == nil {
+		if got.Accepted() != c.accepted || c.accepted && got.Secret == nil {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
@@ -327,20 +327,20 @@ func TestK03Counters(t *testing.T) {
 			before := k.row.Secret
 			k.Counter = c.shown
 			got := d.show(alice, k)
-			if got.Accepted != (c.strict || lenient) || (got.Note == factors.CounterWentBack) != c.regressing || got.CredentialID != k.row.ID {
+			if got.Accepted() != (c.strict || lenient) || (got.Note == factors.CounterWentBack) != c.regressing || got.CredentialID != k.row.ID {
 				t.Errorf("%s, lenient %t: %+v", what, lenient, got)
 			}
-			if !got.Accepted && (got.Reason != factors.Cloned || got.Secret != nil) {
+			if !got.Accepted() && (got.Reason != factors.Cloned || got.Secret != nil) {
 				t.Errorf("%s: %+v", what, got)
 			}
-			if changes := got.Accepted && c.before != c.shown; changes == bytes.Equal(before, k.row.Secret) {
+			if changes := got.Accepted() && c.before != c.shown; changes == bytes.Equal(before, k.row.Secret) {
 				t.Errorf("%s, lenient %t: the counter wasn't kept as it should be", what, lenient)
 			}
 			// What was refused once is refused again, and what was let pass is
 			// told of once.
 			if c.shown != 0 {
 				k.Counter = c.shown + 1
-				if again := d.show(alice, k); lenient && (!again.Accepted || again.Note != "") {
+				if again := d.show(alice, k); lenient && (!again.Accepted() || again.Note != "") {
 					t.Errorf("%s, then rises: %+v", what, again)
 				}
 			}
@@ -372,16 +372,16 @@ func TestK03Records(t *testing.T) {
 			c.change(f)
 			asked, state := d.begin(alice)
 			got := d.checkEnrolment(alice, state, f.create(t, asked))
-			if got.Accepted {
+			if got.Accepted() {
 				// What is enrolled must be fit to be shown.
 				k := d.keep(new(key), got)
 				asked, state = d.challenge(alice, k.row)
-				if shown := d.check(alice, state, f.get(t, asked), k.row); shown.Accepted != c.accepted {
+				if shown := d.check(alice, state, f.get(t, asked), k.row); shown.Accepted() != c.accepted {
 					t.Errorf("enrolled, and shown: %+v", shown)
 				}
 				return
 			}
-			if c.accepted || !got.Spent {
+			if c.accepted || !got.Closes {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -392,7 +392,7 @@ func TestWhatIsUniqueIsTheCredentialID(t *testing.T) {
 	d, k := newDesk(t), newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})
 	for _, who := range []factors.Subject{alice, bob} {
 		asked, state := d.begin(who)
-		if got := d.checkEnrolment(who, state, k.create(t, site, asked)); got.Unique != base64URL(k.ID) {
+		if got := d.checkEnrolment(who, state, k.create(t, site, asked)); got.Made.Unique != base64URL(k.ID) {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -428,13 +428,13 @@ func TestAnswersOfStrangers(t *testing.T) {
 		d.expectNotEnrolled(what, d.checkEnrolment(alice, createState, change(made)), factors.Malformed)
 	}
 	full := right + strings.Repeat(" ", maxAnswer-len(right))
-	if got := d.check(alice, state, full, k.row); !got.Accepted {
+	if got := d.check(alice, state, full, k.row); !got.Accepted() {
 		t.Errorf("32 KiB: %+v", got)
 	}
 	for i := range right {
 		flipped := []byte(right)
 		flipped[i] ^= 1
-		if got := d.check(alice, state, string(flipped), k.row); got.Accepted && !isSame(t, right, string(flipped)) {
+		if got := d.check(alice, state, string(flipped), k.row); got.Accepted() && !isSame(t, right, string(flipped)) {
 			t.Errorf("byte %d flipped: accepted %s", i, flipped)
 		}
 	}
@@ -507,22 +507,27 @@ func TestUnrequestedExtensions(t *testing.T) {
 	asked, state := d.begin(alice)
 	k := d.keep(new(key), d.checkEnrolment(alice, state, chatty(f.create(t, asked))))
 	asked, state = d.challenge(alice, k.row)
-	if got := d.check(alice, state, chatty(f.get(t, asked)), k.row); !got.Accepted {
+	if got := d.check(alice, state, chatty(f.get(t, asked)), k.row); !got.Accepted() {
 		t.Errorf("%+v", got)
 	}
 }
 
-func TestEachPageOfAnEnrolmentAsksAnew(t *testing.T) {
+// TestAPageShownAgainAsksTheSame has a question be the same however often it is
+// shown, and another configuration's be over.
+func TestAPageShownAgainAsksTheSame(t *testing.T) {
 	d := newDesk(t)
-	_, state := d.begin(alice)
-	resumed, err := d.factor.ResumeEnrolment(t.Context(), alice, nil, state)
-	if err != nil || bytes.Equal(resumed.State, state) {
-		t.Fatalf("%+v, %v", resumed, err)
+	asked, state := d.begin(alice)
+	again, err := resumed(t.Context(), d.factor.Enrolling(), factors.Asking{Who: alice}, state)
+	if err != nil || again.Page.(templates.FIDOCeremony).Options != string(asked) {
+		t.Fatalf("%+v, %v", again.Page, err)
 	}
-	asked := []byte(resumed.Page.(templates.FIDOCeremony).Options)
-	k := newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})
-	d.expectNotEnrolled("the challenge before", d.checkEnrolment(alice, state, k.create(t, site, asked)), factors.Wrong)
-	d.keep(k, d.checkEnrolment(alice, resumed.State, k.create(t, site, asked)))
+	moved, err := New(Config{RPID: "example.com", Brand: "Example", Origins: []string{site.Origin}}, d.factor.clock, d.factor.random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := moved.Enrolling().Resume(t.Context(), factors.Asking{Who: alice}, state); !errors.Is(err, factors.ErrOver) {
+		t.Errorf("under another RP ID: %v", err)
+	}
 }
 
 // What cannot be told is an error, never a refusal that counts as an attempt,
@@ -536,29 +541,29 @@ func TestCannotTell(t *testing.T) {
 	} {
 		broken := k.row
 		broken.Secret = secret
-		if got, err := d.factor.Check(t.Context(), alice, []factors.Credential{broken}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted || got.Reason != "" {
+		if got, err := d.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted() || got.Reason != "" {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
-		if _, err := d.factor.Begin(t.Context(), alice, []factors.Credential{broken}); err == nil {
+		if _, err := begun(t.Context(), d.factor.Proving(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}); err == nil {
 			t.Errorf("%s: begun", what)
 		}
-		if _, err := d.factor.BeginEnrolment(t.Context(), alice, []factors.Credential{broken}); err == nil {
+		if _, err := begun(t.Context(), d.factor.Enrolling(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}); err == nil {
 			t.Errorf("%s: enrolment begun", what)
 		}
 		if _, err := d.factor.Details(broken); err == nil {
 			t.Errorf("%s: described", what)
 		}
 	}
-	if _, err := d.factor.Check(t.Context(), alice, []factors.Credential{k.row}, []byte("{"), answered(k.get(t, site, asked))); err == nil {
+	if _, err := d.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}, []byte("{"), answered(k.get(t, site, asked))); err == nil {
 		t.Error("a damaged ceremony: checked")
 	}
-	if _, err := d.factor.CheckEnrolment(t.Context(), alice, []byte("{"), answered("{}")); err == nil {
+	if _, err := d.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, []byte("{"), answered("{}")); err == nil {
 		t.Error("a damaged enrolment: checked")
 	}
-	if _, err := d.factor.Begin(t.Context(), alice, nil); err == nil {
+	if _, err := begun(t.Context(), d.factor.Proving(), factors.Asking{Who: alice}); err == nil {
 		t.Error("without a credential: begun")
 	}
-	if _, err := d.factor.BeginEnrolment(t.Context(), factors.Subject{Name: "alice"}, nil); !errors.Is(err, errNoUser) {
+	if _, err := begun(t.Context(), d.factor.Enrolling(), factors.Asking{Who: factors.Subject{Name: "alice"}}); !errors.Is(err, errNoUser) {
 		t.Errorf("for nobody: %v", err)
 	}
 }
@@ -569,11 +574,11 @@ func TestRandomnessFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.BeginEnrolment(t.Context(), alice, nil); !errors.Is(err, broken) {
+	if _, err := begun(t.Context(), f.Enrolling(), factors.Asking{Who: alice}); !errors.Is(err, broken) {
 		t.Errorf("enrolment: %v", err)
 	}
 	k := newDesk(t).enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{}))
-	if _, err := f.Begin(t.Context(), alice, []factors.Credential{k.row}); !errors.Is(err, broken) {
+	if _, err := begun(t.Context(), f.Proving(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}); !errors.Is(err, broken) {
 		t.Errorf("challenge: %v", err)
 	}
 }

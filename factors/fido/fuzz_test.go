@@ -32,15 +32,15 @@ func FuzzCheck(f *testing.F) {
 	d.chooses(v.Authentication.Challenge)
 	_, state := d.challenge(alice, k.row)
 	right := v.shown(f)
-	if got := d.check(alice, state, right, k.row); !got.Accepted {
+	if got := d.check(alice, state, right, k.row); !got.Accepted() {
 		f.Fatalf("%+v", got)
 	}
 	f.Fuzz(func(t *testing.T, answer string) {
-		got, err := d.factor.Check(t.Context(), alice, []factors.Credential{k.row}, state, answered(answer))
-		if err != nil || got.Accepted && !isSame(t, right, answer) {
+		got, err := d.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}, state, answered(answer))
+		if err != nil || got.Accepted() && !isSame(t, right, answer) {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if !got.Accepted && !reflect.DeepEqual(got, factors.Verdict{Reason: got.Reason}) {
+		if !got.Accepted() && !reflect.DeepEqual(got, factors.Verdict{Reason: got.Reason, Closes: true}) {
 			t.Errorf("a refusal with something of a pass: %+v", got)
 		}
 	})
@@ -66,18 +66,18 @@ func awaitNewKey(f *testing.F, all vectors) newKeyDesk {
 // the right place, with a key that can be shown; and a refusal says only why.
 func (n newKeyDesk) offer(t *testing.T, answer string) {
 	t.Helper()
-	got, err := n.factor.CheckEnrolment(t.Context(), alice, n.state, answered(answer))
+	got, err := n.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, n.state, answered(answer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !got.Accepted {
-		if !reflect.DeepEqual(got, factors.Enrolment{Reason: got.Reason, Spent: true}) {
+	if !got.Accepted() {
+		if !reflect.DeepEqual(got, factors.Verdict{Reason: got.Reason, Closes: true}) {
 			t.Errorf("a refusal with something of a pass: %+v", got)
 		}
 		return
 	}
-	record, err := unmarshal(got.Secret)
-	if err != nil || checkKey(record.PublicKey) != nil || got.Unique != base64URL(record.ID) || got.UserVerified != record.Flags.UserVerified {
+	record, err := unmarshal(got.Made.Secret)
+	if err != nil || checkKey(record.PublicKey) != nil || got.Made.Unique != base64URL(record.ID) || got.UserVerified != record.Flags.UserVerified {
 		t.Errorf("%+v, %v", got, err)
 	}
 	var browser struct{ Type, Challenge, Origin string }

@@ -40,7 +40,7 @@ func (p *party) open(state []byte) {
 }
 
 // register holds an answer against what the party expects of a new key.
-func (p *party) register(answer string) factors.Enrolment {
+func (p *party) register(answer string) factors.Verdict {
 	p.t.Helper()
 	return p.checkEnrolment(p.who, encoded(p.t, p.begun), answer)
 }

@@ -61,18 +61,18 @@ func TestK02WhereKeysAreShown(t *testing.T) {
 		k := newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{})
 		asked, state := d.begin(alice)
 		got := d.checkEnrolment(alice, state, k.create(t, at, asked))
-		if got.Accepted != accepted {
+		if got.Accepted() != accepted {
 			t.Errorf("enrolled at %s: %+v", origin, got)
 		}
-		if got.Accepted && got.Realm != "example.com" {
-			t.Errorf("bound to %s", got.Realm)
+		if got.Accepted() && got.Made.Realm != "example.com" {
+			t.Errorf("bound to %s", got.Made.Realm)
 		}
 		home := at
 		home.Origin = site.Origin
 		asked, state = d.begin(alice)
 		d.keep(k, d.checkEnrolment(alice, state, k.create(t, home, asked)))
 		asked, state = d.challenge(alice, k.row)
-		if got := d.check(alice, state, k.get(t, at, asked), k.row); got.Accepted != accepted {
+		if got := d.check(alice, state, k.get(t, at, asked), k.row); got.Accepted() != accepted {
 			t.Errorf("shown at %s: %+v", origin, got)
 		}
 	}

@@ -65,7 +65,7 @@ func TestK03AnswersHaveOneSpelling(t *testing.T) {
 	asked, state := d.begin(alice)
 	right := f.create(t, asked)
 	for name, answer := range twoWays(t, right, "attestationObject") {
-		if got := d.checkEnrolment(alice, state, answer); answer == right || got.Accepted || got.Reason != factors.Malformed {
+		if got := d.checkEnrolment(alice, state, answer); answer == right || got.Accepted() || got.Reason != factors.Malformed {
 			t.Errorf("a new key, %s: %+v", name, got)
 		}
 	}
@@ -73,11 +73,11 @@ func TestK03AnswersHaveOneSpelling(t *testing.T) {
 	asked, state = d.challenge(alice, k.row)
 	right = f.get(t, asked)
 	for name, answer := range twoWays(t, right, "signature") {
-		if got := d.check(alice, state, answer, k.row); answer == right || got.Accepted || got.Reason != factors.Malformed {
+		if got := d.check(alice, state, answer, k.row); answer == right || got.Accepted() || got.Reason != factors.Malformed {
 			t.Errorf("a key shown, %s: %+v", name, got)
 		}
 	}
-	if got := d.check(alice, state, right, k.row); !got.Accepted {
+	if got := d.check(alice, state, right, k.row); !got.Accepted() {
 		t.Errorf("as it is: %+v", got)
 	}
 }
@@ -115,7 +115,7 @@ func TestK03AttestationObjectsAreWhole(t *testing.T) {
 				}
 				return written
 			})
-			if got := d.checkEnrolment(alice, state, answer); got.Accepted {
+			if got := d.checkEnrolment(alice, state, answer); got.Accepted() {
 				t.Errorf("%+v", got)
 			}
 		})

@@ -390,10 +390,10 @@ func TestStepsOfRegistering(t *testing.T) {
 			p, f := newParty(t), forge(t, algES256)
 			asked, state := p.begin(alice)
 			p.open(state)
-			refused := factors.Enrolment{Reason: s.reason, Spent: true}
+			refused := factors.Verdict{Reason: s.reason, Closes: true}
 			s.take(p, f, func() string { return f.create(t, asked) }, func(answer string) (bool, error) {
 				got := p.register(answer)
-				return got.Accepted, partly(got, got.Accepted, refused)
+				return got.Accepted(), partly(got, got.Accepted(), refused)
 			})
 		})
 	}
@@ -410,13 +410,13 @@ func TestStepsOfVerifying(t *testing.T) {
 			p.knows(f)
 			asked, state := p.challenge(alice, p.rows...)
 			p.open(state)
-			refused := factors.Verdict{Reason: s.reason}
+			refused := factors.Verdict{Reason: s.reason, Closes: true}
 			if s.reason == factors.Cloned {
 				refused.CredentialID, refused.Note = p.rows[0].ID, factors.CounterWentBack
 			}
 			s.take(p, f, func() string { return f.get(t, asked) }, func(answer string) (bool, error) {
 				got := p.verify(answer)
-				return got.Accepted, partly(got, got.Accepted, refused)
+				return got.Accepted(), partly(got, got.Accepted(), refused)
 			})
 		})
 	}
@@ -530,7 +530,7 @@ func TestWhatIsRecorded(t *testing.T) {
 	f.flags, f.counter = userPresent|userVerified|backupEligible|backupState, 8
 	asked, state := p.challenge(alice, p.rows...)
 	got := p.check(alice, state, f.get(t, asked), p.rows...)
-	if !got.Accepted || !got.UserVerified {
+	if !got.Accepted() || !got.UserVerified {
 		t.Fatalf("%+v", got)
 	}
 	p.rows[0].Secret = got.Secret

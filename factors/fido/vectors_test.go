@@ -132,7 +132,7 @@ func (d *desk) shows(v vector, k *key) {
 	_, state := d.challenge(alice, k.row)
 	got := d.check(alice, asking(d.t, v.Authentication.Challenge, state), v.shown(d.t), k.row)
 	verified := v.Authentication.AuthenticatorData[32]&userVerified != 0
-	if !got.Accepted || got.UserVerified != verified || got.CredentialID != k.row.ID {
+	if !got.Accepted() || got.UserVerified != verified || got.CredentialID != k.row.ID {
 		d.t.Errorf("%+v, want an acceptance, with the user verified: %t", got, verified)
 	}
 }

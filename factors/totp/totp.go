@@ -137,11 +137,24 @@ func (f *Factor) Kind() assurance.Factor { return assurance.TOTP }
 // guess another chance.
 func (f *Factor) Most() int { return 5 }
 
-// Begin says what codes to ask for: nothing needs to be remembered.
-func (f *Factor) Begin(_ context.Context, _ factors.Subject, credentials []factors.Credential) (factors.Ceremony, error) {
-	secrets, err := parseAll(credentials)
+// Proving asks for a code.
+func (f *Factor) Proving() factors.Ceremony { return proving{f} }
+
+// Enrolling shows a new secret, and asks for a code of it.
+func (f *Factor) Enrolling() factors.Ceremony { return enrolling{f} }
+
+type proving struct{ *Factor }
+
+// Begin has nothing to remember.
+func (proving) Begin(context.Context, factors.Asking) (factors.Turn, error) {
+	return factors.Turn{}, nil
+}
+
+// Resume says what codes to ask for.
+func (proving) Resume(_ context.Context, a factors.Asking, _ []byte) (factors.Page, error) {
+	secrets, err := parseAll(a.Credentials)
 	if err != nil {
-		return factors.Ceremony{}, err
+		return factors.Page{}, err
 	}
 	// Where credentials differ, the page goes by the longest code, so that it
 	// neither cuts one off nor submits it too early.
@@ -151,12 +164,12 @@ func (f *Factor) Begin(_ context.Context, _ factors.Subject, credentials []facto
 			page = templates.TOTPChallenge{Digits: s.Digits, Period: s.Period}
 		}
 	}
-	return factors.Ceremony{Page: page}, nil
+	return factors.Page{Content: page}, nil
 }
 
 // Check decides on answer "code" against all credentials.
-func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []factors.Credential, _ []byte, answer factors.Answer) (factors.Verdict, error) {
-	secrets, err := parseAll(credentials)
+func (f proving) Check(_ context.Context, a factors.Asking, _ []byte, answer factors.Answer) (factors.Verdict, error) {
+	secrets, err := parseAll(a.Credentials)
 	if err != nil {
 		return factors.Verdict{}, err
 	}
@@ -183,7 +196,7 @@ func (f *Factor) Check(_ context.Context, _ factors.Subject, credentials []facto
 	case best.outcome == wrong:
 		return factors.Verdict{Reason: factors.Wrong}, nil
 	}
-	return verdict(best, secrets[answered], corrected, credentials[answered].ID)
+	return verdict(best, secrets[answered], corrected, a.Credentials[answered].ID)
 }
 
 // Traits implements factors.Factor. Of a million codes three are right at a time.
@@ -205,7 +218,7 @@ func verdict(found finding, s secret, corrected bool, credentialID string) (fact
 	v := factors.Verdict{CredentialID: credentialID}
 	switch found.outcome {
 	case accepted:
-		v.Accepted = true
+		v.Outcome = factors.OutcomeAccepted
 		s = s.withAccepted(found)
 	case drifting:
 		v.Reason, v.Drift, v.Note = factors.Drifting, s.drift(found), factors.ClockOff
@@ -224,12 +237,14 @@ func verdict(found finding, s secret, corrected bool, credentialID string) (fact
 	return v, err
 }
 
-// BeginEnrolment makes a secret. The ceremony's state holds it in clear.
-func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential) (factors.Ceremony, error) {
+type enrolling struct{ *Factor }
+
+// Begin makes a secret. The question's state holds it in clear.
+func (f enrolling) Begin(context.Context, factors.Asking) (factors.Turn, error) {
 	algorithm, _ := algorithmNamed(f.config.Algorithm)
 	key := make([]byte, algorithm.secretBytes)
 	if _, err := io.ReadFull(f.random, key); err != nil {
-		return factors.Ceremony{}, fmt.Errorf("making a TOTP secret: %w", err)
+		return factors.Turn{}, fmt.Errorf("making a TOTP secret: %w", err)
 	}
 	s := secret{
 		Key:       base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key),
@@ -238,62 +253,55 @@ func (f *Factor) BeginEnrolment(_ context.Context, who factors.Subject, _ []fact
 		Period:    int(f.config.Period / time.Second),
 	}
 	state, err := s.marshal()
-	if err != nil {
-		return factors.Ceremony{}, err
-	}
-	return f.enrolment(who, s, state)
+	return factors.Turn{State: state}, err
 }
 
-// ResumeEnrolment shows the same secret again.
-func (f *Factor) ResumeEnrolment(_ context.Context, who factors.Subject, _ []factors.Credential, state []byte) (factors.Ceremony, error) {
+// Resume shows the secret.
+func (f enrolling) Resume(_ context.Context, a factors.Asking, state []byte) (factors.Page, error) {
 	s, err := parseSecret(state)
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
+		return factors.Page{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
 	}
-	return f.enrolment(who, s, state)
-}
-
-func (f *Factor) enrolment(who factors.Subject, s secret, state []byte) (factors.Ceremony, error) {
-	uri := s.uri(f.config.Issuer, who.Name)
+	uri := s.uri(f.config.Issuer, a.Who.Name)
 	code, err := qrCode(uri)
 	if err != nil {
-		return factors.Ceremony{}, fmt.Errorf("drawing the QR code: %w", err)
+		return factors.Page{}, fmt.Errorf("drawing the QR code: %w", err)
 	}
-	return factors.Ceremony{State: state, Page: templates.TOTPEnrolment{
+	return factors.Page{Content: templates.TOTPEnrolment{
 		QR:      code,
 		Key:     inGroups(s.Key),
 		URI:     uri,
 		Issuer:  f.config.Issuer,
-		Account: who.Name,
+		Account: a.Who.Name,
 		Digits:  s.Digits,
 		Period:  s.Period,
 	}}, nil
 }
 
-// CheckEnrolment accepts answer "code" as Check would, and that code's step is
+// Check accepts answer "code" as that of proving would, and that code's step is
 // dead from then on.
-func (f *Factor) CheckEnrolment(_ context.Context, _ factors.Subject, state []byte, answer factors.Answer) (factors.Enrolment, error) {
+func (f enrolling) Check(_ context.Context, _ factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	s, err := parseSecret(state)
 	if err != nil {
-		return factors.Enrolment{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
+		return factors.Verdict{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
 	}
 	code := withoutSpaces(answer["code"])
 	if !isCode(code, s.Digits) {
-		return factors.Enrolment{Reason: factors.Malformed}, nil
+		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
 	found := s.judge(code, s.stepAt(f.clock()))
 	switch found.outcome {
 	case accepted:
 		written, err := s.withAccepted(found).marshal()
 		if err != nil {
-			return factors.Enrolment{}, err
+			return factors.Verdict{}, err
 		}
-		return factors.Enrolment{Accepted: true, Secret: written, Name: credentialName}, nil
+		return factors.Verdict{Outcome: factors.OutcomeAccepted, Made: factors.Made{Secret: written, Name: credentialName}}, nil
 	case drifting:
 		// Nothing is noted as refused: whoever enrols has seen the secret.
-		return factors.Enrolment{Reason: factors.Drifting, Drift: s.drift(found)}, nil
+		return factors.Verdict{Reason: factors.Drifting, Drift: s.drift(found)}, nil
 	}
-	return factors.Enrolment{Reason: factors.Wrong}, nil
+	return factors.Verdict{Reason: factors.Wrong}, nil
 }
 
 // withoutSpaces lets people type a code in the groups in which apps show it.

@@ -2,6 +2,7 @@ package totp
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
@@ -82,17 +83,17 @@ func enrol(t *testing.T, config Config) *account {
 		t.Fatal(err)
 	}
 	config = a.factor.config
-	ceremony, err := a.factor.BeginEnrolment(t.Context(), alice, nil)
+	ceremony, err := begun(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.phone = newPhone(t, ceremony.Page.(templates.TOTPEnrolment), config.Algorithm)
 	a.now = noon.Add(-2 * config.Period)
-	enrolment, err := a.factor.CheckEnrolment(t.Context(), alice, ceremony.State, factors.Answer{"code": a.phone.shows(a.now)})
-	if err != nil || !enrolment.Accepted {
+	enrolment, err := a.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, ceremony.State, factors.Answer{"code": a.phone.shows(a.now)})
+	if err != nil || !enrolment.Accepted() {
 		t.Fatalf("enrolment: %+v, %v", enrolment, err)
 	}
-	a.secret, a.now = enrolment.Secret, noon
+	a.secret, a.now = enrolment.Made.Secret, noon
 	return a
 }
 
@@ -125,7 +126,7 @@ func (a *account) credential() factors.Credential {
 // submit checks a code and keeps the new secret, as a flow does.
 func (a *account) submit(code string) factors.Verdict {
 	a.t.Helper()
-	verdict, err := a.factor.Check(a.t.Context(), alice, []factors.Credential{a.credential()}, nil, factors.Answer{"code": code})
+	verdict, err := a.factor.Proving().Check(a.t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{a.credential()}}, nil, factors.Answer{"code": code})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -137,8 +138,8 @@ func (a *account) submit(code string) factors.Verdict {
 
 func (a *account) expect(what, code string, accepted bool, reason factors.Reason) {
 	a.t.Helper()
-	if got := a.submit(code); got.Accepted != accepted || got.Reason != reason {
-		a.t.Errorf("%s: accepted %v, reason %q; want %v, %q", what, got.Accepted, got.Reason, accepted, reason)
+	if got := a.submit(code); got.Accepted() != accepted || got.Reason != reason {
+		a.t.Errorf("%s: accepted %v, reason %q; want %v, %q", what, got.Accepted(), got.Reason, accepted, reason)
 	}
 }
 
@@ -161,20 +162,20 @@ func TestSteps(t *testing.T) {
 				verdict := a.submit(a.code(step))
 				switch {
 				case step >= -1 && step <= 1:
-					if !verdict.Accepted || verdict.CredentialID != "c1" || verdict.Secret == nil {
+					if !verdict.Accepted() || verdict.CredentialID != "c1" || verdict.Secret == nil {
 						t.Errorf("step %+d: %+v", step, verdict)
 					}
 				case step < -2 && step >= -10, step == -2: // as old as the enrolment, or older
-					if verdict.Accepted || verdict.Reason != factors.Used || verdict.Secret != nil {
+					if verdict.Accepted() || verdict.Reason != factors.Used || verdict.Secret != nil {
 						t.Errorf("step %+d: %+v", step, verdict)
 					}
 				case step > 1 && step <= 10:
 					drift := time.Duration(step) * a.phone.period
-					if verdict.Accepted || verdict.Reason != factors.Drifting || verdict.Drift != drift || verdict.Secret == nil {
+					if verdict.Accepted() || verdict.Reason != factors.Drifting || verdict.Drift != drift || verdict.Secret == nil {
 						t.Errorf("step %+d: %+v", step, verdict)
 					}
 				default:
-					if verdict.Accepted || verdict.Reason != factors.Wrong || verdict.Secret != nil || verdict.CredentialID != "" {
+					if verdict.Accepted() || verdict.Reason != factors.Wrong || verdict.Secret != nil || verdict.CredentialID != "" {
 						t.Errorf("step %+d: %+v", step, verdict)
 					}
 				}
@@ -190,7 +191,7 @@ func TestSlowClockIsToldNotAccepted(t *testing.T) {
 		a := enrolled.copied()
 		a.at(100)
 		verdict := a.submit(a.code(100 + step))
-		if verdict.Accepted {
+		if verdict.Accepted() {
 			t.Errorf("step %+d was accepted", step)
 		}
 		if step < -10 {
@@ -370,17 +371,17 @@ func TestSeveralCredentials(t *testing.T) {
 	check := func(code string) factors.Verdict {
 		t.Helper()
 		// The factor's own configuration is that of the first alone.
-		verdict, err := first.factor.Check(t.Context(), alice, both, nil, factors.Answer{"code": code})
+		verdict, err := first.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: both}, nil, factors.Answer{"code": code})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return verdict
 	}
-	if got := check(first.code(0)); !got.Accepted || got.CredentialID != "first" {
+	if got := check(first.code(0)); !got.Accepted() || got.CredentialID != "first" {
 		t.Errorf("code of the first: %+v", got)
 	}
 	got := check(second.code(0))
-	if !got.Accepted || got.CredentialID != "second" {
+	if !got.Accepted() || got.CredentialID != "second" {
 		t.Errorf("code of the second: %+v", got)
 	}
 	if s, err := parseSecret(got.Secret); err != nil || s.Algorithm != "SHA256" || s.Digits != 8 || s.Period != 60 {
@@ -392,7 +393,7 @@ func TestSeveralCredentials(t *testing.T) {
 	if got := check("1234567"); got.Reason != factors.Malformed {
 		t.Errorf("neither length: %+v", got)
 	}
-	ceremony, err := first.factor.Begin(t.Context(), alice, both)
+	ceremony, err := begun(t.Context(), first.factor.Proving(), factors.Asking{Who: alice, Credentials: both})
 	if err != nil || ceremony.Page != (templates.TOTPChallenge{Digits: 8, Period: 60}) {
 		t.Errorf("page: %+v, %v", ceremony.Page, err)
 	}
@@ -405,8 +406,8 @@ func TestAcceptedBeatsRefused(t *testing.T) {
 	a.expect("spend it", a.code(0), true, "")
 	credentials := []factors.Credential{{ID: "spent", Secret: a.secret}, {ID: "fresh", Secret: fresh}}
 	for range 2 {
-		verdict, err := a.factor.Check(t.Context(), alice, credentials, nil, factors.Answer{"code": a.code(0)})
-		if err != nil || !verdict.Accepted || verdict.CredentialID != "fresh" {
+		verdict, err := a.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: credentials}, nil, factors.Answer{"code": a.code(0)})
+		if err != nil || !verdict.Accepted() || verdict.CredentialID != "fresh" {
 			t.Errorf("got %+v, %v", verdict, err)
 		}
 		slices.Reverse(credentials)
@@ -445,8 +446,8 @@ func TestStandardVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		verdict, err := factor.Check(t.Context(), alice, []factors.Credential{{ID: "c", Secret: written}}, nil, factors.Answer{"code": vector.code})
-		if err != nil || !verdict.Accepted {
+		verdict, err := factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{{ID: "c", Secret: written}}}, nil, factors.Answer{"code": vector.code})
+		if err != nil || !verdict.Accepted() {
 			t.Errorf("%s at %d: %+v, %v", vector.algorithm, vector.unix, verdict, err)
 		}
 	}
@@ -456,31 +457,31 @@ func TestEnrolment(t *testing.T) {
 	for _, config := range everyConfig {
 		a := enrol(t, config)
 		a.at(0)
-		ceremony, err := a.factor.BeginEnrolment(t.Context(), alice, nil)
+		ceremony, err := begun(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice})
 		if err != nil {
 			t.Fatal(err)
 		}
 		page := ceremony.Page.(templates.TOTPEnrolment)
 		a.phone.key = strings.ReplaceAll(page.Key, " ", "")
-		resumed, err := a.factor.ResumeEnrolment(t.Context(), alice, nil, ceremony.State)
+		resumed, err := resumed(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice}, ceremony.State)
 		if err != nil || resumed.Page != ceremony.Page || !bytes.Equal(resumed.State, ceremony.State) {
 			t.Errorf("resumed: %v", err)
 		}
 		for step := -12; step <= 12; step++ {
-			got, err := a.factor.CheckEnrolment(t.Context(), alice, ceremony.State, factors.Answer{"code": a.code(step)})
+			got, err := a.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, ceremony.State, factors.Answer{"code": a.code(step)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			near, told := step >= -1 && step <= 1, step >= -10 && step <= 10
 			switch {
-			case near && (!got.Accepted || got.Secret == nil || got.Name == ""),
-				!near && (got.Accepted || got.Secret != nil),
+			case near && (!got.Accepted() || got.Made.Secret == nil || got.Made.Name == ""),
+				!near && (got.Accepted() || got.Secret != nil),
 				!near && told && (got.Reason != factors.Drifting || got.Drift != time.Duration(step)*a.phone.period),
 				!told && got.Reason != factors.Wrong:
 				t.Errorf("step %+d: %+v", step, got)
 			}
 		}
-		if got, err := a.factor.CheckEnrolment(t.Context(), alice, ceremony.State, factors.Answer{"code": "12345"}); err != nil || got.Accepted || got.Reason != factors.Malformed {
+		if got, err := a.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, ceremony.State, factors.Answer{"code": "12345"}); err != nil || got.Accepted() || got.Reason != factors.Malformed {
 			t.Errorf("5 digits: %+v, %v", got, err)
 		}
 	}
@@ -502,7 +503,7 @@ func TestProvisioning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ceremony, err := factor.BeginEnrolment(t.Context(), factors.Subject{Name: name}, nil)
+		ceremony, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: factors.Subject{Name: name}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -584,7 +585,7 @@ func TestCannotTell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := factor.BeginEnrolment(t.Context(), alice, nil); !errors.Is(err, broken) {
+	if _, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}); !errors.Is(err, broken) {
 		t.Errorf("randomness fails: %v", err)
 	}
 	good := secret{Key: "JBSWY3DPEHPK3PXP", Algorithm: "SHA1", Digits: 6, Period: 30}
@@ -604,10 +605,10 @@ func TestCannotTell(t *testing.T) {
 		}
 		for what, content := range map[string][]byte{name: written, "garbage": []byte("garbage"), "nothing": nil} {
 			credentials := []factors.Credential{{ID: "c1", Secret: content}}
-			_, beginErr := factor.Begin(t.Context(), alice, credentials)
-			_, checkErr := factor.Check(t.Context(), alice, credentials, nil, factors.Answer{"code": "123456"})
-			_, resumeErr := factor.ResumeEnrolment(t.Context(), alice, nil, content)
-			_, enrolErr := factor.CheckEnrolment(t.Context(), alice, content, factors.Answer{"code": "123456"})
+			_, beginErr := begun(t.Context(), factor.Proving(), factors.Asking{Who: alice, Credentials: credentials})
+			_, checkErr := factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: credentials}, nil, factors.Answer{"code": "123456"})
+			_, resumeErr := resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, content)
+			_, enrolErr := factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, content, factors.Answer{"code": "123456"})
 			for _, err := range []error{beginErr, checkErr, resumeErr, enrolErr} {
 				if err == nil {
 					t.Errorf("%s: no error", what)
@@ -626,4 +627,26 @@ func TestStepsBefore1970(t *testing.T) {
 			t.Errorf("%d s lies in step %d, want %d", unix, got, want)
 		}
 	}
+}
+
+// question is a question as a browser and the server have it.
+type question struct {
+	Page  any
+	File  *factors.File
+	State []byte
+}
+
+// begun puts a question and shows it.
+func begun(ctx context.Context, c factors.Ceremony, a factors.Asking) (question, error) {
+	turn, err := c.Begin(ctx, a)
+	if err != nil {
+		return question{}, err
+	}
+	return resumed(ctx, c, a, turn.State)
+}
+
+// resumed shows a question once more.
+func resumed(ctx context.Context, c factors.Ceremony, a factors.Asking, state []byte) (question, error) {
+	page, err := c.Resume(ctx, a, state)
+	return question{page.Content, page.File, state}, err
 }
