@@ -246,7 +246,7 @@ func TestSignedOutPageSaysWhatTheDeviceStillOpens(t *testing.T) {
 	} {
 		g := newCertifiedGate(t, test.rules...)
 		body := g.serve(showing(navigate("/.mfa/sign-out"), test.certificate)).Body.String()
-		if got := strings.Contains(body, "still opens the app"); got != test.want || strings.Contains(body, "out of all apps here") == test.want {
+		if got := strings.Contains(body, "can still open the app"); got != test.want || strings.Contains(body, "out of all apps here") == test.want {
 			t.Errorf("%s: %s", test.name, body)
 		}
 	}

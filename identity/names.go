@@ -235,7 +235,7 @@ func (s subject) caseMapped(text string) (string, error) {
 		return "", s.malformed()
 	}
 	if !isOfOneScript(canonical) {
-		return "", s.cant("mixed", "mix letters of different alphabets")
+		return "", s.cant("mixed", "mix letters from different alphabets")
 	}
 	return canonical, nil
 }
@@ -244,7 +244,7 @@ func (s subject) malformed() *NameError {
 	if s == emailAddress {
 		return s.refuse("malformed", "That isn't an e-mail address. Write it like name@example.com.")
 	}
-	return s.cant("malformed", "contain spaces or unusual characters. Use letters, digits, and signs such as - or _")
+	return s.cant("malformed", "contain spaces or unusual characters. Use letters, digits, and symbols such as - or _")
 }
 
 // isLocalPart reports whether s, already case-mapped, is a dot-atom.

@@ -16,8 +16,8 @@ const (
 	nameAt        = "A user name can't contain @."
 	nameComma     = "A user name can't contain a comma."
 	nameDot       = "A user name can't begin or end with a dot."
-	nameMixed     = "A user name can't mix letters of different alphabets."
-	nameUnusual   = "A user name can't contain spaces or unusual characters. Use letters, digits, and signs such as - or _."
+	nameMixed     = "A user name can't mix letters from different alphabets."
+	nameUnusual   = "A user name can't contain spaces or unusual characters. Use letters, digits, and symbols such as - or _."
 )
 
 func TestCanonicalName(t *testing.T) {
@@ -100,7 +100,7 @@ func TestCanonicalEmail(t *testing.T) {
 		malformed = "That isn't an e-mail address. Write it like name@example.com."
 		tooLong   = "That e-mail address is too long."
 		invisible = "An e-mail address can't contain control characters or invisible ones."
-		mixed     = "An e-mail address can't mix letters of different alphabets."
+		mixed     = "An e-mail address can't mix letters from different alphabets."
 	)
 	label := strings.Repeat("d", 63)
 	for _, test := range []struct{ name, typed, want, refused string }{

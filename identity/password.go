@@ -68,7 +68,7 @@ func (e *PasswordError) Text() string {
 	case TooLong:
 		return fmt.Sprintf("That password is too long. Use at most %s.", characters(e.Limit))
 	case Malformed:
-		return "That password has characters that can't be typed. Use letters, digits, signs and spaces."
+		return "That password has characters that can't be typed. Use letters, digits, symbols and spaces."
 	case Common:
 		return "That password is a common one, or a common word with little added. Those are guessed first. Choose another, such as a few words that don't belong together."
 	case Patterned:
@@ -78,7 +78,7 @@ func (e *PasswordError) Text() string {
 	case BrandName:
 		return "That password is made of the name of this service or its address, with little added. Those are guessed first. Choose another."
 	}
-	return "That password can't be used. Choose another."
+	return "You can't use that password. Choose another."
 }
 
 // Phrase names the text of the catalogues that says what Text does, with its

@@ -15,7 +15,7 @@ const (
 	refusedOwn       = "That password is made of your own name or address, with little added. Those are guessed first. Choose another."
 	refusedBrand     = "That password is made of the name of this service or its address, with little added. Those are guessed first. Choose another."
 	refusedTooLong   = "That password is too long. Use at most 128 characters."
-	refusedMalformed = "That password has characters that can't be typed. Use letters, digits, signs and spaces."
+	refusedMalformed = "That password has characters that can't be typed. Use letters, digits, symbols and spaces."
 )
 
 func TestPasswordPolicyRefuses(t *testing.T) {

@@ -189,7 +189,7 @@ func (k *Keeper) CheckOtherPassword(ctx context.Context, u store.User, password 
 
 // ErrSamePassword says as *Invalid that a new password is the present one.
 var ErrSamePassword = &Invalid{map[string]error{"password": Phrase{
-	"new_password.same", "That is the password that you have. Choose another one.",
+	"new_password.same", "That's your current password. Choose a different one.",
 }}}
 
 // HashPassword returns a new credential of a password, and its mark.

@@ -262,10 +262,10 @@ func TestChangesAreMadeAndTold(t *testing.T) {
 		"/account/totp/rename":         {"rename c1 to Phone", "/account/totp", "The new name is saved."},
 		"/account/totp/remove":         {"remove c1", "/account/totp", "Removed."},
 		"/account/totp/remove-all":     {"remove all totp", "/account/totp", "Removed."},
-		"/account/password":            {"password old to new", "/account", "Your password is changed."},
+		"/account/password":            {"password old to new", "/account", "Your password has been changed."},
 		"/account/sign-ons/end":        {"end s7", "/account/sign-ons", "Signed out there."},
-		"/account/sign-ons/end-others": {"end others", "/account/sign-ons", "You are signed out everywhere but here."},
-		"/account/devices/revoke":      {"revoke d1", "/account/devices", "Revoked. That device opens nothing by its certificate any more."},
+		"/account/sign-ons/end-others": {"end others", "/account/sign-ons", "signed out everywhere except here."},
+		"/account/devices/revoke":      {"revoke d1", "/account/devices", "certificate no longer opens anything."},
 	} {
 		t.Run(path, func(t *testing.T) {
 			h := atHome(t)
@@ -374,7 +374,7 @@ func TestPasswordChangeIsRefused(t *testing.T) {
 		{&factors.Refused{Reason: factors.Wrong}, http.StatusUnprocessableEntity, `id="current-error"`},
 		{&person.Invalid{Fields: map[string]error{"password": context.Canceled}}, http.StatusUnprocessableEntity, `id="password-error"`},
 		{&guess.Slowed{RetryAfter: time.Minute}, http.StatusTooManyRequests, "Too many attempts."},
-		{store.ErrConflict, http.StatusConflict, "Something changed meanwhile"},
+		{store.ErrConflict, http.StatusConflict, "Something has changed in the meantime"},
 		{session.ErrEnded, http.StatusSeeOther, ""},
 	} {
 		h := atHome(t)
@@ -391,7 +391,7 @@ func TestPasswordChangeIsRefused(t *testing.T) {
 }
 
 func TestAdvice(t *testing.T) {
-	const second, few, well = "You have one way in.", "Only 3 backup codes are left.", "You are well set up"
+	const second, few, well = "You only have one way to sign in.", "Only 3 backup codes are left.", "all set: if you lose one way to sign in"
 	for _, c := range []struct {
 		what   string
 		change func(a *accounts)

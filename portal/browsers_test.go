@@ -339,7 +339,7 @@ func TestRememberIsOfferedAndPassedOn(t *testing.T) {
 	h := newHall(t)
 	h.flows.step = authflow.Step{Kind: authflow.StepChallenge, Factor: assurance.TOTP}
 	h.signIn("ada")
-	const ask = "Don&#39;t ask on this browser for 30 days"
+	const ask = "Don&#39;t ask in this browser for 30 days"
 	challenge := func() string { return h.page(h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)) }
 	if page := challenge(); strings.Contains(page, `name="remember"`) {
 		t.Error("it is offered where it isn't on")

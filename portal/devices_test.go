@@ -33,7 +33,7 @@ func TestDevicesAreListed(t *testing.T) {
 		t.Error("the page doesn't say of one device that it was revoked")
 	}
 	h.accounts.devices = nil
-	if page := h.page(h.send(http.MethodGet, "/account/devices", nil)); !strings.Contains(page, "You have no such device.") {
+	if page := h.page(h.send(http.MethodGet, "/account/devices", nil)); !strings.Contains(page, "have any devices with a certificate.") {
 		t.Error("the page doesn't say that there is none")
 	}
 	if overview := h.page(h.send(http.MethodGet, "/account", nil)); strings.Contains(overview, "with a certificate") {

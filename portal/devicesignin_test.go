@@ -131,7 +131,7 @@ func TestRefusedDevicesAreNoted(t *testing.T) {
 		want          map[string]any
 	}{
 		{"known", lost, nil, "was revoked", map[string]any{"reason": "revoked", "device": "Laptop", "user": "ada", "user_id": "ada"}},
-		{"its CA's list is missing", devices.Unverifiable, nil, "be checked right now", map[string]any{"reason": "unverifiable"}},
+		{"its CA's list is missing", devices.Unverifiable, nil, "still counts", map[string]any{"reason": "unverifiable"}},
 		{"F06 revoked meanwhile", nil, person.ErrNoDevice, "was revoked", map[string]any{"reason": "revoked"}},
 	} {
 		d := newDesk(t, test.read)

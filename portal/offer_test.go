@@ -193,7 +193,7 @@ func TestKeysThatDontCountYet(t *testing.T) {
 	h.flows.step = authflow.Step{Kind: authflow.StepNoFactor}
 	h.flows.flow.Ask.Level = assurance.PhishingResistant
 	needs := func() string { return h.page(h.send(http.MethodGet, "/flow?id=flow+of+ada", nil)) }
-	if page := needs(); !strings.Contains(page, `href="/account/fido/add?request=wiki"`) || !strings.Contains(page, "You have none that works here.") {
+	if page := needs(); !strings.Contains(page, `href="/account/fido/add?request=wiki"`) || !strings.Contains(page, "have one that works here.") {
 		t.Errorf("the page is %s", page)
 	}
 	early, late := noon.Add(time.Hour), noon.Add(20*time.Hour)

@@ -91,7 +91,7 @@ func TestAccessCode(t *testing.T) {
 	}
 	h.flows.refusal = &factors.Refused{Reason: factors.Wrong}
 	r := h.send(http.MethodPost, "/flow/access-code", form)
-	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, "ask for a new one") || strings.Contains(page, "abcd") {
+	if page := h.page(r); r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(page, "Ask for a new one") || strings.Contains(page, "abcd") {
 		t.Errorf("a wrong one: %d", r.StatusCode)
 	}
 }

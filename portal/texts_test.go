@@ -60,7 +60,7 @@ func TestWrongAnswer(t *testing.T) {
 		{assurance.TOTP, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all the digits that the app shows, and nothing else."},
 		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: -2 * time.Minute}, 30 * time.Second, "Your phone's clock is about 2 minutes slow. Set it to automatic, then use the next code."},
 		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30 * time.Second, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
-		{assurance.BackupCode, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code was used before. Each works once: take the next one from your list."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code has already been used. Each works once: use the next one on your list."},
 		{assurance.BackupCode, factors.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
 		{assurance.BackupCode, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
 	} {
@@ -98,7 +98,7 @@ func TestTooMany(t *testing.T) {
 	}{
 		{guess.Slowed{RetryAfter: 4 * time.Minute}, templates.Message{Text: "Too many attempts.", RetryAfter: 4 * time.Minute}},
 		// No waiting helps, so none is told.
-		{guess.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you signed in with before, or another way in. This one works again tomorrow."}},
+		{guess.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you've signed in with before, or another way to sign in. This one works again tomorrow."}},
 	} {
 		if got := tooMany(speaker(t, "en"), &c.slowed); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.slowed, got, c.want)
@@ -138,7 +138,7 @@ func TestPhrase(t *testing.T) {
 	for err, want := range map[error]string{
 		speaking{inside}:                      said,
 		errors.Join(inside, speaking{inside}): said,
-		inside:                                "This can't be used. Choose something else.",
+		inside:                                "You can't use this. Choose something else.",
 	} {
 		if got := speaker(t, "en").phrase(err); got != want {
 			t.Errorf("%v: %q", err, got)

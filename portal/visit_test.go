@@ -52,7 +52,7 @@ func TestProblemsAreToldInTheReadersLanguage(t *testing.T) {
 	h := newHall(t)
 	h.send(http.MethodPost, "/language", url.Values{"language": {"de"}, "to": {"/"}})
 	for path, want := range map[string]string{
-		"/nowhere": "Hier ist nichts", "/flow?id=x": "Das hat zu lange gedauert", "/invitation?token=x": "Dieser Link wurde benutzt",
+		"/nowhere": "Hier ist nichts", "/flow?id=x": "Diese Seite ist abgelaufen", "/invitation?token=x": "Dieser Link wurde benutzt",
 	} {
 		if page := h.page(h.send(http.MethodGet, path, nil)); !strings.Contains(page, want) || strings.Contains(page, "portal.") {
 			t.Errorf("%s doesn't say %q", path, want)

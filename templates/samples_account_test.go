@@ -10,17 +10,17 @@ import (
 func accountViews() map[string]any {
 	since := time.Date(2025, 6, 19, 11, 52, 45, 0, time.UTC)
 	kind := KindTexts{Kind: "totp", URL: "/account/totp", Title: "Authenticator apps", About: "An app shows a code.",
-		Add: "Add an authenticator app", AddAbout: "Have your phone at hand.", None: "You have none yet.", Help: "/help/totp"}
+		Add: "Add an authenticator app", AddAbout: "Have your phone at hand.", None: "You don't have one yet.", Help: "/help/totp"}
 	happening := Happening{At: since, Text: "Signed in", Where: "Firefox on Linux · 192.0.2.1"}
 	others := []Choice{{Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
 	return map[string]any{
-		"account_overview": OverviewView{Frame: frame, Done: "Your password is changed.", Name: "alice", DisplayName: "Alice Young",
+		"account_overview": OverviewView{Frame: frame, Done: "Your password has been changed.", Name: "alice", DisplayName: "Alice Young",
 			Email: "alice@example.com", Groups: []string{"admins"}, Since: since, Before: &happening, Recent: []Happening{happening},
-			Advice: []Advice{{Text: "You have one way in.", Action: "Add another", URL: "/account/totp"}, {Text: "Few codes.", Action: "Make new ones",
+			Advice: []Advice{{Text: "You only have one way to sign in.", Action: "Add another", URL: "/account/totp"}, {Text: "Few codes.", Action: "Make new ones",
 				URL: "/account/backup-codes", Urgent: true}, {Text: "All is well.", Good: true}},
 			Ways: []Way{{Kind: "totp", Name: "Authenticator apps", State: "1 set up", Daily: true, LastUsed: since, URL: "/account/totp"}}},
 		"account_kind": KindView{Frame: frame, Done: "Added.", Kind: kind, Total: "2 authenticator apps", CanAdd: true, Items: []Item{
-			{ID: "c1", Name: "Work phone", Added: since, LastUsed: since, ProbationUntil: since, Details: "Synced passkey · USB", Icon: "synced_passkey", Picture: "data:image/svg+xml;base64,PHN2Zy8+", Elsewhere: "It is bound to old.example.com."}, {ID: "c2", Name: "Old phone", Added: since, Suspended: true}},
+			{ID: "c1", Name: "Work phone", Added: since, LastUsed: since, ProbationUntil: since, Details: "Synced passkey · USB", Icon: "synced_passkey", Picture: "data:image/svg+xml;base64,PHN2Zy8+", Elsewhere: "It's bound to old.example.com."}, {ID: "c2", Name: "Old phone", Added: since, Suspended: true}},
 			Announcement: FIDOSignals{Accepted: `{"rpId":"login.example.com"}`, Details: `{"name":"alice"}`}},
 		"account_codes": KindView{Frame: frame, Done: "Your new codes work now.", Kind: kind, CanAdd: true,
 			Codes: &CodesLeft{Left: "3 of 10 codes are left.", Few: true, Made: since, Used: []time.Time{since}}},

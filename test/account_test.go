@@ -246,7 +246,7 @@ func TestAccountAuthenticators(t *testing.T) {
 
 	t.Run("overview", func(t *testing.T) {
 		page := at("/account")
-		says(t, page, http.StatusOK, "You have one way in. Add a second, so that a lost phone doesn't lock you out.",
+		says(t, page, http.StatusOK, "You only have one way to sign in. Add a second, so that losing your phone doesn't lock you out.",
 			"Authenticator apps 1 set up", "Backup codes 10 left", "Password Set", "Signed in as ada", "You set up your account")
 		if next := browser.Visit(page.Link("Authenticator apps")); next.H1() != "Authenticator apps" {
 			t.Errorf("the way leads to %s", next.URL)
@@ -255,13 +255,13 @@ func TestAccountAuthenticators(t *testing.T) {
 	t.Run("the last way in", func(t *testing.T) {
 		id := idOf(t, at(authenticators), "Authenticator app")
 		page := at(authenticators + "/remove?id=" + id)
-		says(t, page, http.StatusOK, "It is your last way in besides backup codes")
+		says(t, page, http.StatusOK, "only way to sign in: without it")
 		for _, form := range page.Forms() {
 			if form.Action.Path == authenticators+"/remove" {
 				t.Error("it has a button all the same")
 			}
 		}
-		says(t, browser.PostForm(s.At("login", authenticators+"/remove"), url.Values{"id": {id}}), http.StatusConflict, "It is your last way in")
+		says(t, browser.PostForm(s.At("login", authenticators+"/remove"), url.Values{"id": {id}}), http.StatusConflict, "only way to sign in: without it")
 		if got := idOf(t, at(authenticators), "Authenticator app"); got != id {
 			t.Error("it isn't there any more")
 		}
@@ -304,7 +304,7 @@ func TestAccountAuthenticators(t *testing.T) {
 		if typed := formTo(t, at(authenticators+"/rename?id="+id), authenticators+"/rename").Value("name"); typed != hostile {
 			t.Errorf("the form has the name %q", typed)
 		}
-		says(t, at("/account"), http.StatusOK, "You are well set up", "Authenticator apps 2 set up")
+		says(t, at("/account"), http.StatusOK, "all set: if you lose one way to sign in", "Authenticator apps 2 set up")
 	})
 	t.Run("names", func(t *testing.T) {
 		id := idOf(t, at(authenticators), hostile)
@@ -338,10 +338,10 @@ func TestAccountAuthenticators(t *testing.T) {
 		had := sessionsOf(t, s, "ada")
 		id := idOf(t, at(authenticators), "Tablet")
 		page := at(authenticators + "/remove?id=" + id)
-		says(t, page, http.StatusOK, "With your password, you can then sign in by: Authenticator app", "9 backup codes")
+		says(t, page, http.StatusOK, "With your password, you can still sign in with: Authenticator app", "9 backup codes")
 		page = submitted(browser, formTo(t, page, authenticators+"/remove"), nil)
 		landed(t, page, s.At("login", authenticators))
-		says(t, page, http.StatusOK, "Removed. You are signed out everywhere but here.")
+		says(t, page, http.StatusOK, "Removed. You're signed out everywhere except here.")
 		keepsQuiet(t, page, "Tablet")
 		expectCut(t, s, other, before)
 		s.App.Reset()
@@ -386,7 +386,7 @@ func TestAccountCodesAndPassword(t *testing.T) {
 		signsIn(t, s, ada, s.Client()) // by an old one, since nobody saved the new
 		page = submitted(browser, formTo(t, page, "/flow/enrol"), map[string]string{"saved": "yes"})
 		landed(t, page, s.At("login", backupCodes))
-		says(t, page, http.StatusOK, "Your new backup codes work now. The old ones don't any more.", "10 of 10 codes are left.")
+		says(t, page, http.StatusOK, "Your new backup codes work now. The old ones no longer do.", "10 of 10 codes are left.")
 		secondRefused(t, s, ada, "backup_code", ada.SpendBackupCode())
 		ada.BackupCodes = fresh
 		for range 7 {
@@ -408,7 +408,7 @@ func TestAccountCodesAndPassword(t *testing.T) {
 			{"", chosen, "That password doesn't match."},
 			{ada.Password, "short", "Use at least"},
 			{ada.Password, "", "Enter a password"},
-			{ada.Password, ada.Password, "That is the password that you have."},
+			{ada.Password, ada.Password, "your current password. Choose a different one."},
 			{ada.Password, strings.Repeat("long ago ", 15), "too long"},
 			{ada.Password, "bad \xff\x00 letters in it", ""},
 		} {
@@ -421,7 +421,7 @@ func TestAccountCodesAndPassword(t *testing.T) {
 		expectIn(t, s, other, "ada")
 		page := submitted(browser, form, map[string]string{"current-password": ada.Password, "new-password": chosen})
 		landed(t, page, s.At("login", "/account"))
-		says(t, page, http.StatusOK, "Your password is changed. You are signed out everywhere but here.")
+		says(t, page, http.StatusOK, "Your password has been changed. You're signed out everywhere except here.")
 		expectCut(t, s, other, before)
 		expectIn(t, s, browser, "ada")
 		passwordRefused(t, s, "ada", ada.Password)
@@ -463,7 +463,7 @@ func TestAccountSignOns(t *testing.T) {
 		expectCut(t, s, second)
 		expectIn(t, s, third, "ada")
 		page = submitted(browser, formTo(t, browser.Visit(s.At("login", signOns)), signOns+"/end-others"), nil)
-		says(t, page, http.StatusOK, "You are signed out everywhere but here.")
+		says(t, page, http.StatusOK, "You're signed out everywhere except here.")
 		expectCut(t, s, third)
 		expectIn(t, s, browser, "ada")
 		for _, form := range page.Forms() {
@@ -482,7 +482,7 @@ func TestAccountSignOns(t *testing.T) {
 		says(t, page, http.StatusOK, "Browsers that skip the second step")
 		page = submitted(bob.Browser, formTo(t, page, "/browsers/forget"), nil)
 		landed(t, page, s.At("login", signOns))
-		says(t, page, http.StatusOK, "Forgotten. That browser asks for the second step again.")
+		says(t, page, http.StatusOK, "Forgotten. That browser will ask for the second step again.")
 		keepsQuiet(t, page, "Browsers that skip the second step")
 		submitted(other, formTo(t, other.Visit(s.At("login", "/sign-out")), "/sign-out"), nil)
 		if page := bob.ShowPassword(other, other.Visit(s.At("app", "/"))); !page.Form("one-time-code").Has("code") {
@@ -532,7 +532,7 @@ func TestAccountDisowned(t *testing.T) {
 
 	page := ada.Browser.Visit(s.At("login", activity))
 	page = ada.Browser.Visit(page.Link("This wasn't me"))
-	says(t, page, http.StatusOK, "This wasn't you?", "Every browser that skips the second step asks for it again.")
+	says(t, page, http.StatusOK, "This wasn't you?", "Every browser that skips the second step will ask for it again.")
 	expectIn(t, s, thief, "ada")
 	had := sessionsOf(t, s, "ada")
 	page = submitted(ada.Browser, formTo(t, page, "/account/not-me"), nil)
@@ -588,7 +588,7 @@ func TestAccountDisowned(t *testing.T) {
 		ada.Password = chosen
 		signsIn(t, s, ada, s.Client())
 		expectAudited(t, s, 1, "password.changed", "ada", nil)
-		says(t, browser.Visit(s.At("login", activity)), http.StatusOK, "You said “this wasn't me”: everything was ended")
+		says(t, browser.Visit(s.At("login", activity)), http.StatusOK, "You chose “This wasn't me”: everything was ended")
 	})
 }
 
@@ -779,7 +779,7 @@ func TestS06AndF07PasswordAlone(t *testing.T) {
 		}{
 			// What was shown at an app doesn't count for this: it may be old.
 			{signedOn, checking, "Enter your password"},
-			{atSecondStep, flow, "Enter the code that you were given"},
+			{atSecondStep, flow, "Enter the code from your administrator"},
 		} {
 			page := c.browser.Visit(s.At("login", "/flow/lost?id="+c.flow))
 			says(t, page, http.StatusOK, "Tablet", "Backup codes")
@@ -793,7 +793,7 @@ func TestS06AndF07PasswordAlone(t *testing.T) {
 			says(t, c.browser.Visit(s.At("login", "/flow?id="+c.flow+"&use=totp")), http.StatusOK, c.asks)
 		}
 		page := submitted(signedOn, formTo(t, signedOn.Visit(s.At("login", "/flow?id="+checking)), "/flow/password"), map[string]string{"current-password": ada.Password})
-		says(t, page, http.StatusOK, "Enter the code that you were given")
+		says(t, page, http.StatusOK, "Enter the code from your administrator")
 		page = submitted(signedOn, formTo(t, page, "/flow/access-code"), map[string]string{"one-time-code": "0000 0000 0000 0000"})
 		says(t, page, http.StatusUnprocessableEntity, "That code didn't work.")
 		nothingChanged(t)

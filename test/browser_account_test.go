@@ -98,10 +98,10 @@ func testOwnDevices(t *testing.T, s *suite) {
 	b.inspect("92-revoke")
 	b.ClickThrough("Revoke")
 	b.AwaitH1("Your devices")
-	b.AwaitText("Revoked. That device opens nothing by its certificate any more.")
+	b.AwaitText("Revoked. That device's certificate no longer opens anything.")
 	b.ClickThrough("Revoke An old tablet in the kitchen, with a long name")
 	b.ClickThrough("Revoke")
-	b.AwaitText("You have no such device.")
+	b.AwaitText("You don't have any devices with a certificate.")
 	b.inspect("93-devices-none")
 }
 
@@ -158,7 +158,7 @@ func testChangingPassword(t *testing.T, s *suite, ada *scene.Person, h hands) {
 	next := ada.Password + " and so on"
 	s.Canary(next)
 	h.press("Account")
-	h.AwaitText("You are well set up")
+	h.AwaitText("all set: if you lose one way to sign in")
 	h.inspected("77-overview-two")
 	h.press("Password")
 	h.AwaitH1("Change your password")
@@ -177,7 +177,7 @@ func testChangingPassword(t *testing.T, s *suite, ada *scene.Person, h hands) {
 	h.write("current", ada.Password)
 	h.write("password", next)
 	h.press("Change password")
-	h.AwaitText("Your password is changed. You are signed out everywhere but here.")
+	h.AwaitText("Your password has been changed. You're signed out everywhere except here.")
 	ada.Password = next
 	h.AwaitH1("Your account")
 }
@@ -189,26 +189,26 @@ func testRemoving(t *testing.T, s *suite) {
 	h := hands{visitor: s.settled(t, rick, harness.BrowserOptions{})}
 	h.Navigate(s.At("login", authenticators))
 	h.press("Remove Authenticator app")
-	h.AwaitText("It is your last way in")
+	h.AwaitText("only way to sign in: without it")
 	h.inspect("81-remove-last")
 	h.press("Add another first")
 	h.pair(rick, "Work phone")
 	h.AwaitText("Added.")
 	h.press("Remove Authenticator app")
 	h.AwaitH1("Remove Authenticator app")
-	h.AwaitText("With your password, you can then sign in by: Work phone")
+	h.AwaitText("With your password, you can still sign in with: Work phone")
 	h.inspect("82-remove")
 	h.press("Remove")
 	// What was shown of it is gone with it.
 	h.AwaitH1("Enter the code from your app")
 	h.send(rick.Code())
-	h.AwaitText("Removed. You are signed out everywhere but here.")
+	h.AwaitText("Removed. You're signed out everywhere except here.")
 	h.AwaitH1("Authenticator apps")
 	if text := h.Text(); strings.Contains(text, "Rename Authenticator app") || !strings.Contains(text, "Work phone") {
 		t.Errorf("what is left: %s", text)
 	}
 	h.press("Remove Work phone")
-	h.AwaitText("It is your last way in")
+	h.AwaitText("only way to sign in: without it")
 }
 
 // testOwnCodes has somebody run out of backup codes and make new ones.
@@ -236,7 +236,7 @@ func testOwnCodes(t *testing.T, s *suite) {
 	h.expectFocus("saved", "Save the codes first")
 	h.tick("saved")
 	h.press("Continue")
-	h.AwaitText("Your new backup codes work now. The old ones don't any more.")
+	h.AwaitText("Your new backup codes work now. The old ones no longer do.")
 	h.AwaitText("10 of 10 codes are left.")
 	h.inspect("86-backup-codes-new")
 	h.press("Activity")
@@ -268,7 +268,7 @@ func testOwnSignOns(t *testing.T, s *suite) {
 	other.AwaitH1("Your apps")
 	h.Navigate(s.At("login", signOns))
 	h.press("Sign out everywhere else")
-	h.AwaitText("You are signed out everywhere but here.")
+	h.AwaitText("You're signed out everywhere except here.")
 	other.expectOut(s)
 	other.name(dora)
 	other.AwaitH1("Enter the code from your app")

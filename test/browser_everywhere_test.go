@@ -82,7 +82,7 @@ func everyPlace(t *testing.T, s *suite) []place {
 	for _, act := range []string{"Rename", "Remove"} {
 		member.press(act + " iPhone 27")
 		here(member, strings.ToLower(act))
-		member.press("Back, and change nothing")
+		member.press("Go back without changing anything")
 	}
 	member.press("Add an authenticator app")
 	s.Canary(strings.ReplaceAll(member.Evaluate(`document.getElementById("key").textContent`), " ", ""))
@@ -116,7 +116,7 @@ func atAccessCode(t *testing.T, s *suite, p *scene.Person) place {
 	h.tick("lose-0")
 	h.tick("lose-1")
 	h.press("Replace it")
-	h.AwaitH1("Enter the code that you were given")
+	h.AwaitH1("Enter the code from your administrator")
 	return place{"access-code", h.URL().String(), h.visitor}
 }
 
@@ -386,7 +386,7 @@ func testMoreTime(t *testing.T, s *suite) {
 	h.Pass(before - 20*time.Second)
 	h.expectHint("You have more time.")
 	h.Pass(3 * time.Minute)
-	h.AwaitText("The time is over. Start over.")
+	h.AwaitText("Your time is up. Start over.")
 }
 
 // expectHint fails unless the page says that of the time.

@@ -42,7 +42,7 @@ func testLostPhone(t *testing.T, s *suite, lea *scene.Person, h hands) {
 	s.App.ExpectOne(t)
 
 	h.Navigate(s.At("login", authenticators))
-	h.AwaitText("Reported lost. It opens nothing any more")
+	h.AwaitText("Reported lost. It no longer works")
 	h.inspected("102-authenticators-suspended")
 }
 
@@ -62,7 +62,7 @@ func testLostEverything(t *testing.T, s *suite) {
 	h.tick("lose-0")
 	h.tick("lose-1")
 	h.press("Replace it")
-	h.AwaitH1("Enter the code that you were given")
+	h.AwaitH1("Enter the code from your administrator")
 	h.expectCursor("code")
 	h.inspect("104-access-code")
 
@@ -107,11 +107,11 @@ func testNotMe(t *testing.T, s *suite) {
 	h.inspect("108-new-password")
 	h.write("password", noa.Password)
 	h.press("Continue")
-	h.expectFocus("password", "That is the password that you have.")
+	h.expectFocus("password", "your current password. Choose a different one.")
 	h.inspect("109-new-password-refused")
 	h.write("password", next)
 	h.press("Continue")
 	h.AwaitH1("Your apps")
 	h.press("Activity")
-	h.AwaitText("You said “this wasn't me”: everything was ended")
+	h.AwaitText("You chose “This wasn't me”: everything was ended")
 }

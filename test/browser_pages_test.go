@@ -90,7 +90,7 @@ func testBackupCodePages(t *testing.T, s *suite) {
 	other.toBackupCode(s, ole)
 	other.Fill("one-time-code", spent)
 	other.ClickThrough("Continue")
-	other.expectFocus("code", "That backup code was used before.")
+	other.expectFocus("code", "That backup code has already been used.")
 }
 
 func (v *visitor) toBackupCode(s *suite, p *scene.Person) {
@@ -225,7 +225,7 @@ func testProblemPages(t *testing.T, s *suite) {
 	b := s.browser(t, harness.BrowserOptions{})
 	for _, page := range []struct{ app, path, heading, shot string }{
 		{"login", "/sign-in?request=damaged", "This sign-in link isn't right", "50-bad-request"},
-		{"login", "/flow?id=gone", "That took too long, or is finished", "51-flow-gone"},
+		{"login", "/flow?id=gone", "This page has expired", "51-flow-gone"},
 		{"app", "/a/%00", "This address can't be opened", "52-bad-address"},
 	} {
 		b.Navigate(s.At(page.app, page.path))

@@ -39,7 +39,7 @@ func testOfferTaken(t *testing.T, s *suite) {
 	b.inspectBoth("130-passkey-offer", fasterNextTime, "Nächstes Mal schneller anmelden")
 	b.ClickThrough("Set up a passkey")
 	b.AwaitH1(setUpKey)
-	b.ClickThrough("Back, and change nothing")
+	b.ClickThrough("Go back without changing anything")
 	b.AwaitH1(fasterNextTime)
 	b.ClickThrough("Set up a passkey")
 	b.AwaitH1(setUpKey)
@@ -130,13 +130,13 @@ func testRemovedKeys(t *testing.T, s *suite) {
 	b.ClickThrough("Remove all")
 	all := "Remove all 2 security keys and passkeys"
 	b.AwaitH1(all)
-	for _, says := range []string{"Laptop", "Stick", "With your password, you can then sign in by:", "Authenticator app", "10 backup codes"} {
+	for _, says := range []string{"Laptop", "Stick", "With your password, you can still sign in with:", "Authenticator app", "10 backup codes"} {
 		b.AwaitText(says)
 	}
 	b.inspectBoth("131-remove-all", all, "Alle entfernen: 2 Sicherheitsschlüssel und Passkeys")
 	b.ClickThrough("Remove all")
-	b.AwaitText("Removed. You are signed out everywhere but here.")
-	b.AwaitText("You have none yet.")
+	b.AwaitText("Removed. You're signed out everywhere except here.")
+	b.AwaitText("You don't have one yet.")
 	harness.Eventually(t, patience, "the laptop to forget the passkey", func() bool { return laptop.Keys() == 0 })
 
 	stick.Unplug()
@@ -147,7 +147,7 @@ func testRemovedKeys(t *testing.T, s *suite) {
 		t.Fatalf("before it is removed, the laptop holds %d passkeys", laptop.Keys())
 	}
 	b.ClickThrough("Remove")
-	b.AwaitText("Removed. You are signed out everywhere but here.")
+	b.AwaitText("Removed. You're signed out everywhere except here.")
 	harness.Eventually(t, patience, "the laptop to forget the passkey", func() bool { return laptop.Keys() == 0 })
 
 	// Backup codes alone are nothing to go on with.
@@ -155,7 +155,7 @@ func testRemovedKeys(t *testing.T, s *suite) {
 	b.ClickThrough("Continue")
 	hands{visitor: b}.pair(dora, "Tablet")
 	b.Navigate(s.At("login", authenticators+"/remove-all"))
-	b.AwaitText("They are your last way in besides backup codes")
+	b.AwaitText("only way to sign in: without them")
 	b.inspect("132-remove-all-last")
 }
 

@@ -272,7 +272,7 @@ func (p *doubleClicker) press(button, path, heading string) {
 	p.Through(func() { p.doubleClick(button) })
 	// Without scripts the second click can come when the first has finished the
 	// flow: they are told so, and go on from there.
-	const finished = "That took too long, or is finished"
+	const finished = "This page has expired"
 	p.eventually("what one click leads to", fmt.Sprintf(`String([%q, %q].includes(document.querySelector("h1")?.innerText))`, heading, finished), "true")
 	if p.H1() == finished && !p.scripted() {
 		p.ClickThrough("Sign in")

@@ -223,7 +223,7 @@ func TestW01CrossSite(t *testing.T) {
 		if after := held(t, s, ada); after != before {
 			t.Errorf("changed:\n%s\nbefore:\n%s", after, before)
 		}
-		says(t, losing.Visit(lost.URL.String()), http.StatusOK, "Enter the code that you were given")
+		says(t, losing.Visit(lost.URL.String()), http.StatusOK, "Enter the code from your administrator")
 		says(t, replacing.Browser.Visit(due.URL.String()), http.StatusOK, "Choose a new password")
 		passwordRefused(t, s, "ada", owned.password)
 		expectIn(t, s, owned.other, "ada")

@@ -218,7 +218,7 @@ func TestDeviceCommands(t *testing.T) {
 		says(t, page, http.StatusOK, "Laptop", "Serial number")
 		keepsQuiet(t, page, "Old tablet", "Phone")
 		page = ada.Browser.Click(page.Link("Revoke Laptop"))
-		says(t, page, http.StatusOK, "Revoke Laptop", "It opens nothing by its certificate any more")
+		says(t, page, http.StatusOK, "Revoke Laptop", "Its certificate stops working immediately")
 		page = submitted(ada.Browser, formTo(t, page, devices+"/revoke"), nil)
 		says(t, page, http.StatusOK, "Revoked.")
 		if left := len(page.Forms()); page.URL.Path != devices || strings.Count(page.Text(), "Serial number") != 1 {

@@ -529,8 +529,8 @@ func (s *deviceSuite) allBad(t *testing.T) []badOne {
 	return []badOne{
 		{"expired", "has expired", old},
 		{"not yet valid", "valid yet", s.ca.device("alice", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })},
-		{"another CA of the same name", "known here", namesake.device("alice", nil)},
-		{"self-signed", "known here", s.ca.selfSigned("alice")},
+		{"another CA of the same name", "issued by anybody we know", namesake.device("alice", nil)},
+		{"self-signed", "issued by anybody we know", s.ca.selfSigned("alice")},
 		{"no usage", "meant for signing in", s.ca.device("alice", func(c *x509.Certificate) { c.ExtKeyUsage = nil })},
 		{"a server's usage", "meant for signing in", s.ca.device("alice", func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -541,7 +541,7 @@ func (s *deviceSuite) allBad(t *testing.T) []badOne {
 		{"unknown critical extension", "conditions", s.ca.device("alice", func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
 		})},
-		{"of nobody here", "registered for anybody", s.ca.device("nobody-of-that-name", nil)},
+		{"of nobody here", "registered to anybody", s.ca.device("nobody-of-that-name", nil)},
 		{"of the CA itself", "issuing others", tls.Certificate{Certificate: [][]byte{s.ca.certificate.Raw}, PrivateKey: s.ca.key}},
 	}
 }
@@ -713,7 +713,7 @@ func (s *deviceSuite) revoked(t *testing.T) {
 	for i, l := range append(append(live, s.lines(t, &here)...), s.lines(t, &disabled)...) {
 		text := "revoked"
 		if i >= 4 && i < 7 || i >= 10 {
-			text = "registered for can"
+			text = "registered to can"
 		}
 		for site, status := range map[string]int{"app": 401, "must": 403} {
 			if got := l.open(t, "GET", s.At(site, "/"), nil); got.status != status || !strings.Contains(got.body, text) {

@@ -277,7 +277,7 @@ func TestO01B02SpentCodes(t *testing.T) {
 	totp, backup := ada.Code(), ada.SpendBackupCode()
 	for _, c := range []struct{ factor, code, says string }{
 		{"totp", totp, "That code was used a moment ago. Wait for the next one."},
-		{"backup_code", backup, "That backup code was used before."},
+		{"backup_code", backup, "That backup code has already been used."},
 	} {
 		t.Run(c.factor, func(t *testing.T) {
 			first, second, late := s.Client(), s.Client(), s.Client()

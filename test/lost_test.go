@@ -30,7 +30,7 @@ func toAccessCode(t *testing.T, browser *harness.Client, page *harness.Page) *ha
 	t.Helper()
 	page = browser.Visit(page.Link("I can't use this"))
 	page = submitted(browser, formTo(t, page, "/flow/lost"), map[string]string{"lose": "on"})
-	if page.H1() != "Enter the code that you were given" {
+	if page.H1() != "Enter the code from your administrator" {
 		t.Fatalf("with nothing left: %d %s", page.Status, page.Text())
 	}
 	return page
@@ -93,7 +93,7 @@ func TestLostPhone(t *testing.T) {
 	page := ada.ShowPassword(third, third.Visit(s.At("app", "/deep?x=1")))
 	asked := page
 	page = third.Visit(page.Link("I can't use this"))
-	says(t, page, http.StatusOK, "You can't use your authenticator app", "Get in another way", "Use a backup code", "It's lost, broken or replaced", "the help desk")
+	says(t, page, http.StatusOK, "You can't use your authenticator app", "Sign in another way", "Use a backup code", "It's lost, broken or replaced", "the help desk")
 	landed(t, third.Visit(page.Link("I can use it after all")), asked.URL.String()+"&use=totp")
 	page = submitted(third, formTo(t, page, "/flow/lost"), nil)
 	if page.H1() != "Enter a backup code" {
@@ -130,9 +130,9 @@ func TestLostPhone(t *testing.T) {
 	landed(t, ada.ShowCode(fourth, page, codeOf(t, key, 1)), s.At("app", "/"))
 
 	says(t, third.Visit(s.At("login", authenticators)), http.StatusOK,
-		"Reported lost. It opens nothing any more", "New phone")
+		"Reported lost. It no longer works", "New phone")
 	says(t, third.Visit(s.At("login", backupCodes)), http.StatusOK, "9 of 10 codes are left.")
-	says(t, third.Visit(s.At("login", activity)), http.StatusOK, "Reported lost, and stopped: ", "Set up: ", "Signed out",
+	says(t, third.Visit(s.At("login", activity)), http.StatusOK, "Reported lost, no longer works: ", "Set up: ", "Signed out",
 		"Signed in (password, backup code, code from an authenticator app)")
 	expectAudited(t, s, 1, "factor.lost", "ada", map[string]string{"factor": "totp"})
 	expectAudited(t, s, 1, "factor.enrolled", "ada", map[string]string{"factor": "totp"})
@@ -188,7 +188,7 @@ func TestLostEverything(t *testing.T) {
 
 		page = giveCode(t, browser, page, "  "+strings.ToLower(strings.ReplaceAll(code, " ", "  "))+" ")
 		expectCut(t, s, bob.Browser)
-		says(t, elsewhere.Visit(thief.URL.String()), http.StatusGone, "or is finished")
+		says(t, elsewhere.Visit(thief.URL.String()), http.StatusGone, "This page has expired")
 		thief = bob.ShowPassword(elsewhere, elsewhere.Visit(s.At("app", "/")))
 		says(t, giveCode(t, elsewhere, thief, code), http.StatusUnprocessableEntity, "That code didn't work.")
 		setUpAnew(t, s, bob, browser, page, s.At("app", "/deep"))
@@ -199,7 +199,7 @@ func TestLostEverything(t *testing.T) {
 		for _, factor := range []string{"totp", "backup_code"} {
 			expectAudited(t, s, 1, "factor.lost", "bob", map[string]string{"factor": factor})
 		}
-		says(t, browser.Visit(s.At("login", activity)), http.StatusOK, "A code for getting back in was made", "by an administrator", "A code for getting back in was used")
+		says(t, browser.Visit(s.At("login", activity)), http.StatusOK, "An access code was made for you", "by an administrator", "An access code was used")
 	})
 	t.Run("the code of somebody else", func(t *testing.T) {
 		cyd := s.Invited("cyd")
@@ -224,7 +224,7 @@ func TestLostEverything(t *testing.T) {
 		s.Canary(done.AccessCode.Code)
 		expectCut(t, s, eve.Browser, remembering)
 		page := eve.ShowPassword(remembering, remembering.Visit(s.At("login", "/sign-in")))
-		if page.H1() != "Enter the code that you were given" {
+		if page.H1() != "Enter the code from your administrator" {
 			t.Fatalf("the password led to %d %s", page.Status, page.Text())
 		}
 		expectShut(t, s, remembering)
