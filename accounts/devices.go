@@ -20,9 +20,9 @@ import (
 
 var (
 	// ErrNoDevice says that no device has the id.
-	ErrNoDevice = errors.New("no device has this id")
+	ErrNoDevice = errors.New("no device has this ID")
 	// ErrRevoked says that a device is revoked already.
-	ErrRevoked = errors.New("the device is revoked already")
+	ErrRevoked = errors.New("the device has already been revoked")
 	// ErrNoCA says that no certificates are issued here.
 	ErrNoCA = errors.New("no certificates are issued here: write certificate { ca NAME } in the global option mfa, and name a CA of the pki option")
 )

@@ -69,7 +69,7 @@ func (d *Desk) ResetFactors(ctx context.Context, name string, password bool) (Re
 }
 
 // ErrNotSetUp says that a user has nothing to reset.
-var ErrNotSetUp = errors.New("the user has not set up yet: run `caddy mfa user invite` for a new link")
+var ErrNotSetUp = errors.New("the user hasn't set up their account yet: run `caddy mfa user invite` for a new link")
 
 // deleteFactors deletes a user's credentials and returns the kinds.
 func deleteFactors(ctx context.Context, tx store.Tx, userID string, password bool) ([]assurance.Factor, error) {

@@ -187,7 +187,7 @@ func (e *Engine) NewAccessCode(ctx context.Context, u store.User) (string, error
 }
 
 // ErrNotActive says that a user has not set up yet, or is disabled.
-var ErrNotActive = errors.New("the user has not set up yet, or is disabled")
+var ErrNotActive = errors.New("the user hasn't set up their account yet, or is disabled")
 
 // AnswerAccessCode takes the code that an administrator gave: it stands in for
 // a second factor, once, to enrol one and for nothing else. *factors.Refused, ErrWrongStep

@@ -22,7 +22,7 @@ func (s *survey) checkAddresses() error {
 		if s.behindProxy {
 			return fmt.Errorf("%s: %w", at, errPeer)
 		}
-		s.warn("%s: a rule of mfa looks at remote_ip, which is the proxy's address for all that comes through trusted_proxies: write client_ip in its place", at)
+		s.warn("%s: a rule of mfa looks at remote_ip, which is the proxy's address for all that comes through trusted_proxies: write client_ip instead", at)
 	}
 	for _, server := range s.servers {
 		if server.trusts && !server.strict && s.matters(server) {
@@ -32,7 +32,7 @@ func (s *survey) checkAddresses() error {
 	return nil
 }
 
-var errPeer = errors.New("a rule of mfa looks at remote_ip, which behind_tls_proxy makes the proxy's own address for everybody: write client_ip in its place")
+var errPeer = errors.New("a rule of mfa looks at remote_ip, which behind_tls_proxy makes the proxy's own address for everybody: write client_ip instead")
 
 // matters reports whether a gate or the portal is on the server.
 func (s *survey) matters(server *surveyedServer) bool {

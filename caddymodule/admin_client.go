@@ -73,7 +73,7 @@ func (c call) uri() (string, error) {
 	for i, part := range c.path {
 		if part == "" || part == "." || part == ".." {
 			// No part of a URL's path, and nobody's name either.
-			return "", fmt.Errorf("%q can't be a name or an id", part)
+			return "", fmt.Errorf("%q can't be a name or an ID", part)
 		}
 		escaped[i] = url.PathEscape(part)
 	}
@@ -140,7 +140,7 @@ func plainly(address string, err error) error {
 
 // strangerError says that what answered doesn't know Portcullis.
 func strangerError(address string) error {
-	return fmt.Errorf("the server at %s doesn't run Portcullis: name the right one by --address, by --config, or by CADDY_ADMIN in the environment", address)
+	return fmt.Errorf("the server at %s doesn't run Portcullis: give the right address with --address, with --config, or in the environment variable CADDY_ADMIN", address)
 }
 
 // as decodes the answer for tell.

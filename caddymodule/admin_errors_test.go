@@ -26,7 +26,7 @@ func TestWhatTheAdminAPISaysOfErrors(t *testing.T) {
 		says   string
 		logged bool
 	}{
-		"what was being done is of no use": {fmt.Errorf("keeping a new access code: %w", authflow.ErrNotActive), http.StatusConflict, "the user has not set up yet, or is disabled", false},
+		"what was being done is of no use": {fmt.Errorf("keeping a new access code: %w", authflow.ErrNotActive), http.StatusConflict, "the user hasn't set up their account yet, or is disabled", false},
 		"deleted in the middle":            {fmt.Errorf("keeping a new access code: %w", store.ErrNotFound), http.StatusNotFound, "somebody else deleted it at the same moment", false},
 		"the disk is gone":                 {errors.New("reading /var/lib/store"), http.StatusInternalServerError, "something went wrong: look for reference ", true},
 	} {

@@ -52,7 +52,7 @@ func override(replacer *caddy.Replacer, placeholder, has, want string) {
 
 // errCopied says that placeholders know another request than the one that goes
 // on.
-var errCopied = errors.New("a handler before mfa went on with a copy of the request, whose address was in another form")
+var errCopied = errors.New("a handler before mfa passed on a copy of the request, with its address in another form")
 
 // hostVar is, among Caddy's variables of a request, the host that error routes
 // go on with where they know another request than the one that was decided on.

@@ -230,7 +230,7 @@ var platforms = []string{"windows", "macos", "linux", "android", "ios"}
 
 func (p Platforms) check() error {
 	if len(p.OnlyOn) > 0 && len(p.NotOn) > 0 {
-		return errors.New("only_on and not_on can't stand together: write one of them")
+		return errors.New("only_on and not_on can't be combined: write one of them")
 	}
 	for _, name := range slices.Concat(p.OnlyOn, p.NotOn) {
 		if !slices.Contains(platforms, name) {
@@ -296,10 +296,10 @@ func (a *App) resolvePortal() error {
 func parsePortal(written string) (*url.URL, error) {
 	u, err := url.Parse(written)
 	if err != nil || u.Host == "" {
-		return nil, errors.New("this is no address: write https://login.example.com")
+		return nil, errors.New("this isn't an address: write https://login.example.com")
 	}
 	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Opaque != "" {
-		return nil, errors.New("write the scheme, the host and if need be the port, nothing else")
+		return nil, errors.New("write the scheme, the host and, if needed, the port, and nothing else")
 	}
 	host, err := parseHostPattern(u.Host)
 	if err != nil {
@@ -310,7 +310,7 @@ func parsePortal(written string) (*url.URL, error) {
 	}
 	switch {
 	case u.Scheme == "http" && !isLocalhost(host.name):
-		return nil, errors.New("plain http:// is for localhost and names under it: write https://")
+		return nil, errors.New("plain http:// works only for localhost and names under it: write https://")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("the address must begin with https://")
 	}
@@ -559,7 +559,7 @@ func (a *App) loadStore() error {
 	}
 	var ok bool
 	if a.store, ok = module.(StoreModule); !ok {
-		return fmt.Errorf("module %T is no store", module)
+		return fmt.Errorf("module %T isn't a store", module)
 	}
 	return nil
 }

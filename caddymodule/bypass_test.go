@@ -45,15 +45,15 @@ func TestWaysAround(t *testing.T) {
 		{"a user's name by a map", written("map {query.user} {http.auth.user.name} {\n\tdefault alice\n}", ""), "map runs before mfa, which must decide on what the client asked for, and can change the placeholder http.auth.user.name"},
 		{"a proxy's word", written("vars trusted_proxy true", ""), "can change the variable trusted_proxy"},
 
-		{"open below the root", site("open /*"), "open is for every request"},
-		{"open for an unset variable", site("open {$UNSET}/*"), "open is for every request"},
+		{"open below the root", site("open /*"), "open applies to every request"},
+		{"open for an unset variable", site("open {$UNSET}/*"), "open applies to every request"},
 		{"open for an unset variable in a matcher", site("open @unset"), "{env.UNSET} in a matcher is empty"},
 		{"open but for an unset variable", site("open @none"), "{env.UNSET} in a matcher is empty"},
-		{"open by an expression", site("open @all"), "open is for every request"},
-		{"open on the site's own host", site("open @own"), "open is for every request"},
+		{"open by an expression", site("open @all"), "open applies to every request"},
+		{"open on the site's own host", site("open @own"), "open applies to every request"},
 		{"a rule for an unset variable", site("rule @unset {\n\t\t\tallow user alice\n\t\t}"), "{env.UNSET} in a matcher is empty"},
 
-		{"mfa in handle_errors alone", "wiki.example.com {\n\treverse_proxy localhost:3000\n\thandle_errors {\n\t\tmfa\n\t\treverse_proxy localhost:3000\n\t}\n}", "site wiki.example.com on server srv0 (:443): mfa stands in handle_errors alone, where it guards nothing"},
+		{"mfa in handle_errors alone", "wiki.example.com {\n\treverse_proxy localhost:3000\n\thandle_errors {\n\t\tmfa\n\t\treverse_proxy localhost:3000\n\t}\n}", "site wiki.example.com on server srv0 (:443): mfa is only in handle_errors, where it guards nothing"},
 		{"the same upstream on another port", site("") + "http://:8080 {\n\treverse_proxy 127.0.0.1:3000\n}", "the site without a host on server srv1 (:8080): reverse_proxy serves localhost:3000 without mfa, which guards it as site wiki.example.com on server srv0 (:443)"},
 		{"the same upstream in a response", site("") + "http://:8080 {\n\treverse_proxy localhost:3001 {\n\t\thandle_response {\n\t\t\treverse_proxy localhost:3000\n\t\t}\n\t}\n}", "serves localhost:3000 without mfa"},
 		{"the same upstream for errors of another", site("") + "http://:8080 {\n\tintercept {\n\t\thandle_response {\n\t\t\troute {\n\t\t\t\treverse_proxy localhost:3000\n\t\t\t}\n\t\t}\n\t}\n\trespond 404\n}", "intercept serves localhost:3000 without mfa"},
@@ -174,7 +174,7 @@ func TestWarnings(t *testing.T) {
 	}
 	for _, matcher := range []string{"remote_ip 10.0.0.0/8", "not remote_ip 10.0.0.0/8", "expression remote_ip('10.0.0.0/8')", "vars {remote_host} 10.0.0.1"} {
 		_, err := arranged(t, behindProxy(trusting, "http://login.example.com {\n\tmfa_portal\n}\nhttp://wiki.example.com {\n\t@lan "+matcher+"\n\tmfa {\n\t\topen @lan\n\t}\n}\n"))
-		if err == nil || !strings.Contains(err.Error(), "write client_ip in its place") {
+		if err == nil || !strings.Contains(err.Error(), "write client_ip instead") {
 			t.Errorf("%s behind a TLS proxy: %v", matcher, err)
 		}
 	}

@@ -87,7 +87,7 @@ func init() {
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {
-		return nil, d.Err("mfa is given twice: write one block")
+		return nil, d.Err("mfa is written twice: write one block")
 	}
 	if d.NextArg() {
 		return nil, d.Errf("mfa takes a block, not %q: write mfa { portal https://login.example.com }", d.Val())
@@ -308,7 +308,7 @@ func (f *FIDO) unmarshalAttestation(d *caddyfile.Dispenser) error {
 	made := new(Attestation)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if written == "none" {
-			return d.Errf("attestation none takes no block: what keys say of themselves (%s) counts only with attestation required", d.Val())
+			return d.Errf("attestation none takes no block: what keys say about themselves (%s) counts only with attestation required", d.Val())
 		}
 		if err := made.unmarshalOption(d); err != nil {
 			return err
@@ -387,7 +387,7 @@ func switchOrBlock(d *caddyfile.Dispenser, off *bool, option func() error) error
 	}
 	switch {
 	case block && len(written) > 0:
-		return d.Errf("%s takes a value or a block, and %q stands before one", name, written[0])
+		return d.Errf("%s takes a value or a block, but %q comes before a block", name, written[0])
 	case block:
 	case len(written) != 1 || written[0] != "on" && written[0] != "off":
 		return d.Errf("%s %s: write on or off", name, strings.Join(written, " "))
@@ -404,7 +404,7 @@ func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 		return d.Err("accent is given twice")
 	}
 	if !d.NextArg() {
-		return d.Err("accent needs a colour: write accent 1c5dbf, since a # begins a comment")
+		return d.Err("accent needs a colour: write accent 1c5dbf, since a # starts a comment")
 	}
 	a.Accent = d.Val()
 	if isPlain(a.Accent) && !strings.HasPrefix(a.Accent, "#") {
@@ -564,7 +564,7 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	written := h.Val()
 	switch {
 	case written == "*":
-		return nil, h.Errf("%s * would be for every request: %s", directive, insteadOfAll(directive))
+		return nil, h.Errf("%s * would apply to every request: %s", directive, insteadOfAll(directive))
 	case !strings.HasPrefix(written, "/") && !strings.HasPrefix(written, "@"):
 		return nil, h.Errf("%q is no matcher: %s takes a path (/healthz) or the name of a matcher (@name)", written, directive)
 	}
@@ -576,7 +576,7 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	}
 	if len(matcher) == 0 {
 		h.Next() // for the line number
-		return nil, h.Errf("matcher %s is empty and would be for every request", written)
+		return nil, h.Errf("matcher %s is empty and would apply to every request", written)
 	}
 	if err := checkPatterns([]caddy.ModuleMap{matcher}); err != nil {
 		h.Next() // for the line number
@@ -674,7 +674,7 @@ func (h *Headers) unmarshalGroups(d *caddyfile.Dispenser) error {
 	case len(words) == 0:
 		return nil
 	case words[0] != "only":
-		return d.Errf("groups takes one header, and %q is a second: write only before the groups that the app is told of", words[0])
+		return d.Errf("groups takes one header, and %q is a second: write only before the groups that the app is told about", words[0])
 	case len(words) == 1:
 		return d.Err("groups only names no group: write the names of groups, with a * for any text")
 	}
@@ -783,7 +783,7 @@ func flag(d *caddyfile.Dispenser, target *bool) error {
 		return d.Errf("%s is given twice", option)
 	}
 	if d.NextArg() {
-		return d.Errf("%s takes no value, and %q is one: write %s alone", option, d.Val(), option)
+		return d.Errf("%s takes no value, and %q is one: write only %s", option, d.Val(), option)
 	}
 	*target = true
 	return nil

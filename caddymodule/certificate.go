@@ -88,15 +88,15 @@ func (c *Certificate) check() error {
 	case c.CA == "" && !pool:
 		return errors.New("it names no CA: write ca NAME for one of Caddy's pki, or trust_pool for your own")
 	case c.CA == caddypki.DefaultCAID:
-		return fmt.Errorf("ca %s: that CA makes the certificates of sites, which are good for clients too: write a CA of its own in the global option pki { ca devices }", c.CA)
+		return fmt.Errorf("ca %s: that CA issues the sites' certificates, which work for clients too: write a separate CA in the global option pki { ca devices }", c.CA)
 	case c.CA == "" && c.Lifetime != 0:
-		return errors.New("lifetime is about certificates that are issued here: write ca NAME beside it")
+		return errors.New("lifetime applies to certificates that are issued here: add ca NAME")
 	case c.Lifetime != 0 && time.Duration(c.Lifetime) < time.Hour:
-		return fmt.Errorf("lifetime %s: write a time from 1h on", time.Duration(c.Lifetime))
+		return fmt.Errorf("lifetime %s: write 1h or more", time.Duration(c.Lifetime))
 	case pool && len(c.Map) == 0:
 		return errors.New("trust_pool needs map, which says what in a certificate names its user: write map email")
 	case !pool && (len(c.Map) > 0 || c.CRL != ""):
-		return errors.New("map and crl are about certificates of your own CA: write trust_pool beside them")
+		return errors.New("map and crl apply to certificates from your own CA: add trust_pool")
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (a *App) resolveDeviceCA() error {
 	}
 	pki, ok := configured.(*caddypki.PKI)
 	if !ok || pki.CAs[a.Certificate.CA] == nil {
-		return fmt.Errorf("there is no such CA: write in the Caddyfile's global options a block pki with a block ca %s in it, and intermediate_lifetime 365d in that", a.Certificate.CA)
+		return fmt.Errorf("there is no such CA: in the Caddyfile's global options, write a block pki with a block ca %s in it, and intermediate_lifetime 365d in that", a.Certificate.CA)
 	}
 	ca, err := pki.GetCA(a.ctx, a.Certificate.CA)
 	if err != nil {
@@ -120,7 +120,7 @@ func (a *App) resolveDeviceCA() error {
 		return err
 	}
 	if ca.InstallTrust == nil || *ca.InstallTrust {
-		a.logger.Warn("Caddy makes this machine trust the CA of devices for sites, too, which nothing needs: set install_trust to false in the CA's JSON, or write skip_install_trust in the global options", zap.String("ca", ca.ID))
+		a.logger.Warn("Caddy makes this machine trust the CA for devices for sites too, which nothing needs: set install_trust to false in the CA's JSON, or write skip_install_trust in the global options", zap.String("ca", ca.ID))
 	}
 	a.Certificate.authority = &devices.Authority{
 		Signer: func() ([]*x509.Certificate, crypto.Signer) {
@@ -160,11 +160,11 @@ func (a *App) certificateLifetime(ca *caddypki.CA) (time.Duration, error) {
 	asked := time.Duration(a.Certificate.Lifetime)
 	switch {
 	case asked > whole:
-		return 0, fmt.Errorf("lifetime %s: the CA's intermediates live for %s, and nothing that they sign lives longer: write a longer intermediate_lifetime in its pki block", asked, whole)
+		return 0, fmt.Errorf("lifetime %s: the CA's intermediates last %s, and nothing that they sign lasts longer: write a longer intermediate_lifetime in its pki block", asked, whole)
 	case asked != 0:
 		return asked, nil
 	case whole < devices.DefaultLifetime:
-		a.logger.Warn("certificates of devices live no longer than the CA's intermediates: write a longer intermediate_lifetime in its pki block, or lifetime in certificate",
+		a.logger.Warn("device certificates last no longer than the CA's intermediates: write a longer intermediate_lifetime in its pki block, or lifetime in certificate",
 			zap.String("ca", ca.ID), zap.Duration("intermediate_lifetime", whole))
 		return whole, nil
 	}
@@ -180,14 +180,14 @@ func (a *App) resolveTrustPool() error {
 	}
 	source, ok := module.(caddytls.CA)
 	if !ok {
-		return fmt.Errorf("trust_pool: %T is no pool of CAs", module)
+		return fmt.Errorf("trust_pool: %T isn't a pool of CAs", module)
 	}
 	if _, ok := module.(*caddytls.SystemCAPool); ok {
-		return errors.New("trust_pool system: every public CA could say who is who: name your own CA's file")
+		return errors.New("trust_pool system: any public CA could then say who somebody is: name your own CA's file")
 	}
 	// Without a pool crypto/x509 would ask the roots of the system.
 	if pool := source.CertPool(); pool == nil || pool.Equal(x509.NewCertPool()) {
-		return errors.New("trust_pool: there is no certificate of a CA in it")
+		return errors.New("trust_pool: there is no CA certificate in it")
 	}
 	operators := devices.Authorised{Anchors: source.CertPool}
 	for _, written := range c.Map {
@@ -320,7 +320,7 @@ func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
 
 func (c *Certificate) unmarshalTrustPool(d *caddyfile.Dispenser) error {
 	if c.TrustPoolRaw != nil {
-		return d.Err("trust_pool is given twice: name all files in one, or combine sources by trust_pool combined")
+		return d.Err("trust_pool is given twice: name all files in one, or combine sources with trust_pool combined")
 	}
 	if !d.NextArg() {
 		return d.Err("trust_pool needs a kind: write trust_pool file /etc/ssl/our-ca.pem")

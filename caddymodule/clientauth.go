@@ -37,7 +37,7 @@ func parseCertificateMode(written string) (gate.CertificateMode, error) {
 func (a *App) certificateMode(written string) (string, error) {
 	mode, err := parseCertificateMode(written)
 	if err == nil && mode != gate.CertificateOff && len(a.trust()) == 0 {
-		err = fmt.Errorf("certificate %s: no CA is known whose certificates could count: write certificate { ca devices } in the global option mfa", spoken(written))
+		err = fmt.Errorf("certificate %s: there is no CA whose certificates could count: write certificate { ca devices } in the global option mfa", spoken(written))
 	}
 	return written, err
 }
@@ -95,11 +95,11 @@ func (a *App) settleGate(g *Gate, guarded site, asks asker) error {
 		switch mode := certificateModes[rule.certificate]; {
 		case rule.open || rule.certificate == "" || mode == gate.CertificateOff:
 		case unnamed != "":
-			return fmt.Errorf("certificate %s: TLS tells no server the name of a site that is an IP address, so Caddy answers every request to %s with 421 where some site asks for certificates: write a host name such as app.example.com as the site's address, or certificate off", spoken(rule.certificate), unnamed)
+			return fmt.Errorf("certificate %s: TLS tells the server no name for a site that is an IP address, so Caddy answers every request to %s with 421 if any site asks for certificates: write a host name such as app.example.com as the site's address, or certificate off", spoken(rule.certificate), unnamed)
 		case mode == gate.CertificateAccept && !g.asks && !a.portalAsks:
-			return errors.New("certificate accept: neither this site's TLS nor the portal's asks for certificates: write in one of them tls { client_auth { mode request } }")
+			return errors.New("certificate accept: neither this site's TLS nor the portal's asks for certificates: write tls { client_auth { mode request } } in one of them")
 		case (mode == gate.CertificateRequire || mode == gate.CertificateAndPassword) && unasked != "":
-			return fmt.Errorf("certificate %s: TLS doesn't ask for certificates at %s: write in its site tls { client_auth { mode request } }", spoken(rule.certificate), unasked)
+			return fmt.Errorf("certificate %s: TLS doesn't ask for certificates at %s: write tls { client_auth { mode request } } in its site", spoken(rule.certificate), unasked)
 		}
 	}
 	return nil
@@ -182,7 +182,7 @@ func (a *App) warnOfHTTP3(name string, server *caddyhttp.Server, host string) {
 	if !speaksHTTP3(server) {
 		return
 	}
-	a.logger.Warn("this site relies on client certificates, and some browsers (Chrome, Edge) show none over HTTP/3: write in the global options servers { protocols h1 h2 }",
+	a.logger.Warn("this site relies on client certificates, and some browsers (Chrome, Edge) show none over HTTP/3: write servers { protocols h1 h2 } in the global options",
 		zap.String("site", host), zap.String("server", name))
 }
 

@@ -310,7 +310,7 @@ func endSessionCommand() *cobra.Command {
 		}))
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if (len(args) == 1) == (user != "") || len(args) > 1 {
-			return errors.New("give one session id, or --user NAME")
+			return errors.New("give one session ID, or --user NAME")
 		}
 		return nil
 	}

@@ -173,7 +173,7 @@ func (issued issuedJSON) lost(err error) error {
 	if err == nil || issued.Device.ID == "" {
 		return err
 	}
-	return fmt.Errorf("the certificate was issued, and is lost: take it back by caddy mfa device revoke %s: %w", issued.Device.ID, err)
+	return fmt.Errorf("the certificate was issued but is lost: revoke it with caddy mfa device revoke %s: %w", issued.Device.ID, err)
 }
 
 func readRequest(cmd *cobra.Command, path string) ([]byte, error) {
@@ -204,7 +204,7 @@ func (i issuing) intoBundle(cmd *cobra.Command, user, name string) (err error) {
 	// use, and what is there already is never overwritten.
 	file, err := os.OpenFile(i.bundle, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is already there, and is not overwritten: give --out another name, or move the file away", i.bundle)
+		return fmt.Errorf("%s already exists and won't be overwritten: give --out another name, or move the file away", i.bundle)
 	}
 	if err != nil {
 		return fmt.Errorf("making the file that --out names: %w", err)

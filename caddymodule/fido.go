@@ -78,7 +78,7 @@ func (f *FIDO) resolvePlaces(portal string) (err error) {
 			return err
 		}
 		if f.Abandon[i] == f.RPID {
-			return fmt.Errorf("abandon %s: keys are bound to it now: name only what was rp_id before", f.RPID)
+			return fmt.Errorf("abandon %s: keys are bound to it now: name only former RP IDs", f.RPID)
 		}
 	}
 	return nil
@@ -180,7 +180,7 @@ func (a *Attestation) readMetadata(logger *zap.Logger) (*fido.Metadata, error) {
 			zap.String("file", path), zap.Time("next_update", known.NextUpdate))
 	}
 	if known.Unread > 0 {
-		logger.Warn("some entries of the FIDO metadata can't be read, and the keys that they are about are refused",
+		logger.Warn("some entries of the FIDO metadata can't be read, and the keys that they describe are refused",
 			zap.String("file", path), zap.Int("entries", known.Unread))
 	}
 	return known, nil
@@ -236,7 +236,7 @@ func (a *App) checkOrphans(ctx context.Context, s store.Credentials) error {
 		switch {
 		case c.Realm == a.FIDO.RPID && !a.FIDO.Off:
 		case slices.Contains(a.FIDO.Abandon, c.Realm):
-			a.logger.Warn("security keys and passkeys that are bound to another RP ID work no more",
+			a.logger.Warn("security keys and passkeys that are bound to another RP ID no longer work",
 				zap.String("rp_id", c.Realm), zap.Int("credentials", c.Credentials), zap.Int("users", c.Users))
 		default:
 			lost = append(lost, fmt.Sprintf("%d bound to %s, of %d users", c.Credentials, cmp.Or(c.Realm, "nothing"), c.Users))
@@ -245,5 +245,5 @@ func (a *App) checkOrphans(ctx context.Context, s store.Credentials) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	return fmt.Errorf("fido: security keys and passkeys would work no more under %s: %s: write rp_id with the former host, or give them up by abandon", a.FIDO.RPID, strings.Join(lost, "; "))
+	return fmt.Errorf("fido: security keys and passkeys would stop working under %s: %s: write rp_id with the former host, or give them up with abandon", a.FIDO.RPID, strings.Join(lost, "; "))
 }

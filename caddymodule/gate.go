@@ -271,11 +271,11 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 // Caddy takes no matchers for "all requests"; here they were forgotten.
 func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.RawMatcherSets) (caddyhttp.MatcherSets, error) {
 	if len(raw) == 0 {
-		return nil, errors.New("it has no matcher, and would be for every request")
+		return nil, errors.New("it has no matcher, and would apply to every request")
 	}
 	for _, set := range raw {
 		if len(set) == 0 {
-			return nil, errors.New("it has an empty matcher set, and would be for every request")
+			return nil, errors.New("it has an empty matcher set, and would apply to every request")
 		}
 	}
 	if err := checkPatterns(raw); err != nil {
@@ -308,7 +308,7 @@ func (g *Gate) inherit(base resolvedRule, written *Rule) (resolvedRule, error) {
 	}
 	switch maxAge := written.MaxAge; {
 	case maxAge < 0:
-		return resolvedRule{}, fmt.Errorf("max_age %s: it must be more than nothing", time.Duration(maxAge))
+		return resolvedRule{}, fmt.Errorf("max_age %s: it must be more than zero", time.Duration(maxAge))
 	case maxAge > 0:
 		resolved.requirement.MaxAge = time.Duration(maxAge)
 	}
@@ -328,7 +328,7 @@ func (g *Gate) reachable(written string) (assurance.Level, error) {
 		return assurance.None, err
 	}
 	if highest := g.app.highest(); level > highest {
-		return assurance.None, fmt.Errorf("assurance %s: no factor that is set up can give it, so nobody would pass: write %s", level, highest)
+		return assurance.None, fmt.Errorf("assurance %s: no configured factor can provide it, so nobody would pass: write %s", level, highest)
 	}
 	return level, nil
 }
@@ -340,7 +340,7 @@ func parseAssurance(written string) (assurance.Level, error) {
 		return assurance.None, err
 	}
 	if level < assurance.Single {
-		return assurance.None, fmt.Errorf("assurance %s: this says that a machine asks, not a person: write single, multi or phishing_resistant", level)
+		return assurance.None, fmt.Errorf("assurance %s: this level identifies a machine, not a person: write single, multi or phishing_resistant", level)
 	}
 	return level, nil
 }

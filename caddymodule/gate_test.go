@@ -254,8 +254,8 @@ func TestGateRefuses(t *testing.T) {
 		{`"allow": {"groups": ["{env.LIST}"]}`, "comma"},
 		{`"allow": {"groups": [""]}`, "Enter a group name"},
 		{`"assurance": "none"`, "unknown assurance"},
-		{`"assurance": "device"`, "a machine asks, not a person"},
-		{`"max_age": -1`, "it must be more than nothing"},
+		{`"assurance": "device"`, "a machine, not a person"},
+		{`"max_age": -1`, "it must be more than zero"},
 		{`"rules": [null]`, "rule 1: it is null"},
 		{`"rules": [{"open": true}]`, "rule 1: it has no matcher"},
 		{`"rules": [{"match": [], "open": true}]`, "rule 1: it has no matcher"},
@@ -280,7 +280,7 @@ func TestGateRefuses(t *testing.T) {
 		{`"cookie_same_site": "strict"`, `cookie_same_site "strict": write lax or none`},
 		{`"clear_site_data": "never"`, `clear_site_data "never": write user_change or sign_out`},
 		{`"assertion": "yes"`, "assertion"},
-		{`"hosts": ["*.*.example.com"]`, "is no host"},
+		{`"hosts": ["*.*.example.com"]`, "isn't a host"},
 		{`"hosts": ["{http.request.host}"]`, "hosts"},
 	} {
 		err := withGate(t, tt.settings, func(*Gate) error { return nil })
@@ -295,7 +295,7 @@ func TestGateRefuses(t *testing.T) {
 func TestReachableAssurance(t *testing.T) {
 	const without = `{"portal": "https://login.example.com", "fido": {"off": true}}`
 	for settings, want := range map[string]string{
-		`"assurance": "phishing_resistant"`:                                           "no factor that is set up can give it, so nobody would pass: write multi",
+		`"assurance": "phishing_resistant"`:                                           "no configured factor can provide it, so nobody would pass: write multi",
 		`"rules": [{"match": [{"path": ["/a"]}], "assurance": "phishing_resistant"}]`: "rule 1: assurance phishing_resistant",
 	} {
 		if err := withGateOf(t, without, settings, func(*Gate) error { return nil }); err == nil || !strings.Contains(err.Error(), want) {

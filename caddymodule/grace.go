@@ -44,7 +44,7 @@ func (e exiting) Handle(context.Context, caddy.Event) error {
 		return err
 	}
 	if grace := boundGrace(sites); grace {
-		e.app.logger.Info("the process ends: connections that are still open are cut after a while; `grace_period` sets another time",
+		e.app.logger.Info("the process is stopping: connections that are still open will be cut; `grace_period` changes when",
 			zap.Duration("grace_period", exitGrace))
 	}
 	return nil

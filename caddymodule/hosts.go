@@ -23,11 +23,11 @@ type hostPattern struct {
 func parseHostPattern(written string) (hostPattern, error) {
 	name, port, ok := splitAuthority(written)
 	if !ok {
-		return hostPattern{}, fmt.Errorf("%q is no host: write app.example.com or app.example.com:8443", written)
+		return hostPattern{}, fmt.Errorf("%q isn't a host: write app.example.com or app.example.com:8443", written)
 	}
 	ascii, err := idna.ToASCII(name)
 	if err != nil {
-		return hostPattern{}, fmt.Errorf("%q is no host: %w", written, err)
+		return hostPattern{}, fmt.Errorf("%q isn't a host: %w", written, err)
 	}
 	pattern := hostPattern{name: strings.ToLower(ascii), port: port}
 	return pattern, pattern.check()
@@ -41,7 +41,7 @@ func (p hostPattern) check() error {
 	name := strings.TrimPrefix(p.name, "*.")
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || strings.ContainsFunc(label, isNotHostRune) {
-			return fmt.Errorf("%q is no host: write a plain one such as app.example.com, or a wildcard for the first label such as *.example.com", p.name)
+			return fmt.Errorf("%q isn't a host: write a plain one such as app.example.com, or a wildcard for the first label such as *.example.com", p.name)
 		}
 	}
 	return nil

@@ -72,7 +72,7 @@ func (l layout) checkPlaced(gates []*Gate, sites *caddyhttp.App) error {
 				name = candidate
 			}
 		}
-		return fmt.Errorf("server %s: no request comes to one of its mfa handlers: it stands inside another handler (such as handle_response), in a named route that nothing invokes, or in a site whose requests go elsewhere: put mfa at the top of its site", name)
+		return fmt.Errorf("server %s: no request comes to one of its mfa handlers: it is inside another handler (such as handle_response), in a named route that nothing invokes, or in a site whose requests go elsewhere: put mfa at the top of its site", name)
 	}
 	return nil
 }

@@ -212,7 +212,7 @@ git.example.com {
 			"https://git.example.com",
 			"https://wiki.example.com",
 		}},
-		{"site that takes every host", `
+		{"site that accepts every host", `
 :8443 {
 	tls internal
 	mfa {
@@ -406,14 +406,14 @@ wiki.example.com {
 		mfa
 	}
 	reverse_proxy localhost:3000
-}`, onWiki + "mfa stands under a matcher that isn't about the host (path), so all other requests would pass by it: put mfa at the top of the site"},
+}`, onWiki + "mfa is under a matcher that isn't about the host (path), so all other requests would bypass it: put mfa at the top of the site"},
 		{"gate in handle_path", `
 wiki.example.com {
 	handle_path /admin/* {
 		mfa
 		reverse_proxy localhost:3000
 	}
-}`, onWiki + "mfa stands under a matcher that isn't about the host (path)"},
+}`, onWiki + "mfa is under a matcher that isn't about the host (path)"},
 		{"gate in a route with a method", `
 wiki.example.com {
 	@writes method POST PUT
@@ -431,7 +431,7 @@ wiki.example.com {
 	handle @wiki {
 		mfa
 	}
-}`, onWiki + "mfa stands under a matcher that isn't about the host (header)"},
+}`, onWiki + "mfa is under a matcher that isn't about the host (header)"},
 		{"gate under an expression about the host", `
 *.example.com {
 	@wiki expression host('wiki.example.com')
@@ -467,7 +467,7 @@ wiki.example.com {
 		mfa
 		reverse_proxy localhost:3000
 	}
-}`, onWiki + "mfa stands in one of several handle blocks, and another may take the request: put mfa at the top of the site, outside them"},
+}`, onWiki + "mfa is in one of several handle blocks, and another may take the request: put mfa at the top of the site, outside them"},
 		{"gate in the other branch of a wildcard site", `
 *.example.com {
 	@wiki host wiki.example.com
@@ -478,7 +478,7 @@ wiki.example.com {
 		mfa
 		reverse_proxy localhost:3000
 	}
-}`, onWiki + "mfa stands in one of several handle blocks"},
+}`, onWiki + "mfa is in one of several handle blocks"},
 		{"two gates", `
 wiki.example.com {
 	mfa
@@ -500,7 +500,7 @@ wiki.example.com {
 	handle /admin/* {
 		mfa
 	}
-}`, onWiki + "mfa stands under a matcher that isn't about the host (path)"},
+}`, onWiki + "mfa is under a matcher that isn't about the host (path)"},
 		{"gate where a walk can't see it", `
 wiki.example.com {
 	reverse_proxy localhost:3000 {
@@ -636,7 +636,7 @@ wiki.example.com {
 	handle_errors {
 		reverse_proxy localhost:3000
 	}
-}`, onWiki + "handle_errors runs reverse_proxy, and some errors of Caddy's own come there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort"},
+}`, onWiki + "handle_errors runs reverse_proxy, and some of Caddy's own errors get there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort"},
 		{"handle_errors serves files for one status", `
 wiki.example.com {
 	mfa
@@ -699,7 +699,7 @@ wiki.example.com {
 	handle_errors {
 		invoke guarded
 	}
-}`, onWiki + "one named route brings mfa both to the site and to its handle_errors"},
+}`, onWiki + "one named route invokes mfa in both the site and its handle_errors"},
 
 		// hosts
 		{"every host and none named", `
@@ -707,7 +707,7 @@ wiki.example.com {
 	tls internal
 	mfa
 	reverse_proxy localhost:3000
-}`, "the site without a host on server srv1 (:8443): mfa guards a site that takes every host, and must know which are its own: name them in the site's address, or write hosts app.example.com inside mfa"},
+}`, "the site without a host on server srv1 (:8443): mfa guards a site that accepts every host, and must know which ones are its own: name them in the site's address, or write hosts app.example.com inside mfa"},
 		{"declared host served elsewhere", `
 wiki.example.com:8443 {
 	redir https://wiki.example.com
@@ -726,11 +726,11 @@ wiki.example.com {
 		{"wildcard for two labels", `
 *.*.example.com {
 	mfa
-}`, "mfa can't guard this site: \"*.*.example.com\" is no host"},
+}`, "mfa can't guard this site: \"*.*.example.com\" isn't a host"},
 		{"wildcard for a whole name", `
 https://* {
 	mfa
-}`, "mfa can't guard this site: \"*\" is no host"},
+}`, "mfa can't guard this site: \"*\" isn't a host"},
 
 		// plain HTTP
 		{"gate by plain HTTP", `
@@ -753,11 +753,11 @@ http://127.0.0.1:8080 {
 		{"portal on another host", `
 sso.example.com {
 	mfa_portal
-}`, "site sso.example.com on server srv0 (:443): mfa_portal stands here, but the portal is https://login.example.com"},
+}`, "site sso.example.com on server srv0 (:443): mfa_portal is here, but the portal is https://login.example.com"},
 		{"portal on every host", `
 :8443 {
 	mfa_portal
-}`, "mfa_portal stands on a site that takes every host: put it in a site of its own: login.example.com { mfa_portal }"},
+}`, "mfa_portal is on a site that accepts every host: put it in a site of its own: login.example.com { mfa_portal }"},
 		{"gate for the portal's host on another port", `
 login.example.com:8443 {
 	mfa
@@ -802,19 +802,19 @@ http://login.example.com, https://login.example.com {
 		{"other scheme", "http://login.localhost:8080", `
 login.localhost:8080 {
 	mfa_portal
-}`, "mfa_portal is served as https://, but the portal is http://login.localhost:8080: make them agree"},
+}`, "mfa_portal is served as https://, but the portal is http://login.localhost:8080: make them match"},
 		{"in a path", "https://login.example.com", `
 login.example.com {
 	handle /login/* {
 		mfa_portal
 	}
-}`, "mfa_portal stands under a matcher that isn't about the host (path)"},
+}`, "mfa_portal is under a matcher that isn't about the host (path)"},
 		{"in handle_errors", "https://login.example.com", `
 login.example.com {
 	handle_errors {
 		mfa_portal
 	}
-}`, "mfa_portal stands in handle_errors"},
+}`, "mfa_portal is in handle_errors"},
 		{"with a gate", "https://login.example.com", `
 login.example.com {
 	mfa
@@ -848,7 +848,7 @@ login.example.com {
 	mfa {
 		hosts wiki.example.com
 	}
-}`, "mfa and mfa_portal stand on the same host"},
+}`, "mfa and mfa_portal are on the same host"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := arranged(t, "{\n\tmfa {\n\t\tportal "+tt.portal+"\n\t}\n}\n"+tt.sites)
@@ -892,7 +892,7 @@ func TestLayoutOfJSON(t *testing.T) {
 	for _, tt := range []struct{ name, server, want string }{
 		{"plain and TLS on one server",
 			`"listen": [":80", ":443"], "tls_connection_policies": [{}], "routes": [{` + wiki + `[{"handler": "mfa"}]}]`,
-			"mfa stands on a server that listens both with TLS and without"},
+			"mfa is on a server that listens both with TLS and without"},
 		{"automatic HTTPS switched off",
 			`"listen": [":443"], "automatic_https": {"disable": true}, "routes": [{` + wiki + `[{"handler": "mfa"}]}]`,
 			"over plain HTTP"},
@@ -938,17 +938,17 @@ func TestLayoutOfJSON(t *testing.T) {
 		{"named route that invokes itself",
 			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "invoke", "name": "a"}]}],
 				"named_routes": {"a": {"handle": [{"handler": "mfa"}, {"handler": "invoke", "name": "a"}]}}`,
-			"invoke a stands in the named route that it invokes"},
+			"invoke a is in the named route that it invokes"},
 		{"named routes that invoke each other behind the gate, for some requests",
 			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "mfa"}, {"handler": "invoke", "name": "a"}]}],
 				"named_routes": {"a": {"match": [{"path": ["/a"]}], "handle": [{"handler": "invoke", "name": "b"}]},
 					"b": {"handle": [{"handler": "subroute", "routes": [{"handle": [{"handler": "invoke", "name": "a"}]}]}]}}`,
-			"invoke a stands in the named route that it invokes"},
+			"invoke a is in the named route that it invokes"},
 		{"named route that invokes itself in error routes",
 			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "mfa"}, ` + proxy + `]}],
 				"errors": {"routes": [{"handle": [{"handler": "invoke", "name": "a"}]}]},
 				"named_routes": {"a": {"handle": [{"handler": "vars", "a": "b"}, {"handler": "invoke", "name": "a"}]}}`,
-			"invoke a stands in the named route that it invokes"},
+			"invoke a is in the named route that it invokes"},
 		{"named route that is invoked twice",
 			`"listen": [":443"], "routes": [{` + wiki + `[{"handler": "mfa"}, {"handler": "invoke", "name": "a"}, {"handler": "invoke", "name": "a"}]}],
 				"named_routes": {"a": {"handle": [{"handler": "vars", "a": "b"}]}}`,

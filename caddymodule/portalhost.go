@@ -33,7 +33,7 @@ func (s *survey) checkPortal() error {
 func checkAlone(way []step) error {
 	beside := hasPortal(way)
 	if beside && hasGate(way) {
-		return errors.New("mfa and mfa_portal stand on the same host: give the portal a host of its own")
+		return errors.New("mfa and mfa_portal are on the same host: give the portal a host of its own")
 	}
 	for _, met := range way {
 		if !beside && (!met.named || met.guarded) {
@@ -61,7 +61,7 @@ func (s *survey) checkReachable(serving []*surveyedServer) error {
 	}
 	reached := func(server *surveyedServer) string { return schemeOf(server.scheme(), host) }
 	if !slices.ContainsFunc(serving, func(server *surveyedServer) bool { return reached(server) == s.portal.Scheme }) {
-		return fmt.Errorf("%s: mfa_portal is served as %s://, but the portal is %s: make them agree", serving[0].at(host), reached(serving[0]), s.portal)
+		return fmt.Errorf("%s: mfa_portal is served as %s://, but the portal is %s: make them match", serving[0].at(host), reached(serving[0]), s.portal)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (a *App) openNode(ctx context.Context) (*node, error) {
 	}
 	opened, err := a.store.Open(ctx, !begun)
 	if errors.Is(err, store.ErrMissing) {
-		return nil, fmt.Errorf("%w, though there are keys or a mark of one: %s", err, a.adviceBeginAnew())
+		return nil, fmt.Errorf("%w, although there is a key set, or a mark of a store: %s", err, a.adviceBeginAnew())
 	}
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (a *App) startServing() error {
 	s.refreshIssuers = func(ctx context.Context) error { return a.refreshIssuers(ctx, s.store) }
 	if err := s.refreshIssuers(ctx); err != nil {
 		// What can be read counts all the same.
-		a.logger.Error("devices that show their own certificate alone may be refused", zap.Error(err))
+		a.logger.Error("devices that send only their own certificate may be refused", zap.Error(err))
 	}
 	if err := a.offerSetup(ctx, s); err != nil {
 		return err
@@ -457,7 +457,7 @@ func (a *App) offerSetup(ctx context.Context, s *service) error {
 	}
 	offered.Do(func() {
 		if !term.IsTerminal(int(os.Stderr.Fd())) {
-			a.logger.Info("nobody is set up yet: run `caddy mfa setup-link` for a link by which the first administrator sets up")
+			a.logger.Info("nobody has an account yet: run `caddy mfa setup-link` for a link to set up the first administrator")
 			return
 		}
 		var token string

@@ -48,13 +48,13 @@ func (s *SessionSettings) complete() error {
 	case lifetime < session.Granularity || lifetime > longestLifetime:
 		return fmt.Errorf("lifetime %s: write a time from 1m to 90d", lifetime)
 	case idle < session.Granularity:
-		return fmt.Errorf("idle %s: activity is written down once a minute: write 1m or more", idle)
+		return fmt.Errorf("idle %s: activity is recorded once a minute: write 1m or more", idle)
 	case idle > lifetime:
 		return fmt.Errorf("idle %s: it can't be longer than the lifetime, which is %s", idle, lifetime)
 	case remember < 0 || remember > longestRemembering:
 		return fmt.Errorf("remember %s: write a time up to 365d, or leave it out so that the second factor is asked for each time", remember)
 	case remember > 0 && remember <= idle:
-		return fmt.Errorf("remember %s: nobody is asked again before idle (%s) is over, so it must be longer", remember, idle)
+		return fmt.Errorf("remember %s: nobody is asked again until idle (%s) is over, so it must be longer", remember, idle)
 	}
 	return nil
 }

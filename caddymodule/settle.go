@@ -48,7 +48,7 @@ func (g *guard) patterns() ([]hostPattern, error) {
 	}
 	if slices.Contains(g.reached, anyOtherHost) {
 		if len(g.gate.declared) == 0 {
-			return nil, errors.New("mfa guards a site that takes every host, and must know which are its own: name them in the site's address, or write hosts app.example.com inside mfa")
+			return nil, errors.New("mfa guards a site that accepts every host, and must know which ones are its own: name them in the site's address, or write hosts app.example.com inside mfa")
 		}
 		return slices.Clone(g.gate.declared), nil
 	}
@@ -80,7 +80,7 @@ func (s *survey) servedElsewhere(pattern hostPattern, reached []string) []string
 
 func (s *survey) checkScheme(known *guard) error {
 	if known.server.tls && known.server.plain {
-		return errors.New("mfa stands on a server that listens both with TLS and without: make two servers of it")
+		return errors.New("mfa is on a server that listens both with TLS and without: split it into two servers")
 	}
 	for _, pattern := range known.site.hosts {
 		if err := s.checkPlain(known.server, pattern.name); err != nil {
@@ -97,7 +97,7 @@ func (s *survey) checkPlain(server *surveyedServer, host string) error {
 	case !server.plain || isLocalhost(host):
 		return nil
 	case !s.behindProxy:
-		return errors.New("over plain HTTP, which only localhost and *.localhost may use: serve it by HTTPS (remove http:// or :80 from the site's address, or `auto_https off` from the global options), or, if a proxy in front ends TLS, write behind_tls_proxy in the global option mfa")
+		return errors.New("over plain HTTP, which only localhost and *.localhost may use: serve it over HTTPS (remove http:// or :80 from the site's address, or `auto_https off` from the global options), or, if a proxy in front ends TLS, write behind_tls_proxy in the global option mfa")
 	case !server.trusts:
 		return errors.New("over plain HTTP behind a TLS proxy, but its server trusts no proxy: write in the global options: servers { trusted_proxies static ADDRESS } with the addresses of that proxy, and trusted_proxies_strict beside it")
 	}

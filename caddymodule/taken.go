@@ -34,7 +34,7 @@ func (g *Gate) noteTaken(r *http.Request) {
 	forgetError(r)
 }
 
-var errTaken = errors.New("a handler before mfa has taken a value from the request, which would be another one in the form that is decided on")
+var errTaken = errors.New("a handler before mfa took a value from the request that would differ in the form that mfa decides on")
 
 // checkTaken returns errTaken where something else would be taken from this form
 // of a request than was taken from it when it came.

@@ -85,7 +85,7 @@ func (s *service) rereadKeys(ctx context.Context, logger *zap.Logger) {
 	}
 	s.metrics.fileRead(fileKeys, err)
 	if err != nil {
-		logger.Error("rereading the keys: those in use stay", zap.Error(err))
+		logger.Error("rereading the keys: the current ones stay in use", zap.Error(err))
 	}
 }
 

@@ -93,9 +93,9 @@ func checkGates(way []step) error {
 		switch {
 		case met.gate == nil || met.failing:
 		case met.under == "handle":
-			return errors.New("mfa stands in one of several handle blocks, and another may take the request: put mfa at the top of the site, outside them, and write rule or open inside mfa for parts of the site")
+			return errors.New("mfa is in one of several handle blocks, and another may take the request: put mfa at the top of the site, outside them, and write rule or open inside mfa for parts of the site")
 		case met.under != "":
-			return fmt.Errorf("mfa stands under a matcher that isn't about the host (%s), so all other requests would pass by it: put mfa at the top of the site, and write rule or open inside mfa for parts of the site", met.under)
+			return fmt.Errorf("mfa is under a matcher that isn't about the host (%s), so all other requests would bypass it: put mfa at the top of the site, and write rule or open inside mfa for parts of the site", met.under)
 		case first != nil:
 			return errors.New("two mfa handlers see the same requests, and a site has one gate: keep one, and write rule inside it for what differs in parts of the site")
 		default:
@@ -112,13 +112,13 @@ func (s *survey) checkPortals(way []step, host string) error {
 		switch {
 		case met.portal == nil:
 		case host == anyOtherHost:
-			return fmt.Errorf("mfa_portal stands on a site that takes every host: put it in a site of its own: %s { mfa_portal }", s.portal.Host)
+			return fmt.Errorf("mfa_portal is on a site that accepts every host: put it in a site of its own: %s { mfa_portal }", s.portal.Host)
 		case host != s.portal.Hostname():
-			return fmt.Errorf("mfa_portal stands here, but the portal is %s: write mfa_portal on its host only, or name this one as portal in the global option mfa", s.portal)
+			return fmt.Errorf("mfa_portal is here, but the portal is %s: write mfa_portal on its host only, or name this one as portal in the global option mfa", s.portal)
 		case met.failing:
-			return errors.New("mfa_portal stands in handle_errors: put it at the top of the site")
+			return errors.New("mfa_portal is in handle_errors: put it at the top of the site")
 		case met.under != "":
-			return fmt.Errorf("mfa_portal stands under a matcher that isn't about the host (%s), but the portal needs all paths of its host: put it at the top of the site", met.under)
+			return fmt.Errorf("mfa_portal is under a matcher that isn't about the host (%s), but the portal needs all paths of its host: put it at the top of the site", met.under)
 		default:
 			s.portals[met.portal] = true
 		}
@@ -134,10 +134,10 @@ func (s *survey) noteGate(met step, server *surveyedServer, host string) error {
 		s.guards[met.gate] = known
 	}
 	if known.failing != met.failing {
-		return errors.New("one named route brings mfa both to the site and to its handle_errors: write mfa itself in handle_errors")
+		return errors.New("one named route invokes mfa in both the site and its handle_errors: write mfa itself in handle_errors")
 	}
 	if met.failing && !met.gate.isBare() {
-		return errors.New("mfa in handle_errors takes no settings, since it only passes what the site's mfa has passed: write it without a block")
+		return errors.New("mfa in handle_errors takes no settings, since it only lets through what the site's mfa let through: write it without a block")
 	}
 	known.reached = append(known.reached, host)
 	return nil
@@ -151,10 +151,10 @@ func checkGuarded(way []step) error {
 		}
 		switch {
 		case met.failing && met.does >= alters:
-			return fmt.Errorf("handle_errors runs %s, and some errors of Caddy's own come there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort", met.handler)
+			return fmt.Errorf("handle_errors runs %s, and some of Caddy's own errors get there without passing mfa: begin handle_errors with mfa, or do no more there than respond, header or abort", met.handler)
 		case met.failing || met.does <= adjusts:
 		case met.does == alters:
-			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for and write its own answers: put it after mfa", met.handler)
+			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for and write its own responses: put it after mfa", met.handler)
 		default:
 			return fmt.Errorf("%s can answer requests that mfa hasn't decided on%s: put mfa before it, at the top of the site, and write open inside mfa for what everybody may see", met.handler, underMatcher(met))
 		}
@@ -175,7 +175,7 @@ func (s *survey) checkErrorGates() error {
 	for _, known := range s.sortedGuards() {
 		isGated := func(host string) bool { return hasGate(known.server.ways[host]) }
 		if known.failing && !slices.ContainsFunc(known.reached, isGated) {
-			return fmt.Errorf("%s: mfa stands in handle_errors alone, where it guards nothing: write mfa at the top of the site, too", known.server.at(known.reached[0]))
+			return fmt.Errorf("%s: mfa is only in handle_errors, where it guards nothing: write mfa at the top of the site, too", known.server.at(known.reached[0]))
 		}
 	}
 	return nil

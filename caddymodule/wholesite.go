@@ -14,7 +14,7 @@ import (
 )
 
 // errWholeSite refuses open rules that are for every request.
-var errWholeSite = errors.New("open is for every request, so the whole site would be open: remove mfa from the site, or name the paths that everybody may see")
+var errWholeSite = errors.New("open applies to every request, so the whole site would be open: remove mfa from the site, or name the paths that everybody may see")
 
 // openSites returns errWholeSite where an open rule matches every request for
 // some of the hosts.

@@ -16,7 +16,7 @@ func checkConstraints(chain []*x509.Certificate, owner Owner) error {
 	for _, ca := range chain[1:] {
 		switch {
 		case owner.Email == "" && isConstrained(ca):
-			return fmt.Errorf("%w: %s is constrained in its names and gave a sign-in name", ErrNobody, ca.Subject)
+			return fmt.Errorf("%w: %s has name constraints and gave a sign-in name", ErrNobody, ca.Subject)
 		case owner.Email != "" && !permits(ca, owner.Email):
 			return fmt.Errorf("%w: %s may not name that address", ErrNobody, ca.Subject)
 		}

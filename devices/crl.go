@@ -82,7 +82,7 @@ func encodedLists(content []byte) ([][]byte, error) {
 		case block == nil:
 			return all, nil
 		case block.Type != "X509 CRL":
-			return nil, fmt.Errorf("it holds a %s, where revocation lists belong", block.Type)
+			return nil, fmt.Errorf("it contains a %s where revocation lists belong", block.Type)
 		}
 		all, content = append(all, block.Bytes), rest
 	}
@@ -91,11 +91,11 @@ func encodedLists(content []byte) ([][]byte, error) {
 func parseList(der []byte) (*list, error) {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return nil, fmt.Errorf("this is no revocation list: %w", err)
+		return nil, fmt.Errorf("this isn't a revocation list: %w", err)
 	}
 	switch {
 	case len(parsed.Raw) != len(der):
-		return nil, errors.New("there is no revocation list alone in it: something follows the list")
+		return nil, errors.New("it doesn't contain just a revocation list: something follows the list")
 	case parsed.NextUpdate.IsZero():
 		return nil, fmt.Errorf("the list of %s doesn't say when the next one is due", parsed.Issuer)
 	case !isSound(parsed.SignatureAlgorithm):
@@ -155,13 +155,13 @@ func (l *Lists) inDate(now time.Time) error {
 	return nil
 }
 
-// begun refuses lists whose time is still to come: one that is dated ahead would
+// begun refuses lists whose time is still to come: one that is dated in the future would
 // keep out those that follow.
 func (l *Lists) begun(now time.Time) error {
 	for _, ofOne := range l.byIssuer {
 		for _, one := range ofOne {
 			if one.ThisUpdate.After(now.Add(ahead)) {
-				return fmt.Errorf("the list of %s is dated ahead, at %s: compare the clocks of this machine and of the CA", one.Issuer, one.ThisUpdate.Format(time.RFC3339))
+				return fmt.Errorf("the list of %s is dated in the future, %s: compare the clocks of this machine and of the CA", one.Issuer, one.ThisUpdate.Format(time.RFC3339))
 			}
 		}
 	}
@@ -229,9 +229,9 @@ func followOne(lists []*list, before *list, now time.Time) error {
 	case len(lists) == 0 && now.After(before.NextUpdate):
 		return nil
 	case len(lists) == 0:
-		return fmt.Errorf("the list of %s is missing, and the one that was read before is good until %s", before.Issuer, before.NextUpdate.Format(time.RFC3339))
+		return fmt.Errorf("the list of %s is missing, and the previous one is valid until %s", before.Issuer, before.NextUpdate.Format(time.RFC3339))
 	case !slices.ContainsFunc(lists, func(one *list) bool { return !one.ThisUpdate.Before(before.ThisUpdate) }):
-		return fmt.Errorf("the list of %s is older than the one of %s that was read before", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
+		return fmt.Errorf("the list of %s is older than the previous one, of %s", before.Issuer, before.ThisUpdate.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -59,10 +59,10 @@ func (p *published) unsound() map[string]struct {
 		want    string
 	}{
 		"unsigned":                  {p.listLike(weekly(2), namesake, stranger), "isn't signed by that CA"},
-		"unsigned, dated ahead":     {p.listLike(foreverAhead, namesake, stranger), "dated ahead"},
+		"unsigned, dated ahead":     {p.listLike(foreverAhead, namesake, stranger), "dated in the future"},
 		"unsigned, good for long":   {p.listLike(long, namesake, stranger), "isn't signed by that CA"},
 		"unsigned, with a weak key": {p.listLike(weekly(2), weakNamesake, weak), "isn't signed by that CA"},
-		"dated ahead":               {like(func(l *x509.RevocationList) { l.ThisUpdate = today.Add(6 * time.Minute) }), "dated ahead"},
+		"dated in the future":               {like(func(l *x509.RevocationList) { l.ThisUpdate = today.Add(6 * time.Minute) }), "dated in the future"},
 		"overdue": {like(func(l *x509.RevocationList) {
 			l.ThisUpdate, l.NextUpdate = today.AddDate(0, 0, -2), today.Add(-25*time.Hour)
 		}), "was due"},
@@ -75,8 +75,8 @@ func (p *published) unsound() map[string]struct {
 		"of groups":                             {extended(59, false), "complete"},
 		"with an unknown critical extension":    {extended(200, true), "complete"},
 		"of another CA's certificates":          {entry(29), "complete"},
-		"garbage":                               {[]byte("garbage"), "no revocation list"},
-		"nothing":                               {nil, "no revocation list"},
+		"garbage":                               {[]byte("garbage"), "a revocation list"},
+		"nothing":                               {nil, "a revocation list"},
 	}
 }
 

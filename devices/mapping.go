@@ -104,7 +104,7 @@ func ownerCalled(value string) (owner Owner, err error) {
 	return owner, err
 }
 
-var errNoAddress = errors.New("what stands for an e-mail address has no @")
+var errNoAddress = errors.New("what should be an e-mail address has no @")
 
 // addresses returns the e-mail addresses among the alternative names. A CA that
 // lets people choose those checks addresses, not sign-in names, so none may pass

@@ -36,7 +36,7 @@ var (
 	// errOutdated says that a list is too old to tell.
 	errOutdated = errors.New("the revocation list is out of date")
 	// errNotListed says that no list of the CA is there.
-	errNotListed = errors.New("there is no revocation list of the certificate's CA")
+	errNotListed = errors.New("there is no revocation list from the certificate's CA")
 )
 
 // Revocations is what CAs say of certificates that they took back: the
@@ -194,7 +194,7 @@ func (r *Revocations) check(p path) error {
 	r.look(now)
 	err := r.current.Load().checkPath(p, now)
 	if err != nil && !errors.Is(err, ErrRevoked) && r.ofCertificate.isDue("", now) {
-		r.Warn("a certificate doesn't count, since nothing tells whether its CA took it back", err)
+		r.Warn("a certificate doesn't count, since it isn't known whether its CA has revoked it", err)
 	}
 	return err
 }
@@ -249,13 +249,13 @@ func (r *Revocations) look(now time.Time) {
 	if err == nil {
 		r.warnOfOverdue(now)
 	} else if r.ofFile.isDue(err.Error(), now) {
-		r.Warn("reading the revocation lists again: those read before stay in force", err)
+		r.Warn("reading the revocation lists again: the previous ones stay in force", err)
 	}
 }
 
 func (r *Revocations) warnOfOverdue(now time.Time) {
 	if err := r.current.Load().inDate(now); err != nil && r.ofFile.isDue(err.Error(), now) {
-		r.Warn("a revocation list is overdue: a day later no certificate of its CA counts", err)
+		r.Warn("a revocation list is overdue: a day after its due time, no certificate of its CA counts", err)
 	}
 }
 
@@ -314,7 +314,7 @@ func (r *Revocations) checkNew(read *Lists) error {
 func readBounded(path string, most int64) ([]byte, fileState, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", path)
+		err = fmt.Errorf("%s isn't a regular file", path)
 	}
 	if err != nil {
 		return nil, fileState{}, err

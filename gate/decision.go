@@ -227,5 +227,5 @@ func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
 			return i, nil
 		}
 	}
-	return 0, errors.New("no rule is about the request")
+	return 0, errors.New("no rule applies to the request")
 }

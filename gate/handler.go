@@ -24,7 +24,7 @@ const (
 
 // errAmbiguous says that two ways of reading a URL would be decided by two
 // rules.
-var errAmbiguous = errors.New("the address can be read in two ways that are not treated alike")
+var errAmbiguous = errors.New("the address can be read in two ways that are treated differently")
 
 // request is one request on its way through the gate. What a request needs
 // stands together, so that it is allocated once.
@@ -194,7 +194,7 @@ func (g *Gate) placeHost(r *request) error {
 	delete(r.Header, "Host")
 	origin, ok := g.Origin(name, port)
 	if !ok {
-		return errors.New("the host is not one of this site's")
+		return errors.New("the host isn't one of this site's")
 	}
 	_, r.Host, _ = strings.Cut(origin, "://")
 	r.host, r.origin = name, origin

@@ -13,8 +13,8 @@ import (
 // The reasons for which a request that was let in would not be by the rules
 // that are in force now.
 var (
-	errUnguarded  = fmt.Errorf("no gate is there any more: %w", session.ErrEnded)
-	errNotAllowed = fmt.Errorf("the rules in force don't let it in: %w", session.ErrEnded)
+	errUnguarded  = fmt.Errorf("there is no gate any more: %w", session.ErrEnded)
+	errNotAllowed = fmt.Errorf("the current rules don't let it in: %w", session.ErrEnded)
 )
 
 // Interrupt implements session.Exchange.

@@ -64,7 +64,7 @@ func TestRulesOfALaterConfiguration(t *testing.T) {
 		name      string
 		before    []Rule // nil: everybody with two factors
 		anonymous bool
-		after     []Rule // nil: no gate is there any more
+		after     []Rule // nil: there is no gate any more
 		meanwhile func(g *testGate)
 		ends      bool
 		unclear   bool

@@ -115,6 +115,6 @@ func (g *Gate) warnOfLength(r *request, user string, assertion int) {
 	if age := now - warned; warned != 0 && age >= 0 && age < int64(betweenWarnings) || !g.warned.CompareAndSwap(warned, now) {
 		return
 	}
-	g.Logger.Warn("the groups of a user make a header longer than many apps take: write into the block headers of mfa: groups only PATTERN, with the groups that the app needs",
+	g.Logger.Warn("a user's groups make a header longer than many apps accept: in mfa's block headers, write groups only PATTERN with the groups that the app needs",
 		zap.String("user", user), zap.String("host", r.host), zap.Int("bytes", longest))
 }

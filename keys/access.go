@@ -31,13 +31,13 @@ func CheckAccess(storage Storage) error {
 	if err := fileaccess.Private(files.Filename(StorageKey)); err != nil {
 		var open *fileaccess.Error
 		if errors.As(err, &open) {
-			return fmt.Errorf("the key set isn't kept to this user alone: %w; whoever has read it can make sessions, "+
+			return fmt.Errorf("others can reach the key set: %w; anyone who has read it can forge sessions, "+
 				"so where others use this machine, also write caddy mfa keys rotate, and end all sessions", err)
 		}
 		return fmt.Errorf("looking who can read the key set: %w", err)
 	}
 	if err := fileaccess.Trusted(files.Filename(MarkKey)); err != nil {
-		return fmt.Errorf("the store's mark isn't kept to this user alone: %w", err)
+		return fmt.Errorf("others can change the store's mark: %w", err)
 	}
 	return nil
 }

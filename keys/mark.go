@@ -39,7 +39,7 @@ type Mark struct {
 
 // ErrEmptied says that nothing has happened in a store of which the mark says
 // otherwise: its file was made anew, or copied without its write-ahead log.
-var ErrEmptied = errors.New("the store is empty, and was not before")
+var ErrEmptied = errors.New("the store is empty, but wasn't before")
 
 // errMarkDamaged says that what is stored is not a mark.
 var errMarkDamaged = errors.New("the store's mark " + MarkKey + " is damaged")
@@ -99,11 +99,11 @@ func (m *Mark) Doubt(incarnation string, at int64) error {
 	case at == 0 && m.found.Position > 0:
 		return fmt.Errorf("%w: its position was %d", ErrEmptied, m.found.Position)
 	case m.broken != nil:
-		return fmt.Errorf("whether the store is an older copy can't be told: %w", m.broken)
+		return fmt.Errorf("can't tell whether the store is an older copy: %w", m.broken)
 	case m.found == position{} || at == 0:
 		return nil
 	case m.found.Incarnation != incarnation:
-		return fmt.Errorf("the store is another one than before, or an older copy: its incarnation is %s, and was %s", incarnation, m.found.Incarnation)
+		return fmt.Errorf("the store is a different one, or an older copy: its incarnation is %s, and was %s", incarnation, m.found.Incarnation)
 	case at < m.found.Position:
 		return fmt.Errorf("the store is an older copy: it is at position %d, and was at %d before", at, m.found.Position)
 	}

@@ -25,11 +25,11 @@ var (
 		"to begin anew, move the store aside as well")
 	// ErrUnreadable says that what is stored is not a key set of this version.
 	// It is left as it is.
-	ErrUnreadable = errors.New("the stored key set cannot be read; bring it back from a backup")
+	ErrUnreadable = errors.New("the stored key set can't be read; restore it from a backup")
 	// ErrForeign says that another set, which has no key in common with the one in
 	// use, was put in its place: everybody would be signed out, and no second
 	// factor could be read any more.
-	ErrForeign = errors.New("the stored key set is another one than that in use; bring the right one back from a backup")
+	ErrForeign = errors.New("the stored key set isn't the one in use; restore the right one from a backup")
 	// ErrInvalid says that an encoded value is not one that this set made
 	// under that name.
 	ErrInvalid = errors.New("not a value that these keys made")

@@ -20,7 +20,7 @@ const devicePath = "/sign-in/device"
 
 // errNoDevice says that no certificate was shown that could open what somebody
 // wants to open.
-var errNoDevice = errors.New("no certificate was shown, or none would do")
+var errNoDevice = errors.New("no certificate was shown, or none that counts")
 
 // isCertified reports whether TLS brought a certificate with a request.
 func isCertified(r *http.Request) bool { return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 }

@@ -24,7 +24,7 @@ import (
 // Why keys are refused.
 var (
 	// ErrKind is of a key of a kind, curve or length that isn't relied on.
-	ErrKind = errors.New("the key is of another kind than RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519")
+	ErrKind = errors.New("the key is not RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519")
 	// ErrWeak is of a key by which others than its owner can sign.
 	ErrWeak = errors.New("the key is weak")
 )
@@ -110,7 +110,7 @@ var minusOne = func() *edwards25519.Scalar {
 func checkEd25519(key ed25519.PublicKey) error {
 	point, err := new(edwards25519.Point).SetBytes(key)
 	if err != nil || !bytes.Equal(point.Bytes(), key) {
-		return fmt.Errorf("%w: it is no canonical point of Ed25519", ErrWeak)
+		return fmt.Errorf("%w: it isn't a canonical point of Ed25519", ErrWeak)
 	}
 	identity := edwards25519.NewIdentityPoint()
 	// A point of the prime order l: (l-1)P = -P.

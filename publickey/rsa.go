@@ -38,9 +38,9 @@ func checkRSA(key *rsa.PublicKey) error {
 	case hasSmallFactor(key.N):
 		return fmt.Errorf("%w: its modulus has a small factor", ErrWeak)
 	case isROCA(key.N):
-		return fmt.Errorf("%w: its modulus is of a generator that makes such as can be factored (CVE-2017-15361)", ErrWeak)
+		return fmt.Errorf("%w: its modulus comes from a generator whose moduli can be factored (CVE-2017-15361)", ErrWeak)
 	case hasCloseFactors(key.N):
-		return fmt.Errorf("%w: the factors of its modulus are close to one another", ErrWeak)
+		return fmt.Errorf("%w: the factors of its modulus are too close together", ErrWeak)
 	}
 	return nil
 }

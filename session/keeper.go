@@ -231,7 +231,7 @@ func (k *Keeper) endIfIdle(ctx context.Context, id string, read func() (lastSeen
 			return fmt.Errorf("ending an idle sign-on: %w", err)
 		}
 	}
-	return errors.New("a sign-on changed each time it was looked at")
+	return errors.New("a sign-on changed each time it was read")
 }
 
 // active passes on a user who may sign in.
@@ -277,7 +277,7 @@ func (k *Keeper) End(ctx context.Context, id, reason string) error {
 // written.
 func (k *Keeper) Flush(ctx context.Context) {
 	if err := k.flushDevices(ctx); err != nil {
-		k.warn("writing down when devices were seen", zap.Error(err))
+		k.warn("recording when devices were last seen", zap.Error(err))
 	}
 	pending := k.activity.takePending(k.clock())
 	if len(pending) == 0 {
@@ -285,7 +285,7 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 	if err := k.store.TouchSignOns(ctx, pending); err != nil {
 		k.activity.putBack(pending)
-		k.warn("writing down when sign-ons were used", zap.Error(err), zap.Int("sign_ons", len(pending)))
+		k.warn("recording when sign-ons were last used", zap.Error(err), zap.Int("sign_ons", len(pending)))
 	}
 }
 

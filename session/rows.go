@@ -28,7 +28,7 @@ const (
 )
 
 // errOverloaded says that a read of the store never had its turn.
-var errOverloaded = errors.New("too many reads of the store at once")
+var errOverloaded = errors.New("too many simultaneous reads of the store")
 
 // rows keeps rows of the store in memory until it is told to drop them. It is
 // a positive list: what it doesn't have it reads, in one read for all who wait

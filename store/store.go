@@ -28,7 +28,7 @@ var (
 	ErrNotFound = errors.New("not found in the store")
 	// ErrConflict says that a compare-and-set lost: the row changed since it
 	// was read, or a unique name or address is taken.
-	ErrConflict = errors.New("changed in the store meanwhile")
+	ErrConflict = errors.New("changed in the store in the meantime")
 	// ErrMissing says that there is no store where one is to be opened.
 	ErrMissing = errors.New("there is no store")
 	// ErrLost says that the store is gone from its place while it was open.

@@ -46,7 +46,7 @@ func newBrand(options Options) (brand, error) {
 // checkLogo returns the name under which a logo is served.
 func checkLogo(content []byte) (name string, err error) {
 	if len(content) > MaxLogo {
-		return "", fmt.Errorf("it has %d bytes, and %d are the most", len(content), MaxLogo)
+		return "", fmt.Errorf("it has %d bytes, and the limit is %d", len(content), MaxLogo)
 	}
 	if bytes.HasPrefix(content, []byte("\x89PNG")) {
 		if _, err := png.DecodeConfig(bytes.NewReader(content)); err != nil {

@@ -180,7 +180,7 @@ func describe(err error) error {
 // checkNew refuses a text that another file of ours holds already.
 func (c *catalogue) checkNew(key string, _ message) error {
 	if _, there := c.messages[key]; there {
-		return fmt.Errorf("the text %q is there twice", key)
+		return fmt.Errorf("the text %q appears twice", key)
 	}
 	return nil
 }

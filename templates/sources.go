@@ -186,7 +186,7 @@ func (s sources) template(name string) (string, error) {
 	return string(content), nil
 }
 
-var errCompare = errors.New("compare it with the original, which \"caddy mfa templates export DIRECTORY\" writes, and take over what changed there")
+var errCompare = errors.New("compare it with the original, which \"caddy mfa templates export DIRECTORY\" writes, and copy what changed there")
 
 // nearest returns the name that takes the fewest changes to get to.
 func nearest(name string, names []string) string {

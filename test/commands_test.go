@@ -85,7 +85,7 @@ func TestCommands(t *testing.T) {
 		if out := expectDone(t, s, "mfa", "session", "end", id); out.Stdout != "Ended: 1.\n" {
 			t.Errorf("session end: %q", out.Stdout)
 		}
-		if out := s.CLI("mfa", "session", "end", id); out.Code == 0 || !strings.Contains(out.Stderr, "no live sign-on has this id") {
+		if out := s.CLI("mfa", "session", "end", id); out.Code == 0 || !strings.Contains(out.Stderr, "no live sign-on has this ID") {
 			t.Errorf("ended twice: %+v", out)
 		}
 		if sessionsOf(t, s, "bob") != 0 || sessionsOf(t, s, "ada") != 1 {
@@ -128,10 +128,10 @@ func TestCommands(t *testing.T) {
 			{"session list --user nemo", nobody}, {"session end --user nemo", nobody},
 			{"user show a/../ada", nobody}, {"user disable %2e%2e", nobody},
 			{"user show .", `"." can't be a name or an id`}, {"user disable ..", `".." can't be a name or an id`},
-			{"session end 0123456789ab", "no live sign-on has this id"},
-			{"session end", "give one session id, or --user NAME"},
-			{"session end x y", "give one session id, or --user NAME"},
-			{"session end x --user ada", "give one session id, or --user NAME"},
+			{"session end 0123456789ab", "no live sign-on has this ID"},
+			{"session end", "give one session ID, or --user NAME"},
+			{"session end x y", "give one session ID, or --user NAME"},
+			{"session end x --user ada", "give one session ID, or --user NAME"},
 			{"user add", "write caddy mfa user add NAME: nothing was given"},
 			{"user add a b", `write caddy mfa user add NAME: "a b" was given`},
 			{"device list a b", `write caddy mfa device list [USER]: "a b" was given`},

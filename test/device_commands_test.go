@@ -157,7 +157,7 @@ func TestDeviceCommands(t *testing.T) {
 		write(t, at("tablet.pem"), []byte(inside))
 		openssl(t, folder, "verify", "-purpose", "sslclient", "-CAfile", root, "-untrusted", "tablet.pem", "tablet.pem")
 		before := read(t, at("tablet.p12"))
-		if out := s.CLI("mfa", "device", "issue", "ada", "x", "--out", at("tablet.p12")); out.Code == 0 || !strings.Contains(out.Stderr, "is already there, and is not overwritten") || !bytes.Equal(read(t, at("tablet.p12")), before) {
+		if out := s.CLI("mfa", "device", "issue", "ada", "x", "--out", at("tablet.p12")); out.Code == 0 || !strings.Contains(out.Stderr, "already exists and won't be overwritten") || !bytes.Equal(read(t, at("tablet.p12")), before) {
 			t.Errorf("over a file that is there: %+v", out)
 		}
 		devices := decoded[[]shownDevice](t, expectDone(t, s, "mfa", "device", "list", "ada", "--json"))
@@ -242,10 +242,10 @@ func TestDeviceCommands(t *testing.T) {
 			"issue ada x --csr a --out b":            "none of the others can be",
 			"issue ada x --csr a --legacy":           "none of the others can be",
 			"issue ada " + strings.Repeat("x", 65) + " --csr " + at("greedy.csr"): "at most 64 characters",
-			"show 0123456789ab":     "no device has this id",
-			"revoke 0123456789ab":   "no device has this id",
-			"revoke " + tablet.ID:   "the device is revoked already",
-			"rename 0123456789ab x": "no device has this id",
+			"show 0123456789ab":     "no device has this ID",
+			"revoke 0123456789ab":   "no device has this ID",
+			"revoke " + tablet.ID:   "the device has already been revoked",
+			"rename 0123456789ab x": "no device has this ID",
 			"list nemo":             "no user has this name",
 			"list a b":              "write caddy mfa device list [USER]",
 		} {
@@ -262,7 +262,7 @@ func TestDeviceCommands(t *testing.T) {
 			t.Errorf("%+v", out)
 		}
 		expectDone(t, s, "mfa", "user", "delete", "bob")
-		if out := s.CLI("mfa", "device", "show", bob.ID); out.Code == 0 || !strings.Contains(out.Stderr, "no device has this id") {
+		if out := s.CLI("mfa", "device", "show", bob.ID); out.Code == 0 || !strings.Contains(out.Stderr, "no device has this ID") {
 			t.Errorf("of somebody deleted: %+v", out)
 		}
 	})

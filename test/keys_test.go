@@ -139,7 +139,7 @@ func TestX04KeysBesideAStore(t *testing.T) {
 				"of a newer program": []byte(strings.Replace(string(good), `"version": 1`, `"version": 99`, 1)),
 			} {
 				write(t, path, content)
-				if refusal := s.MustRefuseRestart(); !strings.Contains(refusal, "cannot be read") || !strings.Contains(refusal, "backup") {
+				if refusal := s.MustRefuseRestart(); !strings.Contains(refusal, "can't be read") || !strings.Contains(refusal, "backup") {
 					t.Errorf("%s keys: %q", what, refusal)
 				}
 				if left := read(t, path); string(left) != string(content) {
@@ -298,7 +298,7 @@ func testStoreGone(t *testing.T, s *scene.Scene, p *scene.Person) {
 		}
 	}
 	bringBack(t, s, map[string][]byte{storeIn(s): whole[storeIn(s)]})
-	refuse("copied without its log", "the store is empty, and was not before")
+	refuse("copied without its log", "the store is empty, but wasn't before")
 	removeStore(t, s)
 	for _, gone := range [][]string{nil, {mark}, {keysIn(s)}} {
 		aside := make(map[string][]byte)

@@ -327,7 +327,7 @@ func TestS04LiveConnections(t *testing.T) {
 		landed(t, signInByBackupCode(other, browser, s.At("login", "/")), s.At("login", "/"))
 		expectOn(t, keepBusy(t, s, browser, "last").streams)
 		s.Stop()
-		if !strings.Contains(s.Log(), "connections that are still open are cut") {
+		if !strings.Contains(s.Log(), "connections that are still open will be cut") {
 			t.Error("the log doesn't say what becomes of what is open")
 		}
 	})

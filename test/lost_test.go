@@ -267,7 +267,7 @@ func TestLostEverything(t *testing.T) {
 		if refused := giveCode(t, browser, page, code); refused.Status != http.StatusGone {
 			t.Errorf("a code from before: %d %s", refused.Status, refused.Text())
 		}
-		if out := s.CLI("mfa", "access-code", "gus"); out.Code == 0 || out.Stdout != "" || !strings.Contains(out.Stderr, "the user has not set up yet, or is disabled") {
+		if out := s.CLI("mfa", "access-code", "gus"); out.Code == 0 || out.Stdout != "" || !strings.Contains(out.Stderr, "the user hasn't set up their account yet, or is disabled") {
 			t.Errorf("%+v", out)
 		}
 		for _, flags := range [][]string{nil, {"--password"}} {

@@ -77,7 +77,7 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 			{"user delete nemo", "no user has this name"},
 			{"user delete", "write caddy mfa user delete NAME"},
 			{"user forget-browser nemo 0123456789ab", "no user has this name"},
-			{"user forget-browser bob 0123456789ab", "no remembered browser of this user has this id"},
+			{"user forget-browser bob 0123456789ab", "no remembered browser of this user has this ID"},
 			{"keys rotate now", "write caddy mfa keys rotate"},
 			{"access-code nemo", "no user has this name"},
 			{"access-code", "write caddy mfa access-code NAME"},
@@ -98,9 +98,9 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 	t.Run("somebody who hasn't set up", func(t *testing.T) {
 		s.Invitation("newcomer")
 		for arguments, says := range map[string]string{
-			"access-code newcomer":                   "the user has not set up yet, or is disabled",
-			"user reset-factors newcomer":            "the user has not set up yet: run `caddy mfa user invite` for a new link",
-			"user reset-factors newcomer --password": "the user has not set up yet: run `caddy mfa user invite` for a new link",
+			"access-code newcomer":                   "the user hasn't set up their account yet, or is disabled",
+			"user reset-factors newcomer":            "the user hasn't set up their account yet: run `caddy mfa user invite` for a new link",
+			"user reset-factors newcomer --password": "the user hasn't set up their account yet: run `caddy mfa user invite` for a new link",
 		} {
 			if out := s.CLI(append([]string{"mfa"}, strings.Fields(arguments)...)...); out.Code == 0 || out.Stdout != "" || !strings.HasPrefix(out.Stderr, "Error: "+says) {
 				t.Errorf("mfa %s: %+v", arguments, out)

@@ -450,9 +450,9 @@ func TestReadMetadata(t *testing.T) {
 		root *x509.Certificate
 		want string
 	}{
-		"nothing":              {nil, p.root.cert, "no signed BLOB"},
-		"garbage":              {[]byte("garbage"), p.root.cert, "no signed BLOB"},
-		"algorithm none":       {[]byte(base64URL([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."), p.root.cert, "no signed BLOB"},
+		"nothing":              {nil, p.root.cert, "a signed BLOB"},
+		"garbage":              {[]byte("garbage"), p.root.cert, "a signed BLOB"},
+		"algorithm none":       {[]byte(base64URL([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."), p.root.cert, "a signed BLOB"},
 		"altered":              {[]byte(altered), p.root.cert, "its signature is wrong"},
 		"another root":         {good, newAuthority(t, "Root of metadata").cert, "its signer isn't trusted"},
 		"FIDO's root":          {good, nil, "its signer isn't trusted"},

@@ -91,7 +91,7 @@ const maxAnswer = 32 << 10
 func parse[T any](answer factors.Answer, read func([]byte) (*T, error)) (*T, error) {
 	given := answer["credential"]
 	if given == "" || len(given) > maxAnswer {
-		return nil, fmt.Errorf("the answer has %d bytes, and should have 1 to %d", len(given), maxAnswer)
+		return nil, fmt.Errorf("the answer has %d bytes instead of 1 to %d", len(given), maxAnswer)
 	}
 	if err := checkSpelling([]byte(given)); err != nil {
 		return nil, err

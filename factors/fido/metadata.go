@@ -44,7 +44,7 @@ type Metadata struct {
 func ReadMetadata(blob []byte, root *x509.Certificate, now time.Time) (*Metadata, error) {
 	signed, err := jose.ParseSignedCompact(string(bytes.TrimSpace(blob)), signatures)
 	if err != nil {
-		return nil, fmt.Errorf("it is no signed BLOB of the FIDO Metadata Service: %w", err)
+		return nil, fmt.Errorf("it isn't a signed BLOB of the FIDO Metadata Service: %w", err)
 	}
 	payload, err := parsePayload(signed.UnsafePayloadWithoutVerification())
 	if err != nil {

@@ -56,7 +56,7 @@ func checkWithin(origin, rpID string) error {
 		return fmt.Errorf("rp_id %s is neither the host of %s nor a parent domain of it: write one of these, or %s among the origins", rpID, origin, origin)
 	}
 	if suffix, _ := publicsuffix.PublicSuffix(rpID); suffix == rpID {
-		return fmt.Errorf("rp_id %s is a public suffix, under which others have their sites: write a longer parent domain of %s", rpID, host)
+		return fmt.Errorf("rp_id %s is a public suffix, under which other people have sites: write a longer parent domain of %s", rpID, host)
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func checkWithin(origin, rpID string) error {
 // that isn't scheme, host and port.
 func (f *Factor) checkOrigin(client protocol.CollectedClientData) error {
 	if !slices.Contains(f.party.Config.RPOrigins, client.Origin) {
-		return fmt.Errorf("it comes from %q, which no browser writes so", client.Origin)
+		return fmt.Errorf("it comes from %q, which no browser writes that way", client.Origin)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func (f *Factor) checkOrigin(client protocol.CollectedClientData) error {
 func RelatedOrigins(origins []string) ([]byte, error) {
 	for _, origin := range origins {
 		if !strings.HasPrefix(origin, "https://") {
-			return nil, fmt.Errorf("origin %s: browsers take keys from other origins at https:// only", origin)
+			return nil, fmt.Errorf("origin %s: browsers accept keys from other origins only at https://", origin)
 		}
 	}
 	document, err := protocol.NewRelatedOriginsWithLabeler(label, origins...)

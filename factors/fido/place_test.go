@@ -30,7 +30,7 @@ func TestPlaces(t *testing.T) {
 		{"example.org", "https://login.example.com", nil, "neither the host"},
 		{"example.org", "https://login.example.com", []string{"https://login.example.net"}, "neither the host"},
 		{"example.org", "https://login.example.com", []string{"https://login.example.com"}, ""},
-		{"login.example.com", "https://login.example.com", []string{"http://login.localhost"}, "https:// only"},
+		{"login.example.com", "https://login.example.com", []string{"http://login.localhost"}, "only at https://"},
 		{"login.example.com", "https://login.example.com", []string{"https://192.0.2.1"}, "can be registered"},
 		{"login.example.com", "https://login.example.com", []string{"https://a.b", "https://a.c", "https://b.example", "https://c.example", "https://d.example", "https://e.example"}, ""},
 		{"login.example.com", "https://login.example.com", []string{"https://a.b", "https://b.c", "https://c.example", "https://d.example", "https://e.example", "https://f.example"}, "6 distinct"},

@@ -36,7 +36,7 @@ func checkSpelling(answer []byte) error {
 	}
 	var s spelt
 	if err := json.Unmarshal(answer, &s); err != nil {
-		return fmt.Errorf("the answer is no JSON of the right shape: %w", err)
+		return fmt.Errorf("the answer isn't JSON of the right shape: %w", err)
 	}
 	r := s.Response
 	for name, written := range map[string]string{
@@ -45,7 +45,7 @@ func checkSpelling(answer []byte) error {
 	} {
 		decoded, err := base64.RawURLEncoding.DecodeString(written)
 		if err != nil || base64.RawURLEncoding.EncodeToString(decoded) != written {
-			return fmt.Errorf("%s is no base64url without padding", name)
+			return fmt.Errorf("%s isn't base64url without padding", name)
 		}
 		if name == "clientDataJSON" && written != "" {
 			if err := checkKeysOnce(decoded); err != nil {
@@ -81,7 +81,7 @@ func checkKeysOnce(content []byte) error {
 			if isKey {
 				key := strings.ToLower(strings.ToUpper(token.(string)))
 				if keys := open[len(open)-1]; keys[key] {
-					return errors.New("a key is there twice")
+					return errors.New("a key appears twice")
 				}
 				open[len(open)-1][key], isKey = true, false
 				continue

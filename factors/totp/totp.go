@@ -119,11 +119,11 @@ func (c Config) check() error {
 func checkIssuer(issuer string) error {
 	switch {
 	case strings.TrimSpace(issuer) == "":
-		return fmt.Errorf("no issuer: write the name that authenticator apps shall show")
+		return fmt.Errorf("no issuer: write the name for authenticator apps to show")
 	case !utf8.ValidString(issuer) || strings.ContainsFunc(issuer, unicode.IsControl):
-		return fmt.Errorf("issuer %q holds characters that cannot be shown", issuer)
+		return fmt.Errorf("issuer %q contains characters that can't be shown", issuer)
 	case strings.Contains(issuer, ":"):
-		return fmt.Errorf("issuer %q holds a colon, which authenticator apps take for the end of it: leave it out", issuer)
+		return fmt.Errorf("issuer %q contains a colon, which authenticator apps read as its end: leave it out", issuer)
 	case utf8.RuneCountInString(issuer) > maxIssuerLetters:
 		return fmt.Errorf("issuer %q has more than %d characters", issuer, maxIssuerLetters)
 	}

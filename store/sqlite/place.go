@@ -61,12 +61,12 @@ func (db *DB) Check(ctx context.Context) error {
 	if err != nil || gone == "" {
 		return err
 	}
-	lost := fmt.Errorf("%w: %s while the server was running, so nothing can be recorded any more and nobody is let in", store.ErrLost, gone)
+	lost := fmt.Errorf("%w: %s while the server was running, so nothing more can be recorded and nobody is let in", store.ErrLost, gone)
 	rescued, err := db.rescue(ctx)
 	if err == nil {
 		lost = fmt.Errorf("%w; stop the server, move %s to %s, which is what the store held until now, and start again", lost, rescued, db.path)
 	} else {
-		lost = fmt.Errorf("%w; stop the server, restore the store from a backup and start again (what it held until now can't be put aside: %w)", lost, err)
+		lost = fmt.Errorf("%w; stop the server, restore the store from a backup and start again (its content until now can't be saved: %w)", lost, err)
 	}
 	db.lost.Store(&lost)
 	db.followers.cutOff()

@@ -49,10 +49,10 @@ func find(path string) (bool, error) {
 		return false, err
 	}
 	if !info.Mode().IsRegular() {
-		return false, errors.New("it is not a file; name a file, or a path where one can be made")
+		return false, errors.New("it isn't a file; name a file, or a path where one can be created")
 	}
 	if info.Size() == 0 {
-		return false, errors.New("the file is empty, which a store never is; " + adviceRestore)
+		return false, errors.New("the file is empty, and a store never is; " + adviceRestore)
 	}
 	if err := restrict(path); err != nil {
 		return false, err
@@ -64,10 +64,10 @@ func find(path string) (bool, error) {
 // has been one.
 func refuseRemains(path string) error {
 	if _, err := os.Lstat(path); err == nil {
-		return errors.New("it is a link to a file that is not there; mount the disk that holds the file, or remove the link to begin with an empty store")
+		return errors.New("it is a link to a file that doesn't exist; mount the disk that the file is on, or remove the link to start with an empty store")
 	}
 	if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
-		return fmt.Errorf("the file is gone but its log %s-wal is there; put the file back, or move the log away to begin with an empty store", path)
+		return fmt.Errorf("the file is gone but its log %s-wal exists; put the file back, or move the log away to start with an empty store", path)
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func logAhead(ctx context.Context, db *sql.DB) error {
 		return explain(ctx, err)
 	}
 	if mode != "wal" {
-		return fmt.Errorf("the write-ahead log can't be used there (SQLite stays in mode %q); put the store on a local disk", mode)
+		return fmt.Errorf("the write-ahead log can't be used here (SQLite stays in mode %q); put the store on a local disk", mode)
 	}
 	return nil
 }

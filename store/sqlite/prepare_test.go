@@ -54,7 +54,7 @@ func TestUnsoundFilesAreRefusedAndLeft(t *testing.T) {
 		"text":              {[]byte("This is not a database.\n"), "not an SQLite database"},
 		"long text":         {bytes.Repeat([]byte("not a database. "), 1000), "not an SQLite database"},
 		"zeros":             {make([]byte, 1<<16), "not an SQLite database"},
-		"nothing":           {nil, "empty, which a store never is"},
+		"nothing":           {nil, "empty, and a store never is"},
 		"header destroyed":  {damaged(func(c []byte) { copy(c, "garbage!") }), "not an SQLite database"},
 		"schema destroyed":  {damaged(func(c []byte) { overwrite(c[100:4096]) }), "damaged"},
 		"all rows":          {damaged(func(c []byte) { overwrite(c[4096:]) }), "damaged"},
@@ -121,7 +121,7 @@ func TestPlacesWithoutStoreAreRefused(t *testing.T) {
 	must(t, err)
 	must(t, foreign.Close())
 	tests := map[string]string{
-		"directory":  "not a file",
+		"directory":  "isn't a file",
 		"link":       "mount the disk",
 		"lost":       "put the file back",
 		"foreign":    "not a store of Portcullis",

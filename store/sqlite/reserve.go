@@ -21,7 +21,7 @@ const (
 )
 
 // errFull says that only what takes rights away is recorded.
-var errFull = errors.New("the disk is full: the room that is left is kept for signing people out, disabling them and revoking devices; make more room")
+var errFull = errors.New("the disk is full: the remaining space is reserved for signing people out, disabling them and revoking devices; free some space")
 
 // reserve is room on the disk that is kept for transactions which take rights
 // away: on a full disk, somebody has to be signed out all the same. It is a file

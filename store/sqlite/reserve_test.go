@@ -116,7 +116,7 @@ func TestX03FullDisk(t *testing.T) {
 		}
 	}
 	useUp()
-	if err := db.Check(t.Context()); !errors.Is(err, errFull) || !strings.Contains(err.Error(), "make more room") {
+	if err := db.Check(t.Context()); !errors.Is(err, errFull) || !strings.Contains(err.Error(), "free some space") {
 		t.Errorf("it isn't said that the disk is full: %v", err)
 	}
 
