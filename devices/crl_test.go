@@ -62,7 +62,7 @@ func (p *published) unsound() map[string]struct {
 		"unsigned, dated ahead":     {p.listLike(foreverAhead, namesake, stranger), "dated in the future"},
 		"unsigned, good for long":   {p.listLike(long, namesake, stranger), "isn't signed by that CA"},
 		"unsigned, with a weak key": {p.listLike(weekly(2), weakNamesake, weak), "isn't signed by that CA"},
-		"dated in the future":               {like(func(l *x509.RevocationList) { l.ThisUpdate = today.Add(6 * time.Minute) }), "dated in the future"},
+		"dated in the future":       {like(func(l *x509.RevocationList) { l.ThisUpdate = today.Add(6 * time.Minute) }), "dated in the future"},
 		"overdue": {like(func(l *x509.RevocationList) {
 			l.ThisUpdate, l.NextUpdate = today.AddDate(0, 0, -2), today.Add(-25*time.Hour)
 		}), "was due"},
