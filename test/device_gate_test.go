@@ -1003,7 +1003,7 @@ func (s *deviceSuite) checksAtLoad(t *testing.T) {
 		{"tls internal\n\tmfa\n", "tls internal\n\tmfa {\n\t\tcertificate and password\n\t}\n", "client_auth"},
 		{"https://must.localhost", "https://127.0.0.1", "is an IP address"},
 		{"https://both.localhost", "https://[::1]", "is an IP address"},
-		{"https://plain.localhost", "https://127.0.0.1", "certificate accept: TLS tells no server the name"},
+		{"https://plain.localhost", "https://127.0.0.1", "certificate accept: TLS tells the server no name"},
 		{"map subject CN", "map subject OU", "subject"},
 		{s.ca.file(), filepath.Join(t.TempDir(), "missing.pem"), "missing.pem"},
 	} {
