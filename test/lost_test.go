@@ -174,7 +174,7 @@ func TestLostEverything(t *testing.T) {
 		secondRefused(t, s, bob, "totp", code)
 
 		page = toAccessCode(t, browser, page)
-		says(t, page, http.StatusOK, "Ask the help desk for it.")
+		says(t, page, http.StatusOK, "Ask the help desk for one.")
 		for _, wrong := range []string{void, "0000 0000 0000 0000", "", bob.BackupCodes[0], code + "0"} {
 			refused := giveCode(t, browser, page, wrong)
 			says(t, refused, http.StatusUnprocessableEntity, "That code didn't work.")
