@@ -268,7 +268,7 @@ func TestCatalogueThatIsWrong(t *testing.T) {
 		{"syntax", "[flow]\nlost = ", "line 2"},
 		{"empty", "[flow]\nmore = \"\"", `line 2: the text "flow.more" is empty`},
 		{"not a value", "[flow]\nmore = \"{{if .X}}\"", `line 2: the text "flow.more"`},
-		{"there already", "[flow]\nlost = \"Lost\"", `line 2: the text "flow.lost" is there twice`},
+		{"there already", "[flow]\nlost = \"Lost\"", `line 2: the text "flow.lost" appears twice`},
 		{"plural without other", "[flow.more]\none = \"x\"", `line 1: the text "flow.more" is empty`},
 		{"a number", "[flow]\nmore = 1", "unsupported"},
 	}
