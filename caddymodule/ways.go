@@ -12,7 +12,7 @@ import (
 func (s *survey) checkEndless() error {
 	for _, server := range s.servers {
 		if name := endlessInvoke(server.server); name != "" {
-			return fmt.Errorf("server %s (%s): invoke %s stands in the named route that it invokes, which would end the whole server with the first request: remove it", server.name, strings.Join(server.listen, ", "), name)
+			return fmt.Errorf("server %s (%s): invoke %s is in the named route that it invokes, so the first request would crash the whole server: remove it", server.name, strings.Join(server.listen, ", "), name)
 		}
 	}
 	return nil

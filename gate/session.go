@@ -93,7 +93,7 @@ func isNew(s *session.Session, now time.Time) bool {
 // redirect would lead back here.
 type refusedTooSoon struct{}
 
-func (refusedTooSoon) Error() string { return "a new session was refused at once" }
+func (refusedTooSoon) Error() string { return "a new session was refused immediately" }
 
 func (refusedTooSoon) answer(g *Gate, w http.ResponseWriter, r *request) {
 	if kindOf(r.Request) == navigation {
