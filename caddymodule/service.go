@@ -310,8 +310,12 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 // that are missing beside people would make their secrets unreadable, so that
 // stops the start.
 func (a *App) openKeys(ctx context.Context, s store.Store) (*keys.Set, error) {
-	if err := keys.CheckAccess(a.keyStorage()); err != nil {
+	tightened, err := keys.CheckAccess(a.keyStorage())
+	if err != nil {
 		return nil, err
+	}
+	if len(tightened) > 0 {
+		a.logger.Warn("others of the same group had access to the key set, and don't any more: unless this user is alone in the group, write caddy mfa keys rotate, and end all sessions", zap.Strings("files", tightened))
 	}
 	people, err := s.CountUsers(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -65,6 +66,58 @@ func expect(t *testing.T, err error, folder, said string) {
 		t.Errorf("%v, want an error that says %q", err, said)
 	case !strings.Contains(err.Error(), said) || !strings.HasPrefix(found.Path, folder) || !strings.Contains(found.Remedy, "chmod"):
 		t.Errorf("%q, want %q in it, where, and what to do", err, said)
+	}
+}
+
+// A file of one's own is kept to oneself, but what everybody could do isn't
+// mended in silence.
+func TestTighten(t *testing.T) {
+	for before, after := range map[fs.FileMode]fs.FileMode{
+		0o600: 0o600, 0o400: 0o400, 0o640: 0o600, 0o660: 0o600, 0o440: 0o400, 0o644: 0o644, 0o666: 0o666, 0o602: 0o602,
+	} {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, before)); err != nil {
+			t.Fatal(err)
+		}
+		said, err := Tighten(path)
+		info, statErr := os.Stat(path)
+		if err = errors.Join(err, statErr); err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != after || (said != 0) != (before != after) || said != 0 && said != before {
+			t.Errorf("%04o became %04o, and it said %04o", before, got, said)
+		}
+	}
+	if said, err := Tighten(filepath.Join(t.TempDir(), "nothing")); said != 0 || err != nil {
+		t.Errorf("what isn't there: %v, %v", said, err)
+	}
+}
+
+// The group may read a file of root's, as with PostgreSQL, and no more.
+func TestFilesOfRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can take on another's id")
+	}
+	for mode, fine := range map[fs.FileMode]bool{0o640: true, 0o440: true, 0o660: false, 0o644: false} {
+		folder, err := os.MkdirTemp("/tmp", "fileaccess") // others can't enter t.TempDir
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(folder) })
+		path := filepath.Join(folder, "file")
+		if err := errors.Join(os.Chmod(folder, 0o755), os.WriteFile(path, nil, 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Seteuid(4711); err != nil {
+			t.Fatal(err)
+		}
+		found := Private(path)
+		if err := syscall.Seteuid(0); err != nil {
+			t.Fatal(err)
+		}
+		if (found == nil) != fine || found != nil && !strings.Contains(found.Error(), "fsGroupChangePolicy") {
+			t.Errorf("mode %04o: %v", mode, found)
+		}
 	}
 }
 

@@ -32,6 +32,9 @@ func checkFile(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 		return nil // whoever opens it says so
 	}
 	open := info.Mode().Perm() & forbidden
+	if isRoots(info) && os.Geteuid() != 0 {
+		open &^= 0o040
+	}
 	if open == 0 {
 		return nil
 	}
@@ -41,8 +44,28 @@ func checkFile(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	}
 	return &Error{
 		Path: path, Wrong: fmt.Sprintf("can be %s by others (mode %04o)", done, info.Mode().Perm()),
-		Remedy: "write chmod 600 " + path,
+		Remedy: "write chmod 600 " + path + remedyElsewhere(info),
 	}
+}
+
+// remedyElsewhere is what else to do about a file of root's, which this user
+// can't change and may need its group for.
+func remedyElsewhere(info fs.FileInfo) string {
+	if !isRoots(info) || os.Geteuid() == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and chown it to user id %d, or chmod 640 if its group is this user's alone (on Kubernetes also fsGroupChangePolicy: OnRootMismatch)", os.Geteuid())
+}
+
+// isOwn reports whether a file belongs to this user.
+func isOwn(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
+}
+
+func isRoots(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid == 0
 }
 
 // foreignOwner returns the owner of a file, and whether that is neither this

@@ -22,12 +22,27 @@ func Places(storage Storage) string {
 
 // CheckAccess refuses a key set that others can read, since they could make
 // sessions, and one or a mark that others can change. Of a Storage that isn't
-// in files it knows nothing.
-func CheckAccess(storage Storage) error {
+// in files it knows nothing. What it takes from the group of a file of this
+// user's own it returns, for people to hear of it.
+func CheckAccess(storage Storage) (tightened []string, err error) {
 	files, ok := storage.(inFiles)
 	if !ok {
-		return nil
+		return nil, nil
 	}
+	for _, key := range []string{StorageKey, MarkKey} {
+		path := files.Filename(key)
+		before, err := fileaccess.Tighten(path)
+		if err != nil {
+			return nil, fmt.Errorf("keeping others from the key set: %w", err)
+		}
+		if before != 0 {
+			tightened = append(tightened, fmt.Sprintf("%s (mode %04o before)", path, before))
+		}
+	}
+	return tightened, checkAccess(files)
+}
+
+func checkAccess(files inFiles) error {
 	if err := fileaccess.Private(files.Filename(StorageKey)); err != nil {
 		var open *fileaccess.Error
 		if errors.As(err, &open) {
