@@ -106,6 +106,7 @@ func startTold(t *testing.T, more string, options scene.Options) (*scene.Scene, 
 
 // D02: no log holds an assertion, at any level, and apps get it all the same.
 func TestD02AssertionsStayOutOfLogs(t *testing.T) {
+	t.Parallel()
 	for level, quiet := range map[string]bool{"debug": false, "info": true} {
 		t.Run(level, func(t *testing.T) {
 			s, _ := startTold(t, "", scene.Options{NoDebugLog: quiet})
@@ -170,6 +171,7 @@ func warningsOf(s *scene.Scene) []string {
 // D02: what the warnings say can be pasted as it is, and keeps logs clean where
 // mfa can't.
 func TestD02PastedLogFilters(t *testing.T) {
+	t.Parallel()
 	s, app := startTold(t, checkedCaddyfile, scene.Options{NoDebugLog: true})
 	warnings := warningsOf(s)
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "site checked.localhost") || !strings.Contains(warnings[0], "checks the health") {

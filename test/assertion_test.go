@@ -127,6 +127,7 @@ func verified(s *scene.Scene, token string) (said assertion, err error) {
 }
 
 func TestAssertions(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: assertionCaddyfile})
 	began := time.Now().Unix()

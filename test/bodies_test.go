@@ -16,6 +16,7 @@ import (
 // their end, on paths that take forms and on paths that don't. Each is
 // answered before long, nothing is put on disk, and others go on.
 func TestL02BodiesThatTrickle(t *testing.T) {
+	t.Parallel()
 	temporary := t.TempDir()
 	s := scene.Start(t, scene.Options{Settled: 1, Env: []string{"TMPDIR=" + temporary}})
 	ada := s.Administrator("ada")

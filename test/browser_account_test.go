@@ -66,6 +66,7 @@ func (s *suite) settled(t *testing.T, p *scene.Person, options harness.BrowserOp
 
 // TestBrowserAccount has people look after what they sign in with.
 func TestBrowserAccount(t *testing.T) {
+	t.Parallel()
 	s := startOwnSuite(t)
 	ada := s.Administrator("ada")
 	for _, walk := range walks {

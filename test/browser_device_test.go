@@ -17,6 +17,7 @@ import (
 // TestDeviceInChromium has a browser show the certificate of a device to the
 // app itself and, for another app, to the portal, without a click.
 func TestDeviceInChromium(t *testing.T) {
+	t.Parallel()
 	s := startDevices(t)
 	folder := t.TempDir()
 	bundle, password := filepath.Join(folder, "laptop.p12"), filepath.Join(folder, "password")
@@ -58,6 +59,7 @@ func TestDeviceInChromium(t *testing.T) {
 // TestWhatChromiumShows holds what the guide says of naming CAs to browsers: by
 // which of them a browser shows which certificate.
 func TestWhatChromiumShows(t *testing.T) {
+	t.Parallel()
 	s := startDevices(t)
 	folder := t.TempDir()
 	password := filepath.Join(folder, "password")

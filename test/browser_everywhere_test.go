@@ -24,6 +24,7 @@ import (
 // assistive tools are told, the order of Tab, nothing that jumps, the weight,
 // and both languages.
 func TestBrowserEverywhere(t *testing.T) {
+	t.Parallel()
 	s := startOwnSuite(t)
 	places := everyPlace(t, s)
 	t.Run("in English", func(t *testing.T) {

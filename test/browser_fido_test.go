@@ -54,6 +54,7 @@ const (
 // TestBrowserFIDO has people add security keys and passkeys, and sign in by
 // them.
 func TestBrowserFIDO(t *testing.T) {
+	t.Parallel()
 	s := startKeys(t)
 	for name, test := range map[string]func(*testing.T, *suite){
 		"a security key from its first day to its last": testSecurityKey,

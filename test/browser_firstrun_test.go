@@ -42,6 +42,7 @@ func example(t *testing.T, scheme string) *harness.Server {
 // newcomers start with, from the link in the terminal to the app that greets
 // them.
 func TestBrowserFirstRun(t *testing.T) {
+	t.Parallel()
 	for name, scheme := range map[string]string{"make run": "http", "make run-https": "https"} {
 		t.Run(name, func(t *testing.T) {
 			run := &firstRun{server: example(t, scheme), scheme: scheme}

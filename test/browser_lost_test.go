@@ -9,6 +9,7 @@ import (
 
 // TestBrowserLost has people get back in without what they lost.
 func TestBrowserLost(t *testing.T) {
+	t.Parallel()
 	s := startOwnSuite(t)
 	lea := s.Administrator("lea")
 	for _, walk := range walks {

@@ -13,6 +13,7 @@ import (
 // error states, and inspects each: axe-core in light and dark, 320 pixels, and
 // the cursor where the answer has to be mended.
 func TestBrowserPages(t *testing.T) {
+	t.Parallel()
 	s := startSuite(t)
 	for name, test := range map[string]func(*testing.T, *suite){
 		"sign-in":         testSignInPages,

@@ -12,6 +12,7 @@ const fasterNextTime = "Sign in faster next time"
 // TestBrowserPasskeys has people offered a passkey, and look after those that
 // they have.
 func TestBrowserPasskeys(t *testing.T) {
+	t.Parallel()
 	s := startKeys(t)
 	for name, test := range map[string]func(*testing.T, *suite){
 		"an offer that is taken":        testOfferTaken,
@@ -162,6 +163,7 @@ func testRemovedKeys(t *testing.T, s *suite) {
 // TestBrowserParentDomain has passkeys bound to a parent domain of the portal's
 // host, where other sites may have theirs.
 func TestBrowserParentDomain(t *testing.T) {
+	t.Parallel()
 	s := &suite{Scene: scene.Start(t, scene.Options{Settled: 2, Caddyfile: `
 {
 	mfa {

@@ -97,6 +97,7 @@ func (s *suite) expectOneMorePost(t *testing.T, path string, before int) {
 }
 
 func TestBrowserSignIn(t *testing.T) {
+	t.Parallel()
 	s := startSuite(t)
 	for name, test := range map[string]func(*testing.T, *suite){
 		"one sign-in for all apps":                     testAllApps,

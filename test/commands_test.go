@@ -33,6 +33,7 @@ var linkOnScreen = regexp.MustCompile(`(?m)^http://login\.localhost:\d+/(setup|i
 
 // TestCommands does an operator's day, for the eye and for scripts.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	type user struct {
 		Name, DisplayName, Email, Status string
@@ -223,6 +224,7 @@ func TestCommands(t *testing.T) {
 // TestD01AdminEndpointFromABrowser sends to Caddy's admin address what a page
 // in the administrator's browser can be made to send.
 func TestD01AdminEndpointFromABrowser(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	admin := "http://" + s.Server.Admin()

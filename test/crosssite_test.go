@@ -114,6 +114,7 @@ var forgeries = []forgery{
 }
 
 func TestW01CrossSite(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: accountCaddyfile})
 	ada := s.Administrator("ada")
 	owned := ownedBy(t, s, ada)
@@ -369,6 +370,7 @@ func markup(t *testing.T, page *harness.Page, texts ...string) {
 }
 
 func TestW02TextOfStrangers(t *testing.T) {
+	t.Parallel()
 	const secret = "environment-secret-6c1f0a"
 	s := scene.Start(t, scene.Options{
 		Settled:   1,
@@ -541,6 +543,7 @@ func TestW02TextOfStrangers(t *testing.T) {
 }
 
 func TestW04BodiesOfStrangers(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	half := s.Client()

@@ -90,6 +90,7 @@ func openssl(t *testing.T, folder string, arguments ...string) string {
 // TestDeviceCommands issues, looks after and revokes devices, by commands and by
 // the account page.
 func TestDeviceCommands(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("NOT TESTED: openssl, the independent maker and reader, is not installed (Debian package openssl)")
 	}

@@ -411,6 +411,7 @@ func (l line) open(t *testing.T, method, address string, header http.Header) ans
 var script = http.Header{"Accept": {"application/json"}}
 
 func TestDevices(t *testing.T) {
+	t.Parallel()
 	s := startDevices(t)
 	for _, test := range []struct {
 		name string

@@ -81,6 +81,7 @@ func (c *certifier) publish(path string, revoked ...tls.Certificate) {
 // TestC02OperatorsRevocationLists has the operator's CA take a certificate back:
 // what is open ends, and what the portal opened by it, and nothing more passes.
 func TestC02OperatorsRevocationLists(t *testing.T) {
+	t.Parallel()
 	ca := newCertifier(t, "Company CA")
 	folder := t.TempDir()
 	file, list := filepath.Join(folder, "ca.pem"), filepath.Join(folder, "ca.crl")

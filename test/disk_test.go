@@ -15,6 +15,7 @@ import (
 // TestX03 lets the disk down under a running server: what can't be recorded is
 // not granted, whoever is in stays in, and all goes on when the disk does.
 func TestX03DiskFullOrReadOnly(t *testing.T) {
+	t.Parallel()
 	caddyfile := strings.ReplaceAll(waysCaddyfile, "\tlog\n", "")
 	start := func(t *testing.T, caddyfile string) *scene.Scene {
 		return scene.Start(t, scene.Options{Caddyfile: caddyfile})

@@ -18,6 +18,7 @@ import (
 // TestCaddyfilesInTheDocs holds that every Caddyfile that people may copy is
 // whole, is formatted, and passes `caddy validate`.
 func TestCaddyfilesInTheDocs(t *testing.T) {
+	t.Parallel()
 	blocks := 0
 	for name, text := range documents(t) {
 		for i, block := range fenced(text, "caddyfile") {
@@ -73,6 +74,7 @@ var optionTables = []struct {
 // TestOptionsInTheReference holds reference.md against the fields that Caddy
 // decodes and against the options that the Caddyfile's parser knows.
 func TestOptionsInTheReference(t *testing.T) {
+	t.Parallel()
 	text := documents(t)["docs/reference.md"]
 	existing := options(t)
 	for _, table := range optionTables {
@@ -118,6 +120,7 @@ type command struct {
 // TestCommandsInTheReference holds that reference.md has each command with its
 // flags, and no others.
 func TestCommandsInTheReference(t *testing.T) {
+	t.Parallel()
 	existing := commands(t, "mfa")
 	general := existing["mfa"].flags
 	documented := make(map[string]bool)
@@ -146,6 +149,7 @@ var mentioned = regexp.MustCompile("(?:caddy|portcullis|BINARY\\)?) (mfa(?: +[^`
 // TestCommandsInTheDocs holds that whatever any document says to run exists,
 // with the flags that it gives.
 func TestCommandsInTheDocs(t *testing.T) {
+	t.Parallel()
 	existing := commands(t, "mfa")
 	for name, text := range documents(t) {
 		for _, found := range mentioned.FindAllStringSubmatch(text, -1) {
@@ -208,6 +212,7 @@ func commands(t *testing.T, name string) map[string]command {
 
 // TestAuditEventsInTheReference holds reference.md against the catalogue.
 func TestAuditEventsInTheReference(t *testing.T) {
+	t.Parallel()
 	text := documents(t)["docs/reference.md"]
 	documented := make(map[audit.Name][]string)
 	for _, row := range tableUnder(t, text, "## Audit events") {
@@ -233,6 +238,7 @@ func TestAuditEventsInTheReference(t *testing.T) {
 
 // TestPathsInTheReference holds reference.md against the portal's routes.
 func TestPathsInTheReference(t *testing.T) {
+	t.Parallel()
 	var routes []string
 	for _, route := range portalRoutes(t) {
 		if path := strings.TrimSuffix(route.path, "{$}"); !strings.HasSuffix(route.path, "{name...}") {
@@ -249,6 +255,7 @@ func TestPathsInTheReference(t *testing.T) {
 // TestErrorsInTheReference holds that each text that reference.md explains is
 // one that the product says. An ellipsis stands for what differs.
 func TestErrorsInTheReference(t *testing.T) {
+	t.Parallel()
 	source := shippedSource(t)
 	for _, row := range tableUnder(t, documents(t)["docs/reference.md"], "## Errors at load") {
 		for part := range strings.SplitSeq(codes(row[0])[0], "…") {
@@ -278,6 +285,7 @@ var localLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinksInTheDocs holds that what documents lead to is there.
 func TestLinksInTheDocs(t *testing.T) {
+	t.Parallel()
 	all := documents(t)
 	for name, text := range all {
 		for _, found := range localLink.FindAllStringSubmatch(text, -1) {

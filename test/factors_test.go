@@ -42,6 +42,7 @@ func answer(flow, factor, code string) url.Values {
 
 // TestF04StepsSkippedRepeatedReordered posts what doesn't come next.
 func TestF04StepsSkippedRepeatedReordered(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	before := sessionsOf(t, s, "ada")
@@ -108,6 +109,7 @@ func TestF04StepsSkippedRepeatedReordered(t *testing.T) {
 
 // TestF05FlowsMixedUp finishes with one person's proof what another began.
 func TestF05FlowsMixedUp(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 2})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob")
@@ -167,6 +169,7 @@ func TestF05FlowsMixedUp(t *testing.T) {
 
 // TestF06DisabledInTheMiddle disables a person between two of their steps.
 func TestF06DisabledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 2})
 	s.Administrator("root")
 	bob := s.Invited("bob")
@@ -247,6 +250,7 @@ func race(t *testing.T, s *scene.Scene, p *scene.Person, factor, code string) in
 
 // TestO01AndB01OneCodeAThousandTimes spends one code many times at once.
 func TestO01AndB01OneCodeAThousandTimes(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 2})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob")
@@ -272,6 +276,7 @@ func TestO01AndB01OneCodeAThousandTimes(t *testing.T) {
 // TestO01B02SpentCodes shows codes again, in the session that spent them and
 // in another.
 func TestO01B02SpentCodes(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1})
 	ada := s.Administrator("ada")
 	totp, backup := ada.Code(), ada.SpendBackupCode()
@@ -318,6 +323,7 @@ func TestO01B02SpentCodes(t *testing.T) {
 // TestO02WhichCodesCount goes by the table of steps and spellings, with
 // oathtool as the authenticator.
 func TestO02WhichCodesCount(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 4})
 	const (
 		digits = "Enter all the digits that the app shows, and nothing else."
@@ -417,6 +423,7 @@ func fullWidth(code string) string {
 
 // TestTOTPByConfiguration signs in with codes as no app makes them by default.
 func TestTOTPByConfiguration(t *testing.T) {
+	t.Parallel()
 	configured := strings.Replace(scene.Caddyfile, "\tmfa {\n", `	mfa {
 		name "Acme"
 		totp {

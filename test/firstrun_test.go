@@ -11,6 +11,7 @@ import (
 // open an app, open another, be refused where only administrators may be, and
 // sign out of everything.
 func TestTheMainJob(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	admin := s.Administrator("ada")
 	page := admin.Browser.Visit(s.At("app", "/hello?x=1"))

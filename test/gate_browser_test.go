@@ -180,6 +180,7 @@ func (p *panel) awaitRefused(what, path string) {
 // sign-on has ended, or doesn't suffice: the app sees nothing of it, and no
 // request of the background becomes the page to which people are brought back.
 func TestGateInBrowsers(t *testing.T) {
+	t.Parallel()
 	p := startPanel(t)
 	for name, test := range map[string]func(*testing.T, *panel){
 		"the sign-on ended":                  testBackgroundAfterEnd,

@@ -294,6 +294,7 @@ func ask(client *http.Client, address, session string, anonymous bool) (status i
 // configuration (R03): no ticket is given for it any more, and a reload that
 // is refused changes nothing.
 func TestGateForgetsHosts(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: gateReloadCaddyfile + gateGoneHost, Scheme: "https"})
 	ada := s.Administrator("ada")
 	signed := s.Client().Get(s.At("gone", "/x")).Location()

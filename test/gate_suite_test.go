@@ -385,6 +385,7 @@ type gateSuite struct {
 
 // TestGate attacks the gate in every kind of site, over raw connections.
 func TestGate(t *testing.T) {
+	t.Parallel()
 	g := &gateSuite{custom: newCustomApp(t), cgi: newCGIApp(t), sessions: make(map[string]string)}
 	g.Scene = scene.Start(t, scene.Options{
 		Settled:   4,

@@ -421,6 +421,7 @@ const EnvXcaddy = "PORTCULLIS_XCADDY"
 // TestTheXcaddyBinarySignsSomeoneIn builds Caddy from xcaddy.json, as `make
 // caddy` does, and goes the main job with it.
 func TestTheXcaddyBinarySignsSomeoneIn(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(harness.EnvBinary) != "" {
 		t.Skipf("%s names the binary to test", harness.EnvBinary)
 	}

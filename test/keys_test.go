@@ -73,6 +73,7 @@ func later(s *scene.Scene, browser *harness.Client) *harness.Client {
 }
 
 func TestSignedInAfterStopAndStart(t *testing.T) {
+	t.Parallel()
 	for name, caddyfile := range map[string]string{"keys in Caddy's storage": "", "keys in a file": keyFileCaddyfile} {
 		t.Run(name, func(t *testing.T) {
 			s := scene.Start(t, scene.Options{Caddyfile: caddyfile})
@@ -103,6 +104,7 @@ func orUsual(caddyfile string) string {
 // X04: without the keys that people's secrets are sealed with, nothing starts,
 // and nothing is made in their place.
 func TestX04KeysBesideAStore(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		caddyfile string
 		keys      func(*scene.Scene) string
@@ -174,6 +176,7 @@ func TestX04KeysBesideAStore(t *testing.T) {
 }
 
 func TestX04KeyFileThatCannotBe(t *testing.T) {
+	t.Parallel()
 	t.Run("in a folder that isn't there", func(t *testing.T) {
 		recorder := harness.NewRecorder(t)
 		refusal := harness.MustFail(t, harness.Options{
@@ -199,6 +202,7 @@ func TestX04KeyFileThatCannotBe(t *testing.T) {
 // S03: what was signed by a key that was removed says nothing, and nobody who
 // holds it goes in circles.
 func TestS03CookiesOfARemovedKey(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Caddyfile: keyFileCaddyfile})
 	path := filepath.Join(s.Dir(), "keys.json")
 	ada := s.Administrator("ada")
@@ -341,6 +345,7 @@ func beginAnew(t *testing.T, s *scene.Scene) {
 // S07: a store that begins anew knows no earlier session, not even of a person
 // of the same name.
 func TestS07StoreEmptiedBesideLiveKeys(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	ada := s.Administrator("ada")
 	slots, values := cookieThief(t, s, ada)
@@ -454,6 +459,7 @@ func keyOf(cookie string) string {
 // once, when nothing is made with the new keys yet, nor when their time comes,
 // nor over a start.
 func TestX09RotationUnderLoad(t *testing.T) {
+	t.Parallel()
 	// Without the debug log, which slows the traffic down.
 	s := scene.Start(t, scene.Options{Caddyfile: rotatingCaddyfile, Scheme: "https", NoDebugLog: true})
 	path := filepath.Join(s.Dir(), "keys.json")

@@ -143,6 +143,7 @@ func expectRetryAfter(t *testing.T, page *harness.Page, most time.Duration) {
 // TestF01AnswersToldApart asks as a stranger who wants to know which names
 // there are, by every way in, up to and beyond the limit of guesses.
 func TestF01AnswersToldApart(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: behindProxy})
 	s.Administrator("root")
 	// All names have one length, so that sizes compare.
@@ -216,6 +217,7 @@ func TestF01AnswersToldApart(t *testing.T) {
 
 // TestF02OneCountOfPasswords guesses one person's password from everywhere.
 func TestF02OneCountOfPasswords(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: behindProxy})
 	s.Administrator("root")
 	victim := s.SetUp("zoé", s.Link("mfa", "user", "add", "zoé", "--email", "zoe@example.com", "--json"))
@@ -253,6 +255,7 @@ func TestF02OneCountOfPasswords(t *testing.T) {
 // TestF02OneCountOfCodes guesses codes as somebody who has the password, and
 // begins anew with it, elsewhere, before each guess.
 func TestF02OneCountOfCodes(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: behindProxy})
 	victim := s.Administrator("ada")
 	for i := range freeGuesses {
@@ -293,6 +296,7 @@ func TestF02OneCountOfCodes(t *testing.T) {
 // password. Who has stolen one must not get a count of guesses at the second
 // factor with every browser that it lets in there.
 func TestF02ABrowserKnownByThePasswordAlone(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 1, Caddyfile: strings.Replace(behindProxy, "\tmfa\n", "\tmfa {\n\t\tassurance single\n\t}\n", 1)})
 	victim := s.Administrator("ada")
 	for i := range freeGuesses + 1 {
@@ -317,6 +321,7 @@ func TestF02ABrowserKnownByThePasswordAlone(t *testing.T) {
 // TestF03AFloodLeavesTheVictimIn floods a person with wrong passwords; the
 // browser in which they signed in before goes on as if nothing were.
 func TestF03AFloodLeavesTheVictimIn(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: behindProxy})
 	victim := s.Administrator("ada")
 	known := victim.Browser

@@ -91,6 +91,7 @@ func countLines(s *scene.Scene, message string) (count int) {
 // S07: a copy of the store from before something was ended brings nothing of it
 // back, and nobody is kept from signing in.
 func TestS07OlderCopyBroughtBack(t *testing.T) {
+	t.Parallel()
 	t.Run(keepings[0].name+", stopped", func(t *testing.T) { testOlderCopy(t, keepings[0], false) })
 	t.Run(keepings[1].name+", killed", func(t *testing.T) { testOlderCopy(t, keepings[1], true) })
 }
@@ -168,6 +169,7 @@ func testOlderCopy(t *testing.T, keeping keeping, killed bool) {
 // A copy from which nothing is missing ends nothing: moving a store, or putting
 // back the copy that was made a moment ago, is no reason to sign in again.
 func TestS07CopyFromWhichNothingIsMissing(t *testing.T) {
+	t.Parallel()
 	for _, keeping := range keepings {
 		t.Run(keeping.name, func(t *testing.T) {
 			s := scene.Start(t, scene.Options{Caddyfile: keeping.caddyfile})
@@ -197,6 +199,7 @@ func TestS07CopyFromWhichNothingIsMissing(t *testing.T) {
 // X04: a mark that can't be read ends all sessions, and stops no service; one
 // that isn't there is made, and one that can't be kept is an error of the start.
 func TestX04Mark(t *testing.T) {
+	t.Parallel()
 	keeping := keepings[1]
 	s := scene.Start(t, scene.Options{Caddyfile: keeping.caddyfile})
 	ada := s.Administrator("ada")
@@ -282,6 +285,7 @@ func testStoreLost(t *testing.T, s *scene.Scene, p *scene.Person) {
 
 // S07, continued: a store that begins anew goes on like any other.
 func TestS07EmptiedStoreGoesOn(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	ada := s.Administrator("ada")
 	landed(t, ada.Browser.Visit(s.At("app", "/")), s.At("app", "/"))

@@ -53,6 +53,7 @@ func secretsOf(address string) url.Values {
 // every way there is. The harness then searches logs, metrics, configuration
 // and every file for what they used.
 func TestD02SecretsStayOutOfLogsAndFiles(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Caddyfile: talkative})
 	tab := canaryTab{s.Client(), s}
 

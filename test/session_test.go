@@ -125,6 +125,7 @@ func cookieThief(t *testing.T, s *scene.Scene, p *scene.Person) (slots []slot, v
 }
 
 func TestSessions(t *testing.T) {
+	t.Parallel()
 	// Without access logs: there are thousands of requests.
 	s := scene.Start(t, scene.Options{Settled: 3, Caddyfile: strings.ReplaceAll(waysCaddyfile, "\tlog\n", "")})
 	ada := s.Administrator("ada")

@@ -49,6 +49,7 @@ func confirm(t *testing.T, browser *harness.Client, page *harness.Page) *harness
 }
 
 func TestSetupLink(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	spare, raced, unfinished := s.SetupLink(), s.SetupLink(), s.SetupLink()
 	password := scene.Password("ada")
@@ -124,6 +125,7 @@ func TestSetupLink(t *testing.T) {
 }
 
 func TestInvitations(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	s.Administrator("root")
 
@@ -183,6 +185,7 @@ func TestInvitations(t *testing.T) {
 // TestO03UnconfirmedEnrolment breaks off a set-up at each step: nothing of it
 // is good for anything, and all of it can be taken up again.
 func TestO03UnconfirmedEnrolment(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	link := s.SetupLink()
 	password := scene.Password("ada")
@@ -299,6 +302,7 @@ func TestO03UnconfirmedEnrolment(t *testing.T) {
 
 // TestPasswordsThatCantBeChosen asks for what guessers try first.
 func TestPasswordsThatCantBeChosen(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{})
 	browser, page := opened(t, s, s.SetupLink())
 	for _, c := range []struct{ what, name, password, says string }{

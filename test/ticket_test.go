@@ -167,6 +167,7 @@ func countStates(browser *harness.Client, address string) int {
 }
 
 func TestTickets(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Settled: 2, Caddyfile: waysCaddyfile})
 	ada := s.Administrator("ada")
 	bob := s.Invited("bob", "admins")
@@ -701,6 +702,7 @@ func longReturnURLs(t *testing.T, s *scene.Scene, signedOn func() *harness.Clien
 
 // R03: what was signed for a host counts only while the configuration names it.
 func TestR03OnlyHostsOfTheConfiguration(t *testing.T) {
+	t.Parallel()
 	const sites = waysCaddyfile + `
 http://*.wild.localhost:{{.Port "web"}} {
 	mfa

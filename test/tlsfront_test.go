@@ -56,6 +56,7 @@ http://wiki.example.test:{{.Port "web"}} {
 // TestBehindTLSFront has another Caddy end TLS: people sign in through it as if
 // there were only one, and nobody gets around it.
 func TestBehindTLSFront(t *testing.T) {
+	t.Parallel()
 	front := harness.Start(t, harness.Options{Caddyfile: strings.Replace(frontCaddyfile, "HANDLER", "respond 503", 1)})
 	port := strconv.Itoa(front.Port("tls"))
 	behind := strings.ReplaceAll(behindFrontCaddyfile, "FRONT", port)

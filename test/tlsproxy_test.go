@@ -47,6 +47,7 @@ http://wiki.example.test:{{.Port "web"}}, http://wiki.example.test:{{.Port "stra
 // TestH03BehindTLSProxy sends what a proxy that ends TLS forwards, and what
 // strangers claim to have come by TLS.
 func TestH03BehindTLSProxy(t *testing.T) {
+	t.Parallel()
 	s := scene.Start(t, scene.Options{Caddyfile: behindTLSProxy})
 	const secure = "X-Forwarded-Proto: https"
 	ask := func(method, port, host, path string, header ...string) harness.Response {

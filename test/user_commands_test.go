@@ -16,6 +16,7 @@ var accessCodeOnScreen = regexp.MustCompile(`(?m)^[0-9A-Z]{4}(?:[ -][0-9A-Z]{4})
 // TestChangingAndDeletingUsers changes somebody who is signed in, and deletes
 // them.
 func TestChangingAndDeletingUsers(t *testing.T) {
+	t.Parallel()
 	type user struct {
 		Name, Email     string
 		DisplayName     string `json:"display_name"`
