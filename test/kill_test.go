@@ -402,7 +402,14 @@ func showPassword(browser *harness.Client, p *scene.Person, address string) (*ha
 	if !ok {
 		return nil, fmt.Errorf("no sign-in form at %d %s: %s", page.Status, page.URL, page.Text())
 	}
-	page, err = browser.TrySubmit(form, map[string]string{"username": p.Name, "current-password": p.Password})
+	values := map[string]string{"username": p.Name, "current-password": p.Password}
+	page, err = browser.TrySubmit(form, values)
+	for range scene.Patience {
+		if err != nil || !scene.Busy(page) {
+			break
+		}
+		page, err = browser.TrySubmit(form, values)
+	}
 	if err == nil {
 		page, err = browser.TryFollow(page)
 	}

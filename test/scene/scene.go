@@ -276,13 +276,28 @@ func (p *Person) SpendBackupCode() string {
 	return code
 }
 
+// Patience is how often people try again who are told that many are signing in.
+// Each answer of that kind takes the five seconds that the server waits.
+const Patience = 12
+
+// Busy reports whether a page says that too many people are signing in for this
+// password to be hashed in time, as a starved machine has it.
+func Busy(page *harness.Page) bool {
+	return page.Status == http.StatusServiceUnavailable && page.H1() == "Many people are signing in right now"
+}
+
 // ShowPassword fills in the sign-in form that a page shows, and returns where
-// that led.
+// that led. It tries again where the server is too busy.
 func (p *Person) ShowPassword(browser *harness.Client, page *harness.Page) *harness.Page {
 	p.s.t.Helper()
-	page = browser.Submit(page.Form("current-password"), map[string]string{
-		"username": p.Name, "current-password": p.Password,
-	})
+	form, values := page.Form("current-password"), map[string]string{"username": p.Name, "current-password": p.Password}
+	page = browser.Submit(form, values)
+	for range Patience {
+		if !Busy(page) {
+			break
+		}
+		page = browser.Submit(form, values)
+	}
 	hops := browser.Follow(page)
 	return hops[len(hops)-1]
 }
