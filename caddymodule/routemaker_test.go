@@ -130,18 +130,15 @@ func (m *routeMaker) site(host string) []object {
 	return []object{site}
 }
 
-// forHost has a route match a host, besides all else.
+// forHost has a route match a host and no other, besides all else.
 func (m *routeMaker) forHost(route object, host string) {
 	sets, _ := route["match"].([]object)
 	if len(sets) == 0 {
 		sets = []object{{}}
 	}
 	for i, set := range sets {
-		if _, taken := set["host"]; !taken {
-			set = maps.Clone(set)
-			set["host"] = []string{host}
-			sets[i] = set
-		}
+		sets[i] = maps.Clone(set)
+		sets[i]["host"] = []string{host}
 	}
 	route["match"] = sets
 }
