@@ -46,7 +46,7 @@ type request struct {
 	guard      responseGuard
 	visitor    Visitor
 	identity   identityValues
-	asked      asked
+	arrival    arrival
 }
 
 // isSecure reports whether the browser sent a request over HTTPS, be it to a
@@ -112,7 +112,7 @@ func isBadRequest(err error) bool {
 // passAnybody passes a request on without an identity, for as long as the rules
 // let everybody in.
 func (g *Gate) passAnybody(w http.ResponseWriter, r *request, next Next) error {
-	r.asked.note(r.Request, g.Clock())
+	r.arrival.note(r.Request, g.Clock())
 	r.connection.Terms = session.Terms{MaxStaleness: g.MaxStaleness}
 	if err := g.open(w, r); err != nil {
 		g.unable(w, r, "passing what is open to everybody", err)
@@ -257,7 +257,7 @@ func (g *Gate) refuseUnidentified(w http.ResponseWriter, r *request, err error) 
 // admitTo passes a request on with the identity of its sender, for as long as
 // what the claim rests on lives and the rule allows the user.
 func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, c *claim) error {
-	r.asked.note(r.Request, g.Clock())
+	r.arrival.note(r.Request, g.Clock())
 	g.Headers.Set(r.Header, c.speaker, &r.identity)
 	assertion, err := g.assert(r, c)
 	if err != nil {

@@ -54,7 +54,7 @@ func (r *request) Decide(ctx context.Context) (session.Terms, error) {
 		return session.Terms{}, errNotAllowed
 	}
 	again.cookies = g.only(r.signOn.ID, again)
-	c, err := g.meetsAgain(again, r.asked.at)
+	c, err := g.meetsAgain(again, r.arrival.at)
 	if err != nil {
 		return session.Terms{}, err
 	}

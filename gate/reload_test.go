@@ -174,14 +174,3 @@ func TestCertificatesUnderALaterConfiguration(t *testing.T) {
 		t.Errorf("a certificate of a CA that is trusted no more: %v", err)
 	}
 }
-
-// A request that is remembered allocates nothing for it.
-func TestRememberingARequestAllocatesNothing(t *testing.T) {
-	r, remembered := navigate("/x"), new(asked)
-	for range 20 {
-		r.Header.Add("X-Header", "value")
-	}
-	if n := testing.AllocsPerRun(100, func() { remembered.note(r, testNow) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
