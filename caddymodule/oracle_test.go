@@ -285,9 +285,12 @@ func openGate(g *Gate, at placement) {
 	g.placed.Store(&at)
 	g.takes = takesBefore(g)
 	g.serving.Store(gate.New(gate.Settings{
-		Rules:   []gate.Rule{{Match: g.noteDecision, Open: true}, {}},
-		SignOns: unwatched{}, Origin: originsOf(at.site), Agree: g.agree, Portal: g.app.portal, Headers: headers, Pages: g.app.pages,
-		Logger: zap.NewNop(), Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "" },
+		Rules: []gate.Rule{{Match: g.noteDecision, Open: true}, {}},
+		Site:  gate.Site{Origin: originsOf(at.site), Agree: g.agree}, Credentials: gate.Credentials{SignOns: unwatched{}},
+		SignIn: gate.SignIn{Portal: g.app.portal}, App: gate.App{Headers: headers}, Look: gate.Look{Pages: g.app.pages},
+		Surroundings: gate.Surroundings{
+			Logger: zap.NewNop(), Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "" },
+		},
 	}))
 }
 

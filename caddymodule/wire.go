@@ -148,13 +148,25 @@ func (g *Gate) bind(s *service) error {
 		return err
 	}
 	settings := gate.Settings{
-		Rules: g.rules(), Origin: originsOf(g.placed.Load().site), UsualHost: g.placed.Load().usualHost, Agree: g.agree, Portal: g.app.portal, Headers: headers,
-		Weights: s.factors.Weights(), Sessions: s.cookies, SignOns: s.keeper, Requests: s.requests,
-		Succession: succession{g}, States: s.states, Tickets: s.tickets, Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact,
-		Devices: s.devices, SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut, Preflights: g.preflights, MaxStaleness: time.Duration(g.app.MaxStaleness),
-		Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
+		Rules: g.rules(), Succession: succession{g},
+		Site: gate.Site{
+			Origin: originsOf(g.placed.Load().site), UsualHost: g.placed.Load().usualHost, Agree: g.agree,
+			Scripts: canonical.Scripts{Splits: splitsOf(g.server)}, HeadApart: g.namesHead,
+		},
+		Credentials: gate.Credentials{
+			Sessions: s.cookies, SignOns: s.keeper, Devices: s.devices, Weights: s.factors.Weights(),
+			MaxStaleness: time.Duration(g.app.MaxStaleness),
+		},
+		SignIn: gate.SignIn{
+			Portal: g.app.portal, Requests: s.requests, States: s.states, Tickets: s.tickets,
+			SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut,
+		},
+		App:  gate.App{Headers: headers, Preflights: g.preflights},
+		Look: gate.Look{Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact},
+		Surroundings: gate.Surroundings{
+			Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
+		},
 	}
-	settings.Scripts, settings.HeadApart = canonical.Scripts{Splits: splitsOf(g.server)}, g.namesHead
 	if g.asksQuery {
 		settings.Query = canonical.NewQueryUse(g.parameters...)
 	}

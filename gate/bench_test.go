@@ -108,14 +108,23 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 			Certificate: gate.CertificateAccept,
 			Require:     assurance.Requirement{Level: assurance.Multi, Certificate: assurance.CertificateAlone},
 		}},
-		Devices: devices.NewReader(trust, keeper, nil, time.Now),
-		Origin:  func(name, _ string) (string, bool) { return "https://" + name, true },
-		Portal:  portal, Headers: headers, Weights: assurance.Weights{assurance.Password: assurance.First, assurance.TOTP: assurance.Second, assurance.Certificate: assurance.Machine},
-		Sessions: sessions, SignOns: keeper,
-		Requests: ticket.NewRequests(set.Codec("request").WithMaxLength(8<<10), time.Now),
-		States:   set.Codec("state"), Tickets: ticket.NewTickets(db, time.Now, rand.Reader),
-		Pages: pages, Brand: "Example", Audit: audit.NewLog(zap.NewNop(), db, time.Now), Logger: zap.NewNop(),
-		Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "192.0.2.1" },
+		Site: gate.Site{Origin: func(name, _ string) (string, bool) { return "https://" + name, true }},
+		Credentials: gate.Credentials{
+			Sessions: sessions, SignOns: keeper, Devices: devices.NewReader(trust, keeper, nil, time.Now),
+			Weights: assurance.Weights{
+				assurance.Password: assurance.First, assurance.TOTP: assurance.Second, assurance.Certificate: assurance.Machine,
+			},
+		},
+		SignIn: gate.SignIn{
+			Portal: portal, Requests: ticket.NewRequests(set.Codec("request").WithMaxLength(8<<10), time.Now),
+			States: set.Codec("state"), Tickets: ticket.NewTickets(db, time.Now, rand.Reader),
+		},
+		App:  gate.App{Headers: headers},
+		Look: gate.Look{Pages: pages, Brand: "Example"},
+		Surroundings: gate.Surroundings{
+			Audit: audit.NewLog(zap.NewNop(), db, time.Now), Logger: zap.NewNop(),
+			Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "192.0.2.1" },
+		},
 	})}
 	user := store.User{
 		ID: "user", Name: "alice", DisplayName: "Alice Example", Email: "alice@example.com",

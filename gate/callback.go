@@ -201,11 +201,11 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 	g.Audit.Record(r.Context(), audit.AppOpened, user.ID, audit.Fields{
 		audit.User: user.Name, audit.App: r.origin, audit.SignOn: audit.ShortID(signOn.ID), audit.Address: g.Address(r.Request),
 	})
-	g.admit(w, r, signOn, asked)
+	g.beginSession(w, r, signOn, asked)
 }
 
-// admit sets the session cookie and leads on to where the person wanted to go.
-func (g *Gate) admit(w http.ResponseWriter, r *request, signOn session.SignOn, asked ticket.Request) {
+// beginSession sets the session cookie and leads on to where the person wanted to go.
+func (g *Gate) beginSession(w http.ResponseWriter, r *request, signOn session.SignOn, asked ticket.Request) {
 	value, err := g.Sessions.Mint(signOn, r.host, asked.Ask)
 	if err == nil {
 		err = g.markLanding(w, asked)

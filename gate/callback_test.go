@@ -91,7 +91,7 @@ func TestSessionCookie(t *testing.T) {
 			g.SameSite = test.sameSite
 			w := recorder()
 			signOn := session.SignOn{ID: "new", UserID: "1", Expires: testNow.Add(12 * time.Hour), Shared: test.shared}
-			g.admit(w, &request{Request: navigate("/"), host: "app.example.com", origin: testOrigin}, signOn,
+			g.beginSession(w, &request{Request: navigate("/"), host: "app.example.com", origin: testOrigin}, signOn,
 				ticket.Request{Return: testOrigin + "/", NonceHash: "0123456789"})
 			for _, c := range w.Result().Cookies() {
 				want, maxAge := http.SameSiteLaxMode, int(settling/time.Second)

@@ -105,6 +105,24 @@ type Pages interface {
 type Settings struct {
 	// Rules are tried in order; the last one matches everything.
 	Rules []Rule
+	// Succession tells of later configurations; nil: none ever comes.
+	Succession Succession
+	Site
+	Credentials
+	SignIn
+	App
+	Look
+	Surroundings
+}
+
+// Site is how requests to a site are read.
+type Site struct {
+	// Origin returns the origin of a site that this gate guards for the name
+	// and port of a Host header, or false.
+	Origin func(name, port string) (string, bool)
+	// UsualHost returns a host that Origin knows, which may have a port, with
+	// the port at which browsers reach it. Nil: as it came.
+	UsualHost func(host string) string
 	// Scripts are what the site's apps take for the names of scripts.
 	Scripts canonical.Scripts
 	// Query says how the rules look at the query; nil: they don't.
@@ -112,59 +130,70 @@ type Settings struct {
 	// HeadApart says that rules name HEAD, which then comes under its own rule
 	// alone. Else it comes under that for GET, too.
 	HeadApart bool
-	// Origin returns the origin of a site that this gate guards for the name
-	// and port of a Host header, or false.
-	Origin func(name, port string) (string, bool)
-	// UsualHost returns a host that Origin knows, which may have a port, with
-	// the port at which browsers reach it. Nil: as it came.
-	UsualHost func(host string) string
 	// Agree is told of each form of a request that rules are asked about, and
 	// last of the one that is forwarded, so that whatever keeps the request
 	// elsewhere keeps that form; changed says that it may differ from the one
 	// before. An error refuses the request. Nil: nothing keeps it.
 	Agree func(r *http.Request, changed bool) error
-	// Portal is the origin of the portal.
-	Portal *url.URL
-	// Headers are the names of the identity headers.
-	Headers *IdentityHeaders
-	// Weights say what proofs count for.
-	Weights  assurance.Weights
+}
+
+// Credentials are how it is known who sent a request.
+type Credentials struct {
 	Sessions Sessions
 	SignOns  SignOns
 	// Devices reads certificates; nil where no rule looks at any.
 	Devices Devices
-	// Succession tells of later configurations; nil: none ever comes.
-	Succession Succession
-	Requests   Requests
-	States     session.Codec
-	Tickets    Tickets
-	Pages      Pages
-	Brand      string
-	Contact    string
+	// Weights say what proofs count for.
+	Weights assurance.Weights
+	// Ignores reports whether a request doesn't count as somebody's activity;
+	// nil: each does.
+	Ignores func(*http.Request) (bool, error)
+	// MaxStaleness is for how long sign-ons count while this process is cut off
+	// from what changes in the store.
+	MaxStaleness time.Duration
+}
+
+// SignIn is how people are sent to sign in and come back.
+type SignIn struct {
+	// Portal is the origin of the portal.
+	Portal   *url.URL
+	Requests Requests
+	States   session.Codec
+	Tickets  Tickets
 	// SameSite is of the session cookie: Lax, or None for pages that other
 	// sites embed.
 	SameSite http.SameSite
 	// ClearAtSignOut has browsers forget at sign-out what the app keeps in them,
 	// not only where another person signs in or the computer is shared.
 	ClearAtSignOut bool
-	// Preflights lets CORS preflights through, without cookies and identity.
-	Preflights bool
-	// Ignores reports whether a request doesn't count as somebody's activity;
-	// nil: each does.
-	Ignores func(*http.Request) (bool, error)
+}
+
+// App is what the app gets to see.
+type App struct {
+	// Headers are the names of the identity headers.
+	Headers *IdentityHeaders
 	// Assertions signs the header AssertionHeader; nil: it isn't sent.
 	Assertions Assertions
 	// StandIn is what the header AssertionHeader holds in place of the assertion
 	// until the request leaves for the app, when whoever sends it puts in what
 	// Visitor.Assertion says; empty: the header holds the assertion itself.
 	StandIn string
-	// MaxStaleness is for how long sign-ons count while this process is cut off
-	// from what changes in the store.
-	MaxStaleness time.Duration
-	Audit        *audit.Log
-	Logger       *zap.Logger
-	Clock        func() time.Time
-	Random       io.Reader
+	// Preflights lets CORS preflights through, without cookies and identity.
+	Preflights bool
+}
+
+// Look is what the gate's own pages look like.
+type Look struct {
+	Pages          Pages
+	Brand, Contact string
+}
+
+// Surroundings are what the gate finds around it.
+type Surroundings struct {
+	Audit  *audit.Log
+	Logger *zap.Logger
+	Clock  func() time.Time
+	Random io.Reader
 	// Address returns the client's address, as trusted proxies determine it.
 	Address func(*http.Request) string
 }

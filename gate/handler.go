@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -158,71 +157,6 @@ func (g *Gate) pass(w http.ResponseWriter, r *request, next Next, visitor *Visit
 	return err
 }
 
-// place brings all that rules look at into one form and finds the site that a
-// request belongs to. What is behind it sees that form alone.
-func (g *Gate) place(r *request) error {
-	sentHost, sentURI := r.Host, r.RequestURI
-	if err := checkMethod(r.Method); err != nil {
-		return err
-	}
-	var err error
-	if r.readings, err = canonical.TargetAndReadings(r.Request); err != nil {
-		return err
-	}
-	if err := g.placeHost(r); err != nil {
-		return err
-	}
-	if err := g.placeDestination(r); err != nil {
-		return err
-	}
-	return g.agree(r.Request, r.Host != sentHost || r.RequestURI != sentURI)
-}
-
-// placeHost finds the site, and makes its name and port the only ones that the
-// request bears. HTTP/2 may bring a Host beside the authority that it was sent
-// to (RFC 9113 §8.3.1).
-func (g *Gate) placeHost(r *request) error {
-	name, port, err := canonical.Host(r.Host)
-	if err != nil {
-		return err
-	}
-	for _, sent := range r.Header["Host"] {
-		if otherName, otherPort, err := canonical.Host(sent); err != nil || otherName != name || otherPort != port {
-			return canonical.ErrHostTwice
-		}
-	}
-	delete(r.Header, "Host")
-	origin, ok := g.Origin(name, port)
-	if !ok {
-		return errors.New("the host isn't one of this site's")
-	}
-	_, r.Host, _ = strings.Cut(origin, "://")
-	r.host, r.origin = name, origin
-	return nil
-}
-
-// agree has what keeps a request elsewhere keep this form of it.
-func (g *Gate) agree(r *http.Request, changed bool) error {
-	if g.Agree == nil {
-		return nil
-	}
-	if err := g.Agree(r, changed); err != nil {
-		return fmt.Errorf("%w: %w", errAmbiguous, err)
-	}
-	return nil
-}
-
-// Opens reports whether a request would pass for a user who has shown what its
-// rule asks. The request is one that nobody sent, such as for the first page.
-func (g *Gate) Opens(r *http.Request, u session.User) (bool, error) {
-	index, err := g.ruleOf(r)
-	if err != nil {
-		return false, err
-	}
-	rule := &g.Rules[index]
-	return rule.Open || rule.Allows(u), nil
-}
-
 // decide is the way of a request that is not open. Whoever sent it must meet
 // the rules of its second targets first, then its own.
 func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
@@ -238,7 +172,7 @@ func (g *Gate) decide(w http.ResponseWriter, r *request, next Next) error {
 	if !ok {
 		return nil
 	}
-	return g.admitTo(w, r, next, &c)
+	return g.passAs(w, r, next, &c)
 }
 
 // refuseUnidentified answers a request whose sender could not be identified.
@@ -254,9 +188,9 @@ func (g *Gate) refuseUnidentified(w http.ResponseWriter, r *request, err error) 
 	}
 }
 
-// admitTo passes a request on with the identity of its sender, for as long as
+// passAs passes a request on with the identity of its sender, for as long as
 // what the claim rests on lives and the rule allows the user.
-func (g *Gate) admitTo(w http.ResponseWriter, r *request, next Next, c *claim) error {
+func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) error {
 	r.arrival.note(r.Request, g.Clock())
 	g.Headers.Set(r.Header, c.speaker, &r.identity)
 	assertion, err := g.assert(r, c)

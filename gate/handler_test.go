@@ -81,16 +81,21 @@ func newTestGate(t *testing.T, rules ...Rule) *testGate {
 	core, audited := observer.New(zap.InfoLevel)
 	g := &testGate{now: testNow, audited: audited, sessions: map[string]session.Session{"good": sessionOf("good", time.Hour)}}
 	g.Gate = New(Settings{
-		Rules: rules,
-		Origin: func(name, _ string) (string, bool) {
+		Rules: rules, Succession: fakeSuccession{g},
+		Site: Site{Origin: func(name, _ string) (string, bool) {
 			return "https://" + name, strings.HasSuffix(name, ".example.com")
+		}},
+		Credentials: Credentials{Sessions: fakeSessions{g}, SignOns: fakeSignOns{g}, Weights: weights},
+		SignIn: SignIn{
+			Portal: &url.URL{Scheme: "https", Host: "login.example.com"}, Requests: fakeRequests{g}, States: fakeCodec{g}, Tickets: fakeTickets{g},
 		},
-		Portal:  &url.URL{Scheme: "https", Host: "login.example.com"},
-		Headers: headers, Weights: weights,
-		Succession: fakeSuccession{g}, Sessions: fakeSessions{g}, SignOns: fakeSignOns{g}, Requests: fakeRequests{g}, States: fakeCodec{g}, Tickets: fakeTickets{g},
-		Pages: pages, Brand: "Example", Contact: "the help desk", Audit: audit.NewLog(zap.New(core), fakeSink{}, func() time.Time { return g.now }),
-		Logger: zap.NewNop(), Clock: func() time.Time { return g.now }, Random: &counter{},
-		Address: func(*http.Request) string { return "192.0.2.1" },
+		App:  App{Headers: headers},
+		Look: Look{Pages: pages, Brand: "Example", Contact: "the help desk"},
+		Surroundings: Surroundings{
+			Audit:  audit.NewLog(zap.New(core), fakeSink{}, func() time.Time { return g.now }),
+			Logger: zap.NewNop(), Clock: func() time.Time { return g.now }, Random: &counter{},
+			Address: func(*http.Request) string { return "192.0.2.1" },
+		},
 	})
 	return g
 }

@@ -39,7 +39,7 @@ func TestAnotherPerson(t *testing.T) {
 			g.sessions["before"] = test.before
 			w := recorder()
 			r := &request{Request: navigate("/"), host: "app.example.com", origin: testOrigin, cookies: Cookies{Sessions: []string{"garbage", "before"}}}
-			g.admit(w, r, session.SignOn{ID: "new", UserID: "1", Expires: testNow.Add(time.Hour)},
+			g.beginSession(w, r, session.SignOn{ID: "new", UserID: "1", Expires: testNow.Add(time.Hour)},
 				ticket.Request{Return: testOrigin + "/", NonceHash: "0123456789"})
 			want := ""
 			if test.clears {
@@ -124,7 +124,7 @@ func TestWhoWasHereLast(t *testing.T) {
 			signIn := func(user string, cookies Cookies) (cleared bool, last string) {
 				w := outcome{ResponseRecorder: recorder()}
 				r := &request{Request: navigate("/"), host: "app.example.com", origin: testOrigin, cookies: cookies}
-				g.admit(w, r, session.SignOn{ID: "new", UserID: user, Expires: testNow.Add(time.Hour), Shared: test.shared},
+				g.beginSession(w, r, session.SignOn{ID: "new", UserID: user, Expires: testNow.Add(time.Hour), Shared: test.shared},
 					ticket.Request{Return: testOrigin + "/", NonceHash: "0123456789"})
 				return w.Header().Get("Clear-Site-Data") != "", w.setCookies()[LastCookie]
 			}

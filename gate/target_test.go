@@ -235,7 +235,7 @@ func FuzzSecondTargets(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	g := &Gate{Settings: Settings{Origin: originWithPort}}
+	g := &Gate{Settings: Settings{Site: Site{Origin: originWithPort}}}
 	f.Fuzz(func(t *testing.T, written string) {
 		r := &request{Request: &http.Request{Method: "COPY", Host: "app.example.com", Header: http.Header{"Destination": {written}}}, origin: testOrigin}
 		if g.placeDestination(r) != nil {

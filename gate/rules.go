@@ -66,6 +66,17 @@ func (r *request) allows() func(session.User) bool {
 	}
 }
 
+// Opens reports whether a request would pass for a user who has shown what its
+// rule asks. The request is one that nobody sent, such as for the first page.
+func (g *Gate) Opens(r *http.Request, u session.User) (bool, error) {
+	index, err := g.ruleOf(r)
+	if err != nil {
+		return false, err
+	}
+	rule := &g.Rules[index]
+	return rule.Open || rule.Allows(u), nil
+}
+
 // asIf finds a rule with another target in the place of a request's own: a
 // matcher may look at it through placeholders that know this request.
 func (g *Gate) asIf(r *http.Request, other target, find func(*http.Request) (int, error)) (index int, err error) {
