@@ -2,7 +2,7 @@ package portal
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"path"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -52,19 +51,11 @@ type visitor struct {
 	user   session.User
 }
 
-// present returns who is signed in, however little they have shown, or sends
-// everybody else to sign in, whence they come back, and returns false.
-func (p *Portal) present(w http.ResponseWriter, r *http.Request) (visitor, bool) {
+// present returns who is signed in, however little they have shown;
+// session.ErrEnded where nobody is.
+func (p *Portal) present(r *http.Request) (visitor, error) {
 	signOn, user, err := p.signedOn(r)
-	if errors.Is(err, session.ErrEnded) {
-		p.redirect(w, addressed("/sign-in", "to", accountPage(p.comeBack(r))))
-		return visitor{}, false
-	}
-	if err != nil {
-		p.fault(w, r, "looking up a sign-on", err)
-		return visitor{}, false
-	}
-	return visitor{signOn, user}, true
+	return visitor{signOn, user}, err
 }
 
 // hasShownTwo reports whether somebody has shown two factors. A device's
@@ -74,92 +65,36 @@ func (p *Portal) hasShownTwo(v visitor) bool {
 	return two.Missing(v.signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing
 }
 
-// member returns who is signed in with two factors. Whoever has shown the
-// password alone shows a second one first, and comes back.
-func (p *Portal) member(w http.ResponseWriter, r *http.Request) (visitor, bool) {
-	v, ok := p.present(w, r)
-	if !ok || p.hasShownTwo(v) {
-		return v, ok
+// member returns who is signed in with two factors; person.ErrStale where they
+// have shown the password alone.
+func (p *Portal) member(r *http.Request) (visitor, error) {
+	v, err := p.present(r)
+	if err != nil {
+		return visitor{}, err
 	}
-	p.checkAnew(w, r, v, p.comeBack(r))
-	return v, false
+	if !p.hasShownTwo(v) {
+		return visitor{}, person.ErrStale
+	}
+	return v, nil
 }
 
 // changer returns who is signed in and has just shown that it's them, as
-// everything asks that changes an account. It is asked ahead of a form, so that
-// what is typed into it isn't lost to the check.
-func (p *Portal) changer(w http.ResponseWriter, r *http.Request) (visitor, bool) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return v, false
+// everything asks that changes an account; person.ErrStale where that was too
+// long ago. It is asked ahead of a form, so that what is typed into it isn't lost
+// to the check.
+func (p *Portal) changer(r *http.Request) (visitor, error) {
+	v, err := p.member(r)
+	if err != nil {
+		return visitor{}, err
 	}
 	ask, err := p.Accounts.Freshness(r.Context(), v.user.ID)
 	if err != nil {
-		p.fault(w, r, "deciding how fresh a check has to be", err)
-		return v, false
+		return visitor{}, fmt.Errorf("deciding how fresh a check has to be: %w", err)
 	}
 	if ask.Missing(v.signOn.Proofs, p.Clock(), p.Weights) != assurance.Nothing {
-		p.checkAnew(w, r, v, p.comeBack(r))
-		return v, false
+		return visitor{}, person.ErrStale
 	}
-	return v, true
-}
-
-// checkAnew asks that somebody show again that it's them, and then leads back.
-func (p *Portal) checkAnew(w http.ResponseWriter, r *http.Request, v visitor, back string) {
-	if !isVisit(r) {
-		p.forged(w, r)
-		return
-	}
-	flow, err := p.Flows.BeginFreshCheck(r.Context(), v.signOn, v.user, back, p.client(r))
-	if err != nil {
-		p.fault(w, r, "beginning a fresh check", err)
-		return
-	}
-	p.enter(w, r, flow)
-}
-
-// accountFailed answers what keeps somebody from changing their account.
-func (p *Portal) accountFailed(w http.ResponseWriter, r *http.Request, v visitor, doing string, err error) {
-	t := p.words(r)
-	switch {
-	case errors.Is(err, person.ErrStale):
-		p.checkAnew(w, r, v, p.comeBack(r))
-	case errors.Is(err, credentials.ErrUnknown), errors.Is(err, selfservice.ErrNoSignOn), errors.Is(err, selfservice.ErrNoBrowser), errors.Is(err, person.ErrNoDevice):
-		p.notFound(w, r)
-	case errors.Is(err, session.ErrEnded), errors.Is(err, authflow.ErrFlowGone):
-		p.redirect(w, "/sign-in")
-	case errors.Is(err, selfservice.ErrLastWayIn):
-		p.problem(w, r, templates.ProblemView{
-			Status: http.StatusConflict, Title: t.say("portal.last_way.title"), Text: t.say("portal.last_way.text"),
-			Action: t.say("portal.to_account"), ActionURL: accountPath,
-		})
-	case errors.Is(err, credentials.ErrTooMany):
-		p.tooManyOfKind(w, r)
-	case errors.Is(err, store.ErrConflict):
-		p.changed(w, r, p.comeBack(r))
-	default:
-		p.fault(w, r, doing, err)
-	}
-}
-
-// changed answers somebody whose account or sign-in was changed elsewhere while
-// they were at it.
-func (p *Portal) changed(w http.ResponseWriter, r *http.Request, back string) {
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusConflict, Title: t.say("portal.changed.title"), Text: t.say("portal.changed.text"),
-		Action: t.say("portal.go_back"), ActionURL: back,
-	})
-}
-
-// tooManyOfKind answers somebody who has as many of a kind as they may.
-func (p *Portal) tooManyOfKind(w http.ResponseWriter, r *http.Request) {
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusConflict, Title: t.say("portal.too_many.title"), Text: t.say("portal.too_many.text"),
-		Action: t.say("portal.to_account"), ActionURL: accountPath,
-	})
+	return v, nil
 }
 
 // The account pages.
@@ -180,26 +115,25 @@ const newest = 5
 
 // overview says what is set up, what is worth setting up, and what happened
 // lately.
-func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+func (p *Portal) overview(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
-	held, enrollable, ok := p.waysOf(w, r, v)
-	if !ok {
-		return
+	held, enrollable, err := p.waysOf(r, v)
+	if err != nil {
+		return err
 	}
-	devices, ok := p.devicesOf(w, r, v)
-	if !ok {
-		return
+	devices, err := p.devicesOf(r, v)
+	if err != nil {
+		return err
 	}
 	events, err := p.Accounts.Activity(r.Context(), v.user.ID, 0, eventsOnPage)
 	if err != nil {
-		p.fault(w, r, "reading what happened lately", err)
-		return
+		return fmt.Errorf("reading what happened lately: %w", err)
 	}
 	t := p.words(r)
-	p.page(w, r, http.StatusOK, "account_overview", templates.OverviewView{
+	return p.page(w, r, http.StatusOK, "account_overview", templates.OverviewView{
 		Frame: p.frame(r), Done: p.done(w, r), Name: v.user.Name, DisplayName: v.user.DisplayName,
 		Email: v.user.Email, Groups: v.user.Groups, Advice: advise(t, held, enrollable),
 		Ways: append(ways(t, held, enrollable), deviceWay(t, devices)...), Since: local(v.signOn.Started),
@@ -208,19 +142,26 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 }
 
 // waysOf returns what somebody has to sign in with, and the kinds that they can
-// add; it answers itself, and returns false, where that can't be told.
-func (p *Portal) waysOf(w http.ResponseWriter, r *http.Request, v visitor) ([]credentials.Own, []assurance.Factor, bool) {
-	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
+// add.
+func (p *Portal) waysOf(r *http.Request, v visitor) ([]credentials.Own, []assurance.Factor, error) {
+	held, err := p.holdingsOf(r, v.user.ID)
 	if err != nil {
-		p.fault(w, r, "listing ways to sign in", err)
-		return nil, nil, false
+		return nil, nil, err
 	}
 	enrollable, err := p.Accounts.Enrollable(r.Context(), v.user.ID)
 	if err != nil {
-		p.fault(w, r, "finding what can be added", err)
-		return nil, nil, false
+		return nil, nil, fmt.Errorf("finding what can be added: %w", err)
 	}
-	return held, enrollable, true
+	return held, enrollable, nil
+}
+
+// holdingsOf returns what somebody has to sign in with.
+func (p *Portal) holdingsOf(r *http.Request, userID string) ([]credentials.Own, error) {
+	held, err := p.Accounts.Holdings(r.Context(), userID)
+	if err != nil {
+		return nil, fmt.Errorf("listing ways to sign in: %w", err)
+	}
+	return held, nil
 }
 
 // signInBefore returns the newest sign-in that isn't the one of this browser;

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,21 +18,19 @@ import (
 const eventsOnPage = 50
 
 // showActivity lists what happened in somebody's account, newest first.
-func (p *Portal) showActivity(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+func (p *Portal) showActivity(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
 	before, err := strconv.ParseInt(cmp.Or(r.URL.Query().Get("before"), "0"), 10, 64)
 	if err != nil || before < 0 {
-		p.notFound(w, r)
-		return
+		return errNotFound
 	}
 	// One more than is shown tells whether there are older ones.
 	events, err := p.Accounts.Activity(r.Context(), v.user.ID, before, eventsOnPage+1)
 	if err != nil {
-		p.fault(w, r, "reading what happened", err)
-		return
+		return fmt.Errorf("reading what happened: %w", err)
 	}
 	view := templates.ActivityView{Frame: p.frame(r), Later: before > 0}
 	if len(events) > eventsOnPage {
@@ -39,7 +38,7 @@ func (p *Portal) showActivity(w http.ResponseWriter, r *http.Request) {
 		view.Older = addressed(activityPath, "before", strconv.FormatInt(events[eventsOnPage-1].ID, 10))
 	}
 	view.Events = happened(p.words(r), events)
-	p.page(w, r, http.StatusOK, "account_activity", view)
+	return p.page(w, r, http.StatusOK, "account_activity", view)
 }
 
 // happened puts events into plain words.
@@ -99,35 +98,34 @@ func whereabouts(t words, e store.Event) string {
 }
 
 // askDisown says what "this wasn't me" does, and does nothing yet.
-func (p *Portal) askDisown(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
-	}
-	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
+func (p *Portal) askDisown(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.member(r)
 	if err != nil {
-		p.fault(w, r, "listing devices", err)
-		return
+		return err
+	}
+	devices, err := p.devicesOf(r, v)
+	if err != nil {
+		return err
 	}
 	view := templates.DisownView{Frame: p.frame(r), Name: v.user.Name}
 	if len(devices) > 0 {
 		view.Devices = devicesPath
 	}
-	p.page(w, r, http.StatusOK, "account_disown", view)
+	return p.page(w, r, http.StatusOK, "account_disown", view)
 }
 
 // disown ends everything that anybody has begun in a person's name. They sign
 // in again with two factors and choose a new password.
-func (p *Portal) disown(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+func (p *Portal) disown(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
 	if err := p.Accounts.Disown(r.Context(), v.signOn, v.user, p.client(r)); err != nil {
-		p.accountFailed(w, r, v, "ending everything", err)
-		return
+		return fmt.Errorf("ending everything: %w", err)
 	}
 	setCookie(w, portalCookie, "", -time.Second)
 	setCookie(w, flowCookie, "", -time.Second)
 	p.redirect(w, "/sign-in")
+	return nil
 }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -88,11 +89,11 @@ func (p *Portal) releaseFlow(w http.ResponseWriter, r *http.Request, id string) 
 func (p *Portal) setUnderWay(w http.ResponseWriter, u underWay) error {
 	raw, err := json.Marshal(u)
 	if err != nil {
-		return err
+		return fmt.Errorf("writing the flow cookie: %w", err)
 	}
 	value, err := p.FlowCodec.Encode(raw)
 	if err != nil {
-		return err
+		return fmt.Errorf("sealing the flow cookie: %w", err)
 	}
 	setCookie(w, flowCookie, value, kept(authflow.FlowLifetime, u.Shared))
 	return nil
@@ -113,7 +114,11 @@ func (p *Portal) signedOn(r *http.Request) (session.SignOn, session.User, error)
 	if said.SignOn == "" {
 		return session.SignOn{}, session.User{}, session.ErrEnded
 	}
-	return p.SignOns.LivePortal(r.Context(), said)
+	signOn, user, err := p.SignOns.LivePortal(r.Context(), said)
+	if err != nil {
+		return session.SignOn{}, session.User{}, fmt.Errorf("looking up a sign-on: %w", err)
+	}
+	return signOn, user, nil
 }
 
 // portalSession returns what the portal's cookie says; the zero value where

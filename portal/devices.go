@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,25 +34,24 @@ func deviceWay(t words, devices []store.Device) []templates.Way {
 	}}
 }
 
-// devicesOf returns somebody's devices; it answers itself, and returns false,
-// where that can't be told.
-func (p *Portal) devicesOf(w http.ResponseWriter, r *http.Request, v visitor) ([]store.Device, bool) {
+// devicesOf returns somebody's devices.
+func (p *Portal) devicesOf(r *http.Request, v visitor) ([]store.Device, error) {
 	devices, err := p.Accounts.DevicesOf(r.Context(), v.user.ID)
 	if err != nil {
-		p.fault(w, r, "listing devices", err)
+		return nil, fmt.Errorf("listing devices: %w", err)
 	}
-	return devices, err == nil
+	return devices, nil
 }
 
 // showDevices lists the machines of somebody's that carry a certificate.
-func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
-	devices, ok := p.devicesOf(w, r, v)
-	if !ok {
-		return
+	devices, err := p.devicesOf(r, v)
+	if err != nil {
+		return err
 	}
 	view := templates.DevicesView{Frame: p.frame(r), Done: p.done(w, r)}
 	for _, d := range devices {
@@ -59,7 +59,7 @@ func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) {
 		own.Withdrawn = p.Withdrawn != nil && p.Withdrawn(d)
 		view.Devices = append(view.Devices, own)
 	}
-	p.page(w, r, http.StatusOK, "account_devices", view)
+	return p.page(w, r, http.StatusOK, "account_devices", view)
 }
 
 func ownDevice(d store.Device) templates.OwnDevice {
@@ -69,44 +69,42 @@ func ownDevice(d store.Device) templates.OwnDevice {
 }
 
 // askRevoke says what revoking a device ends, before the button.
-func (p *Portal) askRevoke(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.changer(w, r)
-	if !ok {
-		return
+func (p *Portal) askRevoke(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.changer(r)
+	if err != nil {
+		return err
 	}
-	devices, ok := p.devicesOf(w, r, v)
-	if !ok {
-		return
+	devices, err := p.devicesOf(r, v)
+	if err != nil {
+		return err
 	}
 	id := r.URL.Query().Get("id")
 	i := slices.IndexFunc(devices, func(d store.Device) bool { return d.ID == id })
 	if i < 0 {
-		p.notFound(w, r)
-		return
+		return errNotFound
 	}
-	p.page(w, r, http.StatusOK, "account_revoke", templates.RevokeView{Frame: p.frame(r), Device: ownDevice(devices[i])})
+	return p.page(w, r, http.StatusOK, "account_revoke", templates.RevokeView{Frame: p.frame(r), Device: ownDevice(devices[i])})
 }
 
 // revoke revokes one of a person's own devices.
-func (p *Portal) revoke(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.changer(w, r)
-	if !ok {
-		return
+func (p *Portal) revoke(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.changer(r)
+	if err != nil {
+		return err
 	}
 	if err := p.Accounts.RevokeDevice(r.Context(), v.signOn, v.user, r.PostFormValue("id"), p.client(r)); err != nil {
-		p.accountFailed(w, r, v, "revoking a device", err)
-		return
+		return fmt.Errorf("revoking a device: %w", err)
 	}
 	p.finished(w, "revoked", devicesPath)
+	return nil
 }
 
 // revocationList serves the list of revoked devices to others who trust the CA
 // that issued to them.
-func (p *Portal) revocationList(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) revocationList(w http.ResponseWriter, r *http.Request) error {
 	list, err := p.RevocationList(r.Context())
 	if err != nil {
-		p.fault(w, r, "making the revocation list", err)
-		return
+		return fmt.Errorf("making the revocation list: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/pkix-crl")
 	w.Header().Set("Cache-Control", "public, max-age=60")
@@ -115,4 +113,5 @@ func (p *Portal) revocationList(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(list) // the client went away; there is nobody to tell
 	}
+	return nil
 }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -38,32 +39,29 @@ func (p *Portal) deviceAt(r *http.Request, to destination) (devices.Presented, e
 
 // begin lets the owner of a device in without a click, or shows the form. ended
 // is why nobody is signed in.
-func (p *Portal) begin(w http.ResponseWriter, r *http.Request, to destination, ended error) {
+func (p *Portal) begin(w http.ResponseWriter, r *http.Request, to destination, ended error) error {
 	device, err := p.deviceAt(r, to)
 	if err != nil {
-		p.withoutDevice(w, r, to, err)
-		return
+		return p.withoutDevice(w, r, to, err)
 	}
 	if !goesAlone(r, to, ended) {
-		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Device: device.User.Name})
-		return
+		return p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Device: device.User.Name})
 	}
-	p.enterAs(w, r, device, to)
+	return p.enterAs(w, r, device, to)
 }
 
 // withoutDevice shows the form, with what is wrong with a certificate.
-func (p *Portal) withoutDevice(w http.ResponseWriter, r *http.Request, to destination, err error) {
+func (p *Portal) withoutDevice(w http.ResponseWriter, r *http.Request, to destination, err error) error {
 	var view templates.SignInView
 	if !errors.Is(err, errNoDevice) {
 		reason, refused := devices.ReasonOf(err)
 		if !refused {
-			p.fault(w, r, "looking up a device", err)
-			return
+			return fmt.Errorf("looking up a device: %w", err)
 		}
 		p.noteRefusal(r, to, reason, err)
 		view.Notice = p.words(r).say("certificate.because." + reason)
 	}
-	p.signInForm(w, r, http.StatusOK, to, view)
+	return p.signInForm(w, r, http.StatusOK, to, view)
 }
 
 func (p *Portal) noteRefusal(r *http.Request, to destination, reason string, err error) {
@@ -86,18 +84,16 @@ func goesAlone(r *http.Request, to destination, ended error) bool {
 }
 
 // continueAsDevice lets the owner of a device in who says so.
-func (p *Portal) continueAsDevice(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) continueAsDevice(w http.ResponseWriter, r *http.Request) error {
 	to, err := p.destinationOf(r.PostFormValue("request"))
 	if err != nil {
-		p.badDestination(w, r)
-		return
+		return err
 	}
 	device, err := p.deviceAt(r, to)
 	if err != nil {
-		p.withoutDevice(w, r, to, err)
-		return
+		return p.withoutDevice(w, r, to, err)
 	}
-	p.enterAs(w, r, device, to)
+	return p.enterAs(w, r, device, to)
 }
 
 // signInDevice makes the sign-on of a device's owner, or says as the reading of
@@ -125,18 +121,16 @@ func (p *Portal) signInDevice(r *http.Request, device devices.Presented) (authfl
 
 // enterAs signs the owner of a device in, in place of the sign-on that the
 // browser had, and goes on to the app.
-func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination) {
+func (p *Portal) enterAs(w http.ResponseWriter, r *http.Request, device devices.Presented, to destination) error {
 	granted, err := p.signInDevice(r, device)
 	if _, refused := devices.ReasonOf(err); refused {
-		p.withoutDevice(w, r, to, err)
-		return
+		return p.withoutDevice(w, r, to, err)
 	}
 	if err == nil {
 		err = p.keep(w, r, granted.Granted, granted.Browser)
 	}
 	if err != nil {
-		p.fault(w, r, "signing a device in", err)
-		return
+		return fmt.Errorf("signing a device in: %w", err)
 	}
-	p.leave(w, r, granted.SignOn, to)
+	return p.leave(w, r, granted.SignOn, to)
 }

@@ -11,18 +11,16 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
-	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 // How a flow's pages come about: a handler finds the flow and calls show, which
 // calls the page of the step that the flow is at. A page that can't be shown
-// writes nothing and returns why, and the handler answers that with a page that
-// is no step of the flow. Nothing that show calls calls show again, so no
-// failure can lead back to what failed.
+// returns why, as all handlers do, and what answers that shows no step of a flow.
+// Nothing that show calls calls show again, so no failure can lead back to what
+// failed.
 
 // flowOf returns the flow that a request is about, if this browser began it. A
 // flow of somebody who is signed in needs the sign-on that it began under.
@@ -42,19 +40,16 @@ func (p *Portal) flowOf(r *http.Request, id string) (authflow.Flow, error) {
 }
 
 // dispatch is the one place that decides which page comes next.
-func (p *Portal) dispatch(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) dispatch(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	f, err := p.flowOf(r, query.Get("id"))
-	if err == nil {
-		err = p.show(w, r, f, http.StatusOK, assurance.Factor(query.Get("use")), templates.Message{})
-	}
 	if err != nil {
-		p.flowFailed(w, r, f, err)
+		return err
 	}
+	return p.show(w, r, f, http.StatusOK, assurance.Factor(query.Get("use")), templates.Message{})
 }
 
-// show renders the step that a flow is at, or finishes the flow. Where it
-// returns an error, nothing has been written.
+// show renders the step that a flow is at, or finishes the flow.
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, status int, prefer assurance.Factor, message templates.Message) error {
 	at, err := p.stageOf(r, f, prefer)
 	if err != nil {
@@ -65,8 +60,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, s
 		if signOn, overtaken, err := p.overtaken(r, at); err != nil {
 			return err
 		} else if overtaken {
-			p.leave(w, r, signOn, at.to)
-			return nil
+			return p.leave(w, r, signOn, at.to)
 		}
 	}
 	switch at.step.Kind {
@@ -79,17 +73,15 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, f authflow.Flow, s
 	case authflow.StepEnrol:
 		return p.enrolPage(w, r, at)
 	case authflow.StepDone:
-		p.complete(w, r, at)
+		return p.complete(w, r, at)
 	case authflow.StepPassword:
-		p.passwordPage(w, r, at)
+		return p.passwordPage(w, r, at)
 	case authflow.StepAccessCode:
-		p.accessCodePage(w, r, at)
+		return p.accessCodePage(w, r, at)
 	case authflow.StepNewPassword:
-		p.newPasswordPage(w, r, at)
-	default:
-		p.noFactor(w, r, at)
+		return p.newPasswordPage(w, r, at)
 	}
-	return nil
+	return p.noFactor(w, r, at)
 }
 
 // stageOf returns where a flow is.
@@ -100,15 +92,11 @@ func (p *Portal) stageOf(r *http.Request, f authflow.Flow, prefer assurance.Fact
 	}
 	to, err := p.destinationOf(f.Request)
 	if err != nil {
-		return stage{}, fmt.Errorf("%w: %w", errBadDestination, err)
+		return stage{}, err
 	}
 	to.own = returnPage(f.Return)
 	return stage{flow: f, step: step, to: to, status: http.StatusOK}, nil
 }
-
-// errBadDestination says that a flow leads to an app that no gate of this
-// configuration guards.
-var errBadDestination = errors.New("the flow leads nowhere")
 
 // overtaken reports whether another tab has signed the same person in meanwhile,
 // and returns the sign-on. Somebody who says that the computer is shared gets a
@@ -123,7 +111,7 @@ func (p *Portal) overtaken(r *http.Request, at stage) (session.SignOn, bool, err
 		return session.SignOn{}, false, nil
 	}
 	if err != nil {
-		return session.SignOn{}, false, fmt.Errorf("looking up a sign-on: %w", err)
+		return session.SignOn{}, false, err
 	}
 	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing
 	return signOn, suffices && user.ID == at.flow.UserID && (signOn.Shared || !at.flow.Shared), nil
@@ -145,8 +133,8 @@ func startOver(to destination) string {
 	return "/sign-in?" + query.Encode()
 }
 
-func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) {
-	p.page(w, r, at.status, "password", templates.PasswordView{
+func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) error {
+	return p.page(w, r, at.status, "password", templates.PasswordView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
 		Error: at.message, StartOver: startOver(at.to),
 	}, at.to.formOrigins()...)
@@ -165,9 +153,9 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		Help: p.helpURL(at.step.Factor),
 	}
 	if at.step.Resistant {
-		held, err := p.Accounts.Holdings(r.Context(), at.flow.UserID)
+		held, err := p.holdingsOf(r, at.flow.UserID)
 		if err != nil {
-			return fmt.Errorf("listing ways to sign in: %w", err)
+			return err
 		}
 		if until := probationUntil(held); len(until) > 0 {
 			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until[len(until)-1]))
@@ -176,15 +164,13 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	if lifetime := p.Flows.RememberFor(at.flow, at.step.Factor); lifetime > 0 {
 		view.Remember, view.Remembering = lasting(t, lifetime), isTicked(r, "remember")
 	}
-	p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
-	return nil
+	return p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
 }
 
 // noFactor answers somebody who has nothing that would do.
-func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request, at stage) {
+func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request, at stage) error {
 	if at.flow.Ask.Level == assurance.PhishingResistant {
-		p.needsKey(w, r, at)
-		return
+		return p.needsKey(w, r, at)
 	}
 	t := p.words(r)
 	p.problem(w, r, templates.ProblemView{
@@ -192,15 +178,15 @@ func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request, at stage) {
 		Text:   t.say("portal.no_way.text", "Contact", p.contactOr(t.say("portal.no_way.contact"))),
 		Action: t.say("portal.switch"), ActionURL: "/sign-in?switch",
 	})
+	return nil
 }
 
 // needsKey tells somebody who has no security key or passkey, or none that
 // counts yet, that one is asked for, and leads to where it is set up.
-func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) {
-	held, err := p.Accounts.Holdings(r.Context(), at.flow.UserID)
+func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) error {
+	held, err := p.holdingsOf(r, at.flow.UserID)
 	if err != nil {
-		p.fault(w, r, "listing ways to sign in", err)
-		return
+		return err
 	}
 	t := p.words(r)
 	view := templates.ProblemView{
@@ -212,6 +198,7 @@ func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) {
 		view.Text = t.say("portal.needs_key.held", "Time", stampOf(until[0]))
 	}
 	p.problem(w, r, view)
+	return nil
 }
 
 // probationUntil is until when those of somebody's security keys and passkeys count
@@ -230,33 +217,33 @@ func probationUntil(held []credentials.Own) []time.Time {
 func stampOf(at time.Time) string { return local(at).Format(time.DateTime + " MST") }
 
 // answerPassword takes the password of somebody who is signed in.
-func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) {
-	p.answer(w, r, attempt{field: "password", wrong: "portal.wrong.password_alone", take: func(f authflow.Flow) error {
+func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) error {
+	return p.answer(w, r, attempt{form: form{field: "password", wrong: saying("portal.wrong.password_alone")}, take: func(f authflow.Flow) error {
 		return p.Flows.AnswerPassword(r.Context(), f, r.PostFormValue("password"), p.client(r))
 	}})
 }
 
 // answerChallenge takes the answer to a second factor's challenge.
-func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) error {
 	kind := assurance.Factor(r.PostFormValue("factor"))
-	p.answer(w, r, attempt{kind: kind, field: "code", take: func(f authflow.Flow) error {
+	return p.answer(w, r, attempt{kind: kind, form: p.formOf(kind), take: func(f authflow.Flow) error {
 		given := authflow.Response{Factor: kind, Answer: answerOf(r), Remember: isTicked(r, "remember"), CanPasskey: isTicked(r, "passkeys")}
 		return p.Flows.Answer(r.Context(), f, given, p.client(r))
 	}})
 }
 
 // answerEnrolment takes the answer that proves a new credential.
-func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) error {
 	kind := assurance.Factor(r.PostFormValue("factor"))
-	a := attempt{kind: kind, field: "code", take: func(f authflow.Flow) error {
+	a := attempt{kind: kind, form: p.formOf(kind), take: func(f authflow.Flow) error {
 		given := authflow.EnrolmentAnswer{Factor: kind, Answer: answerOf(r)}
 		given.Name, given.Unnamed = p.namesOf(r, kind)
 		return p.Flows.AnswerEnrolment(r.Context(), f, given, p.client(r))
 	}}
 	if kind == assurance.BackupCode {
-		a.field, a.wrong = "saved", "portal.wrong.not_saved"
+		a.form = form{field: "saved", wrong: saying("portal.wrong.not_saved")}
 	}
-	p.answer(w, r, a)
+	return p.answer(w, r, a)
 }
 
 // isTicked reports whether a checkbox of the posted form is ticked.
@@ -277,68 +264,45 @@ func answerOf(r *http.Request) factors.Answer {
 
 // attempt is one answer to a step of a flow.
 type attempt struct {
-	kind  assurance.Factor // of the proof; empty: none of a factor's
-	field string           // the input in which the answer was typed
-	wrong string           // key of what is said of a wrong one; empty: as the kind has it
-	take  func(authflow.Flow) error
+	form
+	kind assurance.Factor // of the proof; empty: none of a factor's
+	take func(authflow.Flow) error
 }
 
-// answer runs one answer of a flow and returns to the dispatcher.
-func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) {
+// answer runs one answer of a flow and returns to the dispatcher, or shows the
+// step once more, from the flow as it is now.
+func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) error {
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
 	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
+		return err
 	}
 	err = a.take(f)
-	t, refused, slowed, invalid := p.words(r), new(factors.Refused), new(guess.Slowed), new(person.Invalid)
-	switch {
-	case err == nil:
-		p.redirect(w, flowURL(f.ID))
-	case errors.Is(err, authflow.ErrPending):
+	if errors.Is(err, authflow.ErrPending) {
 		p.redirect(w, useURL(f, a.kind))
-	case errors.As(err, &refused):
-		text := wrongAnswer(t, a.kind, refused, p.CodePeriod)
-		if a.wrong != "" {
-			text = t.say(a.wrong)
-		}
-		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, templates.Message{Field: a.field, Text: text, Unknown: refused.Credential})
-	case errors.As(err, &invalid):
-		p.showAgain(w, r, f, http.StatusUnprocessableEntity, a.kind, t.firstOf(invalid))
-	case errors.As(err, &slowed):
-		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
-		p.showAgain(w, r, f, http.StatusTooManyRequests, a.kind, tooMany(t, slowed))
-	default:
-		p.answerFailed(w, r, f, err)
+		return nil
 	}
-}
-
-// showAgain renders the step once more, from the flow as it is now.
-func (p *Portal) showAgain(w http.ResponseWriter, r *http.Request, f authflow.Flow, status int, prefer assurance.Factor, message templates.Message) {
+	refusal, ok := p.refusalOf(w, r, a.form, err)
+	if !ok {
+		return p.answered(w, r, f, err)
+	}
 	current, err := p.Flows.Load(r.Context(), f.ID)
+	if err != nil {
+		return err
+	}
+	return p.show(w, r, current, refusal.status, a.kind, refusal.message)
+}
+
+// answered goes on with a flow after an answer to it. What came for another step
+// than the flow is at shows that step.
+func (p *Portal) answered(w http.ResponseWriter, r *http.Request, f authflow.Flow, err error) error {
 	if err == nil {
-		err = p.show(w, r, current, status, prefer, message)
+		p.redirect(w, flowURL(f.ID))
+		return nil
 	}
-	if err != nil {
-		p.flowFailed(w, r, f, err)
-	}
-}
-
-// answerFailed answers a form of a flow that could not be taken. What came for
-// another step than the flow is at shows that step; what fails then fails as
-// any page does.
-func (p *Portal) answerFailed(w http.ResponseWriter, r *http.Request, f authflow.Flow, err error) {
 	if isOutOfStep(err) {
-		err = p.showCurrent(w, r, f)
+		return p.showCurrent(w, r, f)
 	}
-	if err != nil {
-		p.flowFailed(w, r, f, err)
-	}
-}
-
-// isOutOfStep reports whether a flow was, or is by now, at another step.
-func isOutOfStep(err error) bool {
-	return errors.Is(err, authflow.ErrWrongStep) || errors.Is(err, store.ErrConflict)
+	return err
 }
 
 // showCurrent shows the step that a flow is at in place of the one that was
@@ -360,43 +324,6 @@ func (p *Portal) showCurrent(w http.ResponseWriter, r *http.Request, f authflow.
 	return p.show(w, r, current, http.StatusConflict, "", templates.Message{Text: p.words(r).say("portal.wrong.step")})
 }
 
-// flowFailed answers what ends or disturbs a flow. It never shows a step of the
-// flow: showing one may be what failed.
-func (p *Portal) flowFailed(w http.ResponseWriter, r *http.Request, f authflow.Flow, err error) {
-	switch {
-	case errors.Is(err, errBadDestination):
-		p.badDestination(w, r)
-	case errors.Is(err, authflow.ErrLinkGone):
-		p.linkGone(w, r)
-	case errors.Is(err, authflow.ErrFlowGone):
-		if _, _, err := p.signedOn(r); err == nil && r.Method == http.MethodGet {
-			p.redirect(w, "/") // the back button, after all was done
-			return
-		}
-		t := p.words(r)
-		text := t.say("portal.flow_gone.text")
-		if _, err := r.Cookie(flowCookie); err != nil {
-			text += " " + t.say("portal.flow_gone.cookies")
-		}
-		p.problem(w, r, templates.ProblemView{
-			Status: http.StatusGone, Title: t.say("portal.flow_gone.title"), Text: text,
-			Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
-		})
-	case isOutOfStep(err):
-		p.changed(w, r, flowURL(f.ID))
-	case errors.Is(err, person.ErrStale):
-		if v, ok := p.present(w, r); ok {
-			p.checkAnew(w, r, v, flowURL(f.ID))
-		}
-	case errors.Is(err, credentials.ErrUnknown):
-		p.notFound(w, r)
-	case errors.Is(err, credentials.ErrTooMany):
-		p.tooManyOfKind(w, r)
-	default:
-		p.fault(w, r, "going on with a flow", err)
-	}
-}
-
 // grant finishes a flow: the sign-on is made, the cookies are set, and the
 // person goes to where they wanted to go.
 func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
@@ -408,7 +335,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 		err = p.releaseFlow(w, r, at.flow.ID)
 	}
 	if err != nil {
-		return fmt.Errorf("setting the portal's cookies: %w", err)
+		return err
 	}
 	switch {
 	case granted.OfferPasskey:
@@ -416,9 +343,9 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 	case at.to.own != "":
 		p.redirect(w, at.to.own)
 	case at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Weights) == assurance.NeedResistant:
-		p.needsKey(w, r, at) // they are in, and can set one up
+		return p.needsKey(w, r, at) // they are in, and can set one up
 	default:
-		p.leave(w, r, granted.SignOn, at.to)
+		return p.leave(w, r, granted.SignOn, at.to)
 	}
 	return nil
 }
@@ -428,7 +355,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 func (p *Portal) keep(w http.ResponseWriter, r *http.Request, granted person.Granted, browser string) error {
 	value, err := p.PortalCookies.Mint(session.PortalSession{SignOn: granted.SignOn.ID, Secret: granted.PortalSecret})
 	if err != nil {
-		return err
+		return fmt.Errorf("setting the portal's cookie: %w", err)
 	}
 	setCookie(w, portalCookie, value, kept(granted.SignOn.Expires.Sub(p.Clock()), granted.SignOn.Shared))
 	if _, err := r.Cookie(signedOutCookie); err == nil {
@@ -442,20 +369,21 @@ func (p *Portal) keep(w http.ResponseWriter, r *http.Request, granted person.Gra
 
 // complete ends a flow that added something to the account of somebody who is
 // signed in already.
-func (p *Portal) complete(w http.ResponseWriter, r *http.Request, at stage) {
+func (p *Portal) complete(w http.ResponseWriter, r *http.Request, at stage) error {
 	if err := p.releaseFlow(w, r, at.flow.ID); err != nil {
-		p.fault(w, r, "setting the portal's cookies", err)
-		return
+		return err
 	}
 	if at.to.own == "" { // they were on their way to an app
-		if v, ok := p.present(w, r); ok {
-			p.proceed(w, r, v, at.to)
+		v, err := p.present(r)
+		if err != nil {
+			return err
 		}
-		return
+		return p.proceed(w, r, v, at.to)
 	}
 	next, what := at.to.own, "added"
 	if next == kindPath(assurance.BackupCode) {
 		what = "new_codes"
 	}
 	p.finished(w, what, next)
+	return nil
 }

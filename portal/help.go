@@ -9,15 +9,14 @@ import (
 
 // help explains a kind of proof, to whoever asks: somebody who needs help with
 // signing in can't be asked to sign in first.
-func (p *Portal) help(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) help(w http.ResponseWriter, r *http.Request) error {
 	kind := assurance.Factor(r.PathValue("kind"))
-	if p.helpURL(kind) != "" {
-		p.page(w, r, http.StatusOK, "help_"+string(kind), templates.HelpView{
-			Frame: p.frame(r), Period: int(p.CodePeriod.Seconds()), MinLength: p.ShortestPassword, Account: accountPath,
-		})
-		return
+	if p.helpURL(kind) == "" {
+		return errNotFound
 	}
-	p.notFound(w, r)
+	return p.page(w, r, http.StatusOK, "help_"+string(kind), templates.HelpView{
+		Frame: p.frame(r), Period: int(p.CodePeriod.Seconds()), MinLength: p.ShortestPassword, Account: accountPath,
+	})
 }
 
 // helpURL is where a kind of proof is explained; empty: nowhere.

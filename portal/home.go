@@ -7,16 +7,16 @@ import (
 )
 
 // home says who is signed in and which apps they can open.
-func (p *Portal) home(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.present(w, r)
-	if !ok {
-		return
+func (p *Portal) home(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.present(r)
+	if err != nil {
+		return err
 	}
 	if !p.hasShownTwo(v) {
 		p.redirect(w, "/sign-in")
-		return
+		return nil
 	}
-	p.page(w, r, http.StatusOK, "home", templates.HomeView{
+	return p.page(w, r, http.StatusOK, "home", templates.HomeView{
 		Frame: p.frame(r), Name: v.user.Name, DisplayName: v.user.DisplayName,
 		Since: local(v.signOn.Started), Until: local(v.signOn.Expires), Apps: p.Apps(r, v.user),
 	})

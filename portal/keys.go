@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 )
@@ -8,22 +9,21 @@ import (
 // assertionKeys serves the keys by which apps verify what gates state about
 // people. A new key stands there for five minutes before it is used, so an
 // app may keep what it read for a minute.
-func (p *Portal) assertionKeys(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) assertionKeys(w http.ResponseWriter, r *http.Request) error {
 	set, err := p.AssertionKeys()
 	if err != nil {
-		p.fault(w, r, "writing the keys of assertions", err)
-		return
+		return fmt.Errorf("writing the keys of assertions: %w", err)
 	}
-	publish(w, r, "application/jwk-set+json", set)
+	return publish(w, r, "application/jwk-set+json", set)
 }
 
 // relatedOrigins serves the origins that may use the portal's security keys.
-func (p *Portal) relatedOrigins(w http.ResponseWriter, r *http.Request) {
-	publish(w, r, "application/json", p.RelatedOrigins)
+func (p *Portal) relatedOrigins(w http.ResponseWriter, r *http.Request) error {
+	return publish(w, r, "application/json", p.RelatedOrigins)
 }
 
 // publish answers with what is nobody's own.
-func publish(w http.ResponseWriter, r *http.Request, contentType string, document []byte) {
+func publish(w http.ResponseWriter, r *http.Request, contentType string, document []byte) error {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "public, max-age=60")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -31,4 +31,5 @@ func publish(w http.ResponseWriter, r *http.Request, contentType string, documen
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(document) // the client went away; there is nobody to tell
 	}
+	return nil
 }

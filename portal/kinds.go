@@ -3,6 +3,7 @@ package portal
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -30,14 +32,17 @@ func kindPath(kind assurance.Factor) string {
 }
 
 // kindOf returns the second factor that a request's path names.
-func (p *Portal) kindOf(r *http.Request) (assurance.Factor, bool) {
+func (p *Portal) kindOf(r *http.Request) (assurance.Factor, error) {
 	kind := assurance.Factor(r.PathValue("kind"))
 	if kind == codesSlug {
 		kind = assurance.BackupCode
 	} else if kind == assurance.BackupCode {
-		return "", false
+		return "", errNotFound
 	}
-	return kind, kind != assurance.Certificate && p.Weights[kind].IsSecond()
+	if kind == assurance.Certificate || !p.Weights[kind].IsSecond() {
+		return "", errNotFound
+	}
+	return kind, nil
 }
 
 // kind returns a text about a kind of proof. A kind of which the catalogue
@@ -52,19 +57,18 @@ func (t words) howMany(kind assurance.Factor, n int) string {
 }
 
 // showKind lists what a person has of one kind of proof.
-func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
-	kind, known := p.kindOf(r)
-	if !known {
-		p.notFound(w, r)
-		return
+func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) error {
+	kind, err := p.kindOf(r)
+	if err != nil {
+		return err
 	}
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
-	held, enrollable, ok := p.waysOf(w, r, v)
-	if !ok {
-		return
+	held, enrollable, err := p.waysOf(r, v)
+	if err != nil {
+		return err
 	}
 	t := p.words(r)
 	view := templates.KindView{
@@ -72,14 +76,14 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) {
 		Items: items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
 	}
 	view.Total = t.howMany(kind, len(view.Items))
-	if view.Announcement, ok = p.announcement(w, r, v, kind, view.Done != ""); !ok {
-		return
+	if view.Announcement, err = p.announcement(w, r, v, kind, view.Done != ""); err != nil {
+		return err
 	}
 	name := "account_kind"
 	if kind == assurance.BackupCode {
 		name, view.Codes = "account_codes", codesShown(t, working(ofKind(held, kind)))
 	}
-	p.page(w, r, http.StatusOK, name, view)
+	return p.page(w, r, http.StatusOK, name, view)
 }
 
 // toldCookie says what a browser was told last of somebody's own.
@@ -88,24 +92,22 @@ const toldCookie = "__Host-mfa-told"
 // announcement returns what the browser is to be told of all that somebody has
 // of a kind: after a change, and where it was told something else before, since
 // a key may have been removed in another browser, or by an administrator, and a
-// name changed anywhere. It answers itself, and returns false, where that can't
-// be found out.
-func (p *Portal) announcement(w http.ResponseWriter, r *http.Request, v visitor, kind assurance.Factor, changed bool) (any, bool) {
+// name changed anywhere.
+func (p *Portal) announcement(w http.ResponseWriter, r *http.Request, v visitor, kind assurance.Factor, changed bool) (any, error) {
 	announcement, err := p.Accounts.Announcement(r.Context(), v.user, kind)
 	if err == nil && announcement == nil {
-		return nil, true
+		return nil, nil
 	}
 	raw, unwritten := json.Marshal(announcement)
 	if err = errors.Join(err, unwritten); err != nil {
-		p.fault(w, r, "finding out what a browser is to be told", err)
-		return nil, false
+		return nil, fmt.Errorf("finding out what a browser is to be told: %w", err)
 	}
 	now := token.Hash(string(raw))
 	if cookie, err := r.Cookie(toldCookie); err == nil && cookie.Value == now && !changed {
-		return nil, true
+		return nil, nil
 	}
 	setCookie(w, toldCookie, now, kept(browserLifetime, v.signOn.Shared))
-	return announcement, true
+	return announcement, nil
 }
 
 // kindTexts is what the pages of a kind say of it.
@@ -188,22 +190,21 @@ func codesShown(t words, sets []credentials.Own) *templates.CodesLeft {
 }
 
 // showAdd says what adding one of a kind begins with.
-func (p *Portal) showAdd(w http.ResponseWriter, r *http.Request) {
-	kind, known := p.kindOf(r)
-	if !known {
-		p.notFound(w, r)
-		return
+func (p *Portal) showAdd(w http.ResponseWriter, r *http.Request) error {
+	kind, err := p.kindOf(r)
+	if err != nil {
+		return err
 	}
 	to, err := p.destinationOf(r.URL.Query().Get("request"))
 	if err != nil {
-		p.badDestination(w, r)
-		return
+		return err
 	}
-	if _, ok := p.changer(w, r); ok {
-		p.page(w, r, http.StatusOK, "account_add", templates.AddView{
-			Frame: p.frame(r), Kind: p.kindTexts(p.words(r), kind), Host: to.host(), Request: to.signed,
-		})
+	if _, err := p.changer(r); err != nil {
+		return err
 	}
+	return p.page(w, r, http.StatusOK, "account_add", templates.AddView{
+		Frame: p.frame(r), Kind: p.kindTexts(p.words(r), kind), Host: to.host(), Request: to.signed,
+	})
 }
 
 // addURL leads to adding one of a kind on the way to somewhere.
@@ -213,31 +214,37 @@ func addURL(kind assurance.Factor, to destination) string {
 
 // add begins to set up one more of a kind. Whoever was on their way to an app
 // goes on there.
-func (p *Portal) add(w http.ResponseWriter, r *http.Request) {
-	kind, known := p.kindOf(r)
-	if !known {
-		p.notFound(w, r)
-		return
+func (p *Portal) add(w http.ResponseWriter, r *http.Request) error {
+	kind, err := p.kindOf(r)
+	if err != nil {
+		return err
 	}
 	to, err := p.destinationOf(r.PostFormValue("request"))
 	if err != nil {
-		p.badDestination(w, r)
-		return
+		return err
 	}
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
 	adding := authflow.Adding{Kind: kind, Request: to.signed}
 	if to.signed == "" {
 		adding.Return = kindPath(kind)
 	}
+	return p.enrol(w, r, v, adding)
+}
+
+// enrol begins a flow that adds something to the account of somebody who is
+// signed in.
+func (p *Portal) enrol(w http.ResponseWriter, r *http.Request, v visitor, adding authflow.Adding) error {
 	flow, err := p.Flows.BeginEnrolment(r.Context(), v.signOn, v.user, adding, p.client(r))
-	if err != nil {
-		p.accountFailed(w, r, v, "beginning an enrolment", err)
-		return
+	if errors.Is(err, authflow.ErrFlowGone) {
+		return session.ErrEnded // which the flow would belong to
 	}
-	p.enter(w, r, flow)
+	if err != nil {
+		return fmt.Errorf("beginning an enrolment: %w", err)
+	}
+	return p.enter(w, r, flow)
 }
 
 // chosen is one of a person's own, as a form or a link names it.
@@ -255,87 +262,89 @@ type listed struct {
 
 // list returns the kind of proof that a request is about, once the person has
 // shown that it's them.
-func (p *Portal) list(w http.ResponseWriter, r *http.Request) (listed, bool) {
-	kind, known := p.kindOf(r)
-	if !known || kind == assurance.BackupCode {
-		p.notFound(w, r)
-		return listed{}, false
-	}
-	v, ok := p.changer(w, r)
-	if !ok {
-		return listed{}, false
-	}
-	held, err := p.Accounts.Holdings(r.Context(), v.user.ID)
+func (p *Portal) list(r *http.Request) (listed, error) {
+	kind, err := p.kindOf(r)
 	if err != nil {
-		p.fault(w, r, "listing ways to sign in", err)
-		return listed{}, false
+		return listed{}, err
 	}
-	return listed{v, kind, held}, true
+	if kind == assurance.BackupCode {
+		return listed{}, errNotFound
+	}
+	v, err := p.changer(r)
+	if err != nil {
+		return listed{}, err
+	}
+	held, err := p.holdingsOf(r, v.user.ID)
+	if err != nil {
+		return listed{}, err
+	}
+	return listed{v, kind, held}, nil
 }
 
 // choose returns which of their own a person means. What belongs to somebody
 // else isn't there.
-func (p *Portal) choose(w http.ResponseWriter, r *http.Request, id string) (chosen, bool) {
-	l, ok := p.list(w, r)
-	if !ok {
-		return chosen{}, false
+func (p *Portal) choose(r *http.Request, id string) (chosen, error) {
+	l, err := p.list(r)
+	if err != nil {
+		return chosen{}, err
 	}
 	i := slices.IndexFunc(l.held, func(h credentials.Own) bool { return h.ID == id && h.Kind == l.kind })
 	if i < 0 {
-		p.notFound(w, r)
-		return chosen{}, false
+		return chosen{}, errNotFound
 	}
-	return chosen{l, l.held[i]}, true
+	return chosen{l, l.held[i]}, nil
 }
 
 // showRename shows the form for another name.
-func (p *Portal) showRename(w http.ResponseWriter, r *http.Request) {
-	if c, ok := p.choose(w, r, r.URL.Query().Get("id")); ok {
-		p.renameForm(w, r, http.StatusOK, c, c.one.Name, templates.Message{})
+func (p *Portal) showRename(w http.ResponseWriter, r *http.Request) error {
+	c, err := p.choose(r, r.URL.Query().Get("id"))
+	if err != nil {
+		return err
 	}
+	return p.renameForm(w, r, http.StatusOK, c, c.one.Name, templates.Message{})
 }
 
-func (p *Portal) renameForm(w http.ResponseWriter, r *http.Request, status int, c chosen, typed string, message templates.Message) {
-	p.page(w, r, status, "account_rename", templates.RenameView{
+func (p *Portal) renameForm(w http.ResponseWriter, r *http.Request, status int, c chosen, typed string, message templates.Message) error {
+	return p.page(w, r, status, "account_rename", templates.RenameView{
 		Frame: p.frame(r), Kind: p.kindTexts(p.words(r), c.kind), ID: c.one.ID, Name: c.one.Name, Typed: typed, Error: message,
 	})
 }
 
 // rename gives one of a person's own another name.
-func (p *Portal) rename(w http.ResponseWriter, r *http.Request) {
-	c, ok := p.choose(w, r, r.PostFormValue("id"))
-	if !ok {
-		return
+func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
+	c, err := p.choose(r, r.PostFormValue("id"))
+	if err != nil {
+		return err
 	}
 	name := strings.TrimSpace(r.PostFormValue("name"))
-	err := p.Accounts.Rename(r.Context(), c.signOn, c.user, c.one.ID, name, p.client(r))
-	switch invalid := new(person.Invalid); {
-	case err == nil:
-		p.finished(w, "renamed", kindPath(c.kind))
-	case errors.As(err, &invalid):
-		p.renameForm(w, r, http.StatusUnprocessableEntity, c, name, templates.Message{
-			Field: "name", Text: p.words(r).phrase(invalid.Fields["name"]),
-		})
-	default:
-		p.accountFailed(w, r, c.visitor, "renaming a way to sign in", err)
+	err = p.Accounts.Rename(r.Context(), c.signOn, c.user, c.one.ID, name, p.client(r))
+	if refusal, ok := p.refusalOf(w, r, form{}, err); ok {
+		return p.renameForm(w, r, refusal.status, c, name, refusal.message)
 	}
+	if err != nil {
+		return fmt.Errorf("renaming a way to sign in: %w", err)
+	}
+	p.finished(w, "renamed", kindPath(c.kind))
+	return nil
 }
 
 // showRemove says what removing one leaves and ends, before the button.
-func (p *Portal) showRemove(w http.ResponseWriter, r *http.Request) {
-	if c, ok := p.choose(w, r, r.URL.Query().Get("id")); ok {
-		p.removeForm(w, r, http.StatusOK, c)
+func (p *Portal) showRemove(w http.ResponseWriter, r *http.Request) error {
+	c, err := p.choose(r, r.URL.Query().Get("id"))
+	if err != nil {
+		return err
 	}
+	return p.removeForm(w, r, http.StatusOK, c)
 }
 
-func (p *Portal) removeForm(w http.ResponseWriter, r *http.Request, status int, c chosen) {
+func (p *Portal) removeForm(w http.ResponseWriter, r *http.Request, status int, c chosen) error {
 	t := p.words(r)
 	view := templates.RemoveView{
 		Frame: p.frame(r), Kind: p.kindTexts(t, c.kind), ID: c.one.ID, Name: c.one.Name, Suspended: c.one.Suspended,
 	}
 	view.Remaining = remaining(t, c.held, func(h credentials.Own) bool { return h.ID == c.one.ID })
 	view.Last = len(view.Remaining) == 0 && !c.one.Suspended && !c.one.Elsewhere
-	p.page(w, r, status, "account_remove", view)
+	return p.page(w, r, status, "account_remove", view)
 }
 
 // remaining names what is left beside the password when something has gone.
@@ -353,47 +362,46 @@ func remaining(t words, held []credentials.Own, goes func(credentials.Own) bool)
 
 // remove takes one of a person's own away. Their other sign-ons end, and this
 // browser goes on under a new one.
-func (p *Portal) remove(w http.ResponseWriter, r *http.Request) {
-	c, ok := p.choose(w, r, r.PostFormValue("id"))
-	if !ok {
-		return
+func (p *Portal) remove(w http.ResponseWriter, r *http.Request) error {
+	c, err := p.choose(r, r.PostFormValue("id"))
+	if err != nil {
+		return err
 	}
 	granted, err := p.Accounts.Remove(r.Context(), c.signOn, c.user, c.one.ID, p.client(r))
-	switch {
-	case errors.Is(err, selfservice.ErrLastWayIn):
-		p.removeForm(w, r, http.StatusConflict, c)
-		return
-	case err != nil:
-		p.accountFailed(w, r, c.visitor, "removing a way to sign in", err)
-		return
+	if errors.Is(err, selfservice.ErrLastWayIn) {
+		return p.removeForm(w, r, http.StatusConflict, c)
 	}
-	p.removed(w, r, c.kind, granted)
+	if err != nil {
+		return fmt.Errorf("removing a way to sign in: %w", err)
+	}
+	return p.removed(w, r, c.kind, granted)
 }
 
 // removed has the browser keep its new sign-on after a removal, and leads back
 // to the list.
-func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.Factor, granted person.Granted) {
+func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.Factor, granted person.Granted) error {
 	if err := p.keep(w, r, granted, ""); err != nil {
-		p.fault(w, r, "setting the portal's cookies", err)
-		return
+		return err
 	}
 	p.finished(w, "removed", kindPath(kind))
+	return nil
 }
 
 // showRemoveAll says what of a kind goes, what that leaves and what it ends,
 // before the button.
-func (p *Portal) showRemoveAll(w http.ResponseWriter, r *http.Request) {
-	l, ok := p.list(w, r)
-	switch {
-	case !ok:
-	case len(ofKind(l.held, l.kind)) < 2: // perhaps removed in another tab
-		p.redirect(w, kindPath(l.kind))
-	default:
-		p.removeAllForm(w, r, http.StatusOK, l)
+func (p *Portal) showRemoveAll(w http.ResponseWriter, r *http.Request) error {
+	l, err := p.list(r)
+	if err != nil {
+		return err
 	}
+	if len(ofKind(l.held, l.kind)) < 2 { // perhaps removed in another tab
+		p.redirect(w, kindPath(l.kind))
+		return nil
+	}
+	return p.removeAllForm(w, r, http.StatusOK, l)
 }
 
-func (p *Portal) removeAllForm(w http.ResponseWriter, r *http.Request, status int, l listed) {
+func (p *Portal) removeAllForm(w http.ResponseWriter, r *http.Request, status int, l listed) error {
 	t, going := p.words(r), ofKind(l.held, l.kind)
 	view := templates.RemoveAllView{
 		Frame: p.frame(r), Kind: p.kindTexts(t, l.kind), Total: t.howMany(l.kind, len(going)),
@@ -403,22 +411,21 @@ func (p *Portal) removeAllForm(w http.ResponseWriter, r *http.Request, status in
 		view.Names = append(view.Names, h.Name)
 	}
 	view.Last = status == http.StatusConflict || len(view.Remaining) == 0 && len(working(going)) > 0
-	p.page(w, r, status, "account_remove_all", view)
+	return p.page(w, r, status, "account_remove_all", view)
 }
 
 // removeAll takes all of a kind away, as remove does one.
-func (p *Portal) removeAll(w http.ResponseWriter, r *http.Request) {
-	l, ok := p.list(w, r)
-	if !ok {
-		return
+func (p *Portal) removeAll(w http.ResponseWriter, r *http.Request) error {
+	l, err := p.list(r)
+	if err != nil {
+		return err
 	}
 	granted, err := p.Accounts.RemoveAll(r.Context(), l.signOn, l.user, l.kind, p.client(r))
-	switch {
-	case errors.Is(err, selfservice.ErrLastWayIn):
-		p.removeAllForm(w, r, http.StatusConflict, l)
-	case err != nil:
-		p.accountFailed(w, r, l.visitor, "removing all of a kind", err)
-	default:
-		p.removed(w, r, l.kind, granted)
+	if errors.Is(err, selfservice.ErrLastWayIn) {
+		return p.removeAllForm(w, r, http.StatusConflict, l)
 	}
+	if err != nil {
+		return fmt.Errorf("removing all of a kind: %w", err)
+	}
+	return p.removed(w, r, l.kind, granted)
 }

@@ -53,7 +53,7 @@ func (t words) count(key string, n int) string { return t.say(key, "Count", n) }
 
 // chooseLanguage keeps the language that a person chose and goes back to where
 // they were.
-func (p *Portal) chooseLanguage(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) chooseLanguage(w http.ResponseWriter, r *http.Request) error {
 	chosen := r.PostFormValue("language")
 	for _, language := range p.Pages.Languages() {
 		if language.Tag == chosen {
@@ -61,6 +61,7 @@ func (p *Portal) chooseLanguage(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	p.redirect(w, ownPath(r.PostFormValue("to")))
+	return nil
 }
 
 // ownPath returns a path of this portal as it is, and the first page for

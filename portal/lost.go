@@ -12,19 +12,16 @@ import (
 
 // showLost tells somebody who can't show what is asked how they get in all the
 // same: by another way, or by replacing what they lost.
-func (p *Portal) showLost(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) showLost(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	f, err := p.flowOf(r, query.Get("id"))
-	if err == nil {
-		err = p.lostPage(w, r, f, assurance.Factor(query.Get("use")), http.StatusOK, templates.Message{})
-	}
 	if err != nil {
-		p.flowFailed(w, r, f, err)
+		return err
 	}
+	return p.lostPage(w, r, f, assurance.Factor(query.Get("use")), http.StatusOK, templates.Message{})
 }
 
-// lostPage lists what somebody can say they lost. Where it returns an error,
-// nothing has been written.
+// lostPage lists what somebody can say they lost.
 func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, f authflow.Flow, prefer assurance.Factor, status int, message templates.Message) error {
 	at, err := p.stageOf(r, f, prefer)
 	if err != nil {
@@ -51,27 +48,23 @@ func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, f authflow.Flo
 		}
 		view.Items = append(view.Items, templates.Losable{ID: h.ID, Name: name, Added: local(h.Created), Ticked: ticked})
 	}
-	p.page(w, r, status, "lost", view, at.to.formOrigins()...)
-	return nil
+	return p.page(w, r, status, "lost", view, at.to.formOrigins()...)
 }
 
 // lose notes what somebody can't use any more.
-func (p *Portal) lose(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) lose(w http.ResponseWriter, r *http.Request) error {
 	ids := slices.Clone(r.PostForm["lose"])
 	if len(ids) > 0 {
-		p.answer(w, r, attempt{take: func(f authflow.Flow) error {
+		return p.answer(w, r, attempt{take: func(f authflow.Flow) error {
 			return p.Flows.Lose(r.Context(), f, ids)
 		}})
-		return
 	}
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
-	if err == nil {
-		nothing := templates.Message{Field: "lose", Text: p.words(r).say("portal.wrong.nothing_lost")}
-		err = p.lostPage(w, r, f, assurance.Factor(r.PostFormValue("factor")), http.StatusUnprocessableEntity, nothing)
-	}
 	if err != nil {
-		p.flowFailed(w, r, f, err)
+		return err
 	}
+	nothing := templates.Message{Field: "lose", Text: p.words(r).say("portal.wrong.nothing_lost")}
+	return p.lostPage(w, r, f, assurance.Factor(r.PostFormValue("factor")), http.StatusUnprocessableEntity, nothing)
 }
 
 // lostURL leads to the ways that are left without what a flow asks for.
@@ -93,25 +86,25 @@ func choices(t words, f authflow.Flow, kinds []assurance.Factor) []templates.Cho
 	return named
 }
 
-func (p *Portal) accessCodePage(w http.ResponseWriter, r *http.Request, at stage) {
-	p.page(w, r, at.status, "access_code", templates.AccessCodeView{
+func (p *Portal) accessCodePage(w http.ResponseWriter, r *http.Request, at stage) error {
+	return p.page(w, r, at.status, "access_code", templates.AccessCodeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
 		StartOver: startOver(at.to), Error: at.message, Others: choices(p.words(r), at.flow, at.step.Others),
 	}, at.to.formOrigins()...)
 }
 
 // answerAccessCode takes the code that an administrator gave.
-func (p *Portal) answerAccessCode(w http.ResponseWriter, r *http.Request) {
-	p.answer(w, r, attempt{
-		kind: authflow.AccessCode, field: "code", wrong: "portal.wrong.access_code",
+func (p *Portal) answerAccessCode(w http.ResponseWriter, r *http.Request) error {
+	return p.answer(w, r, attempt{
+		kind: authflow.AccessCode, form: form{field: "code", wrong: saying("portal.wrong.access_code")},
 		take: func(f authflow.Flow) error {
 			return p.Flows.AnswerAccessCode(r.Context(), f, r.PostFormValue("code"), p.client(r))
 		},
 	})
 }
 
-func (p *Portal) newPasswordPage(w http.ResponseWriter, r *http.Request, at stage) {
-	p.page(w, r, at.status, "new_password", templates.NewPasswordView{
+func (p *Portal) newPasswordPage(w http.ResponseWriter, r *http.Request, at stage) error {
+	return p.page(w, r, at.status, "new_password", templates.NewPasswordView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Name: at.flow.Name,
 		StartOver: startOver(at.to), MinLength: p.ShortestPassword, StrengthAt: "/flow/password-strength", Error: at.message,
 	}, at.to.formOrigins()...)
@@ -119,8 +112,8 @@ func (p *Portal) newPasswordPage(w http.ResponseWriter, r *http.Request, at stag
 
 // chooseNewPassword takes the password that a person chooses in place of one
 // that isn't theirs alone any more.
-func (p *Portal) chooseNewPassword(w http.ResponseWriter, r *http.Request) {
-	p.answer(w, r, attempt{take: func(f authflow.Flow) error {
+func (p *Portal) chooseNewPassword(w http.ResponseWriter, r *http.Request) error {
+	return p.answer(w, r, attempt{take: func(f authflow.Flow) error {
 		return p.Flows.ChooseNewPassword(r.Context(), f, r.PostFormValue("password"), p.client(r))
 	}})
 }

@@ -17,7 +17,7 @@ func (p *Portal) moreTime(f authflow.Flow) templates.MoreTime {
 
 // extend gives a flow more time. It tells a script how much there is then, and
 // leads everybody else back to the flow.
-func (p *Portal) extend(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) extend(w http.ResponseWriter, r *http.Request) error {
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
 	var answer struct {
 		Seconds int `json:"seconds"`
@@ -30,12 +30,11 @@ func (p *Portal) extend(w http.ResponseWriter, r *http.Request) {
 	case !wantsJSON(r) && err == nil:
 		p.redirect(w, flowURL(f.ID))
 	case wantsJSON(r) && err == nil:
-		p.json(w, r, http.StatusOK, answer)
+		return p.json(w, r, http.StatusOK, answer)
 	case wantsJSON(r) && errors.Is(err, authflow.ErrFlowGone):
-		p.json(w, r, http.StatusGone, answer)
-	default:
-		p.flowFailed(w, r, f, err)
+		return p.json(w, r, http.StatusGone, answer)
 	}
+	return err
 }
 
 // wantsJSON reports whether a script asks.

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -23,58 +24,48 @@ func offerURL(to destination) string {
 
 // showOffer offers a passkey, and goes on where there is nothing to offer: the
 // back button leads here after one was set up.
-func (p *Portal) showOffer(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) showOffer(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	v, to, ok := p.onTheWay(w, r, query.Get("request"), query.Get("to"))
-	if !ok {
-		return
+	v, to, err := p.onTheWay(r, query.Get("request"), query.Get("to"))
+	if err != nil {
+		return err
 	}
-	held, enrollable, ok := p.waysOf(w, r, v)
+	held, enrollable, err := p.waysOf(r, v)
+	if err != nil {
+		return err
+	}
 	has := func(h credentials.Own) bool { return h.Kind == assurance.FIDO && !h.Elsewhere }
-	switch {
-	case !ok:
-	case slices.ContainsFunc(held, has) || !slices.Contains(enrollable, assurance.FIDO):
-		p.proceed(w, r, v, to)
-	default:
-		p.page(w, r, http.StatusOK, "passkey_offer", templates.PasskeyOfferView{
-			Frame: p.frame(r), Host: to.host(), Request: to.signed, To: to.own,
-		}, to.formOrigins()...)
+	if slices.ContainsFunc(held, has) || !slices.Contains(enrollable, assurance.FIDO) {
+		return p.proceed(w, r, v, to)
 	}
+	return p.page(w, r, http.StatusOK, "passkey_offer", templates.PasskeyOfferView{
+		Frame: p.frame(r), Host: to.host(), Request: to.signed, To: to.own,
+	}, to.formOrigins()...)
 }
 
 // onTheWay returns who is signed in with two factors and where they were going.
-func (p *Portal) onTheWay(w http.ResponseWriter, r *http.Request, signed, own string) (visitor, destination, bool) {
+func (p *Portal) onTheWay(r *http.Request, signed, own string) (visitor, destination, error) {
 	to, err := p.destinationOf(signed)
 	if err != nil {
-		p.badDestination(w, r)
-		return visitor{}, destination{}, false
+		return visitor{}, destination{}, err
 	}
 	to.own = accountPage(own)
-	v, ok := p.member(w, r)
-	return v, to, ok
+	v, err := p.member(r)
+	return v, to, err
 }
 
 // answerOffer begins to set a passkey up, or leaves the person in peace for a
 // while. Either way they go on then.
-func (p *Portal) answerOffer(w http.ResponseWriter, r *http.Request) {
-	v, to, ok := p.onTheWay(w, r, r.PostFormValue("request"), r.PostFormValue("to"))
-	if !ok {
-		return
+func (p *Portal) answerOffer(w http.ResponseWriter, r *http.Request) error {
+	v, to, err := p.onTheWay(r, r.PostFormValue("request"), r.PostFormValue("to"))
+	if err != nil {
+		return err
 	}
 	if r.PostFormValue("answer") != "set_up" {
 		if err := p.Flows.DeclinePasskey(r.Context(), v.user); err != nil {
-			p.fault(w, r, "noting that somebody wants no passkey now", err)
-			return
+			return fmt.Errorf("noting that somebody wants no passkey now: %w", err)
 		}
-		p.proceed(w, r, v, to)
-		return
+		return p.proceed(w, r, v, to)
 	}
-	flow, err := p.Flows.BeginEnrolment(r.Context(), v.signOn, v.user, authflow.Adding{
-		Kind: assurance.FIDO, Request: to.signed, Return: to.own, Offered: true,
-	}, p.client(r))
-	if err != nil {
-		p.accountFailed(w, r, v, "beginning to set up a passkey", err)
-		return
-	}
-	p.enter(w, r, flow)
+	return p.enrol(w, r, v, authflow.Adding{Kind: assurance.FIDO, Request: to.signed, Return: to.own, Offered: true})
 }

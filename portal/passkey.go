@@ -2,6 +2,7 @@ package portal
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/portcullis-mfa/portcullis/authflow"
@@ -14,28 +15,23 @@ import (
 // askPasskey answers the sign-in form's script with a question for a passkey,
 // and binds it to the browser. Nothing is kept of it here. A person comes here
 // where a browser loads anew what was posted: they get the form.
-func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		p.redirect(w, "/sign-in")
-		return
+		return nil
 	}
 	browser, err := p.passkeyBrowser(w, r)
 	if err != nil {
-		p.fault(w, r, "binding a question to a browser", err)
-		return
+		return fmt.Errorf("binding a question to a browser: %w", err)
 	}
 	question, err := p.Flows.BeginDiscovery(r.Context(), browser)
-	switch {
-	case errors.Is(err, authflow.ErrNoPasskeys):
-		p.notFound(w, r)
-	case err != nil:
-		p.fault(w, r, "asking for a passkey", err)
-	default:
-		p.json(w, r, http.StatusOK, struct {
-			Ceremony any    `json:"ceremony"`
-			State    string `json:"state"`
-		}{question.Page, question.State})
+	if err != nil {
+		return fmt.Errorf("asking for a passkey: %w", err)
 	}
+	return p.json(w, r, http.StatusOK, struct {
+		Ceremony any    `json:"ceremony"`
+		State    string `json:"state"`
+	}{question.Page, question.State})
 }
 
 // passkeyBrowser returns the random value by which a cookie tells this browser
@@ -63,11 +59,10 @@ func askedBrowser(r *http.Request) string {
 }
 
 // signInByPasskey takes what a passkey answers.
-func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) error {
 	to, err := p.destinationOf(r.PostFormValue("request"))
 	if err != nil {
-		p.badDestination(w, r)
-		return
+		return err
 	}
 	to.own = accountPage(r.PostFormValue("to"))
 	shared := isTicked(r, "shared")
@@ -78,34 +73,30 @@ func (p *Portal) signInByPasskey(w http.ResponseWriter, r *http.Request) {
 		Answer: factors.Answer{"credential": r.PostFormValue("credential")},
 	})
 	view := templates.SignInView{Shared: shared}
-	switch refused := new(factors.Refused); {
-	case errors.Is(err, authflow.ErrNoPasskeys):
-		p.notFound(w, r)
-	case errors.As(err, &refused):
-		view.Unknown = refused.Credential
-		view.Error.Text = p.words(r).say("portal.wrong.passkey")
-		if refused.Reason == factors.Expired {
-			view.Error.Text = p.words(r).say("portal.wrong.passkey_late")
-		}
-		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
-	case errors.Is(err, authflow.ErrFlowGone):
-		p.answeredAgain(w, r, to, view)
-	default:
-		p.begun(w, r, to, flow, view, err)
+	if errors.Is(err, authflow.ErrFlowGone) {
+		return p.answeredAgain(w, r, to, view)
 	}
+	return p.begun(w, r, to, flow, view, form{wrong: wrongPasskey}, err)
+}
+
+// wrongPasskey says why what a passkey answered was refused.
+func wrongPasskey(t words, refused *factors.Refused) string {
+	if refused.Reason == factors.Expired {
+		return t.say("portal.wrong.passkey_late")
+	}
+	return t.say("portal.wrong.passkey")
 }
 
 // answeredAgain answers somebody who posts once more the answer by which they
 // signed in: they go to where it led them.
-func (p *Portal) answeredAgain(w http.ResponseWriter, r *http.Request, to destination, view templates.SignInView) {
+func (p *Portal) answeredAgain(w http.ResponseWriter, r *http.Request, to destination, view templates.SignInView) error {
 	signOn, user, err := p.signedOn(r)
 	switch {
 	case err == nil:
-		p.proceed(w, r, visitor{signOn, user}, to)
+		return p.proceed(w, r, visitor{signOn, user}, to)
 	case errors.Is(err, session.ErrEnded):
 		view.Error.Text = p.words(r).say("portal.wrong.passkey_late")
-		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
-	default:
-		p.fault(w, r, "looking up a sign-on", err)
+		return p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
 	}
+	return err
 }

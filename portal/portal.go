@@ -156,7 +156,7 @@ type Portal struct {
 // New returns a Portal.
 func New(s Settings) *Portal {
 	p := &Portal{Settings: s}
-	mux := http.NewServeMux()
+	mux := router{http.NewServeMux(), p.failed}
 	mux.HandleFunc("GET /{$}", p.home)
 	p.routeAccount(mux)
 	mux.HandleFunc("GET /sign-in", p.showSignIn)
@@ -190,16 +190,36 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("GET /sign-out", p.askSignOut)
 	mux.HandleFunc("POST /sign-out", p.signOut)
 	mux.HandleFunc("GET /signed-out", p.signedOut)
-	mux.HandleFunc("GET /"+s.Pages.AssetPath()+"/{name...}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /"+s.Pages.AssetPath()+"/{name...}", func(w http.ResponseWriter, r *http.Request) error {
 		s.Pages.ServeAsset(w, r, r.PathValue("name"))
+		return nil
 	})
-	mux.HandleFunc("/", p.notFound)
+	mux.HandleFunc("/", func(http.ResponseWriter, *http.Request) error { return errNotFound })
 	p.routes = p.recovered(p.unreplayed(p.bounded(p.sameOrigin(mux))))
 	return p
 }
 
+// handler answers a request, or returns why it can't. Where it returns an error it
+// has written nothing, and failed answers.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// router routes requests to handlers.
+type router struct {
+	*http.ServeMux
+	failed func(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// HandleFunc routes what matches a pattern of net/http to a handler.
+func (m router) HandleFunc(pattern string, h handler) {
+	m.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			m.failed(w, r, err)
+		}
+	})
+}
+
 // routeAccount routes what people do with their own account.
-func (p *Portal) routeAccount(mux *http.ServeMux) {
+func (p *Portal) routeAccount(mux router) {
 	mux.HandleFunc("GET "+accountPath, p.overview)
 	mux.HandleFunc("GET "+passwordPath, p.showPassword)
 	mux.HandleFunc("POST "+passwordPath, p.changePassword)

@@ -11,13 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/earlydata"
-	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/templates"
-	"github.com/portcullis-mfa/portcullis/token"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
@@ -116,17 +111,6 @@ func (p *Portal) sameOrigin(next http.Handler) http.Handler {
 	return protection.Handler(next)
 }
 
-func (p *Portal) forged(w http.ResponseWriter, r *http.Request) {
-	p.Audit.Note(audit.CrossOrigin, "", audit.Fields{
-		audit.App: p.Origin.String(), audit.Address: p.Address(r),
-	})
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusForbidden, Title: t.say("portal.forged.title"), Text: t.say("portal.forged.text"),
-		Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
-	})
-}
-
 // isVisit reports whether a person goes to a page, as far as their browser tells.
 // A page of another host of the same site can have it fetched with all cookies,
 // and must not begin anything by that.
@@ -135,60 +119,26 @@ func isVisit(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || mode == "" || mode == "navigate"
 }
 
-func (p *Portal) notFound(w http.ResponseWriter, r *http.Request) {
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusNotFound, Title: t.say("portal.not_found.title"), Text: t.say("portal.not_found.text"),
-		Action: t.say("portal.first_page"), ActionURL: "/",
-	})
-}
-
 // problem answers with a page that says what happened and what to do.
 func (p *Portal) problem(w http.ResponseWriter, r *http.Request, view templates.ProblemView) {
 	view.Frame = p.frame(r)
 	if view.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(view.RetryAfter))
 	}
-	p.page(w, r, view.Status, "problem", view)
-}
-
-// fault answers where something failed on our side: nothing is granted, the
-// person gets a reference, and the log says what it was.
-func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err error) {
-	if errors.Is(err, guess.ErrBusy) {
-		p.busy(w, r)
-		return
+	if err := p.page(w, r, view.Status, "problem", view); err != nil {
+		p.unrendered(w, r, err)
 	}
-	reference := token.Reference(p.Random)
-	p.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("path", r.URL.Path))
-	t := p.words(r)
-	view := templates.ProblemView{
-		Status: http.StatusServiceUnavailable, Title: t.say("portal.fault.title"), Text: t.say("portal.fault.text"),
-		Reference: reference, Action: t.say("portal.try_again"), ActionURL: p.comeBack(r), RetryAfter: 5 * time.Second,
-	}
-	p.problem(w, r, view)
 }
 
-// busy answers where too many passwords are being checked. Nothing is wrong, so
-// there is nothing to look for in the log.
-func (p *Portal) busy(w http.ResponseWriter, r *http.Request) {
-	p.Logger.Warn("refusing a sign-in, since too many passwords are being checked", zap.String("address", p.Address(r)))
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusServiceUnavailable, Title: t.say("portal.busy.title"), Text: t.say("portal.busy.text"),
-		Action: t.say("portal.try_again"), ActionURL: p.comeBack(r), RetryAfter: 5 * time.Second,
-	})
-}
-
-// page writes a rendered page. A form on it may lead to the given origins.
-func (p *Portal) page(w http.ResponseWriter, r *http.Request, status int, name string, view any, formOrigins ...string) {
+// page writes a rendered page; errUnrendered where it can't be rendered. A form on
+// it may lead to the given origins.
+func (p *Portal) page(w http.ResponseWriter, r *http.Request, status int, name string, view any, formOrigins ...string) error {
 	var body bytes.Buffer
 	if err := p.Pages.Render(&body, name, view); err != nil {
-		p.Logger.Error("rendering a page", zap.String("page", name), zap.Error(err))
-		http.Error(w, p.words(r).say("portal.fault.text"), http.StatusInternalServerError)
-		return
+		return fmt.Errorf("%w: %w", errUnrendered, err)
 	}
 	p.write(w, r, status, "text/html; charset=utf-8", body.Bytes(), formOrigins...)
+	return nil
 }
 
 func (p *Portal) write(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte, formOrigins ...string) {

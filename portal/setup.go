@@ -21,21 +21,20 @@ import (
 
 // openLink opens a setup link or an invitation: nothing is spent by looking,
 // and the address that comes next doesn't hold the token any more.
-func (p *Portal) openLink(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) openLink(w http.ResponseWriter, r *http.Request) error {
 	f, err := p.Flows.OpenLink(r.Context(), r.URL.Query().Get("token"))
 	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
+		return fmt.Errorf("opening a link: %w", err)
 	}
 	_, user, err := p.signedOn(r)
-	switch {
-	case errors.Is(err, session.ErrEnded):
-		p.enter(w, r, f)
-	case err != nil:
-		p.fault(w, r, "looking up a sign-on", err)
-	default:
-		p.foreignLink(w, r, user)
+	if errors.Is(err, session.ErrEnded) {
+		return p.enter(w, r, f)
 	}
+	if err != nil {
+		return err
+	}
+	p.foreignLink(w, r, user)
+	return nil
 }
 
 // foreignLink answers somebody who is signed in and opens a link by which
@@ -45,15 +44,6 @@ func (p *Portal) foreignLink(w http.ResponseWriter, r *http.Request, user sessio
 	p.problem(w, r, templates.ProblemView{
 		Status: http.StatusConflict, Title: t.say("portal.foreign_link.title", "Name", user.Name),
 		Text: t.say("portal.foreign_link.text"), Action: t.say("portal.foreign_link.action"), ActionURL: "/sign-out",
-	})
-}
-
-func (p *Portal) linkGone(w http.ResponseWriter, r *http.Request) {
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusGone, Title: t.say("portal.link_gone.title"),
-		Text:   t.say("portal.link_gone.text", "Contact", p.contactOr(t.say("portal.link_gone.contact"))),
-		Action: t.say("portal.sign_in"), ActionURL: "/sign-in",
 	})
 }
 
@@ -78,8 +68,7 @@ func (p *Portal) accountPage(w http.ResponseWriter, r *http.Request, at stage, t
 			view.Errors = append(view.Errors, templates.Message{Field: field, Text: p.words(r).phrase(err)})
 		}
 	}
-	p.page(w, r, at.status, "account", view)
-	return nil
+	return p.page(w, r, at.status, "account", view)
 }
 
 // choiceOf reads what is chosen in a set-up, or of it while it is typed.
@@ -91,30 +80,23 @@ func choiceOf(r *http.Request) authflow.Choice {
 }
 
 // chooseAccount takes name and password of a set-up.
-func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) error {
 	f, err := p.flowOf(r, r.PostFormValue("flow"))
 	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
+		return err
 	}
 	choice := choiceOf(r)
 	err = p.Flows.ChooseAccount(r.Context(), f, choice)
 	invalid := new(person.Invalid)
-	switch {
-	case err == nil:
-		p.redirect(w, flowURL(f.ID))
-	case errors.As(err, &invalid):
-		at, err := p.stageOf(r, f, "")
-		if err == nil {
-			at.status = http.StatusUnprocessableEntity
-			err = p.accountPage(w, r, at, choice, invalid.Fields)
-		}
-		if err != nil {
-			p.flowFailed(w, r, f, err)
-		}
-	default:
-		p.answerFailed(w, r, f, err)
+	if !errors.As(err, &invalid) {
+		return p.answered(w, r, f, err)
 	}
+	at, err := p.stageOf(r, f, "")
+	if err != nil {
+		return err
+	}
+	at.status = http.StatusUnprocessableEntity
+	return p.accountPage(w, r, at, choice, invalid.Fields)
 }
 
 // enrolPage sets a factor up.
@@ -143,8 +125,7 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) err
 	if page.File != nil {
 		view.Download = "/flow/file?" + url.Values{"id": {at.flow.ID}, "factor": {string(kind)}}.Encode()
 	}
-	p.page(w, r, at.status, "enrol_"+string(kind), view, at.to.formOrigins()...)
-	return nil
+	return p.page(w, r, at.status, "enrol_"+string(kind), view, at.to.formOrigins()...)
 }
 
 // suggestedName is what a new one of a kind is called unless its owner changes
@@ -178,21 +159,19 @@ func (p *Portal) namesOf(r *http.Request, kind assurance.Factor) (chosen, unname
 }
 
 // download gives the file of the enrolment that the flow is at.
-func (p *Portal) download(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) download(w http.ResponseWriter, r *http.Request) error {
 	f, err := p.flowOf(r, r.URL.Query().Get("id"))
 	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
+		return err
 	}
 	page, err := p.Flows.Enrolment(r.Context(), f, assurance.Factor(r.URL.Query().Get("factor")), p.client(r))
 	if err != nil {
-		p.flowFailed(w, r, f, err)
-		return
+		return err
 	}
 	if page.File == nil {
-		p.notFound(w, r)
-		return
+		return errNotFound
 	}
 	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": page.File.Name}))
 	p.write(w, r, http.StatusOK, "text/plain; charset=utf-8", []byte(page.File.Content))
+	return nil
 }

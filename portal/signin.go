@@ -3,13 +3,12 @@ package portal
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
-	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
@@ -67,79 +66,67 @@ func (p *Portal) destinationOf(signed string) (destination, error) {
 	}
 	r, fresh, err := p.Requests.Read(signed)
 	if err != nil {
-		return destination{}, err
+		return destination{}, fmt.Errorf("%w: %w", errBadDestination, err)
 	}
 	if !p.Known(r.Origin) {
-		return destination{}, ticket.ErrInvalid
+		return destination{}, errBadDestination
 	}
 	return destination{signed: signed, request: r, fresh: fresh}, nil
 }
 
-func (p *Portal) badDestination(w http.ResponseWriter, r *http.Request) {
-	t := p.words(r)
-	p.problem(w, r, templates.ProblemView{
-		Status: http.StatusBadRequest, Title: t.say("portal.bad_request.title"), Text: t.say("portal.bad_request.text"),
-		Action: t.say("portal.first_page"), ActionURL: "/",
-	})
-}
+// errBadDestination says that somebody is on their way to an app that no gate of
+// this configuration guards, or by something that no gate of ours signed.
+var errBadDestination = errors.New("this leads nowhere")
 
 // showSignIn shows the form, or goes on at once where nothing is missing.
-func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	to, err := p.destinationOf(r.URL.Query().Get("request"))
 	if err != nil {
-		p.badDestination(w, r)
-		return
+		return err
 	}
 	to.own = accountPage(r.URL.Query().Get("to"))
 	signOn, user, err := p.signedOn(r)
 	if errors.Is(err, session.ErrEnded) {
-		p.begin(w, r, to, err)
-		return
+		return p.begin(w, r, to, err)
 	}
 	if err != nil {
-		p.fault(w, r, "looking up a sign-on", err)
-		return
+		return err
 	}
 	if to.request.Switch || r.URL.Query().Has("switch") {
-		p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Current: user.Name})
-		return
+		return p.signInForm(w, r, http.StatusOK, to, templates.SignInView{Current: user.Name})
 	}
-	p.proceed(w, r, visitor{signOn, user}, to)
+	return p.proceed(w, r, visitor{signOn, user}, to)
 }
 
 // proceed leads somebody who is signed in to where they wanted to go, or to
 // what they have to show for that first.
-func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to destination) {
+func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to destination) error {
 	if to.ask().Missing(v.signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing {
-		p.leave(w, r, v.signOn, to)
-		return
+		return p.leave(w, r, v.signOn, to)
 	}
 	if !isVisit(r) {
-		p.forged(w, r)
-		return
+		return errForged
 	}
 	flow, err := p.Flows.BeginStepUp(r.Context(), authflow.Raise{
 		SignOn: v.signOn, User: v.user, Ask: to.ask(), Request: to.signed, Return: to.own, Client: p.client(r),
 	})
 	if err != nil {
-		p.fault(w, r, "beginning a step-up", err)
-		return
+		return fmt.Errorf("beginning a step-up: %w", err)
 	}
-	p.enter(w, r, flow)
+	return p.enter(w, r, flow)
 }
 
-func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) {
+func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) error {
 	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
 	view.Passkey = p.Flows.OffersPasskeys(platformOf(r))
-	p.page(w, r, status, "sign_in", view, to.formOrigins()...)
+	return p.page(w, r, status, "sign_in", view, to.formOrigins()...)
 }
 
 // signIn takes name and password.
-func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) error {
 	to, err := p.destinationOf(r.PostFormValue("request"))
 	if err != nil {
-		p.badDestination(w, r)
-		return
+		return err
 	}
 	to.own = accountPage(r.PostFormValue("to"))
 	name, shared := r.PostFormValue("name"), isTicked(r, "shared")
@@ -148,36 +135,29 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		Shared: shared, Ask: to.ask(), Request: to.signed, Return: to.own,
 	})
 	view := templates.SignInView{Name: name, Shared: shared}
-	if refused := new(factors.Refused); errors.As(err, &refused) {
-		view.Error = templates.Message{Field: "password", Text: p.wrongPassword(p.words(r))}
-		p.signInForm(w, r, http.StatusUnprocessableEntity, to, view)
-		return
-	}
-	p.begun(w, r, to, flow, view, err)
+	return p.begun(w, r, to, flow, view, form{field: "password", wrong: p.wrongPassword}, err)
 }
 
 // begun goes on with a flow that the form began, or shows the form once more
-// where that was tried too often.
-func (p *Portal) begun(w http.ResponseWriter, r *http.Request, to destination, flow authflow.Flow, view templates.SignInView, err error) {
-	switch slowed := new(guess.Slowed); {
-	case err == nil:
-		p.enter(w, r, flow)
-	case errors.As(err, &slowed):
-		view.Error = tooMany(p.words(r), slowed)
-		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
-		p.signInForm(w, r, http.StatusTooManyRequests, to, view)
-	default:
-		p.fault(w, r, "signing in", err)
+// with why it didn't.
+func (p *Portal) begun(w http.ResponseWriter, r *http.Request, to destination, flow authflow.Flow, view templates.SignInView, typed form, err error) error {
+	if refusal, ok := p.refusalOf(w, r, typed, err); ok {
+		view.Error, view.Unknown = refusal.message, refusal.message.Unknown
+		return p.signInForm(w, r, refusal.status, to, view)
 	}
+	if err != nil {
+		return fmt.Errorf("signing in: %w", err)
+	}
+	return p.enter(w, r, flow)
 }
 
 // enter binds a new flow to the browser and goes to its first step.
-func (p *Portal) enter(w http.ResponseWriter, r *http.Request, f authflow.Flow) {
+func (p *Portal) enter(w http.ResponseWriter, r *http.Request, f authflow.Flow) error {
 	if err := p.bindFlow(w, r, f); err != nil {
-		p.fault(w, r, "binding a flow to a browser", err)
-		return
+		return fmt.Errorf("binding a flow to a browser: %w", err)
 	}
 	p.redirect(w, flowURL(f.ID))
+	return nil
 }
 
 func flowURL(id string) string { return addressed("/flow", "id", id) }
@@ -185,21 +165,21 @@ func flowURL(id string) string { return addressed("/flow", "id", id) }
 // leave goes to where the person wanted to go: to the app with a ticket, or to
 // a page of the portal. A request over its age leads to the app without one, whose
 // gate then asks anew.
-func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.SignOn, to destination) {
+func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.SignOn, to destination) error {
 	if to.signed == "" {
 		p.redirect(w, cmp.Or(to.own, "/"))
-		return
+		return nil
 	}
 	if !to.fresh {
 		p.redirect(w, to.request.Return)
-		return
+		return nil
 	}
 	value, err := p.Tickets.Issue(r.Context(), signOn, to.request)
 	if err != nil {
-		p.fault(w, r, "issuing a ticket", err)
-		return
+		return fmt.Errorf("issuing a ticket: %w", err)
 	}
 	p.redirect(w, to.request.Origin+"/.mfa/callback?"+url.Values{
 		"ticket": {value}, "request": {to.signed},
 	}.Encode())
+	return nil
 }

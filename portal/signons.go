@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,22 +15,20 @@ import (
 
 // showSignOns lists where somebody is signed in, and the browsers in which
 // they skip the second step.
-func (p *Portal) showSignOns(w http.ResponseWriter, r *http.Request) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+func (p *Portal) showSignOns(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
 	signOns, err := p.Accounts.SignOnsOf(r.Context(), v.user.ID)
 	if err != nil {
-		p.fault(w, r, "listing sign-ons", err)
-		return
+		return fmt.Errorf("listing sign-ons: %w", err)
 	}
 	browsers, err := p.browsersOf(r, v.user)
 	if err != nil {
-		p.fault(w, r, "listing browsers", err)
-		return
+		return fmt.Errorf("listing browsers: %w", err)
 	}
-	p.page(w, r, http.StatusOK, "account_sign_ons", templates.SignOnsView{
+	return p.page(w, r, http.StatusOK, "account_sign_ons", templates.SignOnsView{
 		Frame: p.frame(r), Done: p.done(w, r), SignOns: p.signOnsShown(r, v, signOns),
 		Others: len(signOns) > 1, Browsers: browsers,
 	})
@@ -86,15 +85,15 @@ func (p *Portal) browsersOf(r *http.Request, user session.User) ([]templates.Bro
 }
 
 // endSignOn ends one of a person's own sign-ons.
-func (p *Portal) endSignOn(w http.ResponseWriter, r *http.Request) {
-	p.change(w, r, "ended", func(v visitor) error {
+func (p *Portal) endSignOn(w http.ResponseWriter, r *http.Request) error {
+	return p.change(w, r, "ended", func(v visitor) error {
 		return p.Accounts.EndSignOn(r.Context(), v.user, r.PostFormValue("id"), p.client(r))
 	})
 }
 
 // endOthers ends all of a person's sign-ons but the one that asks.
-func (p *Portal) endOthers(w http.ResponseWriter, r *http.Request) {
-	p.change(w, r, "ended_others", func(v visitor) error {
+func (p *Portal) endOthers(w http.ResponseWriter, r *http.Request) error {
+	return p.change(w, r, "ended_others", func(v visitor) error {
 		_, err := p.Accounts.EndOthers(r.Context(), v.signOn, v.user, p.client(r))
 		return err
 	})
@@ -102,21 +101,21 @@ func (p *Portal) endOthers(w http.ResponseWriter, r *http.Request) {
 
 // forgetBrowser has one of a person's own browsers skip the second step no
 // more.
-func (p *Portal) forgetBrowser(w http.ResponseWriter, r *http.Request) {
-	p.change(w, r, "forgotten", func(v visitor) error {
+func (p *Portal) forgetBrowser(w http.ResponseWriter, r *http.Request) error {
+	return p.change(w, r, "forgotten", func(v visitor) error {
 		return p.Accounts.Forget(r.Context(), v.user, r.PostFormValue("id"), p.client(r))
 	})
 }
 
 // change does what a button of the page of sign-ons asks, and returns to it.
-func (p *Portal) change(w http.ResponseWriter, r *http.Request, what string, do func(visitor) error) {
-	v, ok := p.member(w, r)
-	if !ok {
-		return
+func (p *Portal) change(w http.ResponseWriter, r *http.Request, what string, do func(visitor) error) error {
+	v, err := p.member(r)
+	if err != nil {
+		return err
 	}
 	if err := do(v); err != nil {
-		p.accountFailed(w, r, v, "changing sign-ons", err)
-		return
+		return fmt.Errorf("changing sign-ons: %w", err)
 	}
 	p.finished(w, what, signOnsPath)
+	return nil
 }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,21 +12,20 @@ import (
 )
 
 // askSignOut shows one button: a GET ends nothing.
-func (p *Portal) askSignOut(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) askSignOut(w http.ResponseWriter, r *http.Request) error {
 	_, user, err := p.signedOn(r)
 	if errors.Is(err, session.ErrEnded) {
 		p.redirect(w, "/signed-out")
-		return
+		return nil
 	}
 	if err != nil {
-		p.fault(w, r, "looking up a sign-on", err)
-		return
+		return err
 	}
-	p.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{Frame: p.frame(r), Name: user.Name, Action: "/sign-out"})
+	return p.page(w, r, http.StatusOK, "sign_out", templates.SignOutView{Frame: p.frame(r), Name: user.Name, Action: "/sign-out"})
 }
 
 // signOut ends the sign-on, and with it its sessions at all apps.
-func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
+func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) error {
 	_, user, err := p.signedOn(r)
 	if id := p.portalSession(r).SignOn; id != "" && (err == nil || errors.Is(err, session.ErrEnded)) {
 		err = p.SignOns.End(r.Context(), id, session.EndedSignOut)
@@ -37,8 +37,7 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil && !errors.Is(err, session.ErrEnded) {
-		p.fault(w, r, "signing out", err)
-		return
+		return fmt.Errorf("signing out: %w", err)
 	}
 	setCookie(w, portalCookie, "", -time.Second)
 	setCookie(w, flowCookie, "", -time.Second)
@@ -50,8 +49,9 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
 	// known. Not "storage": the portal keeps nothing there.
 	w.Header().Set("Clear-Site-Data", `"cache"`)
 	p.redirect(w, "/signed-out")
+	return nil
 }
 
-func (p *Portal) signedOut(w http.ResponseWriter, r *http.Request) {
-	p.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: p.frame(r), SignIn: "/sign-in"})
+func (p *Portal) signedOut(w http.ResponseWriter, r *http.Request) error {
+	return p.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: p.frame(r), SignIn: "/sign-in"})
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
-func (p *Portal) wrongPassword(t words) string {
+// wrongPassword says that a name and a password don't match.
+func (p *Portal) wrongPassword(t words, _ *factors.Refused) string {
 	if p.Contact == "" {
 		return t.say("portal.wrong.password")
 	}
@@ -30,6 +31,13 @@ func (p *Portal) contactOr(somebody string) string {
 		return p.Contact
 	}
 	return somebody
+}
+
+// formOf is the form in which an answer of a kind is typed.
+func (p *Portal) formOf(kind assurance.Factor) form {
+	return form{field: "code", wrong: func(t words, refused *factors.Refused) string {
+		return wrongAnswer(t, kind, refused, p.CodePeriod)
+	}}
 }
 
 // wrongAnswer says why an answer was refused, as the catalogue has it for the

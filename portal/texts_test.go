@@ -116,11 +116,11 @@ func TestSecondsAreRoundedUp(t *testing.T) {
 
 func TestWrongPassword(t *testing.T) {
 	p := new(Portal)
-	if got := p.wrongPassword(speaker(t, "en")); got != "That name and password don't match. Try again." {
+	if got := p.wrongPassword(speaker(t, "en"), nil); got != "That name and password don't match. Try again." {
 		t.Errorf("%q", got)
 	}
 	p.Contact = "the help desk"
-	if got := p.wrongPassword(speaker(t, "en")); got != "That name and password don't match. Try again, or ask the help desk for help." {
+	if got := p.wrongPassword(speaker(t, "en"), nil); got != "That name and password don't match. Try again, or ask the help desk for help." {
 		t.Errorf("%q", got)
 	}
 }

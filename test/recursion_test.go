@@ -3,6 +3,7 @@ package test
 import (
 	"go/ast"
 	"go/token"
+	"go/types"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,71 @@ func TestL03NoHandlerLeadsToItself(t *testing.T) {
 			t.Errorf("package %s calls itself: %s", p.name(), strings.Join(way, " → "))
 		}
 	}
+}
+
+// TestL03FailuresOfThePortalEndInOnePlace holds what an error of a handler may lead
+// to: one function answers all of them, which no handler calls and which reaches
+// no handler; and the only page that it shows is the one that says what happened.
+func TestL03FailuresOfThePortalEndInOnePlace(t *testing.T) {
+	const mapper, fault, page, problem = "Portal.failed", "Portal.fault", "Portal.page", "Portal.problem"
+	for _, p := range shipped(t) {
+		if p.name() != "portal" {
+			continue
+		}
+		files := p.parsed(t, token.NewFileSet())
+		calls, handlers := callsIn(files), handlersIn(files)
+		if len(handlers) < 40 || calls[mapper] == nil {
+			t.Fatalf("found %d handlers, and that failures call %v: too little to be all", len(handlers), calls[mapper])
+		}
+		reached := reachedFrom(calls, mapper)
+		for caller, called := range calls {
+			switch {
+			case slices.Contains(called, mapper):
+				t.Errorf("%s answers a failure itself", caller)
+			case slices.Contains(called, fault) && !reached[caller] && caller != "Portal.recovered":
+				t.Errorf("%s answers a fault itself", caller)
+			case slices.Contains(called, page) && reached[caller] && caller != problem:
+				t.Errorf("a failure leads to a page of %s", caller)
+			case slices.Contains(handlers, caller) && reached[caller]:
+				t.Errorf("a failure leads to %s", caller)
+			}
+		}
+	}
+}
+
+// handlersIn returns the methods that answer requests, or say why they can't.
+func handlersIn(files []*ast.File) []string {
+	var handlers []string
+	for _, file := range files {
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv == nil || f.Type.Results.NumFields() != 1 || f.Type.Params.NumFields() != 2 {
+				continue
+			}
+			if types.ExprString(f.Type.Results.List[0].Type) == "error" && types.ExprString(f.Type.Params.List[0].Type) == "http.ResponseWriter" &&
+				types.ExprString(f.Type.Params.List[1].Type) == "*http.Request" {
+				handlers = append(handlers, qualified(receiverOf(f), f.Name.Name))
+			}
+		}
+	}
+	return handlers
+}
+
+// reachedFrom returns what a function calls, be it through others, and itself.
+func reachedFrom(calls map[string][]string, name string) map[string]bool {
+	reached := make(map[string]bool)
+	var visit func(string)
+	visit = func(name string) {
+		if reached[name] {
+			return
+		}
+		reached[name] = true
+		for _, next := range calls[name] {
+			visit(next)
+		}
+	}
+	visit(name)
+	return reached
 }
 
 func TestCyclesAreFound(t *testing.T) {
