@@ -298,7 +298,7 @@ func testPhishingResistant(t *testing.T, s *suite) {
 	b.inspectBoth("86-needs-key-signed-in", needsKey, "Sie brauchen einen Sicherheitsschlüssel oder Passkey")
 	b.ClickThrough(addKey)
 	b.AwaitH1(addKey)
-	b.AwaitText("You then go on to vault.localhost.")
+	b.AwaitText("You'll then continue to vault.localhost.")
 	b.inspect("94-key-add-on-the-way")
 	b.ClickThrough("Continue")
 	b.AwaitH1(setUpKey)

@@ -36,7 +36,7 @@ func testOfferTaken(t *testing.T, s *suite) {
 	b, laptop := s.laptop(t)
 	b.signIn(ada, s.At("app", "/page?of=it"))
 	b.AwaitH1(fasterNextTime)
-	b.AwaitText("Either way you then go on to app.localhost.")
+	b.AwaitText("Either way, you'll then continue to app.localhost.")
 	b.inspectBoth("130-passkey-offer", fasterNextTime, "Nächstes Mal schneller anmelden")
 	b.ClickThrough("Set up a passkey")
 	b.AwaitH1(setUpKey)

@@ -148,7 +148,7 @@ func TestC02OperatorsRevocationLists(t *testing.T) {
 		s.Invited("bob")
 		s.App.Reset()
 		page := s.Client().Showing(never).Visit(s.At("app", "/"))
-		if page.Status != 401 || !strings.Contains(page.Text(), "It needs a new one.") {
+		if page.Status != 401 || !strings.Contains(page.Text(), "The device needs a new one.") {
 			t.Errorf("the certificate of the one before: %d %s", page.Status, page.Text())
 		}
 		s.App.ExpectNone(t)
