@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/boundedlog"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -162,8 +163,8 @@ type Fields map[Field]string
 const maxValue = 256
 
 // New makes an event. An unknown name or field is a fault of the code itself
-// and panics. Empty values are left out, long ones cut, and what no store can
-// keep as text is replaced.
+// and panics. Empty values are left out, long ones cut, and what can't be
+// shown as text is replaced.
 func New(at time.Time, n Name, userID string, fields Fields) store.Event {
 	allowed, known := catalogue[n]
 	if !known {
@@ -182,8 +183,7 @@ func New(at time.Time, n Name, userID string, fields Fields) store.Event {
 }
 
 func bounded(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), maxValue)], "?")
-	return strings.ReplaceAll(s, "\x00", "?")
+	return showable.Text(strings.ToValidUTF8(s[:min(len(s), maxValue)], "?"))
 }
 
 // ShortID is the form in which a sign-on appears in events and lists: enough

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -99,7 +100,7 @@ func TestNew(t *testing.T) {
 }
 
 // TestFieldsAreFitToKeep sends anything as a User-Agent: what is kept is
-// bounded and text.
+// bounded, text, and fit to be shown.
 func TestFieldsAreFitToKeep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sent := string(rapid.SliceOfN(rapid.Byte(), 0, 600).Draw(t, "sent"))
@@ -107,7 +108,10 @@ func TestFieldsAreFitToKeep(t *testing.T) {
 		if len(kept) > 256 || !utf8.ValidString(kept) || strings.Contains(kept, "\x00") {
 			t.Fatalf("kept %d bytes: %q", len(kept), kept)
 		}
-		if len(sent) <= 256 && utf8.ValidString(sent) && !strings.Contains(sent, "\x00") && kept != sent {
+		if strings.ContainsFunc(kept, showable.IsHidden) {
+			t.Fatalf("kept %+q", kept)
+		}
+		if len(sent) <= 256 && showable.Text(sent) == sent && kept != sent {
 			t.Fatalf("%q became %q", sent, kept)
 		}
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -204,7 +205,7 @@ func reply(w http.ResponseWriter, r *http.Request, portal string, log *zap.Logge
 		if status, why = failure(err); status == http.StatusInternalServerError {
 			reference := token.Reference(rand.Reader)
 			log.Error("answering a request to the admin endpoint", zap.Error(err), zap.String("reference", reference),
-				zap.String("method", r.Method), zap.String("path", r.URL.Path))
+				zap.String("method", r.Method), zap.String("path", showable.Text(r.URL.Path)))
 			why = "something went wrong: look for reference " + reference + " in the server's log"
 		}
 		result = failureJSON{why, portal}

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/portcullis-mfa/portcullis/showable"
 )
 
 // portalHeader names, in every answer of the admin API, the portal of the
@@ -63,7 +65,7 @@ func (c call) send(cmd *cobra.Command) ([]byte, error) {
 	if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
 		return answer, err
 	}
-	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "Portal: %s\n", printable(portal))
+	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "Portal: %s\n", showable.Text(portal))
 	return answer, err
 }
 
@@ -130,7 +132,7 @@ func plainly(address string, err error) error {
 		if answer.Portal == "" {
 			return errors.New(answer.Error)
 		}
-		return fmt.Errorf("%s (portal %s)", answer.Error, printable(answer.Portal))
+		return fmt.Errorf("%s (portal %s)", answer.Error, showable.Text(answer.Portal))
 	}
 	if strings.Contains(text, "HTTP 404") {
 		return strangerError(address)

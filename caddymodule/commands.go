@@ -13,6 +13,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -385,21 +386,11 @@ func newTable(w io.Writer, head ...string) *table {
 
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = printable(cell)
+		cells[i] = showable.Text(cell)
 	}
 	if _, err := fmt.Fprintln(t.out, strings.Join(cells, "\t")); err != nil && t.err == nil {
 		t.err = err
 	}
-}
-
-// printable keeps a text from steering the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 func (t *table) close() error { return errors.Join(t.err, t.out.Flush()) }

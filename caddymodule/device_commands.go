@@ -22,6 +22,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
@@ -37,7 +38,7 @@ func deviceCommand() *cobra.Command {
 			return call{method: http.MethodPost, path: []string{"devices", args[0], "revoke"}, body: revoke}
 		},
 		as(func(w io.Writer, d deviceJSON) error {
-			_, err := fmt.Fprintf(w, "Revoked: %s, serial %s.\n", printable(d.Name), d.Serial)
+			_, err := fmt.Fprintf(w, "Revoked: %s, serial %s.\n", showable.Text(d.Name), d.Serial)
 			return err
 		}))
 	revokeCommand.Flags().StringVar(&revoke.Reason, "reason", devices.DefaultReason, "Why, for those who read the revocation list: "+strings.Join(devices.Reasons(), ", "))

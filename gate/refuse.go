@@ -17,6 +17,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -193,7 +194,7 @@ func (g *Gate) signInURL(signed string) string {
 // refuse answers somebody who is signed in and may not pass. In a frame the page
 // offers nothing to click, so that pages of any site may show it inside them.
 func (g *Gate) refuse(w http.ResponseWriter, r *request, c *claim) {
-	what := r.host + r.URL.Path
+	what := r.host + showable.Text(r.URL.Path)
 	switch {
 	case c.sent == byHand || kindOf(r.Request) == background:
 		g.problemWith(w, r, http.StatusForbidden, problem{

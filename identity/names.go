@@ -9,6 +9,8 @@ import (
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/width"
+
+	"github.com/portcullis-mfa/portcullis/showable"
 )
 
 // What names may measure, in code points of the canonical form unless said
@@ -213,13 +215,7 @@ func (s subject) checkText(text string) error {
 // IsInvisible reports whether r controls, reorders or hides text. The two
 // joiners are left out: names in Persian and Indic scripts need them, and
 // where they would deceive, in identifiers, PRECIS allows them only there.
-func IsInvisible(r rune) bool {
-	const zeroWidthNonJoiner, zeroWidthJoiner = '\u200c', '\u200d'
-	if r == zeroWidthNonJoiner || r == zeroWidthJoiner {
-		return false
-	}
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
-}
+func IsInvisible(r rune) bool { return showable.IsHidden(r) }
 
 // caseMapped applies UsernameCaseMapped and refuses what that would change
 // once more, and what mixes scripts.

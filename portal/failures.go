@@ -17,6 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -220,7 +221,7 @@ func (p *Portal) fault(w http.ResponseWriter, r *http.Request, doing string, err
 		return
 	}
 	reference := token.Reference(p.Random)
-	p.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("path", r.URL.Path))
+	p.Logger.Error(doing, zap.Error(err), zap.String("reference", reference), zap.String("path", showable.Text(r.URL.Path)))
 	view := p.words(r).problem(http.StatusServiceUnavailable, "fault", "try_again", p.comeBack(r))
 	view.Reference, view.RetryAfter = reference, 5*time.Second
 	p.problem(w, r, view)

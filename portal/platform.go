@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/mileusna/useragent"
+
+	"github.com/portcullis-mfa/portcullis/showable"
 )
 
 // platforms are the operating systems that factors can be bound to, by what
@@ -33,7 +35,7 @@ func platformOf(r *http.Request) string {
 
 // browserName puts what a browser calls itself into words.
 func browserName(t words, userAgent string) string {
-	parsed := useragent.Parse(userAgent)
+	parsed := useragent.Parse(showable.Text(userAgent))
 	name := cmp.Or(parsed.Name, t.say("portal.browser.unnamed"))
 	if parsed.OS == "" {
 		return name

@@ -23,6 +23,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
@@ -264,7 +265,7 @@ func (p *Portal) frame(r *http.Request) templates.Frame {
 
 // client describes the browser that a request came from.
 func (p *Portal) client(r *http.Request) person.Client {
-	c := person.Client{Address: p.Address(r), UserAgent: r.UserAgent(), Platform: platformOf(r)}
+	c := person.Client{Address: p.Address(r), UserAgent: showable.Text(r.UserAgent()), Platform: platformOf(r)}
 	if cookie, err := r.Cookie(browserCookie); err == nil && len(cookie.Value) < 128 {
 		c.Browser = cookie.Value
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/scene"
 )
@@ -330,8 +331,11 @@ func pathOf(address string) string {
 
 // What a template, a shell, a logger or a browser could take for its own.
 const (
-	hostileName  = `<img/src=x>{{.}}{env.canary}%s%n`
-	hostileText  = `<script>alert(1)</script> {{.}} {env.CANARY} {http.request.host} ${x} %s%d "'` + "`"
+	hostileName = `<img/src=x>{{.}}{env.canary}%s%n`
+	hostileText = `<script>alert(1)</script> {{.}} {env.CANARY} {http.request.host} ${x} %s%d "'` + "`"
+	// hidden are characters that steer terminals and reorder or hide text.
+	hidden       = "\u202e\u2066\u200e\u061c\u200b\u2028\u0085\u009b2J\U000e0041"
+	hiddenShown  = "\ufffd2J\ufffd"
 	hostileGroup = `<b>{{.}}{env.CANARY}%s"`
 )
 
@@ -358,6 +362,9 @@ func markup(t *testing.T, page *harness.Page, texts ...string) {
 				t.Errorf("%s links to %s", page.URL, a.Val)
 			}
 		}
+	}
+	if text := page.Text(); strings.ContainsFunc(strings.Join(strings.Fields(text), " "), showable.IsHidden) {
+		t.Errorf("%s shows characters that nobody sees: %+q", page.URL, text)
 	}
 	for _, text := range texts {
 		if !strings.Contains(page.Text(), strings.Join(strings.Fields(text), " ")) {
@@ -386,7 +393,7 @@ func TestW02TextOfStrangers(t *testing.T) {
 	link, _, _ := strings.Cut(printed.Stdout[strings.Index(printed.Stdout, "http"):], `"`)
 	browser := s.Client()
 	hostile := http.Header{
-		"User-Agent": {hostileText}, "Referer": {"https://evil.example/" + hostileText}, "Accept-Language": {hostileText},
+		"User-Agent": {hostileText + hidden}, "Referer": {"https://evil.example/" + hostileText}, "Accept-Language": {hostileText},
 		"X-Forwarded-For": {hostileText}, "X-Forwarded-Host": {hostileText},
 	}
 	// send is what the browser does, with hostile headers.
@@ -465,9 +472,9 @@ func TestW02TextOfStrangers(t *testing.T) {
 			t.Errorf("the app was told of the groups %q", groups)
 		}
 		markup(t, browser.Visit(s.At("app", "/.mfa/sign-out")), hostileName)
-		path := "/" + url.PathEscape("<img src=x onerror=alert(1)>{{.}}{env.CANARY}%s")
+		path := "/" + url.PathEscape("<img src=x onerror=alert(1)>{{.}}{env.CANARY}%s\u202e")
 		page := browser.Visit(s.At("admin", path))
-		markup(t, page, hostileName, "<img src=x onerror=alert(1)>{{.}}{env.CANARY}%s")
+		markup(t, page, hostileName, "<img src=x onerror=alert(1)>{{.}}{env.CANARY}%s\ufffd")
 		if page.Status != http.StatusForbidden {
 			t.Errorf("refused with %d", page.Status)
 		}
@@ -511,16 +518,21 @@ func TestW02TextOfStrangers(t *testing.T) {
 			}
 		}
 		for _, entry := range s.LogEntries() {
-			if entry.Text("logger") == "mfa.audit" && entry.Text("user_agent") == hostileText {
+			if strings.HasPrefix(entry.Text("logger"), "mfa") && strings.ContainsFunc(entry.Text("user_agent")+entry.Text("path"), showable.IsHidden) {
+				t.Errorf("the log holds characters that nobody sees: %v", entry)
+			}
+			if entry.Text("logger") == "mfa.audit" && entry.Text("user_agent") == hostileText+hiddenShown {
 				told = true
 			}
 		}
 		if !told {
-			t.Error("the audit log doesn't hold the User-Agent as it was")
+			t.Error("the audit log doesn't hold the User-Agent as it is shown")
 		}
 		for _, arguments := range [][]string{{"mfa", "user", "list"}, {"mfa", "user", "show", hostileName}, {"mfa", "session", "list"}} {
 			if output := s.CLI(arguments...); output.Code != 0 || !strings.Contains(output.Stdout, hostileName) {
 				t.Errorf("%v: %+v", arguments, output)
+			} else if strings.ContainsFunc(strings.ReplaceAll(output.Stdout, "\n", ""), showable.IsHidden) {
+				t.Errorf("%v prints characters that nobody sees: %+q", arguments, output.Stdout)
 			}
 		}
 	})

@@ -29,11 +29,11 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
-		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload", "boundedlog",
+		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload", "boundedlog", "showable",
 	}},
 
-	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata"}},
-	{"gate", []string{"gate/canonical", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
+	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
+	{"gate", []string{"showable", "gate/canonical", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -51,9 +51,9 @@ var arrows = []arrow{
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors", []string{"assurance"}},
-	{"identity", []string{"strength"}},
+	{"identity", []string{"strength", "showable"}},
 
-	{"audit", []string{"store", "boundedlog"}},
+	{"audit", []string{"store", "boundedlog", "showable"}},
 	{"keys", []string{"fileaccess"}},
 
 	{"store/sqlite", []string{"store", "assurance", "fileaccess"}},
@@ -66,6 +66,7 @@ var arrows = []arrow{
 	{"assurance", nil},
 	{"token", nil},
 	{"strength", nil},
+	{"showable", nil},
 	{"publickey", nil},
 	{"upload", nil},
 	{"boundedlog", nil},
