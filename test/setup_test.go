@@ -327,7 +327,7 @@ func TestPasswordsThatCantBeChosen(t *testing.T) {
 		})
 	}
 	t.Run("what may be chosen", func(t *testing.T) {
-		for _, password := range []string{"kJ#9xwqT", strings.Repeat("é", 7) + "x", strings.Repeat("long ago ", 14)} {
+		for _, password := range []string{"kJ#9xwqT", "é zwölf ñu", strings.Repeat("long ago ", 14)} {
 			led := choose(browser, page, map[string]string{"name": "ada", "new-password": password})
 			if led.Status != http.StatusOK || scene.SecretOn(led) == "" {
 				t.Errorf("%q: %d %s", password, led.Status, led.Text())
