@@ -128,7 +128,7 @@ func TestCommands(t *testing.T) {
 			{"user enable nemo", nobody}, {"user unlock nemo", nobody},
 			{"session list --user nemo", nobody}, {"session end --user nemo", nobody},
 			{"user show a/../ada", nobody}, {"user disable %2e%2e", nobody},
-			{"user show .", `"." can't be a name or an ID`}, {"user disable ..", `".." can't be a name or an id`},
+			{"user show .", `"." can't be a name or an ID`}, {"user disable ..", `".." can't be a name or an ID`},
 			{"session end 0123456789ab", "no live sign-on has this ID"},
 			{"session end", "give one session ID, or --user NAME"},
 			{"session end x y", "give one session ID, or --user NAME"},
