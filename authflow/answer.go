@@ -40,8 +40,9 @@ type stepReader interface {
 
 // next is Next for somebody with these active credentials. It returns the flow
 // with the proofs that count: without those of credentials that can't be used
-// any more, and with what the browser stands in for.
+// any more, and with what the browser stands in for. That flow is never saved.
 func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.Credential, prefer assurance.Factor) (Flow, Step, error) {
+	f.judged = true
 	who := e.personOf(active, f)
 	if f.UserID != "" {
 		user, err := r.UserByID(ctx, f.UserID)
@@ -334,7 +335,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		Factor: a.kind, At: now, UserVerified: a.verdict.UserVerified,
 		HeldToMulti: now.Before(a.row.ProbationUntil), Credential: a.row.ID,
 	})
-	f.Replacing = "" // else this wouldn't have been asked for
+	f.Replacing = "" // Next asks for a pending replacement first, so none is pending
 	var changed Flow
 	err := e.People.Change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
 		if a.question != nil {

@@ -114,7 +114,7 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 		if verdict.Made.Name, err = e.nameOf(ctx, f, given, verdict); err != nil {
 			return err
 		}
-		if err := e.keep(ctx, q, verdict, c); !errors.As(err, &refused) {
+		if err := e.keepCredential(ctx, q, verdict, c); !errors.As(err, &refused) {
 			return err
 		}
 		verdict = factors.Verdict{Closes: true}
@@ -157,9 +157,9 @@ func Numbered(name string, taken func(string) bool) string {
 	return numbered
 }
 
-// keep writes a credential that works: beside a new account, or for a user who
+// keepCredential writes a credential that works: beside a new account, or for a user who
 // exists.
-func (e *Engine) keep(ctx context.Context, q posed, made factors.Verdict, c person.Client) error {
+func (e *Engine) keepCredential(ctx context.Context, q posed, made factors.Verdict, c person.Client) error {
 	if q.flow.Kind == SetUp && len(q.flow.Proofs) == 0 {
 		return e.activate(ctx, q.flow, q.factor.Kind(), made, c)
 	}
@@ -182,7 +182,7 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 				return nil, err
 			}
 		}
-		if err := e.admit(ctx, tx, &changed, &kept, made.UserVerified); err != nil {
+		if err := e.markEnrolled(ctx, tx, &changed, &kept, made.UserVerified); err != nil {
 			return nil, err
 		}
 		replaced, err := e.makeRoom(ctx, tx, factor, f.UserID)
@@ -206,13 +206,13 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 	return err
 }
 
-// admit says in the flow that the enrolment has happened, and in the credential
+// markEnrolled says in the flow that the enrolment has happened, and in the credential
 // what it is worth. What stands in for something lost proves itself by being
 // enrolled, so that whoever had nothing left is in; until its hold is over, it
 // counts for less, and so does all else that is enrolled for as long as that
 // after a loss, or while something else is held: whoever reported it may not be
 // the owner.
-func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential, verified bool) error {
+func (e *Engine) markEnrolled(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential, verified bool) error {
 	shown := f.Proofs
 	switch {
 	case f.Kind == Enrol:
@@ -232,12 +232,12 @@ func (e *Engine) admit(ctx context.Context, tx store.Tx, f *Flow, credential *st
 	if e.Rules.Hold <= 0 {
 		return nil
 	}
-	unsettled, err := e.isUnsettled(ctx, tx, f.UserID)
+	onProbation, err := e.isOnProbation(ctx, tx, f.UserID)
 	if err != nil {
 		return err
 	}
 	lately := func(p assurance.Proof) bool { return e.isDailyProof(p) && f.Started.Sub(p.At) <= person.FreshFor }
-	if unsettled || f.Kind == SignIn || !slices.ContainsFunc(shown, lately) {
+	if onProbation || f.Kind == SignIn || !slices.ContainsFunc(shown, lately) {
 		credential.ProbationUntil = e.Clock().Add(e.Rules.Hold)
 	}
 	return nil

@@ -102,6 +102,10 @@ type Flow struct {
 
 	version int64
 	expires time.Time
+	// judged says that Proofs are those that count at this moment. Such a flow
+	// can't be saved: a remembered browser's proof would outlive its being
+	// forgotten.
+	judged bool
 }
 
 // account is the first step of a set-up, held back until the second factor is
@@ -243,6 +247,9 @@ type recordWriter interface {
 // save writes a new flow, or a changed one by compare-and-set: of two answers to
 // one flow the later finds it gone, ErrFlowGone, or changed, store.ErrConflict.
 func (e *Engine) save(ctx context.Context, w recordWriter, f *Flow) error {
+	if f.judged {
+		panic("authflow: a flow is to be saved as it was judged")
+	}
 	record, err := f.record(e.Clock())
 	if err != nil {
 		return err

@@ -135,9 +135,9 @@ func (e *Engine) noteLoss(ctx context.Context, tx store.Tx, userID string) error
 	})
 }
 
-// isUnsettled reports whether a loss is remembered, or a user has something that
+// isOnProbation reports whether a loss is remembered, or a user has something that
 // is held.
-func (e *Engine) isUnsettled(ctx context.Context, tx store.Tx, userID string) (bool, error) {
+func (e *Engine) isOnProbation(ctx context.Context, tx store.Tx, userID string) (bool, error) {
 	now := e.Clock()
 	_, err := tx.GetRecord(ctx, lossNamespace, userID, now)
 	if !errors.Is(err, store.ErrNotFound) {

@@ -229,3 +229,14 @@ func TestWorthOffering(t *testing.T) {
 		})
 	}
 }
+
+// TestJudgedFlowsCantBeSaved holds that what a remembered browser stands in for
+// never gets into the store.
+func TestJudgedFlowsCantBeSaved(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("it was saved")
+		}
+	}()
+	_ = new(Engine).save(t.Context(), nil, &Flow{judged: true})
+}
