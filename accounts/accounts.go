@@ -86,20 +86,16 @@ func (d *Desk) Add(ctx context.Context, n NewUser) (store.User, string, error) {
 	if err != nil {
 		return store.User{}, "", err
 	}
-	event := d.audit.Event(audit.UserCreated, user.ID, audit.Fields{audit.User: user.Name, audit.By: by})
-	err = d.store.Atomically(ctx, func(tx store.Tx) error {
-		if err := tx.CreateUser(ctx, user); err != nil {
-			return err
-		}
-		return tx.AppendEvent(ctx, event)
+	err = d.audit.Change(ctx, d.store, "adding a user", func(tx store.Tx) ([]store.Event, error) {
+		event := d.audit.Event(audit.UserCreated, user.ID, audit.Fields{audit.User: user.Name, audit.By: by})
+		return []store.Event{event}, tx.CreateUser(ctx, user)
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return store.User{}, "", ErrTaken
 	}
 	if err != nil {
-		return store.User{}, "", fmt.Errorf("adding a user: %w", err)
+		return store.User{}, "", err
 	}
-	d.audit.Written(event)
 	link, err := d.links.NewInvitation(ctx, user)
 	return user, link, err
 }
@@ -272,7 +268,7 @@ func (d *Desk) change(ctx context.Context, name string, apply func(store.Tx, sto
 	if err != nil {
 		return err
 	}
-	return d.inOne(ctx, "changing user "+found.Name, func(tx store.Tx) ([]store.Event, error) {
+	return d.audit.Change(ctx, d.store, "changing user "+found.Name, func(tx store.Tx) ([]store.Event, error) {
 		user, err := tx.UserByID(ctx, found.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, ErrNobody
@@ -387,26 +383,5 @@ func (d *Desk) endedBecause(reason, name, userID string, ids ...string) []store.
 
 // end runs the ending of sign-ons and keeps the events that it makes.
 func (d *Desk) end(ctx context.Context, end func(store.Tx) ([]store.Event, error)) error {
-	return d.inOne(ctx, "ending sign-ons", end)
-}
-
-// inOne makes a change in one transaction with the events that it makes.
-func (d *Desk) inOne(ctx context.Context, doing string, change func(store.Tx) ([]store.Event, error)) error {
-	var events []store.Event
-	err := d.store.Atomically(ctx, func(tx store.Tx) (err error) {
-		if events, err = change(tx); err != nil {
-			return err
-		}
-		for _, event := range events {
-			if err := tx.AppendEvent(ctx, event); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	d.audit.Written(events...)
-	return nil
+	return d.audit.Change(ctx, d.store, "ending sign-ons", end)
 }

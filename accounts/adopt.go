@@ -31,20 +31,16 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 	if device.ID, err = token.New(d.random); err != nil {
 		return err
 	}
-	var event store.Event
-	err = d.store.Atomically(ctx, func(tx store.Tx) error {
+	err = d.audit.Change(ctx, d.store, "adopting it", func(tx store.Tx) ([]store.Event, error) {
 		user, err := coming.adopter(ctx, tx, d.clock())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		device.UserID = user.ID
-		event = d.audit.Event(audit.DeviceAdopted, user.ID, audit.Fields{
+		event := d.audit.Event(audit.DeviceAdopted, user.ID, audit.Fields{
 			audit.User: user.Name, audit.Device: device.Name, audit.Serial: device.Serial,
 		})
-		if err := tx.CreateDevice(ctx, device); err != nil {
-			return err
-		}
-		return tx.AppendEvent(ctx, event)
+		return []store.Event{event}, tx.CreateDevice(ctx, device)
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return nil // another request of it was faster
@@ -52,7 +48,6 @@ func (d *Desk) Adopt(ctx context.Context, chain []*x509.Certificate, owner devic
 	if err != nil {
 		return adopting(err)
 	}
-	d.audit.Written(event)
 	return nil
 }
 

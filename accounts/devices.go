@@ -197,7 +197,7 @@ func (d *Desk) onDevice(ctx context.Context, id string, apply func(store.Tx, Dev
 		return Device{}, err
 	}
 	var changed Device
-	err = d.inOne(ctx, "changing a device", func(tx store.Tx) ([]store.Event, error) {
+	err = d.audit.Change(ctx, d.store, "changing a device", func(tx store.Tx) ([]store.Event, error) {
 		row, err := tx.DeviceByID(ctx, found.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, ErrNoDevice
