@@ -248,8 +248,13 @@ func (p *Person) Code() string {
 	defer p.mu.Unlock()
 	var step int64
 	harness.Eventually(p.s.t, 3*period, "an unused code", func() bool {
-		now := time.Now().Unix() / int64(period/time.Second)
-		step = max(p.last+1, now-1)
+		at, seconds := time.Now().Unix(), int64(period/time.Second)
+		now := at / seconds
+		oldest := now
+		if at%seconds < seconds/2 {
+			oldest = now - 1 // it counts for half a period yet, long enough to be typed
+		}
+		step = max(p.last+1, oldest)
 		return step <= now+1
 	})
 	p.last = step
