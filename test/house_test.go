@@ -50,6 +50,7 @@ var arrows = []arrow{
 	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
+	{"factors/factortest", []string{"factors"}},
 	{"factors", []string{"assurance"}},
 	{"identity", []string{"strength", "showable"}},
 

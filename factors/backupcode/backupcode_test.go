@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/factortest"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -70,7 +71,7 @@ func enrol(t *testing.T) *holder {
 	t.Helper()
 	h := &holder{t: t, hasher: &countingHasher{}}
 	h.factor = New("Example", h.hasher, func() time.Time { return noon }, predictable())
-	ceremony, err := begun(t.Context(), h.factor.Enrolling(), factors.Asking{Who: alice})
+	ceremony, err := factortest.Begun(t.Context(), h.factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestForms(t *testing.T) {
 func TestEnrolment(t *testing.T) {
 	hasher := &countingHasher{}
 	factor := New("Example", hasher, func() time.Time { return noon }, rand.Reader)
-	begun, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice})
+	begun, err := factortest.Begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +224,7 @@ func TestEnrolment(t *testing.T) {
 	if len(page.Codes) != 10 {
 		t.Errorf("page: %d codes", len(page.Codes))
 	}
-	resumed, err := resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, begun.State)
+	resumed, err := factortest.Resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, begun.State)
 	if err != nil || !slices.Equal(resumed.Page.(templates.BackupCodes).Codes, page.Codes) || !bytes.Equal(resumed.State, begun.State) {
 		t.Errorf("resumed with other codes, %v", err)
 	}
@@ -253,7 +254,7 @@ func TestEnrolment(t *testing.T) {
 
 func TestStateOfEnrolmentIsNoCredential(t *testing.T) {
 	factor := New("Example", &countingHasher{}, func() time.Time { return noon }, rand.Reader)
-	begun, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice})
+	begun, err := factortest.Begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +352,7 @@ func TestRandomnessFails(t *testing.T) {
 		"ends":           {io.LimitReader(rand.Reader, 100), io.ErrUnexpectedEOF},
 		"repeats itself": {zeros{}, nil},
 	} {
-		ceremony, err := begun(t.Context(), New("Example", &countingHasher{}, time.Now, test.random).Enrolling(), factors.Asking{Who: alice})
+		ceremony, err := factortest.Begun(t.Context(), New("Example", &countingHasher{}, time.Now, test.random).Enrolling(), factors.Asking{Who: alice})
 		if err == nil || test.want != nil && !errors.Is(err, test.want) || ceremony.State != nil || ceremony.Page != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -377,7 +378,7 @@ func TestCannotTell(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	begun, err := begun(t.Context(), h.factor.Enrolling(), factors.Asking{Who: alice})
+	begun, err := factortest.Begun(t.Context(), h.factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +425,7 @@ func TestCorruptSecrets(t *testing.T) {
 		"one code":       []byte(`{"codes":["ABCDEFGHJKMN"]}`),
 		"a secret's set": written(good),
 	} {
-		if _, err := resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, state); err == nil {
+		if _, err := factortest.Resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, state); err == nil {
 			t.Errorf("%s: resumed", name)
 		}
 		if _, err := factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, state, factors.Answer{"saved": "yes"}); err == nil {
@@ -462,26 +463,4 @@ func FuzzCanonical(f *testing.F) {
 			t.Fatalf("%q is shown as %q, and read as %q", code, token.Grouped(code), again)
 		}
 	})
-}
-
-// question is a question as a browser and the server have it.
-type question struct {
-	Page  any
-	File  *factors.File
-	State []byte
-}
-
-// begun puts a question and shows it.
-func begun(ctx context.Context, c factors.Ceremony, a factors.Asking) (question, error) {
-	turn, err := c.Begin(ctx, a)
-	if err != nil {
-		return question{}, err
-	}
-	return resumed(ctx, c, a, turn.State)
-}
-
-// resumed shows a question once more.
-func resumed(ctx context.Context, c factors.Ceremony, a factors.Asking, state []byte) (question, error) {
-	page, err := c.Resume(ctx, a, state)
-	return question{page.Content, page.File, state}, err
 }

@@ -1,7 +1,6 @@
 package fido
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -20,6 +19,7 @@ import (
 	"github.com/go-webauthn/webauthn/protocol/webauthncbor"
 
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/factortest"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -73,7 +73,7 @@ func newKey(kind virtualwebauthn.KeyType, options virtualwebauthn.AuthenticatorO
 // begin begins an enrolment, and returns what the browser is asked.
 func (d *desk) begin(who factors.Subject, existing ...factors.Credential) (asked, state []byte) {
 	d.t.Helper()
-	ceremony, err := begun(d.t.Context(), d.factor.Enrolling(), factors.Asking{Who: who, Credentials: existing})
+	ceremony, err := factortest.Begun(d.t.Context(), d.factor.Enrolling(), factors.Asking{Who: who, Credentials: existing})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func (d *desk) begin(who factors.Subject, existing ...factors.Credential) (asked
 // challenge begins a challenge.
 func (d *desk) challenge(who factors.Subject, credentials ...factors.Credential) (asked, state []byte) {
 	d.t.Helper()
-	ceremony, err := begun(d.t.Context(), d.factor.Proving(), factors.Asking{Who: who, Credentials: credentials})
+	ceremony, err := factortest.Begun(d.t.Context(), d.factor.Proving(), factors.Asking{Who: who, Credentials: credentials})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -303,26 +303,4 @@ func encoded(t testing.TB, value any) []byte {
 		t.Fatal(err)
 	}
 	return content
-}
-
-// question is a question as a browser and the server have it.
-type question struct {
-	Page  any
-	File  *factors.File
-	State []byte
-}
-
-// begun puts a question and shows it.
-func begun(ctx context.Context, c factors.Ceremony, a factors.Asking) (question, error) {
-	turn, err := c.Begin(ctx, a)
-	if err != nil {
-		return question{}, err
-	}
-	return resumed(ctx, c, a, turn.State)
-}
-
-// resumed shows a question once more.
-func resumed(ctx context.Context, c factors.Ceremony, a factors.Asking, state []byte) (question, error) {
-	page, err := c.Resume(ctx, a, state)
-	return question{page.Content, page.File, state}, err
 }

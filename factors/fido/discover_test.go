@@ -7,13 +7,14 @@ import (
 	"github.com/descope/virtualwebauthn"
 
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/factortest"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 // discovery asks whoever is there.
 func (d *desk) discovery() (asked, state []byte) {
 	d.t.Helper()
-	ceremony, err := begun(d.t.Context(), d.factor.Discovering(), factors.Asking{})
+	ceremony, err := factortest.Begun(d.t.Context(), d.factor.Discovering(), factors.Asking{})
 	if err != nil {
 		d.t.Fatal(err)
 	}

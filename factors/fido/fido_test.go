@@ -16,6 +16,7 @@ import (
 	"github.com/descope/virtualwebauthn"
 
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/factortest"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -517,7 +518,7 @@ func TestUnrequestedExtensions(t *testing.T) {
 func TestAPageShownAgainAsksTheSame(t *testing.T) {
 	d := newDesk(t)
 	asked, state := d.begin(alice)
-	again, err := resumed(t.Context(), d.factor.Enrolling(), factors.Asking{Who: alice}, state)
+	again, err := factortest.Resumed(t.Context(), d.factor.Enrolling(), factors.Asking{Who: alice}, state)
 	if err != nil || again.Page.(templates.FIDOCeremony).Options != string(asked) {
 		t.Fatalf("%+v, %v", again.Page, err)
 	}
@@ -544,10 +545,10 @@ func TestCannotTell(t *testing.T) {
 		if got, err := d.factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}, state, answered(k.get(t, site, asked))); err == nil || got.Accepted() || got.Reason != "" {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
-		if _, err := begun(t.Context(), d.factor.Proving(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}); err == nil {
+		if _, err := factortest.Begun(t.Context(), d.factor.Proving(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}); err == nil {
 			t.Errorf("%s: begun", what)
 		}
-		if _, err := begun(t.Context(), d.factor.Enrolling(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}); err == nil {
+		if _, err := factortest.Begun(t.Context(), d.factor.Enrolling(), factors.Asking{Who: alice, Credentials: []factors.Credential{broken}}); err == nil {
 			t.Errorf("%s: enrolment begun", what)
 		}
 		if _, err := d.factor.Details(broken); err == nil {
@@ -560,10 +561,10 @@ func TestCannotTell(t *testing.T) {
 	if _, err := d.factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, []byte("{"), answered("{}")); err == nil {
 		t.Error("a damaged enrolment: checked")
 	}
-	if _, err := begun(t.Context(), d.factor.Proving(), factors.Asking{Who: alice}); err == nil {
+	if _, err := factortest.Begun(t.Context(), d.factor.Proving(), factors.Asking{Who: alice}); err == nil {
 		t.Error("without a credential: begun")
 	}
-	if _, err := begun(t.Context(), d.factor.Enrolling(), factors.Asking{Who: factors.Subject{Name: "alice"}}); !errors.Is(err, errNoUser) {
+	if _, err := factortest.Begun(t.Context(), d.factor.Enrolling(), factors.Asking{Who: factors.Subject{Name: "alice"}}); !errors.Is(err, errNoUser) {
 		t.Errorf("for nobody: %v", err)
 	}
 }
@@ -574,11 +575,11 @@ func TestRandomnessFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := begun(t.Context(), f.Enrolling(), factors.Asking{Who: alice}); !errors.Is(err, broken) {
+	if _, err := factortest.Begun(t.Context(), f.Enrolling(), factors.Asking{Who: alice}); !errors.Is(err, broken) {
 		t.Errorf("enrolment: %v", err)
 	}
 	k := newDesk(t).enrol(alice, newKey(virtualwebauthn.KeyTypeEC2, deviceOptions{}))
-	if _, err := begun(t.Context(), f.Proving(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}); !errors.Is(err, broken) {
+	if _, err := factortest.Begun(t.Context(), f.Proving(), factors.Asking{Who: alice, Credentials: []factors.Credential{k.row}}); !errors.Is(err, broken) {
 		t.Errorf("challenge: %v", err)
 	}
 }

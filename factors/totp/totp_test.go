@@ -2,7 +2,6 @@ package totp
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
@@ -20,6 +19,7 @@ import (
 	"github.com/pquerna/otp"
 
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/factortest"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -83,7 +83,7 @@ func enrol(t *testing.T, config Config) *account {
 		t.Fatal(err)
 	}
 	config = a.factor.config
-	ceremony, err := begun(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice})
+	ceremony, err := factortest.Begun(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +393,7 @@ func TestSeveralCredentials(t *testing.T) {
 	if got := check("1234567"); got.Reason != factors.Malformed {
 		t.Errorf("neither length: %+v", got)
 	}
-	ceremony, err := begun(t.Context(), first.factor.Proving(), factors.Asking{Who: alice, Credentials: both})
+	ceremony, err := factortest.Begun(t.Context(), first.factor.Proving(), factors.Asking{Who: alice, Credentials: both})
 	if err != nil || ceremony.Page != (templates.TOTPChallenge{Digits: 8, Period: 60}) {
 		t.Errorf("page: %+v, %v", ceremony.Page, err)
 	}
@@ -457,13 +457,13 @@ func TestEnrolment(t *testing.T) {
 	for _, config := range everyConfig {
 		a := enrol(t, config)
 		a.at(0)
-		ceremony, err := begun(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice})
+		ceremony, err := factortest.Begun(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice})
 		if err != nil {
 			t.Fatal(err)
 		}
 		page := ceremony.Page.(templates.TOTPEnrolment)
 		a.phone.key = strings.ReplaceAll(page.Key, " ", "")
-		resumed, err := resumed(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice}, ceremony.State)
+		resumed, err := factortest.Resumed(t.Context(), a.factor.Enrolling(), factors.Asking{Who: alice}, ceremony.State)
 		if err != nil || resumed.Page != ceremony.Page || !bytes.Equal(resumed.State, ceremony.State) {
 			t.Errorf("resumed: %v", err)
 		}
@@ -503,7 +503,7 @@ func TestProvisioning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ceremony, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: factors.Subject{Name: name}})
+		ceremony, err := factortest.Begun(t.Context(), factor.Enrolling(), factors.Asking{Who: factors.Subject{Name: name}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -585,7 +585,7 @@ func TestCannotTell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}); !errors.Is(err, broken) {
+	if _, err := factortest.Begun(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}); !errors.Is(err, broken) {
 		t.Errorf("randomness fails: %v", err)
 	}
 	good := secret{Key: "JBSWY3DPEHPK3PXP", Algorithm: "SHA1", Digits: 6, Period: 30}
@@ -605,9 +605,9 @@ func TestCannotTell(t *testing.T) {
 		}
 		for what, content := range map[string][]byte{name: written, "garbage": []byte("garbage"), "nothing": nil} {
 			credentials := []factors.Credential{{ID: "c1", Secret: content}}
-			_, beginErr := begun(t.Context(), factor.Proving(), factors.Asking{Who: alice, Credentials: credentials})
+			_, beginErr := factortest.Begun(t.Context(), factor.Proving(), factors.Asking{Who: alice, Credentials: credentials})
 			_, checkErr := factor.Proving().Check(t.Context(), factors.Asking{Who: alice, Credentials: credentials}, nil, factors.Answer{"code": "123456"})
-			_, resumeErr := resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, content)
+			_, resumeErr := factortest.Resumed(t.Context(), factor.Enrolling(), factors.Asking{Who: alice}, content)
 			_, enrolErr := factor.Enrolling().Check(t.Context(), factors.Asking{Who: alice}, content, factors.Answer{"code": "123456"})
 			for _, err := range []error{beginErr, checkErr, resumeErr, enrolErr} {
 				if err == nil {
@@ -627,26 +627,4 @@ func TestStepsBefore1970(t *testing.T) {
 			t.Errorf("%d s lies in step %d, want %d", unix, got, want)
 		}
 	}
-}
-
-// question is a question as a browser and the server have it.
-type question struct {
-	Page  any
-	File  *factors.File
-	State []byte
-}
-
-// begun puts a question and shows it.
-func begun(ctx context.Context, c factors.Ceremony, a factors.Asking) (question, error) {
-	turn, err := c.Begin(ctx, a)
-	if err != nil {
-		return question{}, err
-	}
-	return resumed(ctx, c, a, turn.State)
-}
-
-// resumed shows a question once more.
-func resumed(ctx context.Context, c factors.Ceremony, a factors.Asking, state []byte) (question, error) {
-	page, err := c.Resume(ctx, a, state)
-	return question{page.Content, page.File, state}, err
 }
