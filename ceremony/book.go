@@ -129,8 +129,8 @@ func sealedTo(q Question) []byte {
 }
 
 // Put keeps a question as it is now: a new one, or by compare-and-set one that
-// was found. It returns store.ErrConflict where somebody else was first, and
-// ErrNone where it was closed meanwhile.
+// was found. It returns store.ErrConflict where somebody else was first, be it to
+// close it.
 func (b Book) Put(ctx context.Context, w Writer, q Question) error {
 	kept := record{Question: q}
 	if len(q.State) > 0 {
@@ -150,7 +150,7 @@ func (b Book) Put(ctx context.Context, w Writer, q Question) error {
 		err = w.UpdateRecord(ctx, row, b.Clock())
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return ErrNone
+		err = store.ErrConflict
 	}
 	if err != nil {
 		return fmt.Errorf("keeping a question: %w", err)
