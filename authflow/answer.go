@@ -103,10 +103,6 @@ type Response struct {
 	CanPasskey bool
 }
 
-// answerTries is how often an answer is looked at that something else in the
-// same flow, or with the same credential, got in ahead of.
-const answerTries = 5
-
 // Answer checks the response to a second factor's challenge. A right one is
 // consumed and noted in the flow in one transaction, in which what the flow says
 // is lost is suspended, too. *factors.Refused, *guess.Slowed, ErrWrongStep and ErrFlowGone are

@@ -71,16 +71,7 @@ type EnrolmentAnswer struct {
 // credentials.ErrUnknown and ErrFlowGone are definite, and so is person.ErrStale, by which nothing is spent: BeginFreshCheck leads
 // back.
 func (e *Engine) AnswerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c person.Client) error {
-	for tries := 1; ; tries++ {
-		err := e.answerEnrolment(ctx, f, given, c)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		// Another tab changed the flow meanwhile: ask again what it is at then.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-	}
+	return e.retried(ctx, f, func(f Flow) error { return e.answerEnrolment(ctx, f, given, c) })
 }
 
 func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAnswer, c person.Client) error {

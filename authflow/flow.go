@@ -282,3 +282,21 @@ func (e *Engine) Extend(ctx context.Context, f Flow) (time.Duration, error) {
 
 // Left returns how long a flow waits if nothing more comes of it now.
 func (e *Engine) Left(f Flow) time.Duration { return f.expires.Sub(e.Clock()) }
+
+// answerTries is how often an answer is looked at that something else in the
+// same flow, or with the same credential, got in ahead of.
+const answerTries = 5
+
+// retried does something with a flow, and does it again with the flow as it is
+// then where something else got in ahead.
+func (e *Engine) retried(ctx context.Context, f Flow, do func(Flow) error) error {
+	for tries := 1; ; tries++ {
+		err := do(f)
+		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
+			return err
+		}
+		if f, err = e.Load(ctx, f.ID); err != nil {
+			return err
+		}
+	}
+}

@@ -51,16 +51,7 @@ func (e *Engine) losing(ctx context.Context, f Flow) ([]store.Credential, error)
 // flow doesn't count for this: a step-up becomes a sign-in that asks for the
 // password too. credentials.ErrUnknown where one of them isn't theirs.
 func (e *Engine) Lose(ctx context.Context, f Flow, ids []string) error {
-	for tries := 1; ; tries++ {
-		err := e.lose(ctx, f, ids)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		// Another tab changed the flow meanwhile: ask again what it is at then.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-	}
+	return e.retried(ctx, f, func(f Flow) error { return e.lose(ctx, f, ids) })
 }
 
 func (e *Engine) lose(ctx context.Context, f Flow, ids []string) error {
@@ -194,16 +185,7 @@ var ErrNotActive = errors.New("the user hasn't set up their account yet, or is d
 // and ErrFlowGone are definite. Nobody guesses such a code, so wrong ones slow
 // nobody down.
 func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c person.Client) error {
-	for tries := 1; ; tries++ {
-		err := e.answerAccessCode(ctx, f, typed, c)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		// Another tab changed the flow meanwhile: ask again what it is at then.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-	}
+	return e.retried(ctx, f, func(f Flow) error { return e.answerAccessCode(ctx, f, typed, c) })
 }
 
 func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c person.Client) error {

@@ -2,7 +2,6 @@ package authflow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/portcullis-mfa/portcullis/audit"
@@ -32,16 +31,7 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 	if err != nil {
 		return err
 	}
-	for tries := 1; ; tries++ {
-		err := e.putNewPassword(ctx, f, fresh, mark, c)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		// Another tab changed the flow meanwhile: ask again what it is at then.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-	}
+	return e.retried(ctx, f, func(f Flow) error { return e.putNewPassword(ctx, f, fresh, mark, c) })
 }
 
 // putNewPassword puts a new password in the place of the old one, if a flow

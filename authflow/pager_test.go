@@ -238,6 +238,17 @@ func (h *house) answerPager(f authflow.Flow, code string) error {
 	return h.Answer(h.ctx, h.load(f), authflow.Response{Factor: pagerKind, Answer: factors.Answer{"code": code}}, cafe)
 }
 
+// askedOverThePager is a flow of somebody with a pager, which was asked for there.
+func askedOverThePager(t *testing.T) (*house, *outbox, *member, authflow.Flow) {
+	t.Helper()
+	h, o := newHouseWithPagers(t)
+	ada := h.person("ada")
+	ada.withPager(o, "555-1")
+	f := ada.shown(cafe)
+	h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	return h, o, ada, f
+}
+
 // TestAFactorThatSendsAsksOnce shows a page four times: one message leaves, and
 // its code works after a wrong one.
 func TestAFactorThatSendsAsksOnce(t *testing.T) {
@@ -283,11 +294,7 @@ func TestAFactorThatSendsAsksOnce(t *testing.T) {
 // TestAQuestionThatIsOverIsAskedAnew has one be closed by wrong answers, and one
 // expire.
 func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
-	h, o := newHouseWithPagers(t)
-	ada := h.person("ada")
-	ada.withPager(o, "555-1")
-	f := ada.shown(cafe)
-	h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	h, o, _, f := askedOverThePager(t)
 	old := o.code()
 	for range 3 {
 		if err := h.answerPager(f, "12345678"); !isRefused(err, factors.Wrong) {
@@ -313,11 +320,7 @@ func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
 // TestAnotherDeviceAnswers has the pager itself say yes: the browser that asked
 // polls, which writes and counts nothing, and is the one that is let in.
 func TestAnotherDeviceAnswers(t *testing.T) {
-	h, o := newHouseWithPagers(t)
-	ada := h.person("ada")
-	ada.withPager(o, "555-1")
-	f := ada.shown(cafe)
-	h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	h, o, ada, f := askedOverThePager(t)
 	ref := o.refs[len(o.refs)-1]
 	commits := h.store.commits.Load()
 	for range 20 {
@@ -391,11 +394,7 @@ func TestAnotherDeviceAnswersLate(t *testing.T) {
 
 // TestDevicesAnswerAtOnce has many say yes or no at the same time: one is first.
 func TestDevicesAnswerAtOnce(t *testing.T) {
-	h, o := newHouseWithPagers(t)
-	ada := h.person("ada")
-	ada.withPager(o, "555-1")
-	f := ada.shown(cafe)
-	h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	h, o, _, _ := askedOverThePager(t)
 	ref := o.refs[len(o.refs)-1]
 	thanks := make(chan string, 10)
 	for i := range cap(thanks) {

@@ -116,22 +116,18 @@ func (e *Engine) poseEnrolment(ctx context.Context, q *posed, kind assurance.Fac
 func (e *Engine) isOpen(q posed) bool { return q.kept.Ref != "" && q.kept.IsOpen(e.Clock()) }
 
 // render returns the page of the question that a flow is at. It puts the
-// question where it wasn't yet, or is over.
+// question where it wasn't yet, or is over. Where another tab was first, what
+// that put is shown.
 func (e *Engine) render(ctx context.Context, f Flow, p ceremony.Purpose, kind assurance.Factor, c person.Client) (factors.Page, error) {
-	for tries := 1; ; tries++ {
+	var page factors.Page
+	err := e.retried(ctx, f, func(f Flow) error {
 		q, err := e.pose(ctx, f, p, kind)
-		if err != nil {
-			return factors.Page{}, err
+		if err == nil {
+			page, err = e.renderOnce(ctx, q, c)
 		}
-		page, err := e.renderOnce(ctx, q, c)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return page, err
-		}
-		// Another tab was first: what it put is shown.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return factors.Page{}, err
-		}
-	}
+		return err
+	})
+	return page, err
 }
 
 func (e *Engine) renderOnce(ctx context.Context, q posed, c person.Client) (factors.Page, error) {
@@ -262,20 +258,6 @@ func (e *Engine) poseAny(ctx context.Context, f Flow, kind assurance.Factor) (po
 		q, err = e.pose(ctx, f, ceremony.Enrolment, kind)
 	}
 	return q, err
-}
-
-// retried does something with a flow, and does it again with the flow as it is
-// then where something else got in ahead.
-func (e *Engine) retried(ctx context.Context, f Flow, do func(Flow) error) error {
-	for tries := 1; ; tries++ {
-		err := do(f)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-	}
 }
 
 // IsSettled reports whether another device has answered a flow's question of a

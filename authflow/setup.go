@@ -167,24 +167,17 @@ func (e *Engine) ChooseAccount(ctx context.Context, f Flow, choice Choice) error
 			return err
 		}
 	}
-	for tries := 1; ; tries++ {
+	return e.retried(ctx, f, func(f Flow) error {
+		if len(f.Proofs) > 0 {
+			return ErrWrongStep
+		}
 		// Another name makes another label in the authenticator app.
 		f.Account = &chosen
 		for _, factor := range e.Vault.Factors {
 			f.close(ceremony.Enrolment, factor.Kind())
 		}
-		err := e.save(ctx, e.Store, &f)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		// Another tab changed the flow meanwhile: ask again what it is at then.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-		if len(f.Proofs) > 0 {
-			return ErrWrongStep
-		}
-	}
+		return e.save(ctx, e.Store, &f)
+	})
 }
 
 func (e *Engine) checkChoice(ctx context.Context, user store.User, choice Choice) (account, map[string]error, error) {
