@@ -185,6 +185,70 @@ type DeviceActivity struct {
 	Seen   time.Time
 }
 
+// Lane orders what waits to be sent: what is in a lower one leaves first.
+type Lane int
+
+// The lanes.
+const (
+	LaneCodes    Lane = iota // somebody is waiting at a page
+	LaneCritical             // what a person must hear of
+	LaneNotices              // what a person may want to hear of
+	LaneBulk                 // all the rest
+)
+
+// MessageState is how far a message has come.
+type MessageState string
+
+// The states of messages.
+const (
+	MessageWaiting MessageState = "waiting"
+	// MessageHandedOver was taken by a server. Whether it arrives, nobody knows.
+	MessageHandedOver MessageState = "handed_over"
+	// MessageFailed is given up.
+	MessageFailed MessageState = "failed"
+	// MessageVoid turned out to be of no use before it left.
+	MessageVoid MessageState = "void"
+)
+
+// Message is one that waits to be sent, or what became of it. It holds neither
+// its text nor a secret: what it says is composed when it leaves.
+type Message struct {
+	ID      string
+	Lane    Lane
+	Purpose string // what kind of thing it is about
+	Ref     string // which one
+	UserID  string // whom it is for; empty: somebody who has no account yet
+	Data    []byte // what there is to know besides
+	Queued  time.Time
+	Due     time.Time // it leaves no earlier
+	Expires time.Time // and no later
+	// Claimed is until when somebody is sending it; zero: nobody is.
+	Claimed  time.Time
+	Attempts int // how often it was tried
+	State    MessageState
+	Failure  string // why the last attempt failed, as a code
+	Version  int64
+}
+
+// Messages are the operations on messages.
+type Messages interface {
+	// QueueMessage inserts m with version 1. A taken id is ErrConflict, an
+	// unknown user ErrNotFound.
+	QueueMessage(ctx context.Context, m Message) error
+	// ClaimMessages returns up to most of those that wait, are due and haven't
+	// expired, and that nobody is sending, in the order of lanes and then as
+	// they are due. It claims them until the given time and raises their
+	// versions: of any number of callers exactly one gets a message.
+	ClaimMessages(ctx context.Context, now, until time.Time, most int) ([]Message, error)
+	// UpdateMessage is a compare-and-set on the version, as UpdateUser, of
+	// Due, Claimed, Attempts, State and Failure only.
+	UpdateMessage(ctx context.Context, m Message) error
+	// NewestMessage returns the message about a thing that was queued last.
+	NewestMessage(ctx context.Context, purpose, ref string) (Message, error)
+	// VoidMessagesOf has none of a user's messages that wait leave any more.
+	VoidMessagesOf(ctx context.Context, userID string) error
+}
+
 // Event is one audit event. Fields holds no secret, ever.
 type Event struct {
 	ID     int64 // assigned by the store, ascending
@@ -221,7 +285,7 @@ type Users interface {
 	// CountUsers counts users in the given states; none given counts all.
 	CountUsers(ctx context.Context, states ...UserStatus) (int, error)
 	// DeleteUser deletes a user with all credentials, sign-ons, browsers,
-	// devices and records of theirs. Events stay. An unknown user is ErrNotFound.
+	// devices, messages and records of theirs. Events stay. An unknown user is ErrNotFound.
 	DeleteUser(ctx context.Context, id string) error
 }
 
@@ -418,6 +482,7 @@ type Tx interface {
 	Devices
 	Issuers
 	FormerNames
+	Messages
 	Events
 }
 
@@ -437,6 +502,8 @@ type SweepLimits struct {
 	DevicesBefore time.Time
 	// FormerNamesBefore forgets names that were given up before it.
 	FormerNamesBefore time.Time
+	// MessagesBefore forgets messages that expired before it.
+	MessagesBefore time.Time
 	// EventsBefore forgets events older than it.
 	EventsBefore time.Time
 }

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Devices", deviceTests},
 		{"Issuers", issuerTests},
 		{"FormerNames", nameTests},
+		{"Messages", messageTests},
 		{"Events", eventTests},
 		{"Transactions", transactionTests},
 		{"Feed", feedTests},

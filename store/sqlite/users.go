@@ -105,6 +105,7 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		for _, deletion := range []string{
 			`DELETE FROM credentials WHERE user_id = ?`,
 			`DELETE FROM browsers WHERE user_id = ?`,
+			`DELETE FROM messages WHERE user_id = ?`,
 			`DELETE FROM users WHERE id = ?`,
 		} {
 			if deleted, err = remove(rows, deletion); err != nil {

@@ -1,0 +1,87 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const messageColumns = `id, lane, purpose, ref, user_id, data, queued, due, expires, claimed, attempts, state, failure, version`
+
+func scanMessage(row scanner) (store.Message, error) {
+	var m store.Message
+	var user sql.NullString
+	var queued, due, expires, claimed int64
+	err := row.Scan(&m.ID, &m.Lane, &m.Purpose, &m.Ref, &user, &m.Data, &queued, &due, &expires, &claimed,
+		&m.Attempts, &m.State, &m.Failure, &m.Version)
+	m.UserID = user.String
+	m.Queued, m.Due = fromMicros(queued), fromMicros(due)
+	m.Expires, m.Claimed = fromMicros(expires), fromMicros(claimed)
+	return m, err
+}
+
+// QueueMessage implements store.Messages.
+func (o operations) QueueMessage(ctx context.Context, m store.Message) error {
+	_, err := o.change(ctx, "queueing a message", statement{
+		`INSERT INTO messages (` + messageColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		[]any{
+			m.ID, m.Lane, m.Purpose, m.Ref, sql.NullString{String: m.UserID, Valid: m.UserID != ""}, notNull(m.Data),
+			micros(m.Queued), micros(m.Due), micros(m.Expires), micros(m.Claimed), m.Attempts, m.State, m.Failure,
+		},
+	})
+	return err
+}
+
+// ClaimMessages implements store.Messages.
+func (o operations) ClaimMessages(ctx context.Context, now, until time.Time, most int) ([]store.Message, error) {
+	var claimed []store.Message
+	err := o.write(ctx, func(rows *transaction) (err error) {
+		claimed, err = list(ctx, "claiming messages", rows, statement{
+			`UPDATE messages SET claimed = ?1, version = version + 1 WHERE id IN (
+				SELECT id FROM messages WHERE state = 'waiting' AND due <= ?2 AND claimed <= ?2 AND expires > ?2
+				ORDER BY lane, due, id LIMIT ?3
+			) RETURNING ` + messageColumns,
+			[]any{micros(until), micros(now), most},
+		}, scanMessage)
+		return err
+	})
+	if err != nil {
+		// A claim that wasn't committed is none.
+		return nil, err
+	}
+	// RETURNING keeps no order.
+	slices.SortFunc(claimed, func(a, b store.Message) int {
+		return cmp.Or(cmp.Compare(a.Lane, b.Lane), a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
+	})
+	return claimed, nil
+}
+
+// UpdateMessage implements store.Messages.
+func (o operations) UpdateMessage(ctx context.Context, m store.Message) error {
+	return o.compareAndSet(ctx, "updating a message", statement{
+		`UPDATE messages SET due = ?, claimed = ?, attempts = ?, state = ?, failure = ?, version = version + 1
+		 WHERE id = ? AND version = ?`,
+		[]any{micros(m.Due), micros(m.Claimed), m.Attempts, m.State, m.Failure, m.ID, m.Version},
+	}, statement{`SELECT 1 FROM messages WHERE id = ?`, []any{m.ID}})
+}
+
+// NewestMessage implements store.Messages.
+func (o operations) NewestMessage(ctx context.Context, purpose, ref string) (store.Message, error) {
+	row := o.rows.QueryRowContext(ctx,
+		`SELECT `+messageColumns+` FROM messages WHERE purpose = ? AND ref = ? ORDER BY queued DESC, id DESC LIMIT 1`,
+		purpose, ref)
+	return one(ctx, "reading a message", row, scanMessage)
+}
+
+// VoidMessagesOf implements store.Messages.
+func (o operations) VoidMessagesOf(ctx context.Context, userID string) error {
+	_, err := o.takingAway().change(ctx, "voiding a user's messages", statement{
+		`UPDATE messages SET state = 'void', claimed = 0, version = version + 1 WHERE user_id = ? AND state = 'waiting'`,
+		[]any{userID},
+	})
+	return err
+}
