@@ -348,6 +348,41 @@ func testGateEarlyData(t *testing.T, g *gateSuite) {
 		send(rawRequest{host: "app", path: "/x", header: []string{session, "Early-Data: 1"}})
 		expectUser(t, g.seenOne(t), "bob")
 	})
+	t.Run("over HTTP/3", func(t *testing.T) {
+		for _, test := range []struct {
+			method, host, path string
+			status             int
+		}{
+			{"POST", "app", "/x", http.StatusTooEarly},
+			{"POST", "app", "/open/x", http.StatusTooEarly},
+			{"GET", "app", "/.mfa/sign-out", http.StatusTooEarly},
+			{"POST", "login", "/sign-in", http.StatusTooEarly},
+			{"GET", "login", "/sign-in", http.StatusTooEarly},
+			{"GET", "login", "/.well-known/jwks.json", http.StatusOK},
+		} {
+			response := g.sendEarly(t, rawRequest{method: test.method, host: test.host, path: test.path, header: []string{session}})
+			if response.Status != test.status {
+				t.Errorf("%s %s%s answered %d (%v)", test.method, test.host, test.path, response.Status, response.Err)
+			}
+			g.unseen(t)
+		}
+		g.sendEarly(t, rawRequest{host: "app", path: "/x", header: []string{session}})
+		expectUser(t, g.seenOne(t), "bob")
+	})
+}
+
+// sendEarly sends a request over HTTP/3 in TLS early data.
+func (g *gateSuite) sendEarly(t *testing.T, r rawRequest) harness.Response {
+	t.Helper()
+	r = r.complete(g)
+	request, err := http.NewRequestWithContext(t.Context(), r.method, "https://"+r.authority+r.path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range fieldsOf(r.header) {
+		request.Header.Add(field.Name, field.Value)
+	}
+	return r.target(g).EarlyData(request)
 }
 
 // testGateWhoami asks who is signed in.
