@@ -343,3 +343,9 @@ func (c *Certificate) unmarshalMap(d *caddyfile.Dispenser) error {
 	c.Map = append(c.Map, written)
 	return nil
 }
+
+// isWithdrawn reports whether the operator's revocation lists name a device.
+func (a *App) isWithdrawn(d store.Device) bool {
+	lists := a.revocations()
+	return lists != nil && lists.Current().Name(d)
+}

@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -169,30 +168,24 @@ func TestOperatorsCA(t *testing.T) {
 	}
 }
 
-// TestStatusOfDevices wants to be told why a device doesn't count.
-func TestStatusOfDevices(t *testing.T) {
+// TestWithdrawnDevices looks for devices in the operator's revocation lists.
+func TestWithdrawnDevices(t *testing.T) {
 	ca := newOwnCA(t)
 	ca.write(t, "ca.crl", ca.list(t, ca.key, 42))
 	settings := `{"trust_pool": {"provider": "file", "pem_files": ["` + ca.path("ca.pem") + `"]}, "map": ["email"], "crl": "` + ca.path("ca.crl") + `"}`
 	const own = "CN=Own CA"
-	later := time.Now().Add(time.Hour)
 	err := withCertificate(t, settings, "", func(app *App) error {
 		for _, test := range []struct {
 			device store.Device
-			user   store.UserStatus
-			want   string
+			want   bool
 		}{
-			{store.Device{Serial: "2b", Issuer: own, Expires: later}, store.UserActive, "valid"},
-			{store.Device{Serial: "2a", Issuer: own, Expires: later}, store.UserActive, "revoked_by_its_ca"},
-			{store.Device{Serial: "2a", Expires: later}, store.UserActive, "valid"},
-			{store.Device{Serial: "2a", Issuer: "CN=Another CA", Expires: later}, store.UserActive, "valid"},
-			{store.Device{Serial: "2a", Issuer: own, Expires: later, Revoked: time.Now()}, store.UserActive, "revoked"},
-			{store.Device{Serial: "2a", Issuer: own, Expires: time.Now()}, store.UserActive, "expired"},
-			{store.Device{Expires: later}, store.UserDisabled, "user_disabled"},
-			{store.Device{Expires: later}, store.UserInvited, "user_invited"},
+			{store.Device{Serial: "2b", Issuer: own}, false},
+			{store.Device{Serial: "2a", Issuer: own}, true},
+			{store.Device{Serial: "2a"}, false},
+			{store.Device{Serial: "2a", Issuer: "CN=Another CA"}, false},
 		} {
-			if got := app.deviceOf(accounts.Device{Device: test.device, UserStatus: test.user}).Status; got != test.want {
-				t.Errorf("%+v of a user who is %s: %s, not %s", test.device, test.user, got, test.want)
+			if got := app.isWithdrawn(test.device); got != test.want {
+				t.Errorf("%+v: %t", test.device, got)
 			}
 		}
 		return nil

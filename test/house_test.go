@@ -28,9 +28,12 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
+		"caddymodule/commands", "caddymodule/adminapi",
 		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
-		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "token", "upload", "boundedlog", "showable",
+		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
+	{"caddymodule/commands", []string{"caddymodule/adminapi", "devices", "templates", "token", "showable"}},
+	{"caddymodule/adminapi", []string{"accounts", "authflow", "audit", "keys", "store", "assurance", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
 	{"gate", []string{"showable", "gate/canonical", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},

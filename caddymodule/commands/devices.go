@@ -1,4 +1,4 @@
-package caddymodule
+package commands
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/portcullis-mfa/portcullis/caddymodule/adminapi"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -32,12 +33,12 @@ const bundlePassword = 16
 
 func deviceCommand() *cobra.Command {
 	cmd := group("device", "Issues, lists and revokes the certificates of devices")
-	revoke := new(reasonJSON)
+	revoke := new(adminapi.Revocation)
 	revokeCommand := command("revoke ID", "Revokes a device and ends what it opened", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			return call{method: http.MethodPost, path: []string{"devices", args[0], "revoke"}, body: revoke}
 		},
-		as(func(w io.Writer, d deviceJSON) error {
+		as(func(w io.Writer, d adminapi.Device) error {
 			_, err := fmt.Fprintf(w, "Revoked: %s, serial %s.\n", showable.Text(d.Name), d.Serial)
 			return err
 		}))
@@ -60,7 +61,7 @@ func deviceCommand() *cobra.Command {
 			as(tellDevice)),
 		command("rename ID NAME", "Gives a device another name; its certificate keeps the old one", exactly(2),
 			func(_ *cobra.Command, args []string) call {
-				return call{method: http.MethodPost, path: []string{"devices", args[0], "rename"}, body: nameJSON{args[1]}}
+				return call{method: http.MethodPost, path: []string{"devices", args[0], "rename"}, body: adminapi.NewName{Name: args[1]}}
 			},
 			tellDone("Renamed.")),
 		alsoTyped(revokeCommand, "delete", "remove", "rm"),
@@ -68,7 +69,7 @@ func deviceCommand() *cobra.Command {
 	return cmd
 }
 
-func tellDevices(w io.Writer, all []deviceJSON) error {
+func tellDevices(w io.Writer, all []adminapi.Device) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "No devices.")
 		return err
@@ -79,16 +80,16 @@ func tellDevices(w io.Writer, all []deviceJSON) error {
 		if !d.LastSeen.IsZero() {
 			seen = stamp(d.LastSeen)
 		}
-		table.row(d.ID, d.User, d.Name, spoken(d.Status), stamp(d.Expires), seen)
+		table.row(d.ID, d.User, d.Name, inWords(d.Status), stamp(d.Expires), seen)
 	}
 	return table.close()
 }
 
-func tellDevice(w io.Writer, d deviceJSON) error {
+func tellDevice(w io.Writer, d adminapi.Device) error {
 	table := newTable(w)
 	for _, line := range [][2]string{
 		{"ID", d.ID}, {"User", d.User}, {"Name", d.Name}, {"Serial", d.Serial}, {"SHA-256", d.SHA256}, {"CA", d.Issuer},
-		{"Issued", stamp(d.Issued)}, {"Expires", stamp(d.Expires)}, {"Status", spoken(d.Status)},
+		{"Issued", stamp(d.Issued)}, {"Expires", stamp(d.Expires)}, {"Status", inWords(d.Status)},
 	} {
 		if line[1] != "" {
 			table.row(line[0]+":", line[1])
@@ -102,6 +103,9 @@ func tellDevice(w io.Writer, d deviceJSON) error {
 	}
 	return table.close()
 }
+
+// inWords is how people write what JSON has in one word.
+func inWords(word string) string { return strings.ReplaceAll(word, "_", " ") }
 
 // issuing is what the flags of `device issue` ask for.
 type issuing struct {
@@ -138,11 +142,19 @@ key never goes to the server.`,
 	return cmd
 }
 
+// issuance is the server's answer, with what the command adds and the server
+// never sees.
+type issuance struct {
+	adminapi.Issued
+	File     string `json:"file,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
 // issue asks the server for a certificate.
-func issue(cmd *cobra.Command, user, name string, request []byte) (issuedJSON, error) {
-	var issued issuedJSON
+func issue(cmd *cobra.Command, user, name string, request []byte) (issuance, error) {
+	var issued issuance
 	answer, err := call{
-		method: http.MethodPost, path: []string{"users", user, "devices"}, body: newDeviceJSON{name, string(request)},
+		method: http.MethodPost, path: []string{"users", user, "devices"}, body: adminapi.NewDevice{Name: name, Request: string(request)},
 	}.send(cmd)
 	if err != nil {
 		return issued, err
@@ -170,7 +182,7 @@ func (i issuing) fromRequest(cmd *cobra.Command, user, name string) error {
 
 // lost says, of an error that came after a certificate was issued, what becomes
 // of that.
-func (issued issuedJSON) lost(err error) error {
+func (issued issuance) lost(err error) error {
 	if err == nil || issued.Device.ID == "" {
 		return err
 	}
@@ -210,7 +222,7 @@ func (i issuing) intoBundle(cmd *cobra.Command, user, name string) (err error) {
 	if err != nil {
 		return fmt.Errorf("making the file that --out names: %w", err)
 	}
-	var issued issuedJSON
+	var issued issuance
 	defer func() {
 		if err = errors.Join(err, file.Close()); err != nil {
 			err = errors.Join(issued.lost(err), os.Remove(i.bundle))
@@ -226,7 +238,7 @@ func (i issuing) intoBundle(cmd *cobra.Command, user, name string) (err error) {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	issued.bundleJSON = &bundleJSON{File: i.bundle}
+	issued.File = i.bundle
 	if made {
 		issued.Password = password
 	}
@@ -251,14 +263,14 @@ func (i issuing) password() (password string, made bool, err error) {
 }
 
 // makeBundle makes a key, has it certified and puts both into a PKCS #12 file.
-func (i issuing) makeBundle(cmd *cobra.Command, user, name, password string) (issuedJSON, []byte, error) {
+func (i issuing) makeBundle(cmd *cobra.Command, user, name, password string) (issuance, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return issuedJSON{}, nil, fmt.Errorf("making a key: %w", err)
+		return issuance{}, nil, fmt.Errorf("making a key: %w", err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
 	if err != nil {
-		return issuedJSON{}, nil, fmt.Errorf("making a signing request: %w", err)
+		return issuance{}, nil, fmt.Errorf("making a signing request: %w", err)
 	}
 	issued, err := issue(cmd, user, name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 	if err != nil {
@@ -297,7 +309,7 @@ func parseChain(written []byte) ([]*x509.Certificate, error) {
 	return chain, err
 }
 
-func (issued issuedJSON) tellBundle(w io.Writer) error {
+func (issued issuance) tellBundle(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "Written: %s, good until %s.\n", issued.File, stamp(issued.Device.Expires))
 	if issued.Password != "" {
 		_, passwordErr := fmt.Fprintf(w, "Password: %s\n\nIt isn't kept anywhere. Import the file on the device, then delete it.\n", issued.Password)

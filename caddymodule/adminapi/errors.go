@@ -1,4 +1,4 @@
-package caddymodule
+package adminapi
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// failureJSON is how the admin API says that something wasn't done: as Caddy's
+// Failure is how the admin API says that something wasn't done: as Caddy's
 // own does, and of which portal.
-type failureJSON struct {
+type Failure struct {
 	Error  string `json:"error"`
 	Portal string `json:"portal,omitempty"`
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package adminapi
 
 import (
 	"encoding/json"
@@ -34,7 +34,7 @@ func TestWhatTheAdminAPISaysOfErrors(t *testing.T) {
 			core, logs := observer.New(zapcore.ErrorLevel)
 			w := httptest.NewRecorder()
 			reply(w, httptest.NewRequest(http.MethodPost, "/mfa/users/ada/access-code", nil), "https://login.example.com", zap.New(core), nil, test.err)
-			var answer failureJSON
+			var answer Failure
 			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 				t.Fatal(err)
 			}

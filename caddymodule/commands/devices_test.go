@@ -1,4 +1,4 @@
-package caddymodule
+package commands
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/adminapi"
 )
 
 // TestCertificatesThatAreLost issues one to a command that can do nothing with
@@ -26,7 +28,7 @@ func TestCertificatesThatAreLost(t *testing.T) {
 		"none":                   {http.StatusNotFound, `{"error": "no user has this name"}`, false},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set(portalHeader, "https://login.example.com")
+			w.Header().Set(adminapi.PortalHeader, "https://login.example.com")
 			w.WriteHeader(test.status)
 			_, _ = w.Write([]byte(test.answer))
 		}))

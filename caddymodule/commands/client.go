@@ -1,4 +1,4 @@
-package caddymodule
+package commands
 
 import (
 	"bytes"
@@ -14,13 +14,9 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/portcullis-mfa/portcullis/caddymodule/adminapi"
 	"github.com/portcullis-mfa/portcullis/showable"
 )
-
-// portalHeader names, in every answer of the admin API, the portal of the
-// server that gave it: several servers may run on one machine, and the commands
-// find one by its admin address alone.
-const portalHeader = "Mfa-Portal"
 
 // call is one request to the admin API.
 type call struct {
@@ -58,7 +54,7 @@ func (c call) send(cmd *cobra.Command) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's answer: %w", err)
 	}
-	portal := response.Header.Get(portalHeader)
+	portal := response.Header.Get(adminapi.PortalHeader)
 	if portal == "" {
 		return nil, strangerError(address)
 	}
@@ -126,7 +122,7 @@ func isAdminOff(config []byte) bool {
 // plainly takes the server's own sentence out of what Caddy makes of a refused
 // request, and says whose it is.
 func plainly(address string, err error) error {
-	var answer failureJSON
+	var answer adminapi.Failure
 	text := err.Error()
 	if start := strings.IndexByte(text, '{'); start >= 0 && json.Unmarshal([]byte(text[start:]), &answer) == nil && answer.Error != "" {
 		if answer.Portal == "" {

@@ -1,0 +1,172 @@
+package adminapi
+
+import (
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// What follows is the body of a request or an answer each, as JSON. The
+// commands print answers in the same form with --json.
+type (
+	// User is a person with an account.
+	User struct {
+		Name        string    `json:"name"`
+		DisplayName string    `json:"display_name,omitempty"`
+		Email       string    `json:"email,omitempty"`
+		Groups      []string  `json:"groups"`
+		Status      string    `json:"status"`
+		Created     time.Time `json:"created"`
+		Factors     []string  `json:"factors,omitempty"`
+		Sessions    []Session `json:"sessions,omitempty"`
+		Browsers    []Browser `json:"browsers,omitempty"`
+	}
+	// Session is one sign-on that hasn't ended.
+	Session struct {
+		ID        string    `json:"id"`
+		User      string    `json:"user,omitempty"`
+		Started   time.Time `json:"started"`
+		LastSeen  time.Time `json:"last_seen"`
+		Expires   time.Time `json:"expires"`
+		Factors   []string  `json:"factors"`
+		Address   string    `json:"address,omitempty"`
+		UserAgent string    `json:"user_agent,omitempty"`
+	}
+	// Browser is one that skips the second factor.
+	Browser struct {
+		ID        string    `json:"id"`
+		UserAgent string    `json:"user_agent,omitempty"`
+		Factor    string    `json:"factor"` // that it stands in for
+		Until     time.Time `json:"until"`
+		LastSeen  time.Time `json:"last_seen"`
+	}
+	// Link is a link that works once.
+	Link struct {
+		Link    string    `json:"link"`
+		Expires time.Time `json:"expires"`
+	}
+	// Code is a code that works once.
+	Code struct {
+		Code    string    `json:"code"`
+		Expires time.Time `json:"expires"`
+	}
+	// NewUser asks for a user.
+	NewUser struct {
+		Name        string   `json:"name"`
+		DisplayName string   `json:"display_name"`
+		Email       string   `json:"email"`
+		Groups      []string `json:"groups"`
+	}
+	// Changes asks for changes to a user. What is nil stays as it is.
+	Changes struct {
+		Name        *string   `json:"name,omitempty"`
+		DisplayName *string   `json:"display_name,omitempty"`
+		Email       *string   `json:"email,omitempty"`
+		Groups      *[]string `json:"groups,omitempty"`
+	}
+	// Done answers that a user was changed or deleted.
+	Done struct {
+		User    *User  `json:"user,omitempty"`
+		Warning string `json:"warning,omitempty"`
+	}
+	// Reset asks for a user's second factors to be removed.
+	Reset struct {
+		Password bool `json:"password"` // remove it, too
+	}
+	// ResetDone answers what was removed, and gives what the user needs next.
+	ResetDone struct {
+		Factors []string `json:"factors"`
+		Ended   int      `json:"ended"`
+		Code    *Code    `json:"access_code,omitempty"`
+		Link    *Link    `json:"invitation,omitempty"`
+	}
+	// Ended answers how many sessions were ended.
+	Ended struct {
+		Ended int `json:"ended"`
+	}
+)
+
+// The same for devices.
+type (
+	// Device is a device with a certificate.
+	Device struct {
+		ID      string    `json:"id"`
+		User    string    `json:"user"`
+		Name    string    `json:"name"`
+		Serial  string    `json:"serial"`
+		SHA256  string    `json:"sha256"` // of the certificate
+		Issuer  string    `json:"issuer,omitempty"`
+		Status  string    `json:"status"`
+		Reason  string    `json:"reason,omitempty"`
+		Revoked time.Time `json:"revoked,omitzero"`
+
+		Issued   time.Time `json:"issued"`
+		Expires  time.Time `json:"expires"`
+		LastSeen time.Time `json:"last_seen,omitzero"`
+	}
+	// NewDevice asks for a certificate.
+	NewDevice struct {
+		Name    string `json:"name"`
+		Request string `json:"request"` // PEM
+	}
+	// Issued answers with a certificate.
+	Issued struct {
+		Device Device `json:"device"`
+		Chain  string `json:"chain"` // PEM, the device's own first
+	}
+	// NewName asks for a device to be renamed.
+	NewName struct {
+		Name string `json:"name"`
+	}
+	// Revocation asks for a device to be revoked.
+	Revocation struct {
+		Reason string `json:"reason"`
+	}
+)
+
+func userOf(u store.User) User {
+	groups := u.Groups
+	if groups == nil {
+		groups = []string{}
+	}
+	return User{
+		Name: u.Name, DisplayName: u.DisplayName, Email: u.Email, Groups: groups,
+		Status: string(u.Status), Created: u.Created,
+	}
+}
+
+func sessionOf(s store.SignOn, user string) Session {
+	shown := assurance.Shown(s.Proofs)
+	kinds := make([]string, len(shown))
+	for i, p := range shown {
+		kinds[i] = string(p.Factor)
+	}
+	return Session{
+		ID: audit.ShortID(s.ID), User: user, Started: s.Started, LastSeen: s.LastSeen, Expires: s.Expires,
+		Factors: kinds, Address: s.Address, UserAgent: s.UserAgent,
+	}
+}
+
+func browserOf(b store.Browser) Browser {
+	return Browser{
+		ID: audit.ShortID(b.ID), UserAgent: b.UserAgent, Factor: string(b.RememberedFor),
+		Until: b.Remembered, LastSeen: b.LastSeen,
+	}
+}
+
+func personOf(p accounts.Person) User {
+	shown := userOf(p.User)
+	for _, kind := range p.Factors {
+		shown.Factors = append(shown.Factors, string(kind))
+	}
+	for _, s := range p.SignOns {
+		shown.Sessions = append(shown.Sessions, sessionOf(s, ""))
+	}
+	for _, b := range p.Browsers {
+		shown.Browsers = append(shown.Browsers, browserOf(b))
+	}
+	return shown
+}
