@@ -41,12 +41,12 @@ var (
 type Store interface {
 	UserByName(ctx context.Context, name string) (store.User, error)
 	UserByEmail(ctx context.Context, email string) (store.User, error)
-	ListUsers(ctx context.Context) ([]store.User, error)
+	ListUsers(ctx context.Context, page store.Page[store.User]) ([]store.User, error)
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
-	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
+	session.Lister
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
-	ListDevices(ctx context.Context) ([]store.Device, error)
+	ListDevices(ctx context.Context, page store.Page[store.Device]) ([]store.Device, error)
 	IsBarred(ctx context.Context, certificate string) (bool, error)
 	ListFormerNames(ctx context.Context, name string) ([]store.FormerName, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
@@ -112,7 +112,9 @@ func (d *Desk) checked(n NewUser) (store.User, error) {
 }
 
 // List returns all users by name.
-func (d *Desk) List(ctx context.Context) ([]store.User, error) { return d.store.ListUsers(ctx) }
+func (d *Desk) List(ctx context.Context) ([]store.User, error) {
+	return store.All(ctx, d.store.ListUsers)
+}
 
 // Person is a user with what belongs to them.
 type Person struct {
@@ -134,7 +136,7 @@ func (d *Desk) Show(ctx context.Context, name string) (Person, error) {
 // belongings are what a person's are read from, alone or in a transaction.
 type belongings interface {
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
-	ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error)
+	session.Lister
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
 }
 
@@ -300,7 +302,7 @@ type SignOn struct {
 // SignOns lists the live sign-ons of a user, or of everybody for the empty
 // name.
 func (d *Desk) SignOns(ctx context.Context, name string) ([]SignOn, error) {
-	users, err := d.store.ListUsers(ctx)
+	users, err := d.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing users: %w", err)
 	}

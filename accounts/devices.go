@@ -122,7 +122,7 @@ func (d *Desk) Devices(ctx context.Context, name string) ([]Device, error) {
 		rows, err := d.store.DevicesOf(ctx, user.ID)
 		return named(rows, map[string]store.User{user.ID: user}), err
 	}
-	users, err := d.store.ListUsers(ctx)
+	users, err := d.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing users: %w", err)
 	}
@@ -130,7 +130,7 @@ func (d *Desk) Devices(ctx context.Context, name string) ([]Device, error) {
 	for _, u := range users {
 		byID[u.ID] = u
 	}
-	rows, err := d.store.ListDevices(ctx)
+	rows, err := store.All(ctx, d.store.ListDevices)
 	return named(rows, byID), err
 }
 

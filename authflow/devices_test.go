@@ -124,13 +124,13 @@ func TestF06DevicesAreReadAgainAtThePortal(t *testing.T) {
 		ada := h.person("ada")
 		laptop := ada.device("laptop", 24*time.Hour)
 		apply(h, ada, laptop)
-		before, err := h.store.ListSignOns(h.ctx, "", h.clock())
+		before, err := h.store.ListSignOns(h.ctx, "", h.clock(), store.Page[store.SignOn]{})
 		h.must(err)
 		granted, err := h.SignInDevice(h.ctx, authflow.DeviceLogin{ID: laptop.ID, Expires: laptop.Expires}, "", person.Client{})
 		if !errors.Is(err, person.ErrNoDevice) || granted.SignOn.ID != "" {
 			t.Errorf("%s: %+v, %v", name, granted.SignOn, err)
 		}
-		if after, err := h.store.ListSignOns(h.ctx, "", h.clock()); err != nil || len(after) != len(before) {
+		if after, err := h.store.ListSignOns(h.ctx, "", h.clock(), store.Page[store.SignOn]{}); err != nil || len(after) != len(before) {
 			t.Errorf("%s: %+v, %v", name, after, err)
 		}
 	}

@@ -233,7 +233,7 @@ func (p *member) answer(f authflow.Flow, code string, c person.Client) error {
 // signOns counts the live sign-ons of a user.
 func (h *house) signOns(userID string) int {
 	h.t.Helper()
-	live, err := h.store.ListSignOns(h.ctx, userID, h.clock())
+	live, err := h.store.ListSignOns(h.ctx, userID, h.clock(), store.Page[store.SignOn]{})
 	h.must(err)
 	return len(live)
 }

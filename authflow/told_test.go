@@ -28,7 +28,7 @@ type belongings struct{ signOns, browsers, credentials map[string]string }
 func (p *member) belongings() belongings {
 	p.h.t.Helper()
 	b := belongings{make(map[string]string), make(map[string]string), make(map[string]string)}
-	signOns, err := p.h.store.ListSignOns(p.h.ctx, p.id, time.Time{})
+	signOns, err := p.h.store.ListSignOns(p.h.ctx, p.id, time.Time{}, store.Page[store.SignOn]{})
 	p.h.must(err)
 	for _, s := range signOns {
 		b.signOns[s.ID] = "sign-on"

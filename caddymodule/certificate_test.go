@@ -312,7 +312,7 @@ type rows struct {
 	failure error
 }
 
-func (r *rows) ListDevices(context.Context) ([]store.Device, error) {
+func (r *rows) ListDevices(context.Context, store.Page[store.Device]) ([]store.Device, error) {
 	r.reads++
 	return nil, r.failure
 }

@@ -41,7 +41,7 @@ func (v *Vault) Reseal(ctx context.Context, seals Seals) (InUse, error) {
 	walk := resealing{Vault: v, seals: seals, used: InUse{Since: v.Clock()}}
 	var users []store.User
 	err := v.Store.Atomically(ctx, func(tx store.Tx) (err error) {
-		users, err = tx.ListUsers(ctx)
+		users, err = store.All(ctx, tx.ListUsers)
 		return err
 	})
 	if err != nil {

@@ -99,8 +99,8 @@ func (s wiredTx) SignOnByID(ctx context.Context, id string) (store.SignOn, error
 	return found(s.tripwire, func() (store.SignOn, error) { return s.Tx.SignOnByID(ctx, id) })
 }
 
-func (s wiredTx) ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error) {
-	return found(s.tripwire, func() ([]store.SignOn, error) { return s.Tx.ListSignOns(ctx, userID, now) })
+func (s wiredTx) ListSignOns(ctx context.Context, userID string, now time.Time, page store.Page[store.SignOn]) ([]store.SignOn, error) {
+	return found(s.tripwire, func() ([]store.SignOn, error) { return s.Tx.ListSignOns(ctx, userID, now, page) })
 }
 
 func (s wiredTx) GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error) {

@@ -149,7 +149,7 @@ func isSignOn(row string) bool { return strings.HasPrefix(row, "sign-on") }
 // owned lists everything that somebody could be robbed of or get in by.
 func (w *walk) owned() []string {
 	var rows []string
-	users, err := w.db.ListUsers(w.t.Context())
+	users, err := w.db.ListUsers(w.t.Context(), store.Page[store.User]{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func (w *walk) owned() []string {
 			rows = append(rows, fmt.Sprintf("credential %s %s %s %q", c.ID, c.Kind, c.State, c.Name))
 		}
 	}
-	signOns, err := w.db.ListSignOns(w.t.Context(), "", w.now)
+	signOns, err := w.db.ListSignOns(w.t.Context(), "", w.now, store.Page[store.SignOn]{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

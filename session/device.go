@@ -240,9 +240,9 @@ type DeviceEnder interface {
 // EndOpenedBy ends the sign-ons of a user that were opened by the certificate of
 // a device, and returns their ids.
 func EndOpenedBy(ctx context.Context, tx DeviceEnder, d Device, at time.Time) (ended []string, err error) {
-	signOns, err := tx.ListSignOns(ctx, d.UserID, at)
+	signOns, err := listAll(ctx, tx, d.UserID, at)
 	if err != nil {
-		return nil, fmt.Errorf("listing the sign-ons of a device: %w", err)
+		return nil, err
 	}
 	for _, s := range signOns {
 		if !OpenedBy(s, d.ID) {

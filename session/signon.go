@@ -66,15 +66,26 @@ func WentIdle(s SignOn, now time.Time) bool {
 // Lister lists the sign-ons of a user that have neither ended nor reached their
 // absolute limit, or everybody's for the empty id.
 type Lister interface {
-	ListSignOns(ctx context.Context, userID string, now time.Time) ([]SignOn, error)
+	ListSignOns(ctx context.Context, userID string, now time.Time, page store.Page[SignOn]) ([]SignOn, error)
+}
+
+// listAll lists all of them.
+func listAll(ctx context.Context, r Lister, userID string, now time.Time) ([]SignOn, error) {
+	all, err := store.All(ctx, func(ctx context.Context, page store.Page[SignOn]) ([]SignOn, error) {
+		return r.ListSignOns(ctx, userID, now, page)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing sign-ons: %w", err)
+	}
+	return all, nil
 }
 
 // ListLive returns those of them that count at the time now: the store lists
 // those that went idle, too.
 func ListLive(ctx context.Context, r Lister, userID string, now time.Time) ([]SignOn, error) {
-	all, err := r.ListSignOns(ctx, userID, now)
+	all, err := listAll(ctx, r, userID, now)
 	if err != nil {
-		return nil, fmt.Errorf("listing sign-ons: %w", err)
+		return nil, err
 	}
 	return slices.DeleteFunc(all, func(s SignOn) bool { return WentIdle(s, now) }), nil
 }

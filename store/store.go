@@ -280,8 +280,9 @@ type Users interface {
 	// ErrConflict, or ErrNotFound. A name or address that another user has is
 	// ErrConflict too.
 	UpdateUser(ctx context.Context, u User) error
-	// ListUsers returns all users by name.
-	ListUsers(ctx context.Context) ([]User, error)
+	// ListUsers returns a page of all users by name. One who is renamed while the
+	// pages are read may be on none of them, or on two.
+	ListUsers(ctx context.Context, page Page[User]) ([]User, error)
 	// CountUsers counts users in the given states; none given counts all.
 	CountUsers(ctx context.Context, states ...UserStatus) (int, error)
 	// DeleteUser deletes a user with all credentials, sign-ons, browsers,
@@ -343,9 +344,9 @@ type SignOns interface {
 	// LastSeen after now becomes now. It raises their versions and returns how
 	// many it has changed.
 	PullBackSignOns(ctx context.Context, now, latest time.Time) (int, error)
-	// ListSignOns returns those not ended whose absolute limit lies after
-	// now, newest first; an empty userID lists everybody's.
-	ListSignOns(ctx context.Context, userID string, now time.Time) ([]SignOn, error)
+	// ListSignOns returns a page of those not ended whose absolute limit lies
+	// after now, newest first; an empty userID lists everybody's.
+	ListSignOns(ctx context.Context, userID string, now time.Time, page Page[SignOn]) ([]SignOn, error)
 }
 
 // Records are the operations on short-lived records. A record whose expiry
@@ -410,8 +411,8 @@ type Devices interface {
 	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
 	// DevicesOf returns a user's devices, newest first.
 	DevicesOf(ctx context.Context, userID string) ([]Device, error)
-	// ListDevices returns everybody's devices, newest first.
-	ListDevices(ctx context.Context) ([]Device, error)
+	// ListDevices returns a page of everybody's devices, newest first.
+	ListDevices(ctx context.Context, page Page[Device]) ([]Device, error)
 	// UpdateDevice is a compare-and-set on the version, as UpdateUser, of the
 	// name only.
 	UpdateDevice(ctx context.Context, d Device) error

@@ -26,7 +26,7 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"UserByName":  func(ctx context.Context) error { return second(f.UserByName(ctx, "name of u1")) },
 		"UserByEmail": func(ctx context.Context) error { return second(f.UserByEmail(ctx, "u1@example.com")) },
 		"UpdateUser":  func(ctx context.Context) error { return f.UpdateUser(ctx, store.User{ID: "u1", Version: 1}) },
-		"ListUsers":   func(ctx context.Context) error { return second(f.ListUsers(ctx)) },
+		"ListUsers":   func(ctx context.Context) error { return second(f.ListUsers(ctx, store.Page[store.User]{})) },
 		"CountUsers":  func(ctx context.Context) error { return second(f.CountUsers(ctx)) },
 		"DeleteUser":  func(ctx context.Context) error { return f.DeleteUser(ctx, "u1") },
 		"CreateCredential": func(ctx context.Context) error {
@@ -53,9 +53,11 @@ func (f fixture) operations() map[string]func(context.Context) error {
 			return second(f.PullBackSignOns(ctx, noon.AddDate(-1, 0, 0), noon.AddDate(-1, 0, 0)))
 		},
 		"EndSignOnsOf": func(ctx context.Context) error { return second(f.EndSignOnsOf(ctx, "u1", noon, "x")) },
-		"ListSignOns":  func(ctx context.Context) error { return second(f.ListSignOns(ctx, "", noon)) },
-		"PutRecord":    func(ctx context.Context) error { return f.PutRecord(ctx, store.Record{Namespace: "n", Key: "k9"}) },
-		"GetRecord":    func(ctx context.Context) error { return second(f.GetRecord(ctx, "n", "k", noon)) },
+		"ListSignOns": func(ctx context.Context) error {
+			return second(f.ListSignOns(ctx, "", noon, store.Page[store.SignOn]{}))
+		},
+		"PutRecord": func(ctx context.Context) error { return f.PutRecord(ctx, store.Record{Namespace: "n", Key: "k9"}) },
+		"GetRecord": func(ctx context.Context) error { return second(f.GetRecord(ctx, "n", "k", noon)) },
 		"UpdateRecord": func(ctx context.Context) error {
 			return f.UpdateRecord(ctx, store.Record{Namespace: "n", Key: "k", Version: 1}, noon)
 		},
@@ -83,7 +85,7 @@ func (f fixture) operations() map[string]func(context.Context) error {
 			return second(f.DeviceByCertificate(ctx, certificateOf("d1")))
 		},
 		"DevicesOf":    func(ctx context.Context) error { return second(f.DevicesOf(ctx, "u1")) },
-		"ListDevices":  func(ctx context.Context) error { return second(f.ListDevices(ctx)) },
+		"ListDevices":  func(ctx context.Context) error { return second(f.ListDevices(ctx, store.Page[store.Device]{})) },
 		"UpdateDevice": func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 1}) },
 		"RevokeDevice": func(ctx context.Context) error { return f.RevokeDevice(ctx, "d1", noon, "x") },
 		"TouchDevices": func(ctx context.Context) error {
@@ -114,13 +116,13 @@ func (f fixture) state(t *testing.T) []any {
 	return []any{
 		f.Incarnation(),
 		get(f.Position(f.ctx))(t),
-		get(f.ListUsers(f.ctx))(t),
+		get(f.ListUsers(f.ctx, store.Page[store.User]{}))(t),
 		get(f.CredentialsOf(f.ctx, "u1"))(t),
-		get(f.ListSignOns(f.ctx, "", noon))(t),
+		get(f.ListSignOns(f.ctx, "", noon, store.Page[store.SignOn]{}))(t),
 		get(f.GetRecord(f.ctx, "n", "k", noon))(t),
 		get(f.GetAttempts(f.ctx, "s", "k"))(t),
 		get(f.BrowserByToken(f.ctx, "u1", "h"))(t),
-		get(f.ListDevices(f.ctx))(t),
+		get(f.ListDevices(f.ctx, store.Page[store.Device]{}))(t),
 		get(f.IsBarred(f.ctx, "c0ffee"))(t),
 		get(f.ListIssuers(f.ctx))(t),
 		get(f.ListFormerNames(f.ctx, "former"))(t),

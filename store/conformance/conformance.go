@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"FormerNames", nameTests},
 		{"Messages", messageTests},
 		{"Events", eventTests},
+		{"Pages", pageTests},
 		{"Transactions", transactionTests},
 		{"Feed", feedTests},
 		{"Life", lifeTests},

@@ -74,7 +74,7 @@ func devicesUnique(t *testing.T, f fixture) {
 	wantError(t, f.CreateDevice(f.ctx, store.Device{ID: "d1", UserID: "u2", Certificate: "another"}), store.ErrConflict)
 	wantError(t, f.CreateDevice(f.ctx, store.Device{ID: "d2", UserID: "u2", Certificate: kept.Certificate}), store.ErrConflict)
 	wantEqual(t, "device", get(f.DeviceByCertificate(f.ctx, kept.Certificate))(t), kept)
-	wantEqual(t, "devices", len(get(f.ListDevices(f.ctx))(t)), 1)
+	wantEqual(t, "devices", len(get(f.ListDevices(f.ctx, store.Page[store.Device]{}))(t)), 1)
 }
 
 func devicesListed(t *testing.T, f fixture) {
@@ -96,7 +96,7 @@ func devicesListed(t *testing.T, f fixture) {
 		return ids
 	}
 	wantEqual(t, "of one", ids(get(f.DevicesOf(f.ctx, "u1"))(t)), []string{"revoked", "old"})
-	wantEqual(t, "of all", ids(get(f.ListDevices(f.ctx))(t)), []string{"revoked", "another's", "old"})
+	wantEqual(t, "of all", ids(get(f.ListDevices(f.ctx, store.Page[store.Device]{}))(t)), []string{"revoked", "another's", "old"})
 }
 
 func devicesUpdate(t *testing.T, f fixture) {
@@ -203,7 +203,7 @@ func devicesTouchMany(t *testing.T, f fixture) {
 	}))
 	must(t, f.TouchDevices(f.ctx, seen))
 	must(t, f.TouchDevices(f.ctx, nil))
-	for _, d := range get(f.ListDevices(f.ctx))(t) {
+	for _, d := range get(f.ListDevices(f.ctx, store.Page[store.Device]{}))(t) {
 		wantEqual(t, d.ID+" last seen", d.LastSeen, noon)
 	}
 }

@@ -139,7 +139,7 @@ func recordsTakeAtomically(t *testing.T, f fixture) {
 		}
 		return err
 	}), store.ErrNotFound)
-	wantEqual(t, "sign-ons", len(get(f.ListSignOns(f.ctx, "", noon))(t)), int(signedOn.Load()))
+	wantEqual(t, "sign-ons", len(get(f.ListSignOns(f.ctx, "", noon, store.Page[store.SignOn]{}))(t)), int(signedOn.Load()))
 }
 
 func recordsOfUser(t *testing.T, f fixture) {

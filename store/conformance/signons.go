@@ -360,7 +360,7 @@ func signOnsListed(t *testing.T, f fixture) {
 	add("another's", "u2", -90*time.Minute, time.Hour)
 	must(t, f.EndSignOn(f.ctx, "ended", noon, "x"))
 	ids := func(userID string) (ids []string) {
-		for _, s := range get(f.ListSignOns(f.ctx, userID, noon))(t) {
+		for _, s := range get(f.ListSignOns(f.ctx, userID, noon, store.Page[store.SignOn]{}))(t) {
 			ids = append(ids, s.ID)
 		}
 		return ids

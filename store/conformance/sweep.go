@@ -152,7 +152,7 @@ func sweepDevices(t *testing.T, f fixture) {
 	must(t, f.Sweep(f.ctx, noon.AddDate(2, 0, 0), store.SweepLimits{DevicesBefore: noon}))
 	_, err := f.DeviceByID(f.ctx, "expired")
 	wantError(t, err, store.ErrNotFound)
-	wantEqual(t, "devices left", len(get(f.ListDevices(f.ctx))(t)), 2)
+	wantEqual(t, "devices left", len(get(f.ListDevices(f.ctx, store.Page[store.Device]{}))(t)), 2)
 }
 
 func sweepEvents(t *testing.T, f fixture) {

@@ -99,7 +99,7 @@ func transactionsRollBack(t *testing.T, f fixture) {
 	}
 	wantEqual(t, "written", f.writtenEverywhere(t, f), 0)
 	wantEqual(t, "user", get(f.UserByID(f.ctx, "u1"))(t), kept)
-	wantEqual(t, "live sign-ons", len(get(f.ListSignOns(f.ctx, "u1", noon))(t)), 1)
+	wantEqual(t, "live sign-ons", len(get(f.ListSignOns(f.ctx, "u1", noon, store.Page[store.SignOn]{}))(t)), 1)
 	get(f.TakeRecord(f.ctx, "ticket", "k", noon))(t)
 }
 

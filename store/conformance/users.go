@@ -133,7 +133,7 @@ func usersDeleted(t *testing.T, f fixture) {
 	absent(f.DeviceByID(f.ctx, "d1"))
 	absent(f.DeviceByCertificate(f.ctx, certificateOf("d1")))
 	wantEqual(t, "events", len(get(f.ListEvents(f.ctx, store.EventFilter{}))(t)), 1)
-	wantEqual(t, "users", len(get(f.ListUsers(f.ctx))(t)), 1)
+	wantEqual(t, "users", len(get(f.ListUsers(f.ctx, store.Page[store.User]{}))(t)), 1)
 	wantEqual(t, "another's credential", get(f.CredentialByID(f.ctx, "c2"))(t), credential)
 	wantEqual(t, "another's sign-on", get(f.SignOnByID(f.ctx, "s2"))(t), signOn)
 	wantEqual(t, "another's record", get(f.GetRecord(f.ctx, "n", "k2", noon))(t), record)
@@ -159,12 +159,12 @@ func usersDeleteRace(t *testing.T, f fixture) {
 }
 
 func usersListed(t *testing.T, f fixture) {
-	wantEqual(t, "at first", len(get(f.ListUsers(f.ctx))(t)), 0)
+	wantEqual(t, "at first", len(get(f.ListUsers(f.ctx, store.Page[store.User]{}))(t)), 0)
 	for _, name := range []string{"zoë", "alice", "Bob", "émile", "a b", "alice-2"} {
 		must(t, f.CreateUser(f.ctx, store.User{ID: "id of " + name, Name: name, Groups: []string{name}}))
 	}
 	var names []string
-	for _, u := range get(f.ListUsers(f.ctx))(t) {
+	for _, u := range get(f.ListUsers(f.ctx, store.Page[store.User]{}))(t) {
 		names = append(names, u.Name)
 		wantEqual(t, "groups", u.Groups, []string{u.Name})
 	}

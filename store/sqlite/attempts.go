@@ -46,8 +46,7 @@ func (o operations) DeleteAttempts(ctx context.Context, scope, keyPrefix string)
 		[]any{scope, keyPrefix},
 	}
 	if end, bounded := successor(keyPrefix); bounded {
-		statement.sql += ` AND key < ?`
-		statement.args = append(statement.args, end)
+		statement.and(` AND key < ?`, end)
 	}
 	_, err := o.change(ctx, "deleting counts of attempts", statement)
 	return err

@@ -12,7 +12,7 @@ import (
 const (
 	deviceColumns = `id, user_id, name, certificate, serial, issuer, issued, expires, revoked, revoke_reason, ` +
 		`last_seen, version`
-	newestDevices = ` ORDER BY issued DESC, id`
+	newestDevices = ` ORDER BY issued DESC, id DESC`
 )
 
 var selectDeviceByCertificate = `SELECT ` + nameless(deviceColumns) + ` FROM devices WHERE certificate = ?`
@@ -64,8 +64,12 @@ func (o operations) DevicesOf(ctx context.Context, userID string) ([]store.Devic
 }
 
 // ListDevices implements store.Devices.
-func (o operations) ListDevices(ctx context.Context) ([]store.Device, error) {
-	query := statement{sql: `SELECT ` + deviceColumns + ` FROM devices` + newestDevices}
+func (o operations) ListDevices(ctx context.Context, page store.Page[store.Device]) ([]store.Device, error) {
+	query := statement{sql: `SELECT ` + deviceColumns + ` FROM devices`}
+	if last := page.After; last.ID != "" {
+		query.and(` WHERE (issued, id) < (?, ?)`, micros(last.Issued), last.ID)
+	}
+	query.and(newestDevices+` LIMIT ?`, page.Size())
 	return list(ctx, "listing devices", o.rows, query, scanDevice)
 }
 

@@ -40,8 +40,7 @@ func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]stor
 	query := statement{sql: `SELECT id, at, name, user_id, fields FROM events WHERE true`}
 	narrow := func(condition string, value any, given bool) {
 		if given {
-			query.sql += condition
-			query.args = append(query.args, value)
+			query.and(condition, value)
 		}
 	}
 	narrow(` AND user_id = ?`, f.UserID, f.UserID != "")
@@ -50,7 +49,6 @@ func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]stor
 	if f.Limit <= 0 {
 		f.Limit = defaultEvents
 	}
-	query.sql += ` ORDER BY id DESC LIMIT ?`
-	query.args = append(query.args, f.Limit)
+	query.and(` ORDER BY id DESC LIMIT ?`, f.Limit)
 	return list(ctx, "listing events", o.rows, query, scanEvent)
 }

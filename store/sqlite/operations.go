@@ -71,6 +71,12 @@ type statement struct {
 	args []any
 }
 
+// and goes on with more SQL and its arguments.
+func (s *statement) and(sql string, args ...any) {
+	s.sql += sql
+	s.args = append(s.args, args...)
+}
+
 // change runs one statement and returns how many rows it touched. If it
 // touched any, the changes are noted.
 func (o operations) change(ctx context.Context, doing string, s statement, changes ...store.Change) (int64, error) {

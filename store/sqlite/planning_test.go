@@ -25,7 +25,7 @@ func (p *planning) look(ctx context.Context, query string, args []any) {
 		p.t.Errorf("%s: %v", query, err)
 	}
 	for _, step := range steps {
-		if strings.HasPrefix(step, "SCAN") {
+		if strings.HasPrefix(step, "SCAN") || strings.Contains(query, "LIMIT ?") && strings.Contains(step, "TEMP B-TREE") {
 			p.t.Errorf("%s\n%s", query, step)
 		}
 	}

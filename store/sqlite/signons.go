@@ -225,16 +225,18 @@ func scanText(row scanner) (string, error) {
 }
 
 // ListSignOns implements store.SignOns.
-func (o operations) ListSignOns(ctx context.Context, userID string, now time.Time) ([]store.SignOn, error) {
+func (o operations) ListSignOns(ctx context.Context, userID string, now time.Time, page store.Page[store.SignOn]) ([]store.SignOn, error) {
 	query := statement{
 		`SELECT ` + signOnColumns + ` FROM sign_ons WHERE ended = 0 AND expires > ?`,
 		[]any{micros(now)},
 	}
 	if userID != "" {
-		query.sql += ` AND user_id = ?`
-		query.args = append(query.args, userID)
+		query.and(` AND user_id = ?`, userID)
 	}
-	query.sql += ` ORDER BY started DESC, id`
+	if last := page.After; last.ID != "" {
+		query.and(` AND (started, id) < (?, ?)`, micros(last.Started), last.ID)
+	}
+	query.and(` ORDER BY started DESC, id DESC LIMIT ?`, page.Size())
 	return list(ctx, "listing sign-ons", o.rows, query, scanSignOn)
 }
 

@@ -346,7 +346,11 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_ = o.TouchSignOns(ctx, []store.Activity{{SignOn: "s", Seen: now}})
 	_ = o.EndUnseenSignOn(ctx, "s", now, now, "r")
 	_, _ = o.EndSignOnsOf(ctx, "u", now, "r")
-	_, _ = o.ListSignOns(ctx, "u", now)
+	lastSignOn := store.Page[store.SignOn]{After: store.SignOn{ID: "s"}}
+	_, _ = o.ListSignOns(ctx, "u", now, lastSignOn)
+	_, _ = o.ListSignOns(ctx, "", now, lastSignOn)
+	_, _ = o.ListUsers(ctx, store.Page[store.User]{})
+	_, _ = o.ListDevices(ctx, store.Page[store.Device]{After: store.Device{ID: "d"}})
 	_, _ = o.GetRecord(ctx, "n", "k", now)
 	_, _ = o.TakeRecord(ctx, "n", "k", now)
 	_ = o.DeleteRecordsOf(ctx, "n", "u", "")

@@ -126,9 +126,10 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 }
 
 // ListUsers implements store.Users.
-func (o operations) ListUsers(ctx context.Context) ([]store.User, error) {
-	query := statement{sql: `SELECT ` + userColumns + ` FROM users ORDER BY name`}
-	return list(ctx, "listing users", o.rows, query, scanUser)
+func (o operations) ListUsers(ctx context.Context, page store.Page[store.User]) ([]store.User, error) {
+	return list(ctx, "listing users", o.rows, statement{
+		`SELECT ` + userColumns + ` FROM users WHERE name > ? ORDER BY name LIMIT ?`, []any{page.After.Name, page.Size()},
+	}, scanUser)
 }
 
 // CountUsers implements store.Users.
