@@ -88,14 +88,14 @@ func isSecond(p assurance.Proof) bool { return isSecondKind(p.Factor) }
 
 // Challenge returns the page on which a second factor is asked for. However often
 // it is shown, it asks once.
-func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) (factors.Page, error) {
+func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) (Page, error) {
 	return e.render(ctx, f, ceremony.Proof, kind, c)
 }
 
 // Response is what somebody gives to a second factor's challenge.
 type Response struct {
 	Factor assurance.Factor
-	Answer factors.Answer
+	Answer factors.Answer // nil: to collect what another device has answered
 	// Remember asks that the browser stand in for the factor from now on. The
 	// grant does so where RememberFor allows it.
 	Remember bool
@@ -147,16 +147,6 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c person.Cl
 	return err
 }
 
-// Collect has a flow go on with what another device has answered. ErrPending
-// where none has.
-func (e *Engine) Collect(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) error {
-	err := e.Answer(ctx, f, Response{Factor: kind}, c)
-	if errors.Is(err, ErrWrongStep) {
-		err = e.AnswerEnrolment(ctx, f, EnrolmentAnswer{Factor: kind}, c)
-	}
-	return err
-}
-
 // fail counts a wrong guess and returns its refusal.
 func (e *Engine) fail(ctx context.Context, at guess.Attempt, refused *factors.Refused) error {
 	if err := e.Guesses.Failed(ctx, at, string(refused.Reason)); err != nil {
@@ -200,6 +190,9 @@ func (e *Engine) answer(ctx context.Context, q posed, given Response, at guess.A
 // answerOnce judges an answer and writes down what comes of it, or returns
 // store.ErrConflict.
 func (e *Engine) answerOnce(ctx context.Context, q posed, given Response, at guess.Attempt, c person.Client) error {
+	if err := e.checkAnswerable(q, given.Answer); err != nil {
+		return err
+	}
 	kind, verdict := given.Factor, factors.Verdict{Reason: factors.Expired, Closes: true}
 	if q.kept.Ref == "" || e.isOpen(q) {
 		var err error
@@ -223,6 +216,18 @@ func (e *Engine) answerOnce(ctx context.Context, q posed, given Response, at gue
 	f.CanPasskey = given.CanPasskey
 	_, err := e.accept(ctx, f, accepted{kind: kind, verdict: verdict, row: q.rows[verdict.CredentialID], at: at, client: c})
 	return err
+}
+
+// checkAnswerable returns ErrWrongStep for an answer to what isn't asked, and
+// ErrPending where there is nothing to collect yet.
+func (e *Engine) checkAnswerable(q posed, given factors.Answer) error {
+	switch {
+	case q.kept.Ref == "" && (given == nil || q.isSent() || q.purpose == ceremony.Enrolment):
+		return ErrWrongStep
+	case given == nil && e.isOpen(q) && !q.kept.Settled:
+		return ErrPending
+	}
+	return nil
 }
 
 // pend keeps a question that stays open, one turn further where it is.

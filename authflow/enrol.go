@@ -24,7 +24,7 @@ const EnrolWithin = 15 * time.Minute
 // Enrolment begins the enrolment that a flow is at, or resumes it after a
 // reload, and returns its page. ErrWrongStep, person.ErrStale, credentials.ErrUnknown
 // and ErrFlowGone are definite.
-func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) (factors.Page, error) {
+func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) (Page, error) {
 	// Asked for here, too: an authenticator makes what it then can't take back.
 	if f.Kind == Enrol {
 		err := e.Store.Atomically(ctx, func(tx store.Tx) error {
@@ -32,7 +32,7 @@ func (e *Engine) Enrolment(ctx context.Context, f Flow, kind assurance.Factor, c
 			return err
 		})
 		if err != nil {
-			return factors.Page{}, err
+			return Page{}, err
 		}
 	}
 	return e.render(ctx, f, ceremony.Enrolment, kind, c)
@@ -61,7 +61,7 @@ type EnrolmentAnswer struct {
 	// Name is what they call it; empty: what its model is called, if that is
 	// known, else Unnamed, else what the factor calls it.
 	Name, Unnamed string
-	Answer        factors.Answer
+	Answer        factors.Answer // nil: to collect what another device has answered
 }
 
 // AnswerEnrolment checks whether a new credential works and, if so, keeps it.
@@ -79,8 +79,8 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 	if err != nil {
 		return err
 	}
-	if q.kept.Ref == "" {
-		return ErrWrongStep
+	if err := e.checkAnswerable(q, given.Answer); err != nil {
+		return err
 	}
 	if given.Name != "" {
 		if given.Name, err = person.CredentialName(given.Name); err != nil {

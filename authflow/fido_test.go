@@ -49,7 +49,7 @@ func newSecurityKey() *securityKey {
 	}
 }
 
-func options(ceremony factors.Page) string { return ceremony.Content.(templates.FIDOCeremony).Options }
+func options(ceremony authflow.Page) string { return ceremony.Content.(templates.FIDOCeremony).Options }
 
 // created answers what a page of an enrolment asks.
 func (k *securityKey) created(h *house, f authflow.Flow) authflow.EnrolmentAnswer {

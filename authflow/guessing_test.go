@@ -54,6 +54,9 @@ func (t *thief) guess() {
 func (t *thief) pester(kind assurance.Factor, answer factors.Answer) {
 	c := t.anywhere()
 	err := t.h.Answer(t.h.ctx, t.shown(c), authflow.Response{Factor: kind, Answer: answer}, c)
+	if answer == nil && errors.Is(err, authflow.ErrWrongStep) {
+		return // there is nothing to collect
+	}
 	if refused := new(factors.Refused); !errors.As(err, &refused) {
 		t.h.t.Fatalf("a %s answer %q: %v", kind, answer, err)
 	}
@@ -62,13 +65,16 @@ func (t *thief) pester(kind assurance.Factor, answer factors.Answer) {
 // pestering are such answers.
 var pestering = []authflow.Response{
 	{Factor: assurance.FIDO},
+	{Factor: assurance.FIDO, Answer: factors.Answer{}},
 	{Factor: assurance.FIDO, Answer: factors.Answer{"credential": "{}"}},
 	{Factor: assurance.TOTP},
+	{Factor: assurance.TOTP, Answer: factors.Answer{}},
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": ""}},
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "12345"}},
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "12345678"}},
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "１２３４５６"}},
 	{Factor: assurance.BackupCode},
+	{Factor: assurance.BackupCode, Answer: factors.Answer{}},
 	{Factor: assurance.BackupCode, Answer: factors.Answer{"code": "x"}},
 	{Factor: assurance.BackupCode, Answer: factors.Answer{"code": "0000-0000-0000"}},
 }

@@ -351,6 +351,6 @@ func (tx shakyTx) UpdateRecord(ctx context.Context, r store.Record, now time.Tim
 func hashOf(bearer string) string { return token.Hash(bearer) }
 
 // keyOn is the authenticator's key that an enrolment shows.
-func keyOn(made factors.Page) string {
+func keyOn(made authflow.Page) string {
 	return strings.ReplaceAll(made.Content.(templates.TOTPEnrolment).Key, " ", "")
 }

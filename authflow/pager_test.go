@@ -21,7 +21,10 @@ import (
 // pager is a factor that only tests know, and uses all that the contract of
 // factors offers: a code is sent to a pager, where the owner may also say yes or
 // no; and a pager is enrolled in two steps, by its number and by a code.
-type pager struct{ clock func() time.Time }
+type pager struct {
+	clock    func() time.Time
+	onDemand bool
+}
 
 const pagerKind assurance.Factor = "pager"
 
@@ -47,7 +50,7 @@ const pagerPatience = 2 * time.Minute
 func (p pager) Kind() assurance.Factor { return pagerKind }
 func (p pager) Most() int              { return 2 }
 func (p pager) Traits() factors.Traits {
-	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true}
+	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true, OnDemand: p.onDemand}
 }
 func (p pager) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {
 	return answer["code"] != "", nil
@@ -180,7 +183,7 @@ func (o *outbox) code() string { return o.newest()[:8] }
 // before all others.
 func newHouseWithPagers(t *testing.T) (*house, *outbox) {
 	h := newHouse(t)
-	h.vault.Factors = slices.Insert(slices.Clone(h.vault.Factors), 0, factors.Factor(pager{h.clock}))
+	h.vault.Factors = slices.Insert(slices.Clone(h.vault.Factors), 0, factors.Factor(pager{clock: h.clock}))
 	h.guesses.Guessable = h.vault.Factors.Guessable()
 	o := &outbox{h: h}
 	h.Outbox = o
@@ -227,7 +230,7 @@ func (p *member) enrolPager(f authflow.Flow, o *outbox, number string) {
 }
 
 // expectPage shows a question about a pager.
-func (h *house) expectPage(want string, f authflow.Flow, render func(context.Context, authflow.Flow, assurance.Factor, person.Client) (factors.Page, error)) {
+func (h *house) expectPage(want string, f authflow.Flow, render func(context.Context, authflow.Flow, assurance.Factor, person.Client) (authflow.Page, error)) {
 	h.t.Helper()
 	if page, err := render(h.ctx, h.load(f), pagerKind, cafe); err != nil || page.Content != want {
 		h.t.Fatalf("the page is %v, %v; want %q", page.Content, err, want)
@@ -236,6 +239,10 @@ func (h *house) expectPage(want string, f authflow.Flow, render func(context.Con
 
 func (h *house) answerPager(f authflow.Flow, code string) error {
 	return h.Answer(h.ctx, h.load(f), authflow.Response{Factor: pagerKind, Answer: factors.Answer{"code": code}}, cafe)
+}
+
+func (h *house) collect(f authflow.Flow) error {
+	return h.Answer(h.ctx, h.load(f), authflow.Response{Factor: pagerKind}, cafe)
 }
 
 // askedOverThePager is a flow of somebody with a pager, which was asked for there.
@@ -271,7 +278,7 @@ func TestAFactorThatSendsAsksOnce(t *testing.T) {
 			t.Errorf("a wrong code: %v", err)
 		}
 	}
-	h.must(h.Resend(h.ctx, h.load(f), pagerKind))
+	h.must(h.Send(h.ctx, h.load(f), pagerKind, cafe))
 	if len(o.refs) != before+2 || o.refs[before] != o.refs[before+1] {
 		t.Error("another question was asked, or none")
 	}
@@ -292,9 +299,32 @@ func TestAFactorThatSendsAsksOnce(t *testing.T) {
 }
 
 // TestAQuestionThatIsOverIsAskedAnew has one be closed by wrong answers, and one
-// expire.
+// expire. The next one is asked when a button is pressed, and not by a reload.
 func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
 	h, o, _, f := askedOverThePager(t)
+	expectUnasked := func() {
+		t.Helper()
+		before := len(o.refs)
+		for range 3 {
+			if page, err := h.Challenge(h.ctx, h.load(f), pagerKind, cafe); err != nil || !page.Unasked {
+				t.Fatalf("the page is %+v, %v", page, err)
+			}
+		}
+		if len(o.refs) != before {
+			t.Errorf("a reload sent %d messages", len(o.refs)-before)
+		}
+		if progress, err := h.Poll(h.ctx, h.load(f), pagerKind); progress != authflow.ProgressOver || err != nil {
+			t.Errorf("the question is %q, %v", progress, err)
+		}
+		if err := h.answerPager(f, "12345678"); !errors.Is(err, authflow.ErrWrongStep) && !isRefused(err, factors.Expired) {
+			t.Errorf("M01 an answer to what isn't asked: %v", err)
+		}
+		if err := h.collect(f); !errors.Is(err, authflow.ErrWrongStep) {
+			t.Errorf("collected what isn't asked: %v", err)
+		}
+		h.must(h.Send(h.ctx, h.load(f), pagerKind, cafe))
+		h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	}
 	old := o.code()
 	for range 3 {
 		if err := h.answerPager(f, "12345678"); !isRefused(err, factors.Wrong) {
@@ -304,7 +334,7 @@ func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
 	if o.newest() != "" {
 		t.Error("a closed question is sent")
 	}
-	h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	expectUnasked()
 	if o.code() == old {
 		t.Error("the same code was sent")
 	}
@@ -312,9 +342,36 @@ func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
 	if err := h.answerPager(f, "12345678"); !isRefused(err, factors.Expired) {
 		t.Errorf("M01 too late: %v", err)
 	}
-	h.pass(time.Minute)
-	h.expectPage("Look at the pager 555-1", f, h.Challenge)
+	expectUnasked()
 	h.must(h.answerPager(f, o.code()))
+}
+
+// TestNothingIsSentUnasked has a pager that is asked only when a button is pressed.
+func TestNothingIsSentUnasked(t *testing.T) {
+	h, o := newHouseWithPagers(t)
+	ada := h.person("ada")
+	ada.withPager(o, "555-1")
+	h.vault.Factors[0] = pager{h.clock, true}
+	before := len(o.refs)
+	f := ada.shown(cafe)
+	for range 3 {
+		if page, err := h.Challenge(h.ctx, h.load(f), pagerKind, cafe); err != nil || !page.Unasked {
+			t.Fatalf("the page is %+v, %v", page, err)
+		}
+	}
+	if len(o.refs) != before {
+		t.Errorf("%d messages left", len(o.refs)-before)
+	}
+	for range 2 {
+		h.must(h.Send(h.ctx, h.load(f), pagerKind, cafe))
+	}
+	if len(o.refs) != before+2 || o.refs[before] != o.refs[before+1] {
+		t.Errorf("%d messages left", len(o.refs)-before)
+	}
+	h.must(h.answerPager(f, o.code()))
+	if err := h.Send(h.ctx, h.load(f), assurance.TOTP, cafe); !errors.Is(err, authflow.ErrWrongStep) {
+		t.Errorf("a message of a factor that sends none: %v", err)
+	}
 }
 
 // TestAnotherDeviceAnswers has the pager itself say yes: the browser that asked
@@ -322,17 +379,21 @@ func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
 func TestAnotherDeviceAnswers(t *testing.T) {
 	h, o, ada, f := askedOverThePager(t)
 	ref := o.refs[len(o.refs)-1]
+	expectProgress := func(want authflow.Progress) {
+		t.Helper()
+		if got, err := h.Poll(h.ctx, f, pagerKind); got != want || err != nil {
+			t.Fatalf("the question is %q, %v; want %q", got, err, want)
+		}
+	}
 	commits := h.store.commits.Load()
 	for range 20 {
-		if settled, err := h.IsSettled(h.ctx, f, pagerKind); settled || err != nil {
-			t.Fatalf("settled: %t, %v", settled, err)
-		}
+		expectProgress(authflow.ProgressWaiting)
 	}
 	if n := h.store.commits.Load() - commits; n != 0 {
 		t.Errorf("polling wrote %d times", n)
 	}
 	for range 20 {
-		if err := h.Collect(h.ctx, h.load(f), pagerKind, cafe); !errors.Is(err, authflow.ErrPending) {
+		if err := h.collect(f); !errors.Is(err, authflow.ErrPending) {
 			t.Fatalf("nothing to collect yet: %v", err)
 		}
 	}
@@ -347,17 +408,15 @@ func TestAnotherDeviceAnswers(t *testing.T) {
 	}
 	expectReply("thanks")
 	expectReply("answered: yes")
-	if settled, err := h.IsSettled(h.ctx, f, pagerKind); !settled || err != nil {
-		t.Errorf("settled: %t, %v", settled, err)
-	}
+	expectProgress(authflow.ProgressSettled)
 	if _, err := h.Grant(h.ctx, h.load(f), "", cafe); !errors.Is(err, authflow.ErrWrongStep) {
 		t.Errorf("the pager let the flow in by itself: %v", err)
 	}
 	// U06: somebody else's flow collects nothing of it.
-	if err := h.Collect(h.ctx, ada.shown(cafe), pagerKind, cafe); err == nil {
+	if err := h.collect(ada.shown(cafe)); err == nil {
 		t.Error("another flow collected")
 	}
-	h.must(h.Collect(h.ctx, h.load(f), pagerKind, cafe))
+	h.must(h.collect(f))
 	if _, err := h.Grant(h.ctx, h.load(f), "", cafe); err != nil {
 		t.Error(err)
 	}

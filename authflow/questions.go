@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/ceremony"
@@ -115,11 +116,21 @@ func (e *Engine) poseEnrolment(ctx context.Context, q *posed, kind assurance.Fac
 // answer.
 func (e *Engine) isOpen(q posed) bool { return q.kept.Ref != "" && q.kept.IsOpen(e.Clock()) }
 
+// Page is a question as it is shown.
+type Page struct {
+	factors.Page
+	// Until is when the question can't be answered any more; zero: when its flow
+	// ends.
+	Until time.Time
+	// Unasked says that nothing is asked until Send is called.
+	Unasked bool
+}
+
 // render returns the page of the question that a flow is at. It puts the
 // question where it wasn't yet, or is over. Where another tab was first, what
 // that put is shown.
-func (e *Engine) render(ctx context.Context, f Flow, p ceremony.Purpose, kind assurance.Factor, c person.Client) (factors.Page, error) {
-	var page factors.Page
+func (e *Engine) render(ctx context.Context, f Flow, p ceremony.Purpose, kind assurance.Factor, c person.Client) (Page, error) {
+	var page Page
 	err := e.retried(ctx, f, func(f Flow) error {
 		q, err := e.pose(ctx, f, p, kind)
 		if err == nil {
@@ -130,13 +141,42 @@ func (e *Engine) render(ctx context.Context, f Flow, p ceremony.Purpose, kind as
 	return page, err
 }
 
-func (e *Engine) renderOnce(ctx context.Context, q posed, c person.Client) (factors.Page, error) {
+func (e *Engine) renderOnce(ctx context.Context, q posed, c person.Client) (Page, error) {
 	if e.isOpen(q) {
 		page, err := q.ceremony.Resume(ctx, q.asking, q.kept.State)
 		if !errors.Is(err, factors.ErrOver) {
-			return page, q.failing("resuming", err)
+			return Page{Page: page, Until: q.kept.Until}, q.failing("resuming", err)
 		}
 	}
+	if q.waitsForButton() {
+		page, err := q.ceremony.Resume(ctx, q.asking, nil)
+		return Page{Page: page, Unasked: true}, q.failing("showing", err)
+	}
+	q, turn, err := e.ask(ctx, q, c)
+	if err != nil {
+		return Page{}, err
+	}
+	page, err := q.ceremony.Resume(ctx, q.asking, turn.State)
+	return Page{Page: page, Until: turn.Until}, q.failing("resuming", err)
+}
+
+// waitsForButton reports whether a question that isn't open is put only when the
+// person presses a button: to load a page again sends nothing.
+func (q posed) waitsForButton() bool {
+	wasAsked := q.kept.Ref != "" || q.flow.Closed[questionKey(q.purpose, q.factor.Kind())] > 0
+	traits := q.factor.Traits()
+	return q.isSent() && (traits.OnDemand || wasAsked)
+}
+
+// isSent reports whether a message leaves for each question of this sort. What
+// sends messages in an enrolment is an answer.
+func (q posed) isSent() bool {
+	traits := q.factor.Traits()
+	return q.purpose == ceremony.Proof && (traits.Delivers || traits.OnDemand)
+}
+
+// ask puts a question that isn't open, and returns it with its first turn.
+func (e *Engine) ask(ctx context.Context, q posed, c person.Client) (posed, factors.Turn, error) {
 	over := q.kept.Ref != ""
 	if over {
 		q.flow.close(q.purpose, q.factor.Kind())
@@ -144,20 +184,17 @@ func (e *Engine) renderOnce(ctx context.Context, q posed, c person.Client) (fact
 	}
 	known, err := e.People.KnownBrowser(ctx, q.flow.UserID, c)
 	if err != nil {
-		return factors.Page{}, err
+		return q, factors.Turn{}, err
 	}
 	q.asking.Scene = factors.Scene{Address: c.Address, UserAgent: c.UserAgent, Known: known != ""}
 	turn, err := q.ceremony.Begin(ctx, q.asking)
 	if err != nil {
-		return factors.Page{}, q.failing("beginning", err)
+		return q, factors.Turn{}, q.failing("beginning", err)
 	}
 	if !turn.IsZero() {
-		if err := e.put(ctx, q, turn, over); err != nil {
-			return factors.Page{}, err
-		}
+		err = e.put(ctx, q, turn, over)
 	}
-	page, err := q.ceremony.Resume(ctx, q.asking, turn.State)
-	return page, q.failing("resuming", err)
+	return q, turn, err
 }
 
 // failing says what was being done with a question.
@@ -226,131 +263,6 @@ func (e *Engine) closeQuestions(ctx context.Context, tx store.Tx, f *Flow, p cer
 		}
 	}
 	return nil
-}
-
-// Resend has a question's message sent once more, by the person's wish:
-// *factors.Refused where its factor doesn't want that now.
-func (e *Engine) Resend(ctx context.Context, f Flow, kind assurance.Factor) error {
-	return e.retried(ctx, f, func(f Flow) error {
-		q, err := e.poseAny(ctx, f, kind)
-		if err != nil {
-			return err
-		}
-		resender, ok := q.ceremony.(factors.Resender)
-		if !ok || !e.isOpen(q) {
-			return ErrWrongStep
-		}
-		verdict, err := resender.Again(ctx, q.asking, q.kept.State)
-		switch {
-		case err != nil:
-			return q.failing("repeating", err)
-		case verdict.Next == nil:
-			return &factors.Refused{Reason: verdict.Reason}
-		}
-		return e.turn(ctx, q.kept.Turned(*verdict.Next), verdict.Next.Send, nothing)
-	})
-}
-
-// poseAny is pose for whichever purpose the flow has for a kind.
-func (e *Engine) poseAny(ctx context.Context, f Flow, kind assurance.Factor) (posed, error) {
-	q, err := e.pose(ctx, f, ceremony.Proof, kind)
-	if errors.Is(err, ErrWrongStep) {
-		q, err = e.pose(ctx, f, ceremony.Enrolment, kind)
-	}
-	return q, err
-}
-
-// IsSettled reports whether another device has answered a flow's question of a
-// kind, so that it can be collected. It only reads: the browser that asked polls.
-func (e *Engine) IsSettled(ctx context.Context, f Flow, kind assurance.Factor) (bool, error) {
-	for _, p := range []ceremony.Purpose{ceremony.Proof, ceremony.Enrolment} {
-		q, err := e.book().Find(ctx, e.Store, f.ref(p, kind))
-		if err == nil && q.IsOpen(e.Clock()) {
-			return q.Settled, nil
-		}
-		if err != nil && !errors.Is(err, ceremony.ErrNone) {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
-// Resolve hands a message of another device to the question that it names. It
-// returns what the device is told, and advances no flow. ceremony.ErrNone where
-// no such question is open, or its flow is gone.
-func (e *Engine) Resolve(ctx context.Context, kind assurance.Factor, ref string, message []byte) ([]byte, error) {
-	for tries := 1; ; tries++ {
-		reply, err := e.resolve(ctx, kind, ref, message)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return reply, err
-		}
-	}
-}
-
-func (e *Engine) resolve(ctx context.Context, kind assurance.Factor, ref string, message []byte) ([]byte, error) {
-	q, err := e.found(ctx, kind, ref)
-	if err != nil {
-		return nil, err
-	}
-	resolver, ok := q.ceremony.(factors.Resolver)
-	if !ok {
-		return nil, ceremony.ErrNone
-	}
-	verdict, err := resolver.Resolve(ctx, q.asking, q.kept.State, message)
-	if err != nil {
-		return nil, q.failing("resolving", err)
-	}
-	if verdict.Next != nil {
-		if err := e.turn(ctx, q.kept.Turned(*verdict.Next), verdict.Next.Send, nothing); err != nil {
-			return nil, err
-		}
-	}
-	return verdict.Reply, nil
-}
-
-// found returns an open question by its reference, or ceremony.ErrNone.
-func (e *Engine) found(ctx context.Context, kind assurance.Factor, ref string) (posed, error) {
-	kept, err := e.book().Find(ctx, e.Store, ref)
-	if err != nil {
-		return posed{}, err
-	}
-	factor, err := e.Vault.Factors.Get(kind)
-	if err != nil || kept.Kind != kind || !kept.IsOpen(e.Clock()) {
-		return posed{}, ceremony.ErrNone
-	}
-	if _, err := e.Store.GetRecord(ctx, person.Flows, kept.Flow, e.Clock()); errors.Is(err, store.ErrNotFound) {
-		return posed{}, ceremony.ErrNone
-	} else if err != nil {
-		return posed{}, fmt.Errorf("reading the flow of a question: %w", err)
-	}
-	q := posed{purpose: kept.Purpose, factor: factor, ceremony: factor.Enrolling(), kept: kept}
-	if kept.Purpose == ceremony.Proof {
-		q.ceremony = factor.Proving()
-	}
-	q.asking = factors.Asking{Ref: ref, Who: kept.Who, Scene: kept.Scene}
-	active, err := e.Vault.ActiveOf(ctx, kept.Owner)
-	if err == nil {
-		q.asking.Credentials, q.rows, err = e.Vault.Open(active, kind)
-	}
-	return q, err
-}
-
-// Compose returns what is to be sent about a question, and whether there still
-// is something to send.
-func (e *Engine) Compose(ctx context.Context, kind assurance.Factor, ref string) (message any, open bool, err error) {
-	q, err := e.found(ctx, kind, ref)
-	if errors.Is(err, ceremony.ErrNone) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	composer, ok := q.ceremony.(factors.Composer)
-	if !ok {
-		return nil, false, nil
-	}
-	message, open, err = composer.Compose(ctx, q.asking, q.kept.State)
-	return message, open, q.failing("composing a message of", err)
 }
 
 // book is where questions are kept.

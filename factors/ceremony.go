@@ -54,6 +54,17 @@ type Page struct {
 	Content any
 	// File, where there is one, is offered for download beside the page.
 	File *File
+	// Waits says that another device can answer, so that the browser that asked
+	// has to find out whether one has.
+	Waits bool
+	// Again says when the message can be sent again; nil: it can't be.
+	Again *Again
+}
+
+// Again says when a message can be sent again.
+type Again struct {
+	At   time.Time // zero: at any time
+	Left int       // how often
 }
 
 // File is a text file for a person to keep.
@@ -89,6 +100,9 @@ type Verdict struct {
 	// Drift is how far the authenticator's clock is ahead (negative: behind),
 	// with Drifting.
 	Drift time.Duration
+	// RetryAfter is how long to wait before the same can be asked again, with
+	// TooSoon.
+	RetryAfter time.Duration
 	// CredentialID names the credential that answered, if any did.
 	CredentialID string
 	// Secret is that credential's new secret; nil: unchanged. It must be written
@@ -144,7 +158,9 @@ type Ceremony interface {
 	// Begin puts the question.
 	Begin(ctx context.Context, a Asking) (Turn, error)
 	// Resume returns the question's page. It has no side effect. ErrOver has the
-	// question put anew.
+	// question put anew. A nil state, which only a kind with the trait Delivers or
+	// OnDemand has to expect, says that nothing is asked until the person presses a
+	// button.
 	Resume(ctx context.Context, a Asking, state []byte) (Page, error)
 	// Check decides on an answer. A nil answer collects what another device has
 	// answered.
@@ -153,7 +169,7 @@ type Ceremony interface {
 
 // Resender is a Ceremony that can send its message again, by the person's wish.
 type Resender interface {
-	// Again returns the next turn, with Send, or a refusal.
+	// Again returns the next turn, with Send, or a refusal such as TooSoon.
 	Again(ctx context.Context, a Asking, state []byte) (Verdict, error)
 }
 

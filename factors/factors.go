@@ -53,6 +53,8 @@ const (
 	Taken     Reason = "taken"     // a credential that is enrolled already
 	Cloned    Reason = "cloned"    // right, from what seems to exist twice
 	Unknown   Reason = "unknown"   // from a credential that isn't enrolled, or is no more
+	TooSoon   Reason = "too_soon"  // a message was sent a moment ago
+	TooOften  Reason = "too_often" // no more messages are sent
 )
 
 // The reasons for which an authenticator that works is barred.
@@ -91,6 +93,12 @@ type Traits struct {
 	// answer, has a chance to guess right: failures have to slow down what comes
 	// after them.
 	Guessable bool
+	// Delivers says that a message is sent for each question. A flow puts the first
+	// question by itself, and every further one when the person presses a button.
+	Delivers bool
+	// OnDemand says that the person has to press a button for the first question
+	// too.
+	OnDemand bool
 }
 
 // Factor is one kind of proof. Implementations are safe for concurrent use.

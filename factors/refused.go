@@ -5,8 +5,8 @@ import "time"
 // Refused is the error of an answer that was looked at and is wrong.
 type Refused struct {
 	Reason Reason
-	// Drift is as in Verdict.
-	Drift time.Duration
+	// Drift and RetryAfter are as in Verdict.
+	Drift, RetryAfter time.Duration
 	// Credential is what the factor calls the credential, with Unknown and with the
 	// reasons that are about its model.
 	Credential string

@@ -85,8 +85,8 @@ func (f *flows) Step(context.Context, authflow.Flow, assurance.Factor) (authflow
 	return f.step, nil
 }
 
-func (f *flows) Challenge(context.Context, authflow.Flow, assurance.Factor, person.Client) (factors.Page, error) {
-	return factors.Page{}, nil
+func (f *flows) Challenge(context.Context, authflow.Flow, assurance.Factor, person.Client) (authflow.Page, error) {
+	return authflow.Page{}, nil
 }
 
 func (f *flows) OpenLink(_ context.Context, token string) (authflow.Flow, error) {
@@ -119,12 +119,15 @@ func (f *flows) ChooseNewPassword(_ context.Context, _ authflow.Flow, password s
 	return f.refusal
 }
 
-func (f *flows) Enrolment(_ context.Context, _ authflow.Flow, kind assurance.Factor, _ person.Client) (factors.Page, error) {
+func (f *flows) Enrolment(_ context.Context, _ authflow.Flow, kind assurance.Factor, _ person.Client) (authflow.Page, error) {
 	if kind == assurance.FIDO {
-		return factors.Page{Content: templates.FIDOCeremony{Options: "{}"}}, nil
+		return shownAs(templates.FIDOCeremony{Options: "{}"}), nil
 	}
-	return factors.Page{Content: templates.TOTPEnrolment{Key: "JBSW"}}, nil
+	return shownAs(templates.TOTPEnrolment{Key: "JBSW"}), nil
 }
+
+// shownAs is a question of which a factor shows that.
+func shownAs(content any) authflow.Page { return authflow.Page{Page: factors.Page{Content: content}} }
 
 func (f *flows) AnswerEnrolment(_ context.Context, _ authflow.Flow, given authflow.EnrolmentAnswer, _ person.Client) error {
 	f.enrolled = given

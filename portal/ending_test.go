@@ -55,12 +55,12 @@ func (f *failing) Step(ctx context.Context, flow authflow.Flow, prefer assurance
 	return step, errors.Join(f.called("Step"), err)
 }
 
-func (f *failing) Challenge(ctx context.Context, flow authflow.Flow, kind assurance.Factor, c person.Client) (factors.Page, error) {
+func (f *failing) Challenge(ctx context.Context, flow authflow.Flow, kind assurance.Factor, c person.Client) (authflow.Page, error) {
 	made, err := f.flows.Challenge(ctx, flow, kind, c)
 	return made, errors.Join(f.called("Challenge"), err)
 }
 
-func (f *failing) Enrolment(ctx context.Context, flow authflow.Flow, kind assurance.Factor, c person.Client) (factors.Page, error) {
+func (f *failing) Enrolment(ctx context.Context, flow authflow.Flow, kind assurance.Factor, c person.Client) (authflow.Page, error) {
 	made, err := f.flows.Enrolment(ctx, flow, kind, c)
 	return made, errors.Join(f.called("Enrolment"), err)
 }

@@ -64,9 +64,14 @@ func (p *Portal) refusalOf(w http.ResponseWriter, r *http.Request, typed form, e
 	t, refused, slowed, invalid := p.words(r), new(factors.Refused), new(guess.Slowed), new(person.Invalid)
 	switch {
 	case errors.As(err, &refused) && typed.wrong != nil:
-		return refusal{http.StatusUnprocessableEntity, templates.Message{
-			Field: typed.field, Text: typed.wrong(t, refused), Unknown: refused.Credential,
-		}}, true
+		said := refusal{http.StatusUnprocessableEntity, templates.Message{
+			Field: typed.field, Text: typed.wrong(t, refused), RetryAfter: refused.RetryAfter, Unknown: refused.Credential,
+		}}
+		if refused.RetryAfter > 0 {
+			said.status = http.StatusTooManyRequests
+			w.Header().Set("Retry-After", seconds(refused.RetryAfter))
+		}
+		return said, true
 	case errors.As(err, &invalid):
 		return refusal{http.StatusUnprocessableEntity, t.firstOf(invalid)}, true
 	case errors.As(err, &slowed):

@@ -148,7 +148,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	t := p.words(r)
 	view := templates.ChallengeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		Ceremony: page.Content, Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
+		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.said(r), Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
 		Others: choices(t, at.flow, at.step.Others), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),
 	}
@@ -249,8 +249,12 @@ func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) error {
 // isTicked reports whether a checkbox of the posted form is ticked.
 func isTicked(r *http.Request, name string) bool { return r.PostFormValue(name) == "yes" }
 
-// answerOf hands the form to the factor, without what isn't the factor's.
+// answerOf hands the form to the factor, without what isn't the factor's; nil: it
+// is to collect what another device has answered.
 func answerOf(r *http.Request) factors.Answer {
+	if r.PostForm.Has(collect) {
+		return nil
+	}
 	answer := make(factors.Answer, len(r.PostForm))
 	for field := range r.PostForm {
 		switch field {
@@ -267,6 +271,7 @@ type attempt struct {
 	form
 	kind assurance.Factor // of the proof; empty: none of a factor's
 	take func(authflow.Flow) error
+	then string // what the same step says when all went well; empty: the flow goes on
 }
 
 // answer runs one answer of a flow and returns to the dispatcher, or shows the
@@ -277,8 +282,15 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) error
 		return err
 	}
 	err = a.take(f)
-	if errors.Is(err, authflow.ErrPending) {
+	switch {
+	case errors.Is(err, authflow.ErrPending) && r.PostForm.Has(collect):
+		p.redirect(w, sayingURL(f, a.kind, saidUnanswered))
+		return nil
+	case errors.Is(err, authflow.ErrPending):
 		p.redirect(w, useURL(f, a.kind))
+		return nil
+	case err == nil && a.then != "":
+		p.redirect(w, sayingURL(f, a.kind, a.then))
 		return nil
 	}
 	refusal, ok := p.refusalOf(w, r, a.form, err)

@@ -20,7 +20,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
-	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/showable"
@@ -44,13 +43,15 @@ type Flows interface {
 	Load(ctx context.Context, id string) (authflow.Flow, error)
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
 	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c person.Client) error
-	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (factors.Page, error)
+	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (authflow.Page, error)
+	Send(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) error
+	Poll(ctx context.Context, f authflow.Flow, kind assurance.Factor) (authflow.Progress, error)
 	RememberFor(f authflow.Flow, kind assurance.Factor) time.Duration
 	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c person.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)
 	JudgePassword(ctx context.Context, f authflow.Flow, choice authflow.Choice) (person.Judgement, error)
 	ChooseAccount(ctx context.Context, f authflow.Flow, choice authflow.Choice) error
-	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (factors.Page, error)
+	Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (authflow.Page, error)
 	AnswerEnrolment(ctx context.Context, f authflow.Flow, given authflow.EnrolmentAnswer, c person.Client) error
 	Losable(ctx context.Context, f authflow.Flow) ([]credentials.Own, error)
 	Lose(ctx context.Context, f authflow.Flow, ids []string) error
@@ -170,6 +171,8 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("GET /flow", p.dispatch)
 	mux.HandleFunc("POST /flow/password", p.answerPassword)
 	mux.HandleFunc("POST /flow/challenge", p.answerChallenge)
+	mux.HandleFunc("GET "+waitPath, p.wait)
+	mux.HandleFunc("POST "+sendPath, p.send)
 	mux.HandleFunc("POST /flow/account", p.chooseAccount)
 	mux.HandleFunc("POST /flow/password-strength", p.passwordStrength)
 	mux.HandleFunc("POST /flow/enrol", p.answerEnrolment)

@@ -20,7 +20,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
-	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -76,12 +75,12 @@ func (c *counted) Step(ctx context.Context, f authflow.Flow, prefer assurance.Fa
 	return c.Flows.Step(ctx, f, prefer)
 }
 
-func (c *counted) Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, by person.Client) (factors.Page, error) {
+func (c *counted) Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, by person.Client) (authflow.Page, error) {
 	c.called()
 	return c.Flows.Challenge(ctx, f, kind, by)
 }
 
-func (c *counted) Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, by person.Client) (factors.Page, error) {
+func (c *counted) Enrolment(ctx context.Context, f authflow.Flow, kind assurance.Factor, by person.Client) (authflow.Page, error) {
 	c.called()
 	return c.Flows.Enrolment(ctx, f, kind, by)
 }

@@ -52,8 +52,8 @@ func TestTextsAreUsed(t *testing.T) {
 	set := newSet(t)
 	english := set.catalogues[0]
 	used := map[string]bool{nameKey: true}
-	for _, page := range set.pages[English] {
-		for _, part := range page.Templates() {
+	note := func(whole *template.Template) {
+		for _, part := range whole.Templates() {
 			if part.Tree == nil {
 				continue
 			}
@@ -62,6 +62,15 @@ func TestTextsAreUsed(t *testing.T) {
 			}
 		}
 	}
+	for _, page := range set.pages[English] {
+		note(page)
+	}
+	// No page of ours may use a partial that is there for factors.
+	partials, err := template.New("").Funcs(functionsOf(english, brand{})).ParseFS(embeddedFiles(), "partials*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	note(partials)
 	tables := make(map[string]bool)
 	for key := range english.messages {
 		table, _, _ := strings.Cut(key, ".")

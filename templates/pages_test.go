@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -486,6 +487,9 @@ func TestPagesReferToAssetsThatExist(t *testing.T) {
 			used[asset] = true
 		}
 	}
+	for _, match := range assetOfPartial.FindAllStringSubmatch(partials(t), -1) {
+		used[match[1]] = true // perhaps only on a page that a factor brings
+	}
 	for asset := range used {
 		w := httptest.NewRecorder()
 		set.ServeAsset(w, httptest.NewRequest(http.MethodGet, "/", nil), asset)
@@ -501,6 +505,18 @@ func TestPagesReferToAssetsThatExist(t *testing.T) {
 			t.Errorf("no page uses %s", asset)
 		}
 	}
+}
+
+// assetOfPartial finds the scripts that partials load.
+var assetOfPartial = regexp.MustCompile(`src="{{\.Assets}}/([a-z]+\.js)"`)
+
+func partials(t *testing.T) string {
+	t.Helper()
+	content, err := fs.ReadFile(embeddedFiles(), "partials.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 // imported finds the scripts that a script loads.

@@ -87,6 +87,22 @@ type Choice struct {
 	URL  string
 }
 
+// Waiting is what a page needs whose question another device can answer.
+type Waiting struct {
+	Poll string        // URL at which wait.js asks whether it has
+	Page string        // URL of the page itself
+	Left time.Duration // until it can't be answered any more; 0: it has no time of its own
+}
+
+// Sending is the button by which a message about a question is sent.
+type Sending struct {
+	Flow   string
+	Factor string
+	First  bool          // nothing is asked until then
+	After  time.Duration // until it can be sent again
+	Left   int           // how often it can be sent again
+}
+
 // ChallengeView asks for a second factor. Its template is "challenge_" and the
 // factor's kind; Ceremony is what the factor hands to it.
 type ChallengeView struct {
@@ -96,6 +112,9 @@ type ChallengeView struct {
 	Host     string
 	Name     string // who is signing in
 	Ceremony any
+	Waiting  *Waiting // nil: no other device can answer
+	Sending  *Sending // nil: no message can be sent
+	Said     string   // of what was done just before; empty: nothing
 	Error    Message
 	Others   []Choice
 	// Lost leads on for somebody who can't use this factor; empty: it isn't
@@ -186,6 +205,9 @@ type EnrolView struct {
 	Step     Step
 	Name     string
 	Ceremony any
+	Waiting  *Waiting // nil: no other device can answer
+	Sending  *Sending // nil: no message can be sent
+	Said     string   // of what was done just before; empty: nothing
 	Error    Message
 	Others   []Choice // what could be set up instead
 	// Called is what the new one is called, to be changed as the person likes;

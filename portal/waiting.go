@@ -1,0 +1,109 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// Questions that another device answers, and messages that are sent about them.
+// The browser that asked polls waitPath, and then posts its form with "collect" in
+// place of an answer. Without scripts, the person presses the button of that name.
+
+const (
+	waitPath = "/flow/wait"
+	sendPath = "/flow/send"
+)
+
+// collect is the field that has a form collect what another device has answered.
+const collect = "collect"
+
+// wait tells a page's script how far the page's question is. It only reads.
+// Whoever comes here otherwise is led to the page.
+func (p *Portal) wait(w http.ResponseWriter, r *http.Request) error {
+	id, kind := r.URL.Query().Get("id"), assurance.Factor(r.URL.Query().Get("use"))
+	if !wantsJSON(r) {
+		p.redirect(w, useURL(authflow.Flow{ID: id}, kind))
+		return nil
+	}
+	progress := authflow.ProgressOver
+	f, err := p.flowOf(r, id)
+	if err == nil {
+		progress, err = p.Flows.Poll(r.Context(), f, kind)
+	}
+	if err != nil && !errors.Is(err, authflow.ErrFlowGone) {
+		return err
+	}
+	return p.json(w, r, http.StatusOK, struct {
+		Progress authflow.Progress `json:"progress"`
+	}{progress})
+}
+
+// send has the message of a question sent: the first one, or one more.
+func (p *Portal) send(w http.ResponseWriter, r *http.Request) error {
+	kind := assurance.Factor(r.PostFormValue("factor"))
+	asked := form{wrong: p.formOf(kind).wrong}
+	return p.answer(w, r, attempt{kind: kind, form: asked, then: saidSent, take: func(f authflow.Flow) error {
+		return p.Flows.Send(r.Context(), f, kind, p.client(r))
+	}})
+}
+
+// What the page of a question says of what was done just before, in its address.
+const (
+	saidSent       = "sent"
+	saidUnanswered = "unanswered"
+)
+
+// sayingURL leads to the step of a flow, which then says what was done.
+func sayingURL(f authflow.Flow, kind assurance.Factor, said string) string {
+	return addressed("/flow", "id", f.ID, "use", string(kind), "said", said)
+}
+
+// said is what a page has to say of what was done just before; empty: nothing.
+func (p *Portal) said(r *http.Request) string {
+	switch said := r.URL.Query().Get("said"); said {
+	case saidSent, saidUnanswered:
+		return p.words(r).say("portal.said." + said)
+	}
+	return ""
+}
+
+// waiting is what a page needs whose question another device can answer; nil:
+// none can.
+func (p *Portal) waiting(at stage, page authflow.Page) *templates.Waiting {
+	if !page.Waits || page.Unasked {
+		return nil
+	}
+	return &templates.Waiting{
+		Poll: waitPath + "?" + url.Values{"id": {at.flow.ID}, "use": {string(at.step.Factor)}}.Encode(),
+		Page: useURL(at.flow, at.step.Factor),
+		Left: p.until(page.Until),
+	}
+}
+
+// sending is the button by which a message is sent; nil: there is none.
+func (p *Portal) sending(at stage, page authflow.Page) *templates.Sending {
+	button := &templates.Sending{Flow: at.flow.ID, Factor: string(at.step.Factor), First: page.Unasked}
+	switch {
+	case page.Unasked:
+	case page.Again == nil:
+		return nil
+	default:
+		button.Left, button.After = page.Again.Left, p.until(page.Again.At)
+	}
+	return button
+}
+
+// until is how long it is until a point in time; 0: it has passed, or there is
+// none.
+func (p *Portal) until(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return max(0, at.Sub(p.Clock()))
+}
