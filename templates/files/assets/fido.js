@@ -51,7 +51,7 @@ async function ask(byItself) {
 	if (begun - loaded > options.timeout - spare) {
 		// What is asked here can't be answered any more.
 		const flow = form.elements.namedItem("flow").value;
-		location.replace(`/flow?${new URLSearchParams({ id: flow, use: "fido" })}`);
+		location.replace(`/flow?${new URLSearchParams({ id: flow, use: "fido" })}${location.hash}`);
 		return;
 	}
 	say("");
