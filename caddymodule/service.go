@@ -167,6 +167,7 @@ type service struct {
 	requests    *ticket.Requests
 	states      session.Codec
 	tickets     *ticket.Tickets
+	returns     *ticket.Returns
 	desk        *accounts.Desk
 	devices     *devices.Reader
 	portal      *portal.Portal
@@ -267,6 +268,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.requests = ticket.NewRequests(s.keys.Codec("request").WithMaxLength(maxRequest), time.Now)
 	s.states = s.keys.Codec("state")
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
+	s.returns = ticket.NewReturns(s.store, s.keys.Codec("return").WithMaxLength(ticket.MaxSealedReturn), time.Now)
 	s.desk = accounts.NewDesk(s.store, s.flows, a.issuer(), s.audit, time.Now, rand.Reader)
 	s.devices, s.revocations = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now), a.revocations()
 	s.portal = portal.New(portal.Settings{

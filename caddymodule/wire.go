@@ -158,7 +158,7 @@ func (g *Gate) bind(s *service) error {
 			MaxStaleness: time.Duration(g.app.MaxStaleness),
 		},
 		SignIn: gate.SignIn{
-			Portal: g.app.portal, Requests: s.requests, States: s.states, Tickets: s.tickets,
+			Portal: g.app.portal, Requests: s.requests, States: s.states, Tickets: s.tickets, Returns: s.returns,
 			SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut,
 		},
 		App:  gate.App{Headers: headers, Preflights: g.preflights},

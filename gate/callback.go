@@ -182,6 +182,10 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 		g.badRequest(w, r, errors.New("the sign-in request belongs to another site"))
 		return
 	}
+	if asked.Return, err = g.Returns.Find(r.Context(), asked); err != nil {
+		g.unable(w, r, "finding a return URL", err)
+		return
+	}
 	name := stateCookieName(asked.NonceHash)
 	s, ok := g.readState(r.cookies.States[name])
 	if !ok || !fresh || subtle.ConstantTimeCompare([]byte(token.Hash(s.Nonce)), []byte(asked.NonceHash)) != 1 {

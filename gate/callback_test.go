@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,7 +23,13 @@ import (
 // that it left and the address to which the portal leads back.
 func (g *testGate) begin(t *testing.T) (state, callback string) {
 	t.Helper()
-	o := g.serve(navigate("/x?y"))
+	return g.beginAt(t, "/x?y")
+}
+
+// beginAt is begin for somebody who wants to go there.
+func (g *testGate) beginAt(t *testing.T, target string) (state, callback string) {
+	t.Helper()
+	o := g.serve(navigate(target))
 	o.expectStopped(t, http.StatusFound)
 	at, err := url.Parse(o.Header().Get("Location"))
 	if err != nil || at.Host != "login.example.com" || at.Path != "/sign-in" {
@@ -381,5 +388,28 @@ func TestStepUpWithinSettling(t *testing.T) {
 				t.Errorf("asks for %+v", g.asked[0].Ask)
 			}
 		})
+	}
+}
+
+// TestLongReturnAddress comes back to an address that was kept, also where the
+// sign-in starts over.
+func TestLongReturnAddress(t *testing.T) {
+	long := testOrigin + "/x?" + strings.Repeat("a", ticket.MaxReturn)
+	g := newTestGate(t)
+	state, callback := g.beginAt(t, long)
+	o := g.serve(navigate(callback), state)
+	if o.Code != http.StatusSeeOther || o.Header().Get("Location") != long {
+		t.Errorf("answered %d to %.80s", o.Code, o.Header().Get("Location"))
+	}
+	g.serve(navigate(callback)).expectStopped(t, http.StatusFound)
+	if again := g.asked[1]; again.Attempt != 1 || g.kept[again.NonceHash] != long {
+		t.Errorf("starts over with %.80v", again)
+	}
+
+	g.findErr = errors.New("down")
+	o = g.serve(navigate(callback), state)
+	o.expectStopped(t, http.StatusServiceUnavailable)
+	if len(g.redeemed) != 1 {
+		t.Errorf("redeemed %q", g.redeemed)
 	}
 }

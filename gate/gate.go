@@ -91,6 +91,13 @@ type Tickets interface {
 	Redeem(ctx context.Context, value string, r ticket.Request) (session.SignOn, session.User, error)
 }
 
+// Returns keeps return URLs that don't fit into a request, and finds that of any
+// request.
+type Returns interface {
+	Keep(ctx context.Context, r ticket.Request, whole string) error
+	Find(ctx context.Context, r ticket.Request) (string, error)
+}
+
 // Pages renders the few pages that a gate shows at the app's own host.
 type Pages interface {
 	Render(w io.Writer, page string, view any) error
@@ -160,6 +167,7 @@ type SignIn struct {
 	Requests Requests
 	States   session.Codec
 	Tickets  Tickets
+	Returns  Returns
 	// SameSite is of the session cookie: Lax, or None for pages that other
 	// sites embed.
 	SameSite http.SameSite

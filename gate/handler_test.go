@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -57,6 +58,8 @@ type testGate struct {
 	successor                 *Gate               // in force in its place; nil: it is itself
 	asked                     []ticket.Request    // signed, in their order
 	stale                     bool                // the requests that were signed are over their age
+	kept                      map[string]string   // return URLs by their nonce's hash
+	keepErr, findErr          error
 	audited                   *observer.ObservedLogs
 }
 
@@ -88,6 +91,7 @@ func newTestGate(t *testing.T, rules ...Rule) *testGate {
 		Credentials: Credentials{Sessions: fakeSessions{g}, SignOns: fakeSignOns{g}, Weights: weights},
 		SignIn: SignIn{
 			Portal: &url.URL{Scheme: "https", Host: "login.example.com"}, Requests: fakeRequests{g}, States: fakeCodec{g}, Tickets: fakeTickets{g},
+			Returns: fakeReturns{g},
 		},
 		App:  App{Headers: headers},
 		Look: Look{Pages: pages, Brand: "Example", Contact: "the help desk"},
@@ -209,6 +213,20 @@ func (f fakeRequests) Read(value string) (ticket.Request, bool, error) {
 		}
 	}
 	return ticket.Request{}, false, ticket.ErrInvalid
+}
+
+type fakeReturns struct{ *testGate }
+
+func (f fakeReturns) Keep(_ context.Context, r ticket.Request, whole string) error {
+	if f.kept == nil {
+		f.kept = make(map[string]string)
+	}
+	f.kept[r.NonceHash] = whole
+	return f.keepErr
+}
+
+func (f fakeReturns) Find(_ context.Context, r ticket.Request) (string, error) {
+	return cmp.Or(f.kept[r.NonceHash], r.Return), f.findErr
 }
 
 type fakeCodec struct{ *testGate }
@@ -689,18 +707,20 @@ func TestEarlyDataOfReads(t *testing.T) {
 	}
 }
 
-// TestReturnAddress sends people back to where they wanted to go, as far as
-// that fits into a request to the portal.
+// TestReturnAddress sends people back to where they wanted to go. What doesn't
+// fit into a request to the portal is kept meanwhile.
 func TestReturnAddress(t *testing.T) {
 	long := strings.Repeat("a", ticket.MaxReturn)
-	for _, test := range []struct{ target, want string }{
-		{"/", "/"},
-		{"/x?y=z&a=%2F", "/x?y=z&a=%2F"},
-		{"/%78//y", "/x//y"},
-		{"/a%2fb", "/a%2Fb"},
-		{"/x?" + long, "/x"},
-		{"/" + long, "/"},
-		{"//evil.example/x", "//evil.example/x"},
+	for _, test := range []struct{ target, want, kept string }{
+		{"/", "/", ""},
+		{"/x?y=z&a=%2F", "/x?y=z&a=%2F", ""},
+		{"/%78//y", "/x//y", ""},
+		{"/a%2fb", "/a%2Fb", ""},
+		{"/x?" + long, "/x", "/x?" + long},
+		{"/x?\xff" + long, "/x", "/x?%FF" + long},
+		{"/" + long, "/", "/" + long},
+		{"/x?" + long[:ticket.MaxReturn-len(testOrigin+"/x?")], "/x?" + long[:ticket.MaxReturn-len(testOrigin+"/x?")], ""},
+		{"//evil.example/x", "//evil.example/x", ""},
 	} {
 		t.Run(test.target[:min(len(test.target), 20)], func(t *testing.T) {
 			g := newTestGate(t)
@@ -710,8 +730,39 @@ func TestReturnAddress(t *testing.T) {
 			if got := g.asked[0].Return; got != testOrigin+test.want {
 				t.Errorf("leads back to %.80s", got)
 			}
-			if len(g.asked[0].Return) > ticket.MaxReturn {
-				t.Errorf("%d bytes", len(g.asked[0].Return))
+			if kept := g.kept[g.asked[0].NonceHash]; g.asked[0].Kept != (test.kept != "") || strings.TrimPrefix(kept, testOrigin) != test.kept {
+				t.Errorf("keeps %.80s", kept)
+			}
+		})
+	}
+}
+
+// TestReturnAddressThatIsNotKept tells people to open the address again, rather
+// than to bring them somewhere else.
+func TestReturnAddressThatIsNotKept(t *testing.T) {
+	long := "/x?" + strings.Repeat("a", ticket.MaxReturn)
+	for _, test := range []struct {
+		name, target string
+		keepErr      error
+		status       int
+	}{
+		{"too many are kept", long, ticket.ErrTooManyReturns, http.StatusRequestURITooLong},
+		{"too long", "/x?" + strings.Repeat("a", ticket.MaxKeptReturn), nil, http.StatusRequestURITooLong},
+		{"too long to switch", "/.mfa/switch?to=/x%3F" + strings.Repeat("a", ticket.MaxKeptReturn), nil, http.StatusRequestURITooLong},
+		{"the store is down", long, errors.New("down"), http.StatusServiceUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newTestGate(t)
+			g.keepErr = test.keepErr
+			r := navigate("/")
+			r.URL, r.RequestURI = mustParse(t, test.target), test.target
+			o := g.serve(r)
+			o.expectStopped(t, test.status)
+			if len(g.asked) > 0 {
+				t.Errorf("the portal is asked for %.80v", g.asked)
+			}
+			if test.status == http.StatusRequestURITooLong && !strings.Contains(o.Body.String(), "/.mfa/sign-in?assurance=multi&amp;to=%2F") {
+				t.Errorf("the page leads to no sign-in: %s", o.Body)
 			}
 		})
 	}

@@ -127,20 +127,14 @@ func (r *request) around() string {
 	return r.URL.RequestURI()
 }
 
-// here is the URL that the browser asked for, or the nearest to it that fits
-// into a request to the portal.
-func (r *request) here() string { return r.nearest(r.URL.RequestURI()) }
+// here is the URL that the browser asked for.
+func (r *request) here() string { return r.origin + inASCII(r.URL.RequestURI()) }
 
-// nearest returns the URL of a path and query of this site, without the query
-// where it would not fit into a request to the portal, or else of the first
-// page.
-func (r *request) nearest(uri string) string {
-	uri = inASCII(uri)
-	path, _, _ := strings.Cut(uri, "?")
-	for _, whole := range []string{r.origin + uri, r.origin + path} {
-		if len(whole) <= ticket.MaxReturn {
-			return whole
-		}
+// shorten returns a URL of this site without its query, or else that of the first
+// page, so that it fits into a request to the portal.
+func (r *request) shorten(whole string) string {
+	if path, _, _ := strings.Cut(whole, "?"); len(path) <= ticket.MaxReturn {
+		return path
 	}
 	return r.origin + "/"
 }
@@ -164,14 +158,29 @@ func inASCII(uri string) string {
 }
 
 // toPortal sends the browser to the portal with a signed request, and leaves
-// the nonce that proves where it came from in a cookie at the app's host.
+// the nonce that proves where it came from in a cookie at the app's host. A
+// return URL that doesn't fit into the request is kept meanwhile.
 func (g *Gate) toPortal(w http.ResponseWriter, r *request, ask ticket.Request) {
+	if len(ask.Return) > ticket.MaxKeptReturn {
+		g.tooLong(w, r, ask.Ask)
+		return
+	}
 	nonce, err := token.New(g.Random)
 	if err != nil {
 		g.unable(w, r, "making a nonce", err)
 		return
 	}
 	ask.Origin, ask.NonceHash, ask.Expires = r.origin, token.Hash(nonce), g.Clock().Add(ticket.RequestLifetime)
+	if whole := ask.Return; len(whole) > ticket.MaxReturn {
+		if err := g.Returns.Keep(r.Context(), ask, whole); errors.Is(err, ticket.ErrTooManyReturns) {
+			g.tooLong(w, r, ask.Ask)
+			return
+		} else if err != nil {
+			g.unable(w, r, "keeping a return URL", err)
+			return
+		}
+		ask.Return, ask.Kept = r.shorten(whole), true
+	}
 	signed, err := g.Requests.Sign(ask)
 	if err != nil {
 		g.unable(w, r, "signing a request to the portal", err)
@@ -185,6 +194,12 @@ func (g *Gate) toPortal(w http.ResponseWriter, r *request, ask ticket.Request) {
 	templates.Protect(w.Header(), r.isSecure())
 	w.Header().Set("Location", g.signInURL(signed))
 	w.WriteHeader(http.StatusFound)
+}
+
+// tooLong answers where a return URL can't be kept: signed in first, a person
+// can open it again.
+func (g *Gate) tooLong(w http.ResponseWriter, r *request, ask assurance.Requirement) {
+	g.problemWith(w, r, http.StatusRequestURITooLong, problem{Key: "gate.too_long.", ActionURL: signInPath(ask, "/")})
 }
 
 func (g *Gate) signInURL(signed string) string {

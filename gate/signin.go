@@ -86,7 +86,7 @@ func (r *request) within(to string) string {
 	if strings.HasPrefix(path, Prefix) && path != signedInPath {
 		return r.origin + "/"
 	}
-	return r.nearest("/" + strings.TrimLeft(target.RequestURI(), `/\`))
+	return r.origin + inASCII("/"+strings.TrimLeft(target.RequestURI(), `/\`))
 }
 
 // referrer returns path and query of the page that a request comes from, or

@@ -43,8 +43,7 @@ var placesToGo = []struct{ to, want string }{
 	{"/\tx", "/"},
 	{"\t//evil.example", "/"},
 	{"/x\x00", "/"},
-	{"/" + strings.Repeat("a", 3<<10), "/"},
-	{"/x?" + strings.Repeat("a", 64<<10), "/x"},
+	{"/" + strings.Repeat("a", 3<<10), "/" + strings.Repeat("a", 3<<10)},
 	{"/@evil.example", "/@evil.example"},
 	{"/gr\u00f6\u00dfe?\u00e4", "/gr%C3%B6%C3%9Fe?%C3%A4"},
 	{"/.mfa/sign-out", "/"},
@@ -67,7 +66,7 @@ func TestPlacesToGo(t *testing.T) {
 				if asked.Switch != (route == "switch") || asked.Origin != testOrigin {
 					t.Errorf("asks for %+v", asked)
 				}
-				if asked.Return != testOrigin+test.want {
+				if whole, _ := g.Returns.Find(t.Context(), asked); whole != testOrigin+test.want {
 					t.Errorf("%.40q leads to %.80q", test.to, asked.Return)
 				}
 			})

@@ -164,13 +164,19 @@ func flowURL(id string) string { return addressed("/flow", "id", id) }
 
 // leave goes to where the person wanted to go: to the app with a ticket, or to
 // a page of the portal. A request over its age leads to the app without one, whose
-// gate then asks anew.
+// gate then asks anew. Where that gate keeps the return URL, only its callback
+// finds it.
 func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.SignOn, to destination) error {
 	if to.signed == "" {
 		p.redirect(w, cmp.Or(to.own, "/"))
 		return nil
 	}
-	if !to.fresh {
+	callback, query := to.request.Origin+"/.mfa/callback?", url.Values{"request": {to.signed}}
+	switch {
+	case !to.fresh && to.request.Kept:
+		p.redirect(w, callback+query.Encode())
+		return nil
+	case !to.fresh:
 		p.redirect(w, to.request.Return)
 		return nil
 	}
@@ -178,8 +184,7 @@ func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.Si
 	if err != nil {
 		return fmt.Errorf("issuing a ticket: %w", err)
 	}
-	p.redirect(w, to.request.Origin+"/.mfa/callback?"+url.Values{
-		"ticket": {value}, "request": {to.signed},
-	}.Encode())
+	query.Set("ticket", value)
+	p.redirect(w, callback+query.Encode())
 	return nil
 }

@@ -103,6 +103,8 @@ func TestBrowserSignIn(t *testing.T) {
 		"one sign-in for all apps":                     testAllApps,
 		"refused by a rule, then somebody else":        testRefusedAndSwitched,
 		"R02 two tabs at once":                         testTwoTabs,
+		"R02 the route of a single-page app":           testFragment,
+		"R02 long addresses in two tabs":               testLongAddresses,
 		"the back button":                              testBackButton,
 		"a bookmark of the sign-in page":               testBookmark,
 		"a double click on every button":               testDoubleClicks(harness.BrowserOptions{}),
@@ -179,6 +181,67 @@ func testTwoTabs(t *testing.T, s *suite) {
 	one.Reload()
 	one.expectAt(s.At("app", "/one"))
 	one.AwaitH1("The app")
+}
+
+// testFragment takes the way to an app with everything that leads off the
+// straight one: a wrong password, another language, another way in, somebody
+// else's name.
+func testFragment(t *testing.T, s *suite) {
+	max, mia := s.Invited("max"), s.Invited("mia", "admins")
+	b := s.browser(t, harness.BrowserOptions{})
+	route := s.At("app", "/spa?x=1#/rooms/4?tab=%22a%22&b")
+	b.Navigate(route)
+	b.AwaitH1("Sign in")
+	b.Fill("username", max.Name)
+	b.Fill("current-password", "not the password")
+	b.ClickThrough("Sign in")
+	b.expectFocus("password", "That name and password don't match.")
+	b.ClickThrough("Deutsch")
+	b.ClickThrough("English")
+	b.showPassword(max)
+	b.AwaitH1("Enter the code from your app")
+	b.ClickThrough("Use a backup code")
+	b.Press(max.SpendBackupCode())
+	b.Through(func() { b.Press(harness.KeyEnter) })
+	b.expectAt(route)
+
+	b.Navigate(s.At("admin", "/#/users"))
+	b.AwaitH1("You can't open this")
+	b.ClickThrough("Sign in as someone else")
+	b.showPassword(mia)
+	b.AwaitH1("Enter the code from your app")
+	b.ClickThrough("Not you?")
+	b.showPassword(mia)
+	b.showCode(mia)
+	b.expectAt(s.At("admin", "/#/users"))
+}
+
+// testLongAddresses has two tabs at once go to addresses that don't fit into a
+// request to the portal.
+func testLongAddresses(t *testing.T, s *suite) {
+	nell := s.Invited("nell")
+	long := func(of string) string {
+		return s.At("app", "/discover?of="+of+"&filter="+strings.Repeat("%7B"+of+"%7D,", 6<<10/8))
+	}
+	one := s.browser(t, harness.BrowserOptions{})
+	two := watched(t, one.Tab(), harness.BrowserOptions{})
+	one.Navigate(long("1") + "#/one")
+	two.Navigate(long("2"))
+	one.showPassword(nell)
+	two.showPassword(nell)
+	two.showCode(nell)
+	two.expectAt(long("2"))
+	one.Reload() // signed in meanwhile
+	one.expectAt(long("1") + "#/one")
+	if got := lastPage(s); got != strings.TrimPrefix(long("1"), s.At("app", "")) {
+		t.Errorf("the app was asked for %.80s", got)
+	}
+}
+
+// lastPage returns what the app was asked for last.
+func lastPage(s *suite) string {
+	seen := s.App.Requests()
+	return seen[len(seen)-1].RequestURI
 }
 
 func testBackButton(t *testing.T, s *suite) {

@@ -658,26 +658,24 @@ func printable(r rune) rune {
 	return r
 }
 
-// longReturnURLs shows what becomes of addresses up to and over 2 KiB.
+// longReturnURLs brings people back to addresses up to and over 2 KiB.
 func longReturnURLs(t *testing.T, s *scene.Scene, signedOn func() *harness.Client) {
 	origin := s.At("app", "")
 	fill := func(prefix, with string) string {
 		return prefix + strings.Repeat(with, (2048-len(origin)-len(prefix))/len(with))
 	}
-	tests := []struct {
-		name, path, lands string
-	}{
-		{"2 KiB", fill("/a?q=", "x"), fill("/a?q=", "x")},
-		{"a byte more", fill("/a?q=", "x") + "x", "/a"},
-		{"8 KiB of query", "/a?q=" + strings.Repeat("x", 8<<10), "/a"},
-		{"a long path", "/" + strings.Repeat("y", 3000), "/"},
-		{"ampersands", fill("/a?", "&"), fill("/a?", "&")},
-		{"quotes", fill("/a?", `"`), fill("/a?", `"`)},
-		{"escapes", fill("/a?", "%26"), fill("/a?", "%26")},
+	tests := []struct{ name, path string }{
+		{"2 KiB", fill("/a?q=", "x")},
+		{"a byte more", fill("/a?q=", "x") + "x"},
+		{"8 KiB of query", "/a?q=" + strings.Repeat("x", 8<<10)},
+		{"a long path", "/" + strings.Repeat("y", 3000)},
+		{"ampersands", fill("/a?", "&")},
+		{"quotes", fill("/a?", `"`)},
+		{"escapes", fill("/a?", "%26")},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			landed(t, signedOn().Visit(origin+test.path), origin+test.lands)
+			landed(t, signedOn().Visit(origin+test.path), origin+test.path)
 		})
 	}
 	for _, path := range []string{"/a?q=" + strings.Repeat("x", 64<<10), "/" + strings.Repeat("y", 64<<10)} {

@@ -29,7 +29,7 @@ const (
 	RequestLifetime = 15 * time.Minute
 	// Lifetime is how long a ticket counts.
 	Lifetime = time.Minute
-	// MaxReturn bounds a return URL, in bytes.
+	// MaxReturn bounds a return URL within a request, in bytes.
 	MaxReturn = 2 << 10
 
 	namespace = "ticket"
@@ -53,6 +53,9 @@ type Request struct {
 	Expires   time.Time             `json:"e"`
 	// Switch asks for a sign-in even though somebody is signed in.
 	Switch bool `json:"w,omitempty"`
+	// Kept says that the return URL is longer than this one, and that Returns
+	// keeps it.
+	Kept bool `json:"k,omitempty"`
 }
 
 // Host returns the host name of the app, for people.

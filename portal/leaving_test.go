@@ -1,0 +1,28 @@
+package portal
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/ticket"
+)
+
+// TestLeavingWithARequestOverItsAge leads to the app, and to its callback where
+// only that knows the return address.
+func TestLeavingWithARequestOverItsAge(t *testing.T) {
+	p := &Portal{Settings: Settings{Origin: &url.URL{Scheme: "https", Host: "login.example.com"}}}
+	for kept, want := range map[bool]string{
+		false: "https://app.example.com/x", true: "https://app.example.com/.mfa/callback?request=signed",
+	} {
+		w := httptest.NewRecorder()
+		err := p.leave(w, httptest.NewRequest(http.MethodGet, "/flow", nil), session.SignOn{}, destination{
+			signed: "signed", request: ticket.Request{Origin: "https://app.example.com", Return: "https://app.example.com/x", Kept: kept},
+		})
+		if got := w.Header().Get("Location"); err != nil || got != want {
+			t.Errorf("leads to %s, %v", got, err)
+		}
+	}
+}

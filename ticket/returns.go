@@ -1,0 +1,111 @@
+package ticket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+const (
+	// MaxKeptReturn bounds a return URL that Returns keeps, in bytes.
+	MaxKeptReturn = 16 << 10
+	// MaxSealedReturn bounds it as Returns' codec seals it.
+	MaxSealedReturn = 2 * MaxKeptReturn
+	// KeptReturnLifetime is for how long a return URL is kept: for longer than
+	// anybody may take to sign in.
+	KeptReturnLifetime = 90 * time.Minute
+
+	// maxKeptReturns bounds how many are kept in each KeptReturnLifetime, since
+	// strangers can have them kept.
+	maxKeptReturns = 1000
+
+	returnNamespace = "return"
+)
+
+// ErrTooManyReturns says that no more return URLs are kept for now.
+var ErrTooManyReturns = errors.New("too many long return URLs are being kept")
+
+// ReturnStore is what Returns needs of the store.
+type ReturnStore interface {
+	PutRecord(ctx context.Context, r store.Record) error
+	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
+}
+
+// Returns keeps return URLs that are longer than MaxReturn while people sign
+// in, sealed. It is safe for concurrent use.
+type Returns struct {
+	store ReturnStore
+	codec Codec
+	clock func() time.Time
+
+	mu    sync.Mutex
+	since time.Time // when kept was last zero
+	kept  int
+}
+
+// NewReturns returns an empty Returns. The codec must take values of
+// MaxKeptReturn.
+func NewReturns(s ReturnStore, codec Codec, clock func() time.Time) *Returns {
+	return &Returns{store: s, codec: codec, clock: clock}
+}
+
+// Keep keeps the return URL of a request. It returns ErrTooManyReturns where
+// others have had too many kept.
+func (k *Returns) Keep(ctx context.Context, r Request, whole string) error {
+	if !within(whole, r.Origin) || len(whole) > MaxKeptReturn {
+		return fmt.Errorf("keeping a return URL: it must lie within %s", r.Origin)
+	}
+	if !k.reserve() {
+		return ErrTooManyReturns
+	}
+	sealed, err := k.codec.Encode([]byte(whole))
+	if err != nil {
+		return fmt.Errorf("sealing a return URL: %w", err)
+	}
+	err = k.store.PutRecord(ctx, store.Record{
+		Namespace: returnNamespace, Key: r.NonceHash, Value: []byte(sealed), Expires: k.clock().Add(KeptReturnLifetime),
+	})
+	if err != nil {
+		return fmt.Errorf("keeping a return URL: %w", err)
+	}
+	return nil
+}
+
+// reserve counts one more URL to keep, unless there are too many.
+func (k *Returns) reserve() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.clock()
+	if age := now.Sub(k.since); age < 0 || age >= KeptReturnLifetime {
+		k.since, k.kept = now, 0
+	}
+	if k.kept >= maxKeptReturns {
+		return false
+	}
+	k.kept++
+	return true
+}
+
+// Find returns the URL to which a request leads back: the one that is kept for
+// it, or the request's own where none is.
+func (k *Returns) Find(ctx context.Context, r Request) (string, error) {
+	if !r.Kept {
+		return r.Return, nil
+	}
+	record, err := k.store.GetRecord(ctx, returnNamespace, r.NonceHash, k.clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return r.Return, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("finding a return URL: %w", err)
+	}
+	whole, err := k.codec.Decode(string(record.Value))
+	if err != nil || !within(string(whole), r.Origin) {
+		return r.Return, nil // sealed under a key that is gone
+	}
+	return string(whole), nil
+}
