@@ -295,7 +295,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	openAndCount(t, path, withMigration(t, `ALTER TABLE users ADD COLUMN shoe_size INTEGER;`))
 	before, err := os.ReadFile(path)
 	must(t, err)
-	wantRefused(t, path, "version 999", "up to 4;", "start the newer program")
+	wantRefused(t, path, "version 999", "up to 5;", "start the newer program")
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file was changed (%v)", err)
 	}
