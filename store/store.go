@@ -251,7 +251,7 @@ type Messages interface {
 
 // Event is one audit event. Fields holds no secret, ever.
 type Event struct {
-	ID     int64 // assigned by the store, ascending
+	ID     int64 // assigned by the store; ascends in the order of insertion, with gaps
 	At     time.Time
 	Name   string
 	UserID string
@@ -467,9 +467,16 @@ type FormerNames interface {
 
 // Events are the operations on audit events.
 type Events interface {
-	// AppendEvent adds e under an id above all earlier ones; e.ID is ignored.
+	// AppendEvent adds e under an id above those of all events inserted before;
+	// e.ID is ignored.
 	AppendEvent(ctx context.Context, e Event) error
+	// ListEvents returns events newest first. Transactions commit in another order
+	// than they insert, so an event can appear later than one with a higher id.
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
+	// EventsAfter returns events with higher ids than after, lowest first, at most
+	// limit of them. It leaves out those that an event with a lower id could still
+	// appear below: whoever continues after the last one they got misses none.
+	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
 }
 
 // Tx is everything that can be done, alone or inside one transaction.

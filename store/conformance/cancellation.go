@@ -103,6 +103,7 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"ListFormerNames": func(ctx context.Context) error { return second(f.ListFormerNames(ctx, "former")) },
 		"AppendEvent":     func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
 		"ListEvents":      func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
+		"EventsAfter":     func(ctx context.Context) error { return second(f.EventsAfter(ctx, 0, 10)) },
 		"Atomically":      func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
 		"Renew":           func(ctx context.Context) error { return f.Renew(ctx) },
 		"Position":        func(ctx context.Context) error { return second(f.Position(ctx)) },

@@ -35,9 +35,11 @@ func (o operations) AppendEvent(ctx context.Context, e store.Event) error {
 	return err
 }
 
+const selectEvents = `SELECT id, at, name, user_id, fields FROM events`
+
 // ListEvents implements store.Events.
 func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error) {
-	query := statement{sql: `SELECT id, at, name, user_id, fields FROM events WHERE true`}
+	query := statement{sql: selectEvents + ` WHERE true`}
 	narrow := func(condition string, value any, given bool) {
 		if given {
 			query.and(condition, value)
@@ -51,4 +53,12 @@ func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]stor
 	}
 	query.and(` ORDER BY id DESC LIMIT ?`, f.Limit)
 	return list(ctx, "listing events", o.rows, query, scanEvent)
+}
+
+// EventsAfter implements store.Events. One transaction writes at a time, so events
+// appear in the order of their ids.
+func (o operations) EventsAfter(ctx context.Context, after int64, limit int) ([]store.Event, error) {
+	return list(ctx, "reading new events", o.rows, statement{
+		selectEvents + ` WHERE id > ? ORDER BY id LIMIT ?`, []any{after, limit},
+	}, scanEvent)
 }
