@@ -19,7 +19,7 @@ func (g *Gate) agree(r *http.Request, changed bool) error {
 			return err
 		}
 	}
-	return g.checkTaken(r)
+	return g.approach.Check(r)
 }
 
 // adopt makes a form of a request the one that Caddy takes for the original:

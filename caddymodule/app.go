@@ -21,6 +21,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -130,8 +132,8 @@ type App struct {
 	store       StoreModule
 	pages       *templates.Set
 
-	gates  []*Gate // of this configuration, in the order of their Provision
-	layout layout  // since Start
+	gates  []*Gate       // of this configuration, in the order of their Provision
+	layout layout.Layout // since Start
 	// portalAsks says, since Start, that TLS asks for certificates at the portal.
 	portalAsks bool
 
@@ -301,20 +303,20 @@ func parsePortal(written string) (*url.URL, error) {
 	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Opaque != "" {
 		return nil, errors.New("write the scheme, the host and, if needed, the port, and nothing else")
 	}
-	host, err := parseHostPattern(u.Host)
+	host, err := origin.ParsePattern(u.Host)
 	if err != nil {
 		return nil, err
 	}
-	if host.isWildcard() {
+	if host.IsWildcard() {
 		return nil, errors.New("the portal has one host, not a wildcard")
 	}
 	switch {
-	case u.Scheme == "http" && !isLocalhost(host.name):
+	case u.Scheme == "http" && !origin.IsLocalhost(host.Name):
 		return nil, errors.New("plain http:// works only for localhost and names under it: write https://")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("the address must begin with https://")
 	}
-	return &url.URL{Scheme: u.Scheme, Host: authority(u.Scheme, host.name, host.port)}, nil
+	return &url.URL{Scheme: u.Scheme, Host: origin.Authority(u.Scheme, host.Name, host.Port)}, nil
 }
 
 func (a *App) resolveAdmins() (err error) {
@@ -601,15 +603,15 @@ func (a *App) Start() error {
 		return err
 	}
 	a.layout = found
-	for _, warning := range found.warnings {
+	for _, warning := range found.Warnings {
 		a.logger.Warn(warning)
 	}
 	a.serving, a.order = true, starts.Add(1)
 	if err := a.startServing(); err != nil {
 		return err
 	}
-	a.layout.place()
-	a.withhold(a.layout.outlets)
+	a.place()
+	a.withhold(a.layout.Outlets)
 	for _, g := range a.gates {
 		if err := g.bind(a.service.Load()); err != nil {
 			return err
@@ -620,19 +622,34 @@ func (a *App) Start() error {
 }
 
 // arrange finds all gates and portals of the configuration and checks them.
-func (a *App) arrange() (layout, error) {
+func (a *App) arrange() (layout.Layout, error) {
 	sites, err := a.httpApp()
 	if err != nil {
-		return layout{}, err
+		return layout.Layout{}, err
 	}
-	found, err := checkLayout(sites, a.portal, a.BehindTLSProxy)
+	gates := make([]layout.Gate, len(a.gates))
+	for i, g := range a.gates {
+		gates[i] = g
+	}
+	found, err := layout.Check(layout.Configuration{Sites: sites, Portal: a.portal, BehindProxy: a.BehindTLSProxy, Gates: gates})
 	if err != nil {
-		return layout{}, err
-	}
-	if err := found.checkPlaced(a.gates, sites); err != nil {
-		return layout{}, err
+		return layout.Layout{}, err
 	}
 	return found, a.settleCertificates(sites, found)
+}
+
+// place lets gates and portals serve.
+func (a *App) place() {
+	for _, g := range a.gates {
+		if at, ok := a.layout.Gates[g]; ok {
+			g.placed.Store(&at)
+		}
+	}
+	for _, found := range a.layout.Portals {
+		if portal, ok := found.(*Portal); ok {
+			portal.placed.Store(true)
+		}
+	}
 }
 
 func (a *App) httpApp() (*caddyhttp.App, error) {

@@ -291,7 +291,7 @@ http://app.localhost:0 {
 	if len(app.gates) != 1 || app.gates[0].placed.Load() == nil {
 		t.Error("the gate is not placed")
 	}
-	if len(app.layout.portals) != 1 || !app.layout.portals[0].placed.Load() {
+	if len(app.layout.Portals) != 1 || !app.layout.Portals[0].(*Portal).placed.Load() {
 		t.Error("the portal is not placed")
 	}
 }

@@ -146,7 +146,7 @@ func TestWarnings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Join(found.warnings, "\n")
+		return strings.Join(found.Warnings, "\n")
 	}
 	if got := warned(withPortal(wiki)); got != "" {
 		t.Errorf("without anything to warn of: %s", got)

@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/identity"
 )
@@ -578,7 +580,7 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 		h.Next() // for the line number
 		return nil, h.Errf("matcher %s is empty and would apply to every request", written)
 	}
-	if err := checkPatterns([]caddy.ModuleMap{matcher}); err != nil {
+	if err := matching.CheckPatterns([]caddy.ModuleMap{matcher}); err != nil {
 		h.Next() // for the line number
 		return nil, h.WrapErr(err)
 	}
@@ -689,7 +691,7 @@ func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {
 	}
 	for _, host := range hosts {
 		if isPlain(host) {
-			if _, err := parseHostPattern(host); err != nil {
+			if _, err := origin.ParsePattern(host); err != nil {
 				return d.WrapErr(err)
 			}
 		}

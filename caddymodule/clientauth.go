@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate"
 )
 
@@ -48,7 +50,7 @@ func spoken(word string) string { return strings.ReplaceAll(word, "_", " ") }
 // settleCertificates finds out for each gate, and for the portal, whether TLS
 // asks for certificates there, and refuses gates that rely on some which nobody
 // asks for. checkLayout has been content with everything else.
-func (a *App) settleCertificates(sites *caddyhttp.App, found layout) error {
+func (a *App) settleCertificates(sites *caddyhttp.App, found layout.Layout) error {
 	if len(a.trust()) == 0 {
 		return nil
 	}
@@ -62,15 +64,15 @@ func (a *App) settleCertificates(sites *caddyhttp.App, found layout) error {
 	}
 	for name, server := range sites.Servers {
 		for _, g := range a.gates {
-			at, placed := found.gates[g]
-			if !placed || at.errorRoute || g.server != server {
+			at, placed := found.Gates[g]
+			if !placed || at.ErrorRoute || g.server != server {
 				continue
 			}
-			if err := a.settleGate(g, at.site, asks[server]); err != nil {
-				return fmt.Errorf("site %s: %w", at.site.hosts[0].name, err)
+			if err := a.settleGate(g, at.Site, asks[server]); err != nil {
+				return fmt.Errorf("site %s: %w", at.Site.Hosts[0].Name, err)
 			}
 			if g.asks && g.usesCertificates() {
-				a.warnOfHTTP3(name, server, at.site.hosts[0].name)
+				a.warnOfHTTP3(name, server, at.Site.Hosts[0].Name)
 			}
 		}
 	}
@@ -79,16 +81,16 @@ func (a *App) settleCertificates(sites *caddyhttp.App, found layout) error {
 
 // settleGate refuses what a gate wants of certificates that its site's TLS
 // doesn't ask for.
-func (a *App) settleGate(g *Gate, guarded site, asks asker) error {
+func (a *App) settleGate(g *Gate, guarded origin.Site, asks asker) error {
 	unasked, unnamed := "", ""
-	for _, host := range guarded.hosts {
-		if isAddress(host.name) && comparesSNI(g.server) {
-			unnamed = host.name
+	for _, host := range guarded.Hosts {
+		if isAddress(host.Name) && comparesSNI(g.server) {
+			unnamed = host.Name
 		}
-		if asks(host.name) {
+		if asks(host.Name) {
 			g.asks = true
 		} else {
-			unasked = host.name
+			unasked = host.Name
 		}
 	}
 	for _, rule := range append(slices.Clone(g.resolved), g.rest) {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -46,14 +47,14 @@ type Attestation struct {
 
 // checkRPID reads a host to which keys can be bound.
 func checkRPID(written string) (string, error) {
-	host, err := parseHostPattern(written)
+	host, err := origin.ParsePattern(written)
 	if err != nil {
 		return "", err
 	}
-	if host.port != "" || host.isWildcard() {
+	if host.Port != "" || host.IsWildcard() {
 		return "", fmt.Errorf("%q: write a host alone, such as example.com", written)
 	}
-	return host.name, fido.CheckRPID(host.name)
+	return host.Name, fido.CheckRPID(host.Name)
 }
 
 // resolvePlaces completes and checks what keys are bound to.
@@ -90,11 +91,11 @@ func parseFormer(written string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	host, err := parseHostPattern(expanded)
+	host, err := origin.ParsePattern(expanded)
 	if err != nil {
 		return "", fmt.Errorf("abandon %w", err)
 	}
-	return host.name, nil
+	return host.Name, nil
 }
 
 // parseOrigin reads an address of another site that may use the keys.

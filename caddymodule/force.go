@@ -82,12 +82,13 @@ func (a *App) guardOf(r *http.Request, origin string) *Gate {
 		return nil
 	}
 	var here, anywhere []*Gate
-	for g, at := range a.layout.gates {
-		if own, ok := at.site.Origin(name, port); !ok || own != origin || at.errorRoute {
+	for _, g := range a.gates {
+		at := a.layout.Gates[g]
+		if own, ok := at.Site.Origin(name, port); !ok || own != origin || at.ErrorRoute {
 			continue
 		}
 		anywhere = append(anywhere, g)
-		if slices.Contains(at.site.ports, localPort(r)) {
+		if slices.Contains(at.Site.Ports, localPort(r)) {
 			here = append(here, g)
 		}
 	}

@@ -13,6 +13,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
+	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate"
 )
 
@@ -93,11 +97,12 @@ type Gate struct {
 	server *caddyhttp.Server
 
 	// What Provision resolved.
-	resolved    []resolvedRule // in the order written
-	rest        resolvedRule   // what stands outside rules
-	headers     Headers        // checked; what is empty has its default
-	declared    []hostPattern  // from Hosts
+	resolved    []resolvedRule   // in the order written
+	rest        resolvedRule     // what stands outside rules
+	headers     Headers          // checked; what is empty has its default
+	declared    []origin.Pattern // from Hosts
 	idleIgnores caddyhttp.MatcherSets
+	guarding    *layout.Guarding
 	asksQuery   bool     // some rule looks at the query
 	namesHead   bool     // some rule names the method HEAD
 	parameters  []string // of a query, which rules name
@@ -109,16 +114,15 @@ type Gate struct {
 	// the site's hosts at least.
 	asks bool
 
-	// takes says, since the app's start, that something may be taken from requests
-	// before they come to the gate.
-	takes bool
+	// approach is, since the app's start, the way on which requests come to the gate.
+	approach *approach.Approach
 	// standIn is, since the app's start, what requests have in place of the
 	// assertion until they leave; empty: they have the assertion itself.
 	standIn string
 
 	// placed is where the gate stands. It is nil until the app has started;
 	// until then requests get 503.
-	placed atomic.Pointer[placement]
+	placed atomic.Pointer[layout.Placement]
 	// serving decides on requests, once the gate is placed.
 	serving atomic.Pointer[gate.Gate]
 }
@@ -126,7 +130,7 @@ type Gate struct {
 // isErrorRoute reports whether the gate stands within handle_errors.
 func (g *Gate) isErrorRoute() bool {
 	at := g.placed.Load()
-	return at != nil && at.errorRoute
+	return at != nil && at.ErrorRoute
 }
 
 // Rule says what differs for a part of a site.
@@ -224,9 +228,28 @@ func (g *Gate) Provision(ctx caddy.Context) (err error) {
 	if err := g.resolveBrowsing(ctx); err != nil {
 		return err
 	}
+	g.guarding = g.describe()
 	g.app.gates = append(g.app.gates, g)
 	return nil
 }
+
+// describe says what the layout turns on.
+func (g *Gate) describe() *layout.Guarding {
+	guarding := &layout.Guarding{
+		Server: g.server, Declared: g.declared, Weakest: g.weakest(), Bare: g.isBare(), Assertion: g.Assertion,
+		Matchers: []caddyhttp.MatcherSets{g.idleIgnores},
+	}
+	for _, rule := range g.resolved {
+		guarding.Matchers = append(guarding.Matchers, rule.matchers)
+		if rule.open {
+			guarding.Open = append(guarding.Open, rule.matchers)
+		}
+	}
+	return guarding
+}
+
+// Guarding implements layout.Gate.
+func (g *Gate) Guarding() *layout.Guarding { return g.guarding }
 
 // resolveRest resolves the gate's own settings.
 func (g *Gate) resolveRest() error {
@@ -243,12 +266,12 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	if rule == nil {
 		return resolvedRule{}, errors.New("it is null")
 	}
-	if looks, names := looksAtQuery(rule.MatcherSetsRaw); looks {
+	if looks, names := matching.LooksAtQuery(rule.MatcherSetsRaw); looks {
 		g.asksQuery = true
 		g.parameters = append(g.parameters, names...)
 	}
-	g.namesHead = g.namesHead || namesHead(rule.MatcherSetsRaw)
-	patterns := plainPatterns(rule.MatcherSetsRaw)
+	g.namesHead = g.namesHead || matching.NamesHead(rule.MatcherSetsRaw)
+	patterns := matching.PlainPatterns(rule.MatcherSetsRaw)
 	matchers, err := loadMatchers(ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
 	if err != nil {
 		return resolvedRule{}, err
@@ -261,8 +284,8 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" {
 		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age or certificate")
 	}
-	if matchAll(matchers, nil) {
-		return resolvedRule{}, errWholeSite
+	if matching.MatchAll(matchers, nil) {
+		return resolvedRule{}, layout.ErrWholeSite
 	}
 	return resolvedRule{matchers: matchers, patterns: patterns, open: true}, nil
 }
@@ -278,7 +301,7 @@ func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.Raw
 			return nil, errors.New("it has an empty matcher set, and would apply to every request")
 		}
 	}
-	if err := checkPatterns(raw); err != nil {
+	if err := matching.CheckPatterns(raw); err != nil {
 		return nil, err
 	}
 	loaded, err := ctx.LoadModule(module, field)
@@ -289,7 +312,7 @@ func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.Raw
 	if err := matchers.FromInterface(loaded); err != nil {
 		return nil, err
 	}
-	return matchers, checkPlaceholders(matchers)
+	return matchers, matching.CheckPlaceholders(matchers)
 }
 
 // inherit returns base with what is written in its place.
@@ -351,7 +374,7 @@ func (g *Gate) resolveHosts() error {
 		if err != nil {
 			return err
 		}
-		pattern, err := parseHostPattern(host)
+		pattern, err := origin.ParsePattern(host)
 		if err != nil {
 			return fmt.Errorf("hosts: %w", err)
 		}
@@ -475,4 +498,5 @@ func parseHeaderEncoding(written string) (bool, error) {
 var (
 	_ caddy.Provisioner           = (*Gate)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Gate)(nil)
+	_ layout.Gate                 = (*Gate)(nil)
 )

@@ -236,7 +236,7 @@ func TestGateExpandsPlaceholders(t *testing.T) {
 		if !gate.rest.allow.includes("bob", []string{"engineers"}) {
 			t.Errorf("allow: %+v", gate.rest.allow)
 		}
-		if len(gate.declared) != 1 || gate.declared[0].name != "app.example.com" || gate.declared[0].port != "8443" {
+		if len(gate.declared) != 1 || gate.declared[0].Name != "app.example.com" || gate.declared[0].Port != "8443" {
 			t.Errorf("hosts: %+v", gate.declared)
 		}
 		return nil
@@ -316,6 +316,20 @@ func TestHandlersNeedThePortal(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the portal is missing: write in the Caddyfile's global options") ||
 			!strings.Contains(err.Error(), "server apps") || !strings.Contains(err.Error(), "http.handlers."+handler) {
 			t.Errorf("%s: %v", handler, err)
+		}
+	}
+}
+
+// TestPatternsOfGates writes path matchers that no canonical path matches into
+// all places of a gate's settings.
+func TestPatternsOfGates(t *testing.T) {
+	for _, settings := range []string{
+		`"rules": [{"match": [{"path": ["/ad%6din*"]}]}]`,
+		`"rules": [{"match": [{"not": [{"path": ["/ad%6din*"]}]}], "open": true}]`,
+		`"idle_ignores": [{"path": ["/ad%6din*"]}]`,
+	} {
+		if err := withGate(t, settings, func(*Gate) error { return nil }); err == nil || !strings.Contains(err.Error(), "write /admin*") {
+			t.Errorf("%s: %v", settings, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 )
 
 // withPortal is a Caddyfile with a portal and the given sites.
@@ -23,29 +24,29 @@ login.example.com {
 }
 
 // described puts a layout into lines: gates with their hosts, apps.
-func described(l layout) string {
+func described(l layout.Layout) string {
 	var lines []string
-	for _, at := range l.gates {
-		if at.errorRoute {
+	for _, at := range l.Gates {
+		if at.ErrorRoute {
 			lines = append(lines, "in errors")
 			continue
 		}
 		var hosts []string
-		for _, p := range at.site.hosts {
-			host := p.name
-			if p.port != "" {
-				host += ":" + p.port
+		for _, p := range at.Site.Hosts {
+			host := p.Name
+			if p.Port != "" {
+				host += ":" + p.Port
 			}
-			if len(p.except) > 0 {
-				host += " but " + strings.Join(p.except, " ")
+			if len(p.Except) > 0 {
+				host += " but " + strings.Join(p.Except, " ")
 			}
 			hosts = append(hosts, host)
 		}
-		lines = append(lines, fmt.Sprintf("%s %v %s", at.site.scheme, at.site.ports, strings.Join(hosts, ", ")))
+		lines = append(lines, fmt.Sprintf("%s %v %s", at.Site.Scheme, at.Site.Ports, strings.Join(hosts, ", ")))
 	}
 	slices.Sort(lines)
-	for _, app := range l.apps {
-		lines = append(lines, app.url)
+	for _, app := range l.Apps {
+		lines = append(lines, app.URL)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -339,8 +340,8 @@ http://wiki.example.com, wiki.example.com:8443 {
 			if got, want := described(found), strings.Join(tt.want, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			if len(found.portals) != 1 {
-				t.Errorf("%d portals", len(found.portals))
+			if len(found.Portals) != 1 {
+				t.Errorf("%d portals", len(found.Portals))
 			}
 		})
 	}
@@ -356,8 +357,8 @@ func TestWeakestAssurance(t *testing.T) {
 		"assurance single":               assurance.Single,
 		"rule /a {\nassurance single\n}": assurance.Single,
 	} {
-		if found, err := arranged(t, gate(settings)); err != nil || found.weakest != want {
-			t.Errorf("%q: %s, %v", settings, found.weakest, err)
+		if found, err := arranged(t, gate(settings)); err != nil || found.Weakest != want {
+			t.Errorf("%q: %s, %v", settings, found.Weakest, err)
 		}
 	}
 }
@@ -384,8 +385,8 @@ func TestAppsBesideThePortal(t *testing.T) {
 	reverse_proxy localhost:3000
 }
 `, tt.option, tt.portal, fmt.Sprintf(tt.address, "login"), fmt.Sprintf(tt.address, "app")))
-		if err != nil || len(found.apps) != 1 || found.apps[0].url != tt.want {
-			t.Errorf("portal %s: %+v, %v; want %s", tt.portal, found.apps, err, tt.want)
+		if err != nil || len(found.Apps) != 1 || found.Apps[0].URL != tt.want {
+			t.Errorf("portal %s: %+v, %v; want %s", tt.portal, found.Apps, err, tt.want)
 		}
 	}
 }
@@ -969,5 +970,33 @@ func TestLayoutOfJSON(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestSplits finds what sites say of the names of scripts (P07), however deep.
+func TestSplits(t *testing.T) {
+	const proxy = `{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "transport": {"protocol": "fastcgi", "split_path": ["SPLIT"]}}`
+	fastcgi := func(split string) string { return strings.Replace(proxy, "SPLIT", split, 1) }
+	err := provisioned(t, []byte(`{"apps": {
+		"mfa": {"portal": "https://login.example.com"},
+		"http": {"servers": {"apps": {"listen": [":8443"],
+			"named_routes": {"it": {"handle": [`+fastcgi(".named")+`]}},
+			"errors": {"routes": [{"handle": [`+fastcgi(".error")+`]}]},
+			"routes": [
+				{"handle": [{"handler": "mfa"}]},
+				{"handle": [{"handler": "subroute", "routes": [{"handle": [`+fastcgi(".PHP")+`]}], "errors": {"routes": [{"handle": [`+fastcgi(".late")+`]}]}}]},
+				{"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "handle_response": [{"routes": [{"handle": [`+fastcgi(".response")+`]}]}]}]},
+				{"handle": [{"handler": "intercept", "handle_response": [{"routes": [{"handle": [`+fastcgi(".php")+`]}]}]}]}
+			]
+		}}}
+	}}`), func(app *App) error {
+		got := layout.ScriptSplits(app.gates[0].server)
+		if want := []string{".error", ".late", ".named", ".php", ".response"}; !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

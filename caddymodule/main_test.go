@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 )
 
 func init() {
@@ -73,7 +75,7 @@ func provisioned(t *testing.T, raw []byte, then func(app *App) error) error {
 }
 
 // arranged does the same for a Caddyfile, and lays it out.
-func arranged(t *testing.T, caddyfile string) (found layout, err error) {
+func arranged(t *testing.T, caddyfile string) (found layout.Layout, err error) {
 	t.Helper()
 	raw, err := adapt(caddyfile)
 	if err != nil {
@@ -82,7 +84,7 @@ func arranged(t *testing.T, caddyfile string) (found layout, err error) {
 	return arrangedJSON(t, raw)
 }
 
-func arrangedJSON(t *testing.T, raw []byte) (found layout, err error) {
+func arrangedJSON(t *testing.T, raw []byte) (found layout.Layout, err error) {
 	t.Helper()
 	err = provisioned(t, raw, func(app *App) (err error) {
 		found, err = app.arrange()

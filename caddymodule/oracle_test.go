@@ -19,6 +19,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -121,7 +125,7 @@ func FuzzWalkerAgreesWithCaddy(f *testing.F) {
 // compareWithCaddy makes servers at random, and fails where the walker has
 // accepted one on which
 //   - a request for a gated host reaches an app without having passed a gate;
-//   - any request reaches so an app of a gated host's site that others reach
+//   - any request reaches so an app of a gated host's origin.Site that others reach
 //     through its gate;
 //   - a gate decides on something else than what the client has sent;
 //   - a request comes to something else behind the gate than if it had been sent
@@ -164,7 +168,7 @@ func compareWithCaddy(t *testing.T, seed uint64, count int, seen *tally) {
 // comparison is of one server that the walker has accepted.
 type comparison struct {
 	server         *caddyhttp.Server
-	found          layout
+	found          layout.Layout
 	behind, around map[*markingApp]string // how apps were reached: through a gate, or not
 }
 
@@ -177,7 +181,7 @@ func compareServer(t *testing.T, app *App, sites *caddyhttp.App, name string, ma
 	}
 	seen.accepted++
 	for _, g := range gates {
-		openGate(g, found.gates[g])
+		openGate(g, found.Gates[g])
 	}
 	c := comparison{sites.Servers[name], found, make(map[*markingApp]string), make(map[*markingApp]string)}
 	for range 32 {
@@ -200,12 +204,21 @@ func (c comparison) covers(host string) bool {
 	if strings.HasSuffix(host, ".") {
 		return false
 	}
-	for _, at := range c.found.gates {
-		if _, ok := originOf(at.site, host); ok && !at.errorRoute {
+	for _, at := range c.found.Gates {
+		if _, ok := originOf(at.Site, host); ok && !at.ErrorRoute {
 			return true
 		}
 	}
 	return false
+}
+
+// originOf is how a gate asks.
+func originOf(s origin.Site, host string) (string, bool) {
+	name, port, err := canonical.Host(host)
+	if err != nil {
+		return "", false
+	}
+	return s.Origin(name, port)
 }
 
 // send has the server answer a request, and returns what is wrong with that.
@@ -260,33 +273,31 @@ func (c comparison) trace(r *http.Request, tells string) *trace {
 }
 
 // layOut has the walker judge one server, as if it were alone.
-func layOut(app *App, sites *caddyhttp.App, name string) (layout, []*Gate, error) {
+func layOut(app *App, sites *caddyhttp.App, name string) (layout.Layout, []*Gate, error) {
 	alone := &caddyhttp.App{Servers: map[string]*caddyhttp.Server{"portal": sites.Servers["portal"], name: sites.Servers[name]}}
 	var gates []*Gate
+	var known []layout.Gate
 	for _, g := range app.gates {
 		if g.server == sites.Servers[name] {
-			gates = append(gates, g)
+			gates, known = append(gates, g), append(known, g)
 		}
 	}
-	found, err := checkLayout(alone, app.portal, false)
-	if err == nil {
-		err = found.checkPlaced(gates, alone)
-	}
+	found, err := layout.Check(layout.Configuration{Sites: alone, Portal: app.portal, Gates: known})
 	return found, gates, err
 }
 
 // openGate has a gate pass everything for its site's hosts, and note on what it
 // has decided.
-func openGate(g *Gate, at placement) {
+func openGate(g *Gate, at layout.Placement) {
 	headers, err := gate.NewIdentityHeaders(gate.HeaderNames{}, gate.HeaderValues{})
 	if err != nil {
 		panic(err)
 	}
 	g.placed.Store(&at)
-	g.takes = takesBefore(g)
+	g.approach = approach.To(g, at.Site.Hosts)
 	g.serving.Store(gate.New(gate.Settings{
 		Rules: []gate.Rule{{Match: g.noteDecision, Open: true}, {}},
-		Site:  gate.Site{Origin: originsOf(at.site), Agree: g.agree}, Credentials: gate.Credentials{SignOns: unwatched{}},
+		Site:  gate.Site{Origin: originsOf(at.Site), Agree: g.agree}, Credentials: gate.Credentials{SignOns: unwatched{}},
 		SignIn: gate.SignIn{Portal: g.app.portal}, App: gate.App{Headers: headers}, Look: gate.Look{Pages: g.app.pages},
 		Surroundings: gate.Surroundings{
 			Logger: zap.NewNop(), Clock: time.Now, Random: rand.Reader, Address: func(*http.Request) string { return "" },
@@ -301,7 +312,10 @@ func (g *Gate) noteDecision(r *http.Request) (bool, error) {
 		return true, nil // this is of another reading of the same request
 	}
 	d := decided{gate: g, host: r.Host, uri: r.URL.RequestURI()}
-	looksAt := append([]string{"Origin", "X-Forwarded-Proto"}, g.lookedAt()...)
+	looksAt := []string{"Origin", "X-Forwarded-Proto"}
+	for _, sets := range g.guarding.Matchers {
+		matching.Each(sets, func(matcher any) { looksAt = append(looksAt, matching.Headers(matcher)...) })
+	}
 	for _, name := range looksAt {
 		if !slices.Equal(r.Header.Values(name), t.sent.Header.Values(name)) {
 			d.changed = name

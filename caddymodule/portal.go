@@ -5,6 +5,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 )
 
 func init() {
@@ -34,8 +36,12 @@ func (p *Portal) Provision(ctx caddy.Context) (err error) {
 	return err
 }
 
+// IsPortal implements layout.Portal.
+func (*Portal) IsPortal() {}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Portal)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Portal)(nil)
+	_ layout.Portal               = (*Portal)(nil)
 )

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 )
 
 // D02: addresses that hold a token stay out of access logs, in any spelling.
@@ -57,8 +59,8 @@ func TestWarningsOfLogs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := strings.Join(found.warnings, "\n")
-			if !strings.Contains(got, tt.want) || tt.want != "" && !strings.HasSuffix(got, "write into each log:\n"+logFilter) || tt.want == "" && got != "" {
+			got := strings.Join(found.Warnings, "\n")
+			if !strings.Contains(got, tt.want) || tt.want != "" && !strings.HasSuffix(got, "write into each log:\n"+layout.LogFilter) || tt.want == "" && got != "" {
 				t.Errorf("warned: %q", got)
 			}
 		})
@@ -95,12 +97,12 @@ func TestOutlets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(found.outlets) != 1 {
-				t.Fatalf("%d outlets", len(found.outlets))
+			if len(found.Outlets) != 1 {
+				t.Fatalf("%d outlets", len(found.Outlets))
 			}
-			out := found.outlets[0]
-			if len(out.proxies) != tt.proxies || out.unfit != tt.unfit || string(out.verbose) != tt.verbose {
-				t.Errorf("%d proxies, unfit %q, verbose %q", len(out.proxies), out.unfit, out.verbose)
+			out := found.Outlets[0]
+			if len(out.Proxies) != tt.proxies || out.Unfit != tt.unfit || string(out.Verbose) != tt.verbose {
+				t.Errorf("%d proxies, unfit %q, verbose %q", len(out.Proxies), out.Unfit, out.Verbose)
 			}
 		})
 	}

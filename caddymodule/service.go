@@ -374,7 +374,7 @@ func (a *App) relatedOrigins() ([]byte, error) {
 // shortestPassword is longer where some gate is content with a password alone
 // (NIST SP 800-63B-4 §3.1.1.2).
 func (a *App) shortestPassword() int {
-	if a.layout.weakest <= assurance.Single {
+	if a.layout.Weakest <= assurance.Single {
 		return identity.MinLengthAlone
 	}
 	return identity.MinLengthWithSecond
@@ -384,8 +384,8 @@ func (a *App) shortestPassword() int {
 // its name, and the hosts of the portal and the apps.
 func (a *App) serviceNames() []string {
 	names := []string{a.Name, a.portal.Hostname()}
-	for _, app := range a.layout.apps {
-		names = append(names, app.host)
+	for _, app := range a.layout.Apps {
+		names = append(names, app.Host)
 	}
 	return names
 }
@@ -395,26 +395,30 @@ func (a *App) serviceNames() []string {
 // told is listed: its gate decides when they come.
 func (a *App) appsFor(r *http.Request, u session.User) []templates.App {
 	var apps []templates.App
-	for _, found := range a.layout.apps {
-		front, err := frontPage(r, found)
+	for _, found := range a.layout.Apps {
+		gate, ok := found.Gate.(*Gate)
+		if !ok {
+			continue
+		}
+		front, err := frontPage(r, found.URL, gate)
 		if err != nil {
 			continue
 		}
-		opens, err := found.gate.serving.Load().Opens(front, u)
+		opens, err := gate.serving.Load().Opens(front, u)
 		if err != nil {
-			a.logger.Debug("deciding whether to list an app", zap.String("host", found.host), zap.Error(err))
+			a.logger.Debug("deciding whether to list an app", zap.String("host", found.Host), zap.Error(err))
 		}
 		if opens || err != nil {
-			apps = append(apps, templates.App{Name: found.host, URL: found.url + "/"})
+			apps = append(apps, templates.App{Name: found.Host, URL: found.URL + "/"})
 		}
 	}
 	return apps
 }
 
-// frontPage is the request that the sender of r would make for an app's first
-// page.
-func frontPage(r *http.Request, app gatedApp) (*http.Request, error) {
-	u, err := url.Parse(app.url + "/")
+// frontPage is the request that the sender of r would make for the first page of
+// the app at an address.
+func frontPage(r *http.Request, address string, gate *Gate) (*http.Request, error) {
+	u, err := url.Parse(address + "/")
 	if err != nil {
 		return nil, err
 	}
@@ -422,7 +426,7 @@ func frontPage(r *http.Request, app gatedApp) (*http.Request, error) {
 	front.Method, front.Body, front.Form, front.PostForm = http.MethodGet, http.NoBody, nil, nil
 	front.Host, front.RequestURI = u.Host, "/"
 	front.URL = &url.URL{Path: "/"}
-	return caddyhttp.PrepareRequest(front, caddy.NewReplacer(), nil, app.gate.server), nil
+	return caddyhttp.PrepareRequest(front, caddy.NewReplacer(), nil, gate.server), nil
 }
 
 // knows reports whether an origin belongs to a gate of this configuration.
@@ -435,8 +439,8 @@ func (a *App) knows(origin string) bool {
 	if err != nil {
 		return false
 	}
-	for _, at := range a.layout.gates {
-		if own, ok := at.site.Origin(name, port); ok && own == origin {
+	for _, at := range a.layout.Gates {
+		if own, ok := at.Site.Origin(name, port); ok && own == origin {
 			return true
 		}
 	}

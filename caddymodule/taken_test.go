@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
 )
 
 // TestTakesBefore finds whether anything before the gate keeps something of
@@ -45,10 +47,10 @@ func TestTakesBefore(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				found.place()
-				for _, at := range found.apps {
-					if got, want := takesBefore(at.gate), at.host != "app.example.com" || test.want; got != want {
-						t.Errorf("%s: %t", at.host, got)
+				for _, at := range found.Apps {
+					way := approach.To(at.Gate, found.Gates[at.Gate].Site.Hosts)
+					if got, want := way.Takes(), at.Host != "app.example.com" || test.want; got != want {
+						t.Errorf("%s: %t", at.Host, got)
 					}
 				}
 				return nil
@@ -124,7 +126,7 @@ func toldBehind(t *testing.T, before, placeholder, path string) (told string) {
 		if err != nil {
 			return err
 		}
-		openGate(gates[0], found.gates[gates[0]])
+		openGate(gates[0], found.Gates[gates[0]])
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.Host = "A.localhost"
 		r.Header.Set("X-N", "1")
@@ -170,15 +172,15 @@ far.example.com:9443 {
 		if err != nil {
 			return err
 		}
-		for _, at := range found.apps {
-			usual := found.gates[at.gate].usualHost
+		for _, at := range found.Apps {
+			usual := found.Gates[at.Gate].UsualHost
 			for host, want := range map[string]map[string]string{
 				"app.example.com": {
 					"app.example.com": "app.example.com:8443", "app.example.com:8443": "app.example.com:8443",
 					"a.wild.example.com": "a.wild.example.com:8443", "a.wild.example.com:1": "a.wild.example.com:8443",
 				},
 				"far.example.com": {"far.example.com": "far.example.com", "far.example.com:9443": "far.example.com"},
-			}[at.host] {
+			}[at.Host] {
 				if got := usual(host); got != want {
 					t.Errorf("%s: %s, not %s", host, got, want)
 				}

@@ -2,24 +2,15 @@ package caddymodule
 
 import (
 	"net/http"
-	"reflect"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
-
-// trustsProxies reports whether a server has trusted_proxies. Caddy clears the
-// setting when it makes a list of addresses of it, and keeps that to itself. A
-// version of Caddy that keeps it elsewhere counts as trusting: this is for a
-// clear text at load, and each request is looked at in any case.
-func trustsProxies(server *caddyhttp.Server) bool {
-	list := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
-	return server.TrustedProxiesUnix || !list.IsValid() || list.Kind() != reflect.Interface || !list.IsNil()
-}
 
 // cameSecurely reports whether a request came over HTTPS: to this server, or,
 // as a peer within trusted_proxies says, to that peer.
@@ -40,7 +31,7 @@ func (a *App) refuseInsecure(w http.ResponseWriter, r *http.Request) bool {
 	if !a.BehindTLSProxy || cameSecurely(r) {
 		return false
 	}
-	if name, _, err := canonical.Host(r.Host); err == nil && isLocalhost(name) {
+	if name, _, err := canonical.Host(r.Host); err == nil && origin.IsLocalhost(name) {
 		return false
 	}
 	a.bounded.Warn("refusing a request that didn't come over HTTPS: the proxy in front must be within trusted_proxies and send one X-Forwarded-Proto: https",

@@ -115,8 +115,8 @@ http://app.localhost:8080 {
 			if want := strings.Join(tt.want, "\n"); err != nil || described(found) != want {
 				t.Errorf("got\n%s\n%v\nwant\n%s", described(found), err, want)
 			}
-			if len(found.portals) != 1 {
-				t.Errorf("%d portals", len(found.portals))
+			if len(found.Portals) != 1 {
+				t.Errorf("%d portals", len(found.Portals))
 			}
 		})
 	}
@@ -230,35 +230,5 @@ func TestRefuseInsecure(t *testing.T) {
 				t.Error("refused without behind_tls_proxy")
 			}
 		})
-	}
-}
-
-// What Caddy keeps to itself is where it is looked for.
-func TestTrustsProxies(t *testing.T) {
-	for options, want := range map[string]bool{
-		"":                            false,
-		`"trusted_proxies_unix":true`: true,
-		`"trusted_proxies":{"source":"static","ranges":["10.0.0.0/8"]}`: true,
-		`"client_ip_headers":["X-Real-Ip"],"trusted_proxies_strict":1`:  false,
-	} {
-		if options != "" {
-			options += ","
-		}
-		err := provisioned(t, []byte(`{"apps": {
-			"mfa": {"portal": "https://login.example.com"},
-			"http": {"servers": {"apps": {`+options+`"listen": [":8080"], "automatic_https": {"disable": true}}}}
-		}}`), func(app *App) error {
-			sites, err := app.httpApp()
-			if err != nil {
-				return err
-			}
-			if got := trustsProxies(sites.Servers["apps"]); got != want {
-				t.Errorf("%s: %t", options, got)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }

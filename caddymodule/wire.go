@@ -10,6 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/portcullis-mfa/portcullis/assertion"
+	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/upload"
@@ -70,7 +73,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if g.isErrorRoute() {
 		return g.serveError(serving, w, r, next)
 	}
-	g.noteTaken(r)
+	g.approach.Note(r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
 		caddyhttp.SetVar(r.Context(), passedVar, (*passed)(v))
 		introduce(r, v)
@@ -109,7 +112,7 @@ func introduce(r *http.Request, v *gate.Visitor) {
 		return
 	}
 	replacer.Map(func(key string) (any, bool) {
-		field, ok := strings.CutPrefix(key, userPlaceholders)
+		field, ok := strings.CutPrefix(key, layout.UserPlaceholders)
 		if !ok {
 			return nil, false
 		}
@@ -131,17 +134,15 @@ func introduce(r *http.Request, v *gate.Visitor) {
 	})
 }
 
-const userPlaceholders = "http.auth.user."
-
 // nobody gives Caddy's placeholders where nobody is known.
 func nobody(key string) (any, bool) {
-	if strings.HasPrefix(key, userPlaceholders) {
+	if strings.HasPrefix(key, layout.UserPlaceholders) {
 		return "", true
 	}
 	return nil, false
 }
 
-// bind makes the gate that serves this handler's site.
+// bind makes the gate that serves this handler's origin.Site.
 func (g *Gate) bind(s *service) error {
 	headers, err := g.headers.identity()
 	if err != nil {
@@ -150,8 +151,8 @@ func (g *Gate) bind(s *service) error {
 	settings := gate.Settings{
 		Rules: g.rules(), Succession: succession{g},
 		Site: gate.Site{
-			Origin: originsOf(g.placed.Load().site), UsualHost: g.placed.Load().usualHost, Agree: g.agree,
-			Scripts: canonical.Scripts{Splits: splitsOf(g.server)}, HeadApart: g.namesHead,
+			Origin: originsOf(g.placed.Load().Site), UsualHost: g.placed.Load().UsualHost, Agree: g.agree,
+			Scripts: canonical.Scripts{Splits: layout.ScriptSplits(g.server)}, HeadApart: g.namesHead,
 		},
 		Credentials: gate.Credentials{
 			Sessions: s.cookies, SignOns: s.keeper, Devices: s.devices, Weights: s.factors.Weights(),
@@ -179,20 +180,20 @@ func (g *Gate) bind(s *service) error {
 		}
 		settings.StandIn = g.standIn
 	}
-	g.takes = takesBefore(g)
+	g.approach = approach.To(g, g.placed.Load().Site.Hosts)
 	g.serving.Store(gate.New(settings))
 	return nil
 }
 
 // originsOf returns site.Origin, with the origins of the hosts that the site
 // names made beforehand: each request needs one.
-func originsOf(s site) func(name, port string) (string, bool) {
+func originsOf(s origin.Site) func(name, port string) (string, bool) {
 	type place struct{ name, port string }
 	made := make(map[place]string)
-	for _, host := range s.hosts {
-		for _, port := range append([]string{"", host.port}, s.ports...) {
-			if origin, ok := s.Origin(host.name, port); ok {
-				made[place{host.name, port}] = origin
+	for _, host := range s.Hosts {
+		for _, port := range append([]string{"", host.Port}, s.Ports...) {
+			if origin, ok := s.Origin(host.Name, port); ok {
+				made[place{host.Name, port}] = origin
 			}
 		}
 	}

@@ -28,11 +28,15 @@ var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"caddymodule/commands", "caddymodule/adminapi",
+		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
 		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"caddymodule/adminapi", "devices", "templates", "token", "showable"}},
+	{"caddymodule/approach", []string{"caddymodule/layout", "caddymodule/matching", "caddymodule/origin"}},
+	{"caddymodule/layout", []string{"caddymodule/matching", "caddymodule/origin", "assurance"}},
+	{"caddymodule/matching", nil},
+	{"caddymodule/origin", nil},
 	{"caddymodule/adminapi", []string{"accounts", "authflow", "audit", "keys", "store", "assurance", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},

@@ -1,9 +1,11 @@
-package caddymodule
+package layout
 
 import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 )
 
 // checkPortal makes sure that the portal is served, as its address says, and
@@ -59,7 +61,7 @@ func (s *survey) checkReachable(serving []*surveyedServer) error {
 			return fmt.Errorf("%s: mfa_portal is served %w", server.at(host), err)
 		}
 	}
-	reached := func(server *surveyedServer) string { return schemeOf(server.scheme(), host) }
+	reached := func(server *surveyedServer) string { return origin.SchemeOf(server.scheme(), host) }
 	if !slices.ContainsFunc(serving, func(server *surveyedServer) bool { return reached(server) == s.portal.Scheme }) {
 		return fmt.Errorf("%s: mfa_portal is served as %s://, but the portal is %s: make them match", serving[0].at(host), reached(serving[0]), s.portal)
 	}

@@ -1,8 +1,6 @@
-package caddymodule
+package layout
 
 import (
-	"encoding/json"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -12,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
 // change is something of a request that a handler may set, add to or remove.
@@ -97,15 +97,19 @@ var decisiveHeaders = []string{
 // decisiveVariables are those in which Caddy keeps what it knows of a client.
 var decisiveVariables = slices.Concat([]string{caddyhttp.ClientIPVarKey, caddyhttp.TrustedProxyVarKey}, identityPlaceholders)
 
+// UserPlaceholders is what Caddy's placeholders for the person who asks begin
+// with.
+const UserPlaceholders = "http.auth.user."
+
 // identityPlaceholders are those by which the gate says who asks.
 var identityPlaceholders = []string{
-	userPlaceholders + "id", userPlaceholders + "name", userPlaceholders + "email", userPlaceholders + "groups",
-	userPlaceholders + "assurance", userPlaceholders + "device",
+	UserPlaceholders + "id", UserPlaceholders + "name", UserPlaceholders + "email", UserPlaceholders + "groups",
+	UserPlaceholders + "assurance", UserPlaceholders + "device",
 }
 
 // altered returns what a handler changes of what the gate decides on, or "".
 // A nil gate stands for the portal.
-func altered(handler caddyhttp.MiddlewareHandler, gate *Gate) string {
+func altered(handler caddyhttp.MiddlewareHandler, gate Gate) string {
 	for _, c := range changes(handler) {
 		var names []string
 		switch c.kind {
@@ -116,7 +120,7 @@ func altered(handler caddyhttp.MiddlewareHandler, gate *Gate) string {
 		case ofHeader:
 			names = decisiveHeaders
 			if gate != nil {
-				names = slices.Concat(names, gate.lookedAt())
+				names = slices.Concat(names, gate.Guarding().lookedAt())
 			}
 		}
 		for _, name := range names {
@@ -130,69 +134,13 @@ func altered(handler caddyhttp.MiddlewareHandler, gate *Gate) string {
 
 // lookedAt returns the headers at which the gate's matchers may look.
 // Variables that they look at are held to one form with each request instead.
-func (g *Gate) lookedAt() []string {
+func (g *Guarding) lookedAt() []string {
 	var names []string
-	note := func(matcher any) { names = append(names, headersIn(matcher)...) }
-	for _, rule := range g.resolved {
-		eachLoaded(rule.matchers, note)
-	}
-	eachLoaded(g.idleIgnores, note)
-	return names
-}
-
-// headersIn returns the headers that a matcher names. Of an expression that
-// looks at any it returns all words.
-func headersIn(matcher any) []string {
-	switch m := matcher.(type) {
-	case *caddyhttp.MatchHeader:
-		return slices.Collect(maps.Keys(*m))
-	case *caddyhttp.MatchHeaderRE:
-		return slices.Collect(maps.Keys(*m))
-	case *caddyhttp.MatchExpression:
-		if strings.Contains(m.Expr, "header(") || strings.Contains(m.Expr, "header_regexp(") {
-			return append(strings.FieldsFunc(m.Expr, isNotNameRune), headerPlaceholders(m.Expr)...)
-		}
-		return headerPlaceholders(m.Expr)
-	}
-	return headerPlaceholders(writtenAs(matcher))
-}
-
-// headerPlaceholders returns the names in Caddy's placeholders for headers.
-func headerPlaceholders(text string) []string {
-	var names []string
-	for _, rest := range strings.Split(text, "{http.request.header.")[1:] {
-		name, _, _ := strings.Cut(rest, "}")
-		names = append(names, name)
+	note := func(matcher any) { names = append(names, matching.Headers(matcher)...) }
+	for _, sets := range g.Matchers {
+		matching.Each(sets, note)
 	}
 	return names
-}
-
-func isNotNameRune(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-}
-
-// eachLoaded calls do with each matcher, those within `not` included.
-func eachLoaded(sets caddyhttp.MatcherSets, do func(matcher any)) {
-	for _, set := range sets {
-		for _, matcher := range set {
-			if not, ok := matcher.(*caddyhttp.MatchNot); ok {
-				eachLoaded(not.MatcherSets, do)
-				continue
-			}
-			do(matcher)
-		}
-	}
-}
-
-// writtenAs returns a matcher as JSON, or "" for one that can't be written so.
-func writtenAs(matcher any) string {
-	var written strings.Builder
-	encoder := json.NewEncoder(&written)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(matcher); err != nil {
-		return ""
-	}
-	return written.String()
 }
 
 // canRehost reports whether any handler of a server may change the Host.

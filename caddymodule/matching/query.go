@@ -1,4 +1,4 @@
-package caddymodule
+package matching
 
 import (
 	"encoding/json"
@@ -9,9 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// looksAtQuery reports whether the matchers could look at the query, and by
+// LooksAtQuery reports whether the matchers could look at the query, and by
 // which names of parameters; what can't be told counts as looking.
-func looksAtQuery(sets []caddy.ModuleMap) (looks bool, names []string) {
+func LooksAtQuery(sets []caddy.ModuleMap) (looks bool, names []string) {
 	err := eachMatcher(sets, func(name string, raw json.RawMessage) error {
 		texts := stringsIn(raw)
 		switch name {

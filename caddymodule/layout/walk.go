@@ -1,4 +1,4 @@
-package caddymodule
+package layout
 
 import (
 	"fmt"
@@ -8,11 +8,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-)
 
-// anyOtherHost stands for all hosts that the configuration doesn't name. It
-// can't be written in a host matcher that matches anything.
-const anyOtherHost = "?"
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+)
 
 // conduct is what a handler may do with a request that comes to it.
 type conduct int
@@ -93,8 +91,8 @@ func conductOfStatic(response caddyhttp.StaticResponse) conduct {
 type step struct {
 	handler string // its name in the configuration
 	module  caddyhttp.MiddlewareHandler
-	gate    *Gate
-	portal  *Portal
+	gate    Gate
+	portal  Portal
 	does    conduct
 	bearing
 }
@@ -123,10 +121,10 @@ type bearing struct {
 // and any matcher may fail.
 type walk struct {
 	server   *caddyhttp.Server
-	host     string               // or a wildcard, for the hosts that nothing else names; or anyOtherHost
-	groups   map[string]certainty // whether an earlier route of the group has matched
-	invoking []string             // named routes that the walk is in
-	rehosts  bool                 // some handler of the server can change the Host
+	host     string                        // or a wildcard, for the hosts that nothing else names; or matching.AnyOtherHost
+	groups   map[string]matching.Certainty // whether an earlier route of the group has matched
+	invoking []string                      // named routes that the walk is in
+	rehosts  bool                          // some handler of the server can change the Host
 	steps    []step
 
 	// again says that the routes may be run a second time, after an error, when
@@ -136,13 +134,13 @@ type walk struct {
 
 // follow returns what requests for the host meet on the server.
 func follow(server *caddyhttp.Server, host string) []step {
-	w := &walk{server: server, host: host, groups: make(map[string]certainty), rehosts: canRehost(server)}
+	w := &walk{server: server, host: host, groups: make(map[string]matching.Certainty), rehosts: canRehost(server)}
 	w.routes(server.Routes, bearing{})
 	if server.Errors != nil {
 		// They run once, after all else: only groups that were met can be used up.
 		w.again = false
 		for group := range w.groups {
-			w.groups[group] = maybe
+			w.groups[group] = matching.Maybe
 		}
 		w.routes(server.Errors.Routes, bearing{failing: true})
 	}
@@ -160,20 +158,20 @@ func (w *walk) routes(routes caddyhttp.RouteList, at bearing) bearing {
 }
 
 func (w *walk) route(route caddyhttp.Route, at bearing) bearing {
-	requests := requests{host: w.host, rehosted: at.rehosted}
-	match := requests.matchSets(route.MatcherSets)
+	requests := matching.Requests{Host: w.host, Rehosted: at.rehosted}
+	match := requests.MatchSets(route.MatcherSets)
 	match = w.inGroup(route.Group, match, at)
-	if match.certainty == never {
+	if match.Certainty == matching.Never {
 		return at
 	}
 	inside := at
-	inside.named = inside.named || match.named
+	inside.named = inside.named || match.Named
 	if inside.under == "" {
-		inside.under = match.under
+		inside.under = match.Under
 	}
 	inside = w.handlers(route.Handlers, inside)
 	at.rehosted = inside.rehosted
-	if match.certainty == maybe {
+	if match.Certainty == matching.Maybe {
 		return at // some requests have skipped the route
 	}
 	at.guarded = inside.guarded
@@ -183,24 +181,24 @@ func (w *walk) route(route caddyhttp.Route, at bearing) bearing {
 
 // inGroup accounts for the route's group, of which only the first route that
 // matches runs.
-func (w *walk) inGroup(group string, match match, at bearing) match {
+func (w *walk) inGroup(group string, match matching.Match, at bearing) matching.Match {
 	if group == "" {
 		return match
 	}
 	used := w.groups[group]
 	if w.again {
-		used = max(used, maybe)
+		used = max(used, matching.Maybe)
 	}
-	reached := match.certainty
+	reached := match.Certainty
 	if at.under != "" {
-		reached = min(reached, maybe)
+		reached = min(reached, matching.Maybe)
 	}
 	w.groups[group] = max(used, reached)
 	switch {
-	case used == always:
-		match.certainty = never
-	case used == maybe && match.certainty == always:
-		match.certainty, match.under = maybe, "handle"
+	case used == matching.Always:
+		match.Certainty = matching.Never
+	case used == matching.Maybe && match.Certainty == matching.Always:
+		match.Certainty, match.Under = matching.Maybe, "handle"
 	}
 	return match
 }
@@ -221,10 +219,10 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at bearing) bearing 
 		return w.subroute(h, at)
 	case *caddyhttp.Invoke:
 		return w.invoke(h.Name, at)
-	case *Gate:
+	case Gate:
 		w.note(step{handler: "mfa", gate: h, bearing: at})
 		at.guarded = true
-	case *Portal:
+	case Portal:
 		w.note(step{handler: "mfa_portal", portal: h, bearing: at})
 		at.ended = true
 	default:
@@ -260,11 +258,11 @@ func (w *walk) subroute(subroute *caddyhttp.Subroute, at bearing) bearing {
 
 // runAgain accounts for an error that may have brought requests here from
 // anywhere: all that is certain of groups is what was certain before.
-func (w *walk) runAgain(before map[string]certainty) {
+func (w *walk) runAgain(before map[string]matching.Certainty) {
 	w.again = true
 	for group := range w.groups {
-		if before[group] != always {
-			w.groups[group] = maybe
+		if before[group] != matching.Always {
+			w.groups[group] = matching.Maybe
 		}
 	}
 }

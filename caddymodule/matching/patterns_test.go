@@ -1,4 +1,4 @@
-package caddymodule
+package matching
 
 import (
 	"encoding/json"
@@ -45,18 +45,9 @@ func TestPatternsThatNeverMatch(t *testing.T) {
 		{`{"header": {"Referer": ["*ad%6din*"]}, "path_regexp": {"pattern": "^/ad%6din"}}`, ""},
 		{`{"expression": "header({'Referer': '/ad%6din'})"}`, ""},
 	} {
-		err := checkPatterns(matchersOf(t, "["+tt.matchers+"]"))
+		err := CheckPatterns(matchersOf(t, "["+tt.matchers+"]"))
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %v; want %q", tt.matchers, err, tt.want)
-		}
-	}
-	for _, settings := range []string{
-		`"rules": [{"match": [{"path": ["/ad%6din*"]}]}]`,
-		`"rules": [{"match": [{"not": [{"path": ["/ad%6din*"]}]}], "open": true}]`,
-		`"idle_ignores": [{"path": ["/ad%6din*"]}]`,
-	} {
-		if err := withGate(t, settings, func(*Gate) error { return nil }); err == nil || !strings.Contains(err.Error(), "write /admin*") {
-			t.Errorf("%s: %v", settings, err)
 		}
 	}
 }
@@ -100,7 +91,7 @@ func TestLooksAtQuery(t *testing.T) {
 		{`{"vars": {"{http.request.uri.path}": ["/a"]}}`, false, nil},
 		{`{"expression": "path('/notes/*') && !method('GET') && {http.request.uri.path}.startsWith('/n') && header({'X': 'query'})"}`, false, nil},
 	} {
-		looks, names := looksAtQuery(matchersOf(t, "["+tt.matchers+"]"))
+		looks, names := LooksAtQuery(matchersOf(t, "["+tt.matchers+"]"))
 		if looks != tt.looks {
 			t.Errorf("%s: looks: %t", tt.matchers, looks)
 		}
@@ -113,39 +104,11 @@ func TestLooksAtQuery(t *testing.T) {
 }
 
 func TestPlainPatterns(t *testing.T) {
-	got := plainPatterns(matchersOf(t, `[
+	got := PlainPatterns(matchersOf(t, `[
 		{"path": ["/Index.php/public/*", "/a", "*.css", "/a/*/b", "/{env.X}/*", "/%2f"]},
 		{"expression": "path('/b.php/x') || method('GET')"}
 	]`))
 	if want := []string{"/index.php/public/*", "/a", "/b.php/x"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
-	}
-}
-
-// TestSplits finds what sites say of the names of scripts (P07), however deep.
-func TestSplits(t *testing.T) {
-	const proxy = `{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "transport": {"protocol": "fastcgi", "split_path": ["SPLIT"]}}`
-	fastcgi := func(split string) string { return strings.Replace(proxy, "SPLIT", split, 1) }
-	err := provisioned(t, []byte(`{"apps": {
-		"mfa": {"portal": "https://login.example.com"},
-		"http": {"servers": {"apps": {"listen": [":8443"],
-			"named_routes": {"it": {"handle": [`+fastcgi(".named")+`]}},
-			"errors": {"routes": [{"handle": [`+fastcgi(".error")+`]}]},
-			"routes": [
-				{"handle": [{"handler": "mfa"}]},
-				{"handle": [{"handler": "subroute", "routes": [{"handle": [`+fastcgi(".PHP")+`]}], "errors": {"routes": [{"handle": [`+fastcgi(".late")+`]}]}}]},
-				{"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "handle_response": [{"routes": [{"handle": [`+fastcgi(".response")+`]}]}]}]},
-				{"handle": [{"handler": "intercept", "handle_response": [{"routes": [{"handle": [`+fastcgi(".php")+`]}]}]}]}
-			]
-		}}}
-	}}`), func(app *App) error {
-		got := splitsOf(app.gates[0].server)
-		if want := []string{".error", ".late", ".named", ".php", ".response"}; !slices.Equal(got, want) {
-			t.Errorf("got %q", got)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package layout
 
 import (
 	"cmp"
@@ -11,17 +11,20 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 )
 
-// survey is everything that checkLayout looks at.
+// survey is everything that Check looks at.
 type survey struct {
 	portal      *url.URL
 	behindProxy bool
 	hosts       []string // all that are told apart, sorted
 	servers     []*surveyedServer
-	guards      map[*Gate]*guard
-	portals     map[*Portal]bool
-	outlets     []outlet // of the gates that state who asks
+	guards      map[Gate]*guard
+	portals     map[Portal]bool
+	outlets     []Outlet // of the gates that state who asks
 	warnings    []string
 }
 
@@ -52,30 +55,30 @@ type surveyedServer struct {
 
 // guard is a gate with what is known of it.
 type guard struct {
-	gate    *Gate
+	gate    Gate
 	server  *surveyedServer
 	reached []string // hosts whose requests come to it, in the order of survey.hosts
 	failing bool     // it stands in error routes
-	site    site
+	site    origin.Site
 	guarded []string // of reached: those that it guards
 }
 
-func newSurvey(sites *caddyhttp.App, portal *url.URL, behindProxy bool) (*survey, error) {
+func newSurvey(c Configuration) (*survey, error) {
 	s := &survey{
-		portal:      portal,
-		behindProxy: behindProxy,
-		hosts:       hostsOf(sites, portal.Hostname()),
-		guards:      make(map[*Gate]*guard),
-		portals:     make(map[*Portal]bool),
+		portal:      c.Portal,
+		behindProxy: c.BehindProxy,
+		hosts:       hostsOf(c.Sites, c.Portal.Hostname()),
+		guards:      make(map[Gate]*guard),
+		portals:     make(map[Portal]bool),
 	}
-	httpPort := cmp.Or(sites.HTTPPort, caddyhttp.DefaultHTTPPort)
-	for _, name := range slices.Sorted(maps.Keys(sites.Servers)) {
-		server, err := surveyServer(name, sites.Servers[name], httpPort)
+	httpPort := cmp.Or(c.Sites.HTTPPort, caddyhttp.DefaultHTTPPort)
+	for _, name := range slices.Sorted(maps.Keys(c.Sites.Servers)) {
+		server, err := surveyServer(name, c.Sites.Servers[name], httpPort)
 		if err != nil {
 			return nil, err
 		}
 		for _, host := range s.hosts {
-			server.ways[host] = follow(sites.Servers[name], host)
+			server.ways[host] = follow(c.Sites.Servers[name], host)
 		}
 		s.servers = append(s.servers, server)
 	}
@@ -121,7 +124,7 @@ func (s *surveyedServer) scheme() string {
 // at says which site is meant, for errors.
 func (s *surveyedServer) at(host string) string {
 	site := "site " + host
-	if host == anyOtherHost {
+	if host == matching.AnyOtherHost {
 		site = "the site without a host"
 	}
 	return fmt.Sprintf("%s on server %s (%s)", site, s.name, strings.Join(s.listen, ", "))

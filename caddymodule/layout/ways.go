@@ -1,10 +1,12 @@
-package caddymodule
+package layout
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
 // checkEndless refuses named routes that lead to themselves, on any site: what
@@ -111,7 +113,7 @@ func (s *survey) checkPortals(way []step, host string) error {
 	for _, met := range way {
 		switch {
 		case met.portal == nil:
-		case host == anyOtherHost:
+		case host == matching.AnyOtherHost:
 			return fmt.Errorf("mfa_portal is on a site that accepts every host: put it in a site of its own: %s { mfa_portal }", s.portal.Host)
 		case host != s.portal.Hostname():
 			return fmt.Errorf("mfa_portal is here, but the portal is %s: write mfa_portal on its host only, or name this one as portal in the global option mfa", s.portal)
@@ -136,7 +138,7 @@ func (s *survey) noteGate(met step, server *surveyedServer, host string) error {
 	if known.failing != met.failing {
 		return errors.New("one named route invokes mfa in both the site and its handle_errors: write mfa itself in handle_errors")
 	}
-	if met.failing && !met.gate.isBare() {
+	if met.failing && !met.gate.Guarding().Bare {
 		return errors.New("mfa in handle_errors takes no settings, since it only lets through what the site's mfa let through: write it without a block")
 	}
 	known.reached = append(known.reached, host)

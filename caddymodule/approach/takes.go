@@ -1,11 +1,13 @@
-package caddymodule
+package approach
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 )
 
 // capturePrefixes are what the placeholders begin with in which Caddy's matchers
@@ -14,19 +16,20 @@ var capturePrefixes = []string{"http.regexp.", "http.url_pattern.", "http.matche
 
 // takesBefore reports whether anything on the way to a gate may keep something
 // of a request that depends on the form in which the client sent it.
-func takesBefore(g *Gate) bool {
-	if g.server == nil {
+func takesBefore(gate layout.Gate, server *caddyhttp.Server, hosts []origin.Pattern) bool {
+	if server == nil {
 		return false
 	}
-	t := &takings{gate: g, hosts: g.placed.Load().site.hosts}
-	t.routes(g.server.Routes, false)
+	t := &takings{gate: gate, server: server, hosts: hosts}
+	t.routes(server.Routes, false)
 	return t.found
 }
 
 // takings are looked for among the routes that lead to a gate.
 type takings struct {
-	gate     *Gate
-	hosts    []hostPattern
+	gate     layout.Gate
+	server   *caddyhttp.Server
+	hosts    []origin.Pattern
 	invoking []string // named routes
 	found    bool
 }
@@ -38,33 +41,33 @@ func (t *takings) routes(routes caddyhttp.RouteList, under bool) bool {
 }
 
 func (t *takings) route(route caddyhttp.Route, under bool) bool {
-	eachLoaded(route.MatcherSets, func(matcher any) { t.found = t.found || doesCapture(matcher) })
-	certainty := never
+	matching.Each(route.MatcherSets, func(matcher any) { t.found = t.found || matching.Captures(matcher) })
+	certainty := matching.Never
 	for i, host := range t.hosts {
-		match := requests{host: host.name}.matchSets(route.MatcherSets)
+		match := matching.Requests{Host: host.Name}.MatchSets(route.MatcherSets)
 		switch {
 		case i == 0:
-			certainty = match.certainty
-		case certainty != match.certainty:
-			certainty = maybe
+			certainty = match.Certainty
+		case certainty != match.Certainty:
+			certainty = matching.Maybe
 		}
 	}
-	if certainty == never {
+	if certainty == matching.Never {
 		return false // another site's
 	}
-	inside := under || certainty == maybe
+	inside := under || certainty == matching.Maybe
 	t.found = t.found || inside && route.Group != ""
 	return slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool { return t.handler(h, inside) })
 }
 
 func (t *takings) handler(handler caddyhttp.MiddlewareHandler, under bool) bool {
 	switch h := handler.(type) {
-	case *Gate:
+	case layout.Gate:
 		return h == t.gate
 	case *caddyhttp.Subroute:
 		return t.routes(h.Routes, under) || h.Errors != nil && t.routes(h.Errors.Routes, true)
 	case *caddyhttp.Invoke:
-		route, known := t.gate.server.NamedRoutes[h.Name]
+		route, known := t.server.NamedRoutes[h.Name]
 		if !known || slices.Contains(t.invoking, h.Name) {
 			return false
 		}
@@ -77,16 +80,5 @@ func (t *takings) handler(handler caddyhttp.MiddlewareHandler, under bool) bool 
 	}
 	texts, takes := takenBy(handler)
 	t.found = t.found || len(texts) > 0 || takes && under
-	return false
-}
-
-// doesCapture reports whether a matcher of Caddy's keeps what it has matched.
-func doesCapture(matcher any) bool {
-	switch m := matcher.(type) {
-	case *caddyhttp.MatchPathRE, *caddyhttp.MatchHeaderRE, *caddyhttp.MatchVarsRE, *caddyhttp.MatchURLPattern, *fileserver.MatchFile:
-		return true
-	case *caddyhttp.MatchExpression:
-		return slices.ContainsFunc([]string{"_regexp", "url_pattern", "file"}, func(function string) bool { return strings.Contains(m.Expr, function) })
-	}
 	return false
 }

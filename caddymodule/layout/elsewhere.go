@@ -1,10 +1,12 @@
-package caddymodule
+package layout
 
 import (
 	"fmt"
 	"reflect"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
 // checkOtherServers refuses sites that serve a gated host on other ports and
@@ -85,7 +87,7 @@ func (s *survey) checkSources() error {
 	for _, server := range s.servers {
 		for _, host := range s.hosts {
 			for i, met := range server.ways[host] {
-				if met.guarded || !server.serves(met) || met.named != (host != anyOtherHost) {
+				if met.guarded || !server.serves(met) || met.named != (host != matching.AnyOtherHost) {
 					continue
 				}
 				if err := s.checkOpen(server, host, i, behind); err != nil {
@@ -103,7 +105,7 @@ func (s *survey) checkOpen(server *surveyedServer, host string, index int, behin
 	for _, open := range server.sourcesOf(host, index) {
 		for _, guarded := range behind {
 			switch {
-			case open == guarded.source && host == anyOtherHost:
+			case open == guarded.source && host == matching.AnyOtherHost:
 				return fmt.Errorf("%s: %s serves %s without mfa, which guards it as %s: write mfa in this site too, name its own hosts in its address, or remove it", at, handler, open, guarded.at)
 			case open == guarded.source && !open.varies():
 				s.warn("%s: %s serves %s without mfa, which guards it as %s", at, handler, open, guarded.at)
@@ -114,7 +116,7 @@ func (s *survey) checkOpen(server *surveyedServer, host string, index int, behin
 			}
 		}
 	}
-	if first := s.firstGuarded(); host == anyOtherHost && first != "" {
+	if first := s.firstGuarded(); host == matching.AnyOtherHost && first != "" {
 		s.warn("%s: %s serves every host without mfa, hosts included that mfa guards elsewhere, such as %s: name the site's own hosts in its address", at, handler, first)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package caddymodule
+package matching
 
 import (
 	"encoding/json"
@@ -34,9 +34,9 @@ func eachMatcher(sets []caddy.ModuleMap, visit func(name string, raw json.RawMes
 	return nil
 }
 
-// checkPatterns refuses path matchers that can never match: rules see the path
+// CheckPatterns refuses path matchers that can never match: rules see the path
 // in its canonical form alone.
-func checkPatterns(sets []caddy.ModuleMap) error {
+func CheckPatterns(sets []caddy.ModuleMap) error {
 	return eachMatcher(sets, func(name string, raw json.RawMessage) error {
 		for _, pattern := range pathPatterns(name, raw) {
 			if err := checkPattern(pattern); err != nil {
@@ -142,9 +142,9 @@ func isUnreserved(c byte) bool {
 	return 'a' <= letter && letter <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// plainPatterns returns the path patterns that hold no wildcard but a star at
+// PlainPatterns returns the path patterns that hold no wildcard but a star at
 // their end, in lower case.
-func plainPatterns(sets []caddy.ModuleMap) (plain []string) {
+func PlainPatterns(sets []caddy.ModuleMap) (plain []string) {
 	_ = eachMatcher(sets, func(name string, raw json.RawMessage) error {
 		for _, pattern := range pathPatterns(name, raw) {
 			if !strings.ContainsAny(strings.TrimSuffix(pattern, "*"), `*?[\%{`) {
@@ -158,8 +158,8 @@ func plainPatterns(sets []caddy.ModuleMap) (plain []string) {
 
 var headWord = regexp.MustCompile(`\bHEAD\b`)
 
-// namesHead reports whether a matcher names the method HEAD.
-func namesHead(sets []caddy.ModuleMap) (names bool) {
+// NamesHead reports whether a matcher names the method HEAD.
+func NamesHead(sets []caddy.ModuleMap) (names bool) {
 	_ = eachMatcher(sets, func(_ string, raw json.RawMessage) error {
 		names = names || slices.ContainsFunc(stringsIn(raw), headWord.MatchString)
 		return nil

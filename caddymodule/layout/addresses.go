@@ -1,12 +1,15 @@
-package caddymodule
+package layout
 
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
 // checkAddresses looks at how gates and portal learn clients' addresses where a
@@ -15,7 +18,7 @@ import (
 // choose.
 func (s *survey) checkAddresses() error {
 	for _, known := range s.sortedGuards() {
-		if known.failing || !known.gate.looksAtPeer() || !known.server.trusts && !(s.behindProxy && known.server.plain) {
+		if known.failing || !known.gate.Guarding().looksAtPeer() || !known.server.trusts && !(s.behindProxy && known.server.plain) {
 			continue
 		}
 		at := known.server.at(known.reached[0])
@@ -43,19 +46,19 @@ func (s *survey) matters(server *surveyedServer) bool {
 
 // looksAtPeer reports whether a matcher of the gate looks at the address that a
 // connection comes from, rather than at the client's.
-func (g *Gate) looksAtPeer() bool {
+func (g *Guarding) looksAtPeer() bool {
 	found := false
-	look := func(matcher any) {
-		_, byAddress := matcher.(*caddyhttp.MatchRemoteIP)
-		written := writtenAs(matcher)
-		found = found || byAddress || strings.Contains(written, "{http.request.remote")
-		if expression, ok := matcher.(*caddyhttp.MatchExpression); ok {
-			found = found || strings.Contains(expression.Expr, "remote_ip(") || strings.Contains(expression.Expr, "{http.request.remote")
-		}
+	for _, sets := range g.Matchers {
+		matching.Each(sets, func(matcher any) { found = found || matching.LooksAtPeer(matcher) })
 	}
-	for _, rule := range g.resolved {
-		eachLoaded(rule.matchers, look)
-	}
-	eachLoaded(g.idleIgnores, look)
 	return found
+}
+
+// trustsProxies reports whether a server has trusted_proxies. Caddy clears the
+// setting when it makes a list of addresses of it, and keeps that to itself. A
+// version of Caddy that keeps it elsewhere counts as trusting: this is for a
+// clear text at load, and each request is looked at in any case.
+func trustsProxies(server *caddyhttp.Server) bool {
+	list := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
+	return server.TrustedProxiesUnix || !list.IsValid() || list.Kind() != reflect.Interface || !list.IsNil()
 }

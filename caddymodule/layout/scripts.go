@@ -1,4 +1,4 @@
-package caddymodule
+package layout
 
 import (
 	"slices"
@@ -8,9 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 )
 
-// splitsOf returns where the sites of a server say that the names of scripts
+// ScriptSplits returns where the sites of a server say that the names of scripts
 // end, as php_fastcgi does, in lower case.
-func splitsOf(server *caddyhttp.Server) (splits []string) {
+func ScriptSplits(server *caddyhttp.Server) (splits []string) {
 	eachHandler(routesOf(server), func(handler caddyhttp.MiddlewareHandler) {
 		proxy, ok := handler.(*reverseproxy.Handler)
 		if !ok {

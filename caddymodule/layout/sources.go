@@ -1,4 +1,4 @@
-package caddymodule
+package layout
 
 import (
 	"net"
@@ -11,6 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 )
 
 // source is where a handler has what it serves from, in one form.
@@ -50,7 +53,7 @@ func (s *surveyedServer) sourcesOf(host string, index int) (found []source) {
 				found = append(found, source{upstream: canonicalDial(upstream.Dial)})
 			}
 			if h.DynamicUpstreams != nil {
-				found = append(found, source{upstream: caddy.GetModuleName(h.DynamicUpstreams) + " " + strings.TrimSpace(writtenAs(h.DynamicUpstreams))})
+				found = append(found, source{upstream: caddy.GetModuleName(h.DynamicUpstreams) + " " + strings.TrimSpace(matching.Written(h.DynamicUpstreams))})
 			}
 		case *fileserver.FileServer:
 			for _, folder := range rootsOf(h.Root, way[:index]) {
@@ -105,7 +108,7 @@ func canonicalDial(dial string) string {
 		return dial
 	}
 	ip, err := netip.ParseAddr(address.Host)
-	if err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || address.Host == "" || isLocalhost(address.Host) {
+	if err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || address.Host == "" || origin.IsLocalhost(address.Host) {
 		address.Host = "localhost"
 	}
 	return net.JoinHostPort(address.Host, strconv.FormatUint(uint64(address.StartPort), 10))

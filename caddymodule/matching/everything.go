@@ -1,7 +1,6 @@
-package caddymodule
+package matching
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,24 +12,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// errWholeSite refuses open rules that are for every request.
-var errWholeSite = errors.New("open applies to every request, so the whole site would be open: remove mfa from the site, or name the paths that everybody may see")
-
-// openSites returns errWholeSite where an open rule matches every request for
-// some of the hosts.
-func (g *Gate) openSites(hosts []string) error {
-	for _, rule := range g.resolved {
-		if rule.open && matchAll(rule.matchers, hosts) {
-			return errWholeSite
-		}
-	}
-	return nil
-}
-
-// matchAll reports whether every request for the hosts plainly matches: one
+// MatchAll reports whether every request for the hosts plainly matches: one
 // set suffices. Matchers of which that can't be told, such as those of other
 // modules, don't match all.
-func matchAll(sets caddyhttp.MatcherSets, hosts []string) bool {
+func MatchAll(sets caddyhttp.MatcherSets, hosts []string) bool {
 	return slices.ContainsFunc(sets, func(set caddyhttp.MatcherSet) bool {
 		return !slices.ContainsFunc(set, func(matcher any) bool { return !matchesAll(matcher, hosts) })
 	})
@@ -40,7 +25,7 @@ func matchesAll(matcher any, hosts []string) bool {
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchHost:
 		return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool {
-			return requests{host: host}.matchHost(*m).certainty != always
+			return Requests{Host: host}.matchHost(*m).Certainty != Always
 		})
 	case *caddyhttp.MatchHeader:
 		return len(*m) == 0 || len(*m) == 1 && slices.Contains((*m)["Host"], "*")
@@ -101,12 +86,12 @@ func matchesProbes(matcher caddyhttp.RequestMatcherWithError) bool {
 	return true
 }
 
-// checkPlaceholders refuses matchers with a placeholder of an environment
+// CheckPlaceholders refuses matchers with a placeholder of an environment
 // variable that isn't set: what is left of them would match everything, or
 // nothing.
-func checkPlaceholders(sets caddyhttp.MatcherSets) (err error) {
-	eachLoaded(sets, func(matcher any) {
-		for _, rest := range strings.Split(writtenAs(matcher), "{env.")[1:] {
+func CheckPlaceholders(sets caddyhttp.MatcherSets) (err error) {
+	Each(sets, func(matcher any) {
+		for _, rest := range strings.Split(Written(matcher), "{env.")[1:] {
 			name, _, _ := strings.Cut(rest, "}")
 			name, fallback, _ := strings.Cut(name, ":")
 			value, _ := caddy.NewReplacer().GetString("env." + name)

@@ -1,4 +1,4 @@
-package caddymodule
+package origin
 
 import (
 	"strings"
@@ -17,9 +17,9 @@ func TestParseHostPattern(t *testing.T) {
 		{"192.0.2.1", "192.0.2.1", ""},
 		{"[2001:db8::1]:8443", "2001:db8::1", "8443"},
 	} {
-		got, err := parseHostPattern(tt.written)
-		if err != nil || got.name != tt.name || got.port != tt.port {
-			t.Errorf("parseHostPattern(%q) = %+v, %v", tt.written, got, err)
+		got, err := ParsePattern(tt.written)
+		if err != nil || got.Name != tt.name || got.Port != tt.port {
+			t.Errorf("ParsePattern(%q) = %+v, %v", tt.written, got, err)
 		}
 	}
 	for _, written := range []string{
@@ -28,29 +28,29 @@ func TestParseHostPattern(t *testing.T) {
 		"exa mple.com", "https://example.com", "example.com/", "user@example.com", "[::1", "::1",
 		strings.Repeat("a", 64) + ".com",
 	} {
-		if got, err := parseHostPattern(written); err == nil {
-			t.Errorf("parseHostPattern(%q) = %+v", written, got)
+		if got, err := ParsePattern(written); err == nil {
+			t.Errorf("ParsePattern(%q) = %+v", written, got)
 		}
 	}
 }
 
 func TestOrigin(t *testing.T) {
-	tls := site{
-		scheme: "https",
-		ports:  []string{"443", "9443"},
-		hosts: []hostPattern{
-			{name: "wiki.example.com"},
-			{name: "git.example.com", port: "7443"},
-			{name: "*.apps.example.com", except: []string{"public.apps.example.com"}},
-			{name: "2001:db8::1"},
+	tls := Site{
+		Scheme: "https",
+		Ports:  []string{"443", "9443"},
+		Hosts: []Pattern{
+			{Name: "wiki.example.com"},
+			{Name: "git.example.com", Port: "7443"},
+			{Name: "*.apps.example.com", Except: []string{"public.apps.example.com"}},
+			{Name: "2001:db8::1"},
 		},
 	}
-	plain := site{scheme: "http", ports: []string{"8080"}, hosts: []hostPattern{{name: "app.localhost"}}}
-	proxied := site{scheme: "http", ports: []string{"80", "8080"}, hosts: []hostPattern{
-		{name: "wiki.example.com"}, {name: "git.example.com", port: "7443"}, {name: "app.localhost"},
+	plain := Site{Scheme: "http", Ports: []string{"8080"}, Hosts: []Pattern{{Name: "app.localhost"}}}
+	proxied := Site{Scheme: "http", Ports: []string{"80", "8080"}, Hosts: []Pattern{
+		{Name: "wiki.example.com"}, {Name: "git.example.com", Port: "7443"}, {Name: "app.localhost"},
 	}}
 	for _, tt := range []struct {
-		site         site
+		site         Site
 		host, origin string // an empty origin: not the site's
 	}{
 		{tls, "wiki.example.com", "https://wiki.example.com"},
@@ -101,7 +101,7 @@ func TestOrigin(t *testing.T) {
 }
 
 // originOf is how a gate asks.
-func originOf(s site, host string) (string, bool) {
+func originOf(s Site, host string) (string, bool) {
 	name, port, err := canonical.Host(host)
 	if err != nil {
 		return "", false
@@ -112,7 +112,7 @@ func originOf(s site, host string) (string, bool) {
 func FuzzOrigin(f *testing.F) {
 	f.Add("a.apps.example.com:9443")
 	f.Add("[::1]:443")
-	s := site{scheme: "https", ports: []string{"9443"}, hosts: []hostPattern{{name: "*.apps.example.com"}}}
+	s := Site{Scheme: "https", Ports: []string{"9443"}, Hosts: []Pattern{{Name: "*.apps.example.com"}}}
 	f.Fuzz(func(t *testing.T, host string) {
 		origin, ok := originOf(s, host)
 		if !ok {

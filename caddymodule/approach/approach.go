@@ -1,4 +1,4 @@
-package caddymodule
+package approach
 
 import (
 	"errors"
@@ -10,15 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
-)
 
-// Handlers and matchers before a gate keep things of a request, such as
-// variables, headers and what regular expressions have captured. They are of
-// the form in which the client sent it, where rules and apps may look at them.
-// So the gate follows the way that led to it once more with each form that is
-// decided on: what is captured on it is then of that form, and where anything
-// else would have been taken, or the request had not come to the gate at all, it
-// is refused.
+	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
+)
 
 // takenVar holds, among Caddy's variables of a request, what was taken from it
 // before it came to the gate.
@@ -26,24 +21,41 @@ const takenVar = "mfa.taken"
 
 type takenValues []string
 
-// noteTaken notes what was taken from a request that has just come.
-func (g *Gate) noteTaken(r *http.Request) {
-	if g.takes {
-		caddyhttp.SetVar(r.Context(), takenVar, g.takenFrom(r))
+// Approach is the way of requests to a gate.
+type Approach struct {
+	gate   layout.Gate
+	server *caddyhttp.Server
+	takes  bool
+}
+
+// To returns the approach to a gate that guards the hosts.
+func To(gate layout.Gate, hosts []origin.Pattern) *Approach {
+	server := gate.Guarding().Server
+	return &Approach{gate: gate, server: server, takes: takesBefore(gate, server, hosts)}
+}
+
+// Takes reports whether anything on the way may keep something of a request
+// that depends on the form in which the client sent it.
+func (a *Approach) Takes() bool { return a.takes }
+
+// Note notes what was taken from a request that has just come.
+func (a *Approach) Note(r *http.Request) {
+	if a.takes {
+		caddyhttp.SetVar(r.Context(), takenVar, a.takenFrom(r))
 	}
 	forgetError(r)
 }
 
 var errTaken = errors.New("a handler before mfa took a value from the request that would differ in the form that mfa decides on")
 
-// checkTaken returns errTaken where something else would be taken from this form
-// of a request than was taken from it when it came.
-func (g *Gate) checkTaken(r *http.Request) error {
-	if !g.takes {
+// Check refuses a request from whose present form something else would be taken
+// than was taken from it when it came.
+func (a *Approach) Check(r *http.Request) error {
+	if !a.takes {
 		return nil
 	}
 	came, ok := caddyhttp.GetVar(r.Context(), takenVar).(takenValues)
-	if ok && !slices.Equal(came, g.takenFrom(r)) {
+	if ok && !slices.Equal(came, a.takenFrom(r)) {
 		return errTaken
 	}
 	return nil
@@ -51,7 +63,7 @@ func (g *Gate) checkTaken(r *http.Request) error {
 
 // takenFrom returns what is taken from a request in the form that it has now.
 // Placeholders hold afterwards what matchers capture of that form.
-func (g *Gate) takenFrom(r *http.Request) takenValues {
+func (a *Approach) takenFrom(r *http.Request) takenValues {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return nil
@@ -59,9 +71,9 @@ func (g *Gate) takenFrom(r *http.Request) takenValues {
 	for _, prefix := range capturePrefixes {
 		replacer.DeleteByPrefix(prefix)
 	}
-	a := &approach{gate: g, request: r, replacer: replacer, groups: make(map[string]bool)}
-	_ = a.routes(g.server.Routes, func() error { return nil })
-	return a.taken
+	p := &passage{Approach: a, request: r, replacer: replacer, groups: make(map[string]bool)}
+	_ = p.routes(a.server.Routes, func() error { return nil })
+	return p.taken
 }
 
 // errorPlaceholders are what Caddy tells of an error, the text of which may hold
@@ -81,10 +93,10 @@ func forgetError(r *http.Request) {
 	}
 }
 
-// approach is the way of a request to a gate, as Caddy's compiled routes lead
-// it. Its handlers don't run.
-type approach struct {
-	gate     *Gate
+// passage is one request's way to the gate, as Caddy's compiled routes lead it.
+// Their handlers don't run.
+type passage struct {
+	*Approach
 	request  *http.Request
 	replacer *caddy.Replacer
 	groups   map[string]bool // that some route has used up
@@ -92,18 +104,18 @@ type approach struct {
 }
 
 // routes follows a list of routes, and next what comes after them.
-func (a *approach) routes(routes caddyhttp.RouteList, next func() error) error {
+func (p *passage) routes(routes caddyhttp.RouteList, next func() error) error {
 	if len(routes) == 0 {
 		return next()
 	}
-	return a.route(routes[0], func() error { return a.routes(routes[1:], next) })
+	return p.route(routes[0], func() error { return p.routes(routes[1:], next) })
 }
 
-func (a *approach) route(route caddyhttp.Route, next func() error) error {
-	if a.groups[route.Group] {
+func (p *passage) route(route caddyhttp.Route, next func() error) error {
+	if p.groups[route.Group] {
 		return next()
 	}
-	matches, err := route.MatcherSets.AnyMatchWithError(a.request)
+	matches, err := route.MatcherSets.AnyMatchWithError(p.request)
 	if err != nil {
 		return err
 	}
@@ -111,40 +123,40 @@ func (a *approach) route(route caddyhttp.Route, next func() error) error {
 		return next()
 	}
 	if route.Group != "" {
-		a.groups[route.Group] = true
-		a.take("group", route.Group)
+		p.groups[route.Group] = true
+		p.take("group", route.Group)
 	}
 	if route.Terminal {
 		next = func() error { return nil }
 	}
-	return a.handlers(route.Handlers, next)
+	return p.handlers(route.Handlers, next)
 }
 
-func (a *approach) handlers(handlers []caddyhttp.MiddlewareHandler, next func() error) error {
+func (p *passage) handlers(handlers []caddyhttp.MiddlewareHandler, next func() error) error {
 	if len(handlers) == 0 {
 		return next()
 	}
-	return a.handler(handlers[0], func() error { return a.handlers(handlers[1:], next) })
+	return p.handler(handlers[0], func() error { return p.handlers(handlers[1:], next) })
 }
 
 var errOnTheWay = errors.New("a handler before mfa fails")
 
-func (a *approach) handler(handler caddyhttp.MiddlewareHandler, next func() error) error {
+func (p *passage) handler(handler caddyhttp.MiddlewareHandler, next func() error) error {
 	switch h := handler.(type) {
-	case *Gate:
-		if h == a.gate {
-			a.take("mfa")
+	case layout.Gate:
+		if h == p.gate {
+			p.take("mfa")
 		}
 		return nil
 	case *caddyhttp.Subroute:
-		err := a.routes(h.Routes, next)
+		err := p.routes(h.Routes, next)
 		if err != nil && h.Errors != nil {
-			return a.routes(h.Errors.Routes, next)
+			return p.routes(h.Errors.Routes, next)
 		}
 		return err
 	case *caddyhttp.Invoke:
-		if route, known := a.gate.server.NamedRoutes[h.Name]; known {
-			return a.route(*route, next)
+		if route, known := p.server.NamedRoutes[h.Name]; known {
+			return p.route(*route, next)
 		}
 		return errOnTheWay
 	case *caddyhttp.StaticError:
@@ -153,18 +165,18 @@ func (a *approach) handler(handler caddyhttp.MiddlewareHandler, next func() erro
 		return nil
 	}
 	if texts, takes := takenBy(handler); takes {
-		a.take(texts...)
+		p.take(texts...)
 	}
 	return next()
 }
 
 // take notes that something was taken: texts with placeholders, or none.
-func (a *approach) take(texts ...string) {
+func (p *passage) take(texts ...string) {
 	taken := "taken"
 	for _, text := range texts {
-		taken += "\n" + a.replacer.ReplaceAll(text, "")
+		taken += "\n" + p.replacer.ReplaceAll(text, "")
 	}
-	a.taken = append(a.taken, taken)
+	p.taken = append(p.taken, taken)
 }
 
 // takenBy returns those texts of a handler that depend on the request from which

@@ -1,4 +1,4 @@
-package caddymodule
+package layout
 
 import (
 	"maps"
@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
 // hostsOf returns the hosts that a walk must be made for so that nothing is
 // missed: all that host matchers, gates and the portal name, all overlaps of
-// wildcards, and anyOtherHost.
+// wildcards, and
 func hostsOf(sites *caddyhttp.App, portal string) []string {
-	c := &hostCollector{hosts: map[string]bool{portal: true, anyOtherHost: true}}
+	c := &hostCollector{hosts: map[string]bool{portal: true, matching.AnyOtherHost: true}}
 	for _, server := range sites.Servers {
 		c.routes(server.Routes)
 		if server.Errors != nil {
@@ -46,9 +48,9 @@ func (c *hostCollector) route(route caddyhttp.Route) {
 			if h.Errors != nil {
 				c.routes(h.Errors.Routes)
 			}
-		case *Gate:
-			for _, declared := range h.declared {
-				c.hosts[declared.name] = true
+		case Gate:
+			for _, declared := range h.Guarding().Declared {
+				c.hosts[declared.Name] = true
 			}
 		}
 	}
@@ -71,7 +73,7 @@ func (c *hostCollector) matchers(sets []caddyhttp.MatcherSet) {
 
 func (c *hostCollector) matchHost(patterns caddyhttp.MatchHost) {
 	for _, written := range patterns {
-		if pattern, known := expandHostMatcher(written); known {
+		if pattern, known := matching.ExpandHost(written); known {
 			c.hosts[pattern] = true
 		}
 	}

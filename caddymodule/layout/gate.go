@@ -1,0 +1,57 @@
+package layout
+
+import (
+	"errors"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
+)
+
+// Gate is a handler that guards a site.
+type Gate interface {
+	caddyhttp.MiddlewareHandler
+	// Guarding says how it guards.
+	Guarding() *Guarding
+}
+
+// Portal is the handler that serves the portal.
+type Portal interface {
+	caddyhttp.MiddlewareHandler
+	// IsPortal only tells it from other handlers.
+	IsPortal()
+}
+
+// Guarding is how a gate guards its site, as far as the layout turns on it.
+type Guarding struct {
+	// Server is the one to which the gate belongs.
+	Server *caddyhttp.Server
+	// Declared are the hosts that its own settings name.
+	Declared []origin.Pattern
+	// Open are the matchers of the rules that let everybody pass.
+	Open []caddyhttp.MatcherSets
+	// Matchers are all that it asks of requests.
+	Matchers []caddyhttp.MatcherSets
+	// Weakest is the lowest level with which somebody passes.
+	Weakest assurance.Level
+	// Bare says that nothing is set.
+	Bare bool
+	// Assertion says that it sends the app a signed statement of who asks.
+	Assertion bool
+}
+
+// ErrWholeSite refuses open rules that are for every request.
+var ErrWholeSite = errors.New("open applies to every request, so the whole site would be open: remove mfa from the site, or name the paths that everybody may see")
+
+// checkOpen returns ErrWholeSite where an open rule matches every request for
+// some of the hosts.
+func (g *Guarding) checkOpen(hosts []string) error {
+	for _, sets := range g.Open {
+		if matching.MatchAll(sets, hosts) {
+			return ErrWholeSite
+		}
+	}
+	return nil
+}
