@@ -41,15 +41,14 @@ var (
 type Store interface {
 	UserByName(ctx context.Context, name string) (store.User, error)
 	UserByEmail(ctx context.Context, email string) (store.User, error)
-	ListUsers(ctx context.Context, page store.Page[store.User]) ([]store.User, error)
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	session.Lister
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
-	ListDevices(ctx context.Context, page store.Page[store.Device]) ([]store.Device, error)
 	IsBarred(ctx context.Context, certificate string) (bool, error)
 	ListFormerNames(ctx context.Context, name string) ([]store.FormerName, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
+	View(ctx context.Context, fn func(r store.Reader) error) error
 }
 
 // Links makes the links and codes by which people set up.
@@ -112,8 +111,30 @@ func (d *Desk) checked(n NewUser) (store.User, error) {
 }
 
 // List returns all users by name.
-func (d *Desk) List(ctx context.Context) ([]store.User, error) {
-	return store.All(ctx, d.store.ListUsers)
+func (d *Desk) List(ctx context.Context) (users []store.User, err error) {
+	err = d.store.View(ctx, func(r store.Reader) error {
+		users, err = listUsers(ctx, r)
+		return err
+	})
+	return users, err
+}
+
+func listUsers(ctx context.Context, r store.Reader) ([]store.User, error) {
+	users, err := store.All(ctx, r.ListUsers)
+	if err != nil {
+		return nil, fmt.Errorf("listing users: %w", err)
+	}
+	return users, nil
+}
+
+// usersByID returns all users by their ids.
+func usersByID(ctx context.Context, r store.Reader) (map[string]store.User, error) {
+	users, err := listUsers(ctx, r)
+	byID := make(map[string]store.User, len(users))
+	for _, u := range users {
+		byID[u.ID] = u
+	}
+	return byID, err
 }
 
 // Person is a user with what belongs to them.
@@ -302,10 +323,6 @@ type SignOn struct {
 // SignOns lists the live sign-ons of a user, or of everybody for the empty
 // name.
 func (d *Desk) SignOns(ctx context.Context, name string) ([]SignOn, error) {
-	users, err := d.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing users: %w", err)
-	}
 	var userID string
 	if name != "" {
 		user, err := d.find(ctx, name)
@@ -314,15 +331,19 @@ func (d *Desk) SignOns(ctx context.Context, name string) ([]SignOn, error) {
 		}
 		userID = user.ID
 	}
-	names := make(map[string]string, len(users))
-	for _, u := range users {
-		names[u.ID] = u.Name
-	}
-	rows, err := session.ListLive(ctx, d.store, userID, d.clock())
-	live := make([]SignOn, len(rows))
-	for i, row := range rows {
-		live[i] = SignOn{SignOn: row, User: names[row.UserID]}
-	}
+	var live []SignOn
+	err := d.store.View(ctx, func(r store.Reader) error {
+		users, err := usersByID(ctx, r)
+		if err != nil {
+			return err
+		}
+		rows, err := session.ListLive(ctx, r, userID, d.clock())
+		live = make([]SignOn, len(rows))
+		for i, row := range rows {
+			live[i] = SignOn{SignOn: row, User: users[row.UserID].Name}
+		}
+		return err
+	})
 	return live, err
 }
 

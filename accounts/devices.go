@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -122,16 +121,17 @@ func (d *Desk) Devices(ctx context.Context, name string) ([]Device, error) {
 		rows, err := d.store.DevicesOf(ctx, user.ID)
 		return named(rows, map[string]store.User{user.ID: user}), err
 	}
-	users, err := d.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing users: %w", err)
-	}
-	byID := make(map[string]store.User, len(users))
-	for _, u := range users {
-		byID[u.ID] = u
-	}
-	rows, err := store.All(ctx, d.store.ListDevices)
-	return named(rows, byID), err
+	var all []Device
+	err := d.store.View(ctx, func(r store.Reader) error {
+		users, err := usersByID(ctx, r)
+		if err != nil {
+			return err
+		}
+		rows, err := store.All(ctx, r.ListDevices)
+		all = named(rows, users)
+		return err
+	})
+	return all, err
 }
 
 func named(rows []store.Device, users map[string]store.User) []Device {

@@ -40,8 +40,8 @@ type InUse struct {
 func (v *Vault) Reseal(ctx context.Context, seals Seals) (InUse, error) {
 	walk := resealing{Vault: v, seals: seals, used: InUse{Since: v.Clock()}}
 	var users []store.User
-	err := v.Store.Atomically(ctx, func(tx store.Tx) (err error) {
-		users, err = store.All(ctx, tx.ListUsers)
+	err := v.Store.View(ctx, func(r store.Reader) (err error) {
+		users, err = store.All(ctx, r.ListUsers) // of one state: none who is renamed is missing
 		return err
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 type Store interface {
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
+	View(ctx context.Context, fn func(r store.Reader) error) error
 }
 
 // Sealer seals secrets at rest, bound to where they belong.

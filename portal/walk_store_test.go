@@ -60,6 +60,13 @@ func (s wiredStore) Atomically(ctx context.Context, fn func(store.Tx) error) err
 	return s.db.Atomically(ctx, func(tx store.Tx) error { return fn(wiredTx{tx, s.tripwire}) })
 }
 
+func (s wiredStore) View(ctx context.Context, fn func(store.Reader) error) error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	return s.db.View(ctx, func(r store.Reader) error { return fn(r) })
+}
+
 // wiredTx has those operations behind the tripwire that people's requests need.
 type wiredTx struct {
 	store.Tx

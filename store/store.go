@@ -494,6 +494,34 @@ type Tx interface {
 	Events
 }
 
+// Reader is what can be looked up; the groups of Tx say how.
+type Reader interface {
+	UserByID(ctx context.Context, id string) (User, error)
+	UserByName(ctx context.Context, name string) (User, error)
+	UserByEmail(ctx context.Context, email string) (User, error)
+	ListUsers(ctx context.Context, page Page[User]) ([]User, error)
+	CountUsers(ctx context.Context, states ...UserStatus) (int, error)
+	CredentialByID(ctx context.Context, id string) (Credential, error)
+	CredentialsOf(ctx context.Context, userID string) ([]Credential, error)
+	CountByRealm(ctx context.Context, kind assurance.Factor) ([]RealmCount, error)
+	SignOnByID(ctx context.Context, id string) (SignOn, error)
+	ListSignOns(ctx context.Context, userID string, now time.Time, page Page[SignOn]) ([]SignOn, error)
+	GetRecord(ctx context.Context, namespace, key string, now time.Time) (Record, error)
+	GetAttempts(ctx context.Context, scope, key string) (Attempts, error)
+	BrowserByToken(ctx context.Context, userID, tokenHash string) (Browser, error)
+	BrowsersOf(ctx context.Context, userID string) ([]Browser, error)
+	DeviceByID(ctx context.Context, id string) (Device, error)
+	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
+	DevicesOf(ctx context.Context, userID string) ([]Device, error)
+	ListDevices(ctx context.Context, page Page[Device]) ([]Device, error)
+	IsBarred(ctx context.Context, certificate string) (bool, error)
+	ListIssuers(ctx context.Context) ([]Issuer, error)
+	ListFormerNames(ctx context.Context, name string) ([]FormerName, error)
+	NewestMessage(ctx context.Context, purpose, ref string) (Message, error)
+	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
+	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
+}
+
 // SweepLimits bounds what strangers can make grow. Zero fields forget nothing.
 type SweepLimits struct {
 	// KeepAttempts is how many counters of each scope may stay, newest last
@@ -569,6 +597,10 @@ type Store interface {
 	// as it is. fn may run more than once and must have no other effects; it
 	// must use tx only, never the Store.
 	Atomically(ctx context.Context, fn func(tx Tx) error) error
+	// View runs fn on one state of the store, which others may change meanwhile:
+	// it waits for no writer, and none waits for it. An error of fn is returned as
+	// it is. fn may run more than once and must use r only, never the Store.
+	View(ctx context.Context, fn func(r Reader) error) error
 	// Incarnation identifies this store's life; sessions of another are void.
 	Incarnation() string
 	// Renew begins another life under a new incarnation: for a store that may

@@ -105,9 +105,12 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"ListEvents":      func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
 		"EventsAfter":     func(ctx context.Context) error { return second(f.EventsAfter(ctx, 0, 10)) },
 		"Atomically":      func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
-		"Renew":           func(ctx context.Context) error { return f.Renew(ctx) },
-		"Position":        func(ctx context.Context) error { return second(f.Position(ctx)) },
-		"Sweep":           func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
+		"View": func(ctx context.Context) error {
+			return f.View(ctx, func(r store.Reader) error { return second(r.CountUsers(ctx)) })
+		},
+		"Renew":    func(ctx context.Context) error { return f.Renew(ctx) },
+		"Position": func(ctx context.Context) error { return second(f.Position(ctx)) },
+		"Sweep":    func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}
 }
 

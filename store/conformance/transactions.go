@@ -16,6 +16,8 @@ var transactionTests = []test{
 	{"see their own writes", transactionsSeeOwn},
 	{"run as if alone", transactionsSerial},
 	{"read one state", transactionsReadOneState},
+	{"views see one state", viewsSeeOneState},
+	{"a view's error is returned as it is", viewsFail},
 }
 
 var errRefused = errors.New("refused by the test")
@@ -196,5 +198,48 @@ func transactionsReadOneState(t *testing.T, f fixture) {
 	})
 	for _, err := range failures {
 		must(t, err)
+	}
+}
+
+// viewsSeeOneState writes amid a view, which neither waits nor shows it.
+func viewsSeeOneState(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	must(t, f.View(f.ctx, func(r store.Reader) error {
+		before := get(store.All(f.ctx, r.ListUsers))(t)
+		f.addUser(t, "u2")
+		must(t, f.EndSignOn(f.ctx, f.addSignOn(t, "u1", "s1").ID, noon, "x"))
+		wantEqual(t, "users", get(store.All(f.ctx, r.ListUsers))(t), before)
+		wantEqual(t, "count", get(r.CountUsers(f.ctx))(t), 1)
+		_, err := r.SignOnByID(f.ctx, "s1")
+		wantError(t, err, store.ErrNotFound)
+		return nil
+	}))
+	wantEqual(t, "users afterwards", get(f.CountUsers(f.ctx))(t), 2)
+	// A view that begins amid a transaction doesn't wait for it either.
+	must(t, f.Atomically(f.ctx, func(tx store.Tx) error {
+		must(t, tx.CreateUser(f.ctx, store.User{ID: "u3", Name: "u3"}))
+		var seen int
+		err := make(chan error)
+		go func() {
+			err <- f.View(f.ctx, func(r store.Reader) (err error) {
+				seen, err = r.CountUsers(f.ctx)
+				return err
+			})
+		}()
+		must(t, <-err)
+		wantEqual(t, "seen by another", seen, 2)
+		return nil
+	}))
+}
+
+func viewsFail(t *testing.T, f fixture) {
+	if err := f.View(f.ctx, func(store.Reader) error { return errRefused }); err != errRefused {
+		t.Fatalf("got error %v, want %v itself", err, errRefused)
+	}
+	for range 20 { // more than there are connections, should one be kept
+		wantError(t, f.View(f.ctx, func(r store.Reader) error {
+			_, err := r.UserByID(f.ctx, "nobody")
+			return err
+		}), store.ErrNotFound)
 	}
 }

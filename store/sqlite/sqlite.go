@@ -186,6 +186,18 @@ func (db *DB) Atomically(ctx context.Context, fn func(tx store.Tx) error) error 
 	})
 }
 
+// View runs fn in a transaction on a reading connection, to which the write-ahead
+// log shows one state.
+func (db *DB) View(ctx context.Context, fn func(r store.Reader) error) error {
+	tx, err := db.reading.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return failed(ctx, "beginning to read", err)
+	}
+	// Nothing was written, so there is nothing to commit.
+	defer func() { _ = tx.Rollback() }()
+	return fn(operations{rows: tx})
+}
+
 // transact runs fn in a transaction on the writing connection, and tells the
 // followers what it changed before it returns. Where the disk is full, a
 // transaction that takes rights away runs again, with the room that is kept for
