@@ -72,7 +72,7 @@ var pestering = []authflow.Response{
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": ""}},
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "12345"}},
 	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "12345678"}},
-	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "１２３４５６"}},
+	{Factor: assurance.TOTP, Answer: factors.Answer{"code": "+123456"}},
 	{Factor: assurance.BackupCode},
 	{Factor: assurance.BackupCode, Answer: factors.Answer{}},
 	{Factor: assurance.BackupCode, Answer: factors.Answer{"code": "x"}},
@@ -205,6 +205,33 @@ func TestF03WhatIsNoGuessCostsNothing(t *testing.T) {
 		if err := ada.answer(ada.shown(c), ada.wrongCode(), c); !isRefused(err, factors.Wrong) {
 			t.Errorf("guess %d: %v", i+1, err)
 		}
+	}
+}
+
+// TestF03EmptyFormsAreNoGuess sends the sign-in form without a name or a password,
+// as the button alone does.
+func TestF03EmptyFormsAreNoGuess(t *testing.T) {
+	h := newHouse(t)
+	ada := h.person("ada")
+	for range 150 {
+		for _, name := range []string{"ada", "nobody", "ada@example.com"} {
+			if _, err := h.SignIn(h.ctx, authflow.Login{Name: name, Client: from("192.0.2.9")}); !isRefused(err, factors.Malformed) {
+				t.Fatalf("%s without a password: %v", name, err)
+			}
+		}
+		for _, name := range []string{"", " \u00a0\u200b"} {
+			_, err := h.SignIn(h.ctx, authflow.Login{Name: name, Password: ada.password, Client: from("192.0.2.9")})
+			if invalid := new(person.Invalid); !errors.As(err, &invalid) || invalid.Fields["name"] == nil {
+				t.Fatalf("without a name: %v", err)
+			}
+		}
+	}
+	if failed := h.events(audit.SignInFailed); len(failed) > 0 {
+		t.Errorf("%d events", len(failed))
+	}
+	for _, name := range []string{"ada", "\u2066Ada\u2069\u00a0\r\n"} {
+		_, err := h.SignIn(h.ctx, authflow.Login{Name: name, Password: ada.password, Client: from("192.0.2.9")})
+		h.must(err)
 	}
 }
 

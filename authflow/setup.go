@@ -222,7 +222,7 @@ func chosenNames(user store.User, choice Choice) (account, map[string]error) {
 	invalid := make(map[string]error)
 	chosen := account{Name: user.Name, DisplayName: strings.TrimSpace(choice.DisplayName)}
 	if user.ID == "" {
-		name, err := identity.CanonicalName(choice.Name)
+		name, err := identity.CanonicalName(token.Trimmed(choice.Name))
 		if err != nil {
 			invalid["name"] = err
 		}

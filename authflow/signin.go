@@ -24,12 +24,21 @@ type Login struct {
 	Request, Return string
 }
 
+// errNoName says that no name was typed.
+var errNoName = &person.Invalid{Fields: map[string]error{"name": person.Phrase{
+	Key: "portal.wrong.name_missing", English: "Enter a name or e-mail address.",
+}}}
+
 // SignIn checks name and password and begins a flow. Whoever is unknown,
 // disabled or has no password gets the answer of a wrong password, after the
-// same work: *factors.Refused. *guess.Slowed says that nothing was looked at; every other
-// error means that it could not be told.
+// same work: *factors.Refused. *guess.Slowed says that nothing was looked at, and
+// *person.Invalid that no name was typed; every other error means that it could
+// not be told.
 func (e *Engine) SignIn(ctx context.Context, in Login) (Flow, error) {
-	in.Name = strings.TrimSpace(in.Name) // phones put a space behind a word
+	in.Name = token.Trimmed(in.Name) // phones put a space behind a word
+	if in.Name == "" {
+		return Flow{}, errNoName
+	}
 	user, err := e.find(ctx, in.Name)
 	if err != nil {
 		return Flow{}, err

@@ -33,8 +33,12 @@ type PasswordTry struct {
 // disabled or has no password gets the answer of a wrong password, after the
 // same work: *factors.Refused. *guess.Slowed says that nothing was looked at;
 // every other error means that it could not be told. Whoever has to wait, or
-// finds too many waiting, costs no write.
+// finds too many waiting, costs no write. An empty password is no attempt: it is
+// refused as Malformed, whoever it is for, and leaves no trace.
 func (k *Keeper) ProvePassword(ctx context.Context, user store.User, try PasswordTry, c Client) (string, error) {
+	if try.Password == "" {
+		return "", &factors.Refused{Reason: factors.Malformed}
+	}
 	browser, err := k.KnownBrowser(ctx, user.ID, c)
 	if err != nil {
 		return "", err

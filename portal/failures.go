@@ -52,6 +52,17 @@ func saying(key string) func(words, *factors.Refused) string {
 	return func(t words, _ *factors.Refused) string { return t.say(key) }
 }
 
+// sayingEither is saying where one text is for an answer without the form of one,
+// and another for a wrong one.
+func sayingEither(malformed, wrong string) func(words, *factors.Refused) string {
+	return func(t words, refused *factors.Refused) string {
+		if refused.Reason == factors.Malformed {
+			return t.say(malformed)
+		}
+		return t.say(wrong)
+	}
+}
+
 // refusal is what is said in a form of what was typed into it.
 type refusal struct {
 	status  int

@@ -218,7 +218,7 @@ func stampOf(at time.Time) string { return local(at).Format(time.DateTime + " MS
 
 // answerPassword takes the password of somebody who is signed in.
 func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) error {
-	return p.answer(w, r, attempt{form: form{field: "password", wrong: saying("portal.wrong.password_alone")}, take: func(f authflow.Flow) error {
+	return p.answer(w, r, attempt{form: form{field: "password", wrong: sayingEither("portal.wrong.password_missing", "portal.wrong.password_alone")}, take: func(f authflow.Flow) error {
 		return p.Flows.AnswerPassword(r.Context(), f, r.PostFormValue("password"), p.client(r))
 	}})
 }

@@ -96,7 +96,7 @@ func (p *Portal) accessCodePage(w http.ResponseWriter, r *http.Request, at stage
 // answerAccessCode takes the code that an administrator gave.
 func (p *Portal) answerAccessCode(w http.ResponseWriter, r *http.Request) error {
 	return p.answer(w, r, attempt{
-		kind: authflow.AccessCode, form: form{field: "code", wrong: saying("portal.wrong.access_code")},
+		kind: authflow.AccessCode, form: form{field: "code", wrong: sayingEither("portal.wrong.access_code_malformed", "portal.wrong.access_code")},
 		take: func(f authflow.Flow) error {
 			return p.Flows.AnswerAccessCode(r.Context(), f, r.PostFormValue("code"), p.client(r))
 		},

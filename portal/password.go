@@ -34,7 +34,7 @@ func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	change := selfservice.PasswordChange{Current: r.PostFormValue("current"), New: r.PostFormValue("password")}
 	granted, err := p.Accounts.ChangePassword(r.Context(), v.signOn, v.user, change, p.client(r))
-	if refusal, ok := p.refusalOf(w, r, form{field: "current", wrong: saying("portal.wrong.password_alone")}, err); ok {
+	if refusal, ok := p.refusalOf(w, r, form{field: "current", wrong: sayingEither("portal.wrong.password_missing", "portal.wrong.password_alone")}, err); ok {
 		return p.passwordForm(w, r, refusal.status, v, refusal.message)
 	}
 	if err != nil {

@@ -18,7 +18,10 @@ import (
 )
 
 // wrongPassword says that a name and a password don't match.
-func (p *Portal) wrongPassword(t words, _ *factors.Refused) string {
+func (p *Portal) wrongPassword(t words, refused *factors.Refused) string {
+	if refused.Reason == factors.Malformed {
+		return t.say("portal.wrong.password_missing")
+	}
 	if p.Contact == "" {
 		return t.say("portal.wrong.password")
 	}

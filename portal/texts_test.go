@@ -62,7 +62,7 @@ func TestWrongAnswer(t *testing.T) {
 		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30 * time.Second, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
 		{assurance.BackupCode, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code has already been used. Each works once: use the next one on your list."},
 		{assurance.BackupCode, factors.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
-		{assurance.BackupCode, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all twelve letters and digits of a backup code."},
 	} {
 		if got := wrongAnswer(speaker(t, "en"), c.kind, &c.refused, c.period); got != c.want {
 			t.Errorf("%s %+v: %q, want %q", c.kind, c.refused, got, c.want)
@@ -115,12 +115,15 @@ func TestSecondsAreRoundedUp(t *testing.T) {
 }
 
 func TestWrongPassword(t *testing.T) {
-	p := new(Portal)
-	if got := p.wrongPassword(speaker(t, "en"), nil); got != "That name and password don't match. Try again." {
+	p, wrong := new(Portal), &factors.Refused{Reason: factors.Wrong}
+	if got := p.wrongPassword(speaker(t, "en"), &factors.Refused{Reason: factors.Malformed}); got != "Enter your password." {
+		t.Errorf("%q", got)
+	}
+	if got := p.wrongPassword(speaker(t, "en"), wrong); got != "That name and password don't match. Try again." {
 		t.Errorf("%q", got)
 	}
 	p.Contact = "the help desk"
-	if got := p.wrongPassword(speaker(t, "en"), nil); got != "That name and password don't match. Try again, or ask the help desk for help." {
+	if got := p.wrongPassword(speaker(t, "en"), wrong); got != "That name and password don't match. Try again, or ask the help desk for help." {
 		t.Errorf("%q", got)
 	}
 }

@@ -471,7 +471,8 @@ func testPaste(t *testing.T, s *suite) {
 	b.expectCursor("code")
 	before := s.posts("/flow/challenge")
 	code := kim.Code()
-	b.Through(func() { b.paste(code[:3] + " " + code[3:]) })
+	arabic := strings.Map(func(r rune) rune { return r - '0' + '٠' }, code[3:])
+	b.Through(func() { b.paste("\u200e" + code[:3] + "-" + arabic + "\u00a0") })
 	b.expectAt(s.At("app", "/pasted"))
 	s.expectOneMorePost(t, "/flow/challenge", before)
 }

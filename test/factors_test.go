@@ -346,17 +346,18 @@ func TestO02WhichCodesCount(t *testing.T) {
 		{"older than the last", 0, nil, false, used},
 		{"the last again", 1, nil, false, used},
 	}, {
-		{"full-width digits", 0, fullWidth, false, digits},
 		{"a plus before it", 0, func(code string) string { return "+" + code }, false, digits},
 		{"a minus for a digit", 0, func(code string) string { return "-" + code[1:] }, false, digits},
 		{"five digits", 0, func(code string) string { return code[:5] }, false, digits},
 		{"seven digits", 0, func(code string) string { return code + "0" }, false, digits},
+		{"full-width digits", 0, fullWidth, true, ""},
 	}, {
+		{"nothing", 0, func(string) string { return "" }, false, digits},
 		{"a zero byte after it", 0, func(code string) string { return code + "\x00" }, false, digits},
 		{"a fraction", 0, func(code string) string { return code + ".0" }, false, digits},
 		{"a line's end", 0, func(code string) string { return code + "\n" }, false, digits},
 		{"in hexadecimal", 0, func(code string) string { return "0x" + code[2:] }, false, digits},
-		{"now, after all that", 0, nil, true, ""},
+		{"now, with a dash, after all that", 0, func(code string) string { return code[:3] + "-" + code[3:] + "\u00a0" }, true, ""},
 	}, {
 		// Of one person alone: a code that was refused as too early is dead when
 		// its time comes, which may be in the middle of other rows.

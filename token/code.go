@@ -37,16 +37,16 @@ func Grouped(code string) string {
 	return strings.Join(groups, "-")
 }
 
-// ReadCode reads a code of so many letters as people type it: in either case,
-// with spaces and dashes anywhere, with look-alikes for what the alphabet
-// leaves out. It returns the canonical form.
+// ReadCode reads a code of so many letters as people type or paste it: in either
+// case, with anything blank and dashes anywhere, with look-alikes for what the
+// alphabet leaves out. It returns the canonical form.
 func ReadCode(typed string, length int) (code string, ok bool) {
 	read := make([]byte, 0, length)
 	for _, r := range typed {
-		if unicode.IsSpace(r) || unicode.Is(unicode.Dash, r) {
+		if isBlank(r) || unicode.Is(unicode.Dash, r) {
 			continue
 		}
-		letter := meant(r)
+		letter := meant(plain(r))
 		if letter == 0 || len(read) == length {
 			return "", false
 		}

@@ -189,7 +189,7 @@ func TestForms(t *testing.T) {
 		{"13 letters", shown + "0", false, factors.Malformed},
 		{"U, which is not in the alphabet", "U1AB-CDEF-GHJK", false, factors.Malformed},
 		{"punctuation", "01AB.CDEF.GHJK", false, factors.Malformed},
-		{"full-width", "０１AB-CDEF-GHJK", false, factors.Malformed},
+		{"full-width", "０１AB-CDEF-GHJK", true, ""},
 		{"long s", "01AB-CDEF-GHJſ", false, factors.Malformed},
 		{"Kelvin sign", "01AB-CDEF-GHJ\u212a", false, factors.Malformed},
 		{"NUL", "01AB-CDEF-GHJ\x00", false, factors.Malformed},

@@ -27,6 +27,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // The bounds of a configuration.
@@ -173,13 +174,13 @@ func (f proving) Check(_ context.Context, a factors.Asking, _ []byte, answer fac
 	if err != nil {
 		return factors.Verdict{}, err
 	}
-	code := withoutSpaces(answer["code"])
 	wellFormed := false
 	var best finding
 	var answered int
 	corrected := false // the answered secret has changed already
 	for i, s := range secrets {
-		if !isCode(code, s.Digits) {
+		code, ok := token.ReadDigits(answer["code"], s.Digits)
+		if !ok {
 			continue
 		}
 		wellFormed = true
@@ -208,8 +209,10 @@ func (f *Factor) Traits() factors.Traits {
 // the credentials.
 func (f *Factor) Reads(credentials []factors.Credential, answer factors.Answer) (bool, error) {
 	secrets, err := parseAll(credentials)
-	code := withoutSpaces(answer["code"])
-	return slices.ContainsFunc(secrets, func(s secret) bool { return isCode(code, s.Digits) }), err
+	return slices.ContainsFunc(secrets, func(s secret) bool {
+		_, ok := token.ReadDigits(answer["code"], s.Digits)
+		return ok
+	}), err
 }
 
 // verdict turns what was found for a credential into the answer to the flow,
@@ -285,8 +288,8 @@ func (f enrolling) Check(_ context.Context, _ factors.Asking, state []byte, answ
 	if err != nil {
 		return factors.Verdict{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
 	}
-	code := withoutSpaces(answer["code"])
-	if !isCode(code, s.Digits) {
+	code, ok := token.ReadDigits(answer["code"], s.Digits)
+	if !ok {
 		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
 	found := s.judge(code, s.stepAt(f.clock()))
@@ -302,13 +305,4 @@ func (f enrolling) Check(_ context.Context, _ factors.Asking, state []byte, answ
 		return factors.Verdict{Reason: factors.Drifting, Drift: s.drift(found)}, nil
 	}
 	return factors.Verdict{Reason: factors.Wrong}, nil
-}
-
-// withoutSpaces lets people type a code in the groups in which apps show it.
-func withoutSpaces(code string) string { return strings.ReplaceAll(code, " ", "") }
-
-// isCode reports whether code is exactly that many ASCII digits.
-func isCode(code string, digits int) bool {
-	notDigit := func(r rune) bool { return r < '0' || r > '9' }
-	return len(code) == digits && !strings.ContainsFunc(code, notDigit)
 }
