@@ -26,6 +26,7 @@ const (
 	siteBare  = "bare"  // reverse_proxy alone
 	siteFull  = "full"  // all that a gate can do
 	sitePlain = "plain" // the same without assertions
+	siteGated = "gated" // a gate with nothing written into it
 )
 
 var siteTitles = map[string]string{siteFull: "everything on", sitePlain: "without `assertion`"}
@@ -44,7 +45,8 @@ var busyCaddyfile = `
 http://login.localhost:{{.Port "web"}} {
 	mfa_portal
 }
-` + busySite(siteBare, "") + busySite(siteFull, everythingBut+"assertion\n}") + busySite(sitePlain, everythingBut+"}")
+` + busySite(siteBare, "") + busySite(siteFull, everythingBut+"assertion\n}") + busySite(sitePlain, everythingBut+"}") +
+	busySite(siteGated, "mfa")
 
 // everythingBut is a gate but for its end. None of its matchers matches what
 // the clients send, so each of them is asked.
@@ -99,14 +101,21 @@ type busyServer struct {
 // would have left is written.
 func startBusy(t testing.TB, signOns int, environment ...string) *busyServer {
 	t.Helper()
+	return startBusyWith(t, signOns, harness.Options{Env: environment, Vars: map[string]string{"app": startApp(t)}})
+}
+
+// startBusyWith is startBusy with the options of the server, but for its
+// Caddyfile.
+func startBusyWith(t testing.TB, signOns int, options harness.Options) *busyServer {
+	t.Helper()
+	options.NoDebugLog, options.Caddyfile = true, busyCaddyfile
 	s := &busyServer{
 		began: time.Now().Truncate(time.Second),
 		minted: map[string][]atomic.Pointer[string]{
 			siteFull: make([]atomic.Pointer[string], signOns), sitePlain: make([]atomic.Pointer[string], signOns),
+			siteGated: make([]atomic.Pointer[string], signOns),
 		},
-		Server: harness.Start(t, harness.Options{
-			NoDebugLog: true, Caddyfile: busyCaddyfile, Vars: map[string]string{"app": startApp(t)}, Env: environment,
-		}),
+		Server: harness.Start(t, options),
 	}
 	s.Kill() // the harness would search a large store for secrets if it stopped it
 	s.fill(t, signOns)

@@ -34,6 +34,9 @@ type Options struct {
 	PanicsExpected bool
 	// Race runs a binary with the race detector, whatever else is tested.
 	Race bool
+	// Binary is run in place of the one under test, to compare the two. Empty: no
+	// other is.
+	Binary string
 	// NoDebugLog leaves the debug log off, for measurements: writing it costs
 	// more than all else.
 	NoDebugLog bool
@@ -86,7 +89,10 @@ func MustFail(t testing.TB, options Options) string {
 func newServer(t testing.TB, options Options) *Server {
 	t.Helper()
 	binary := Binary
-	if options.Race {
+	switch {
+	case options.Binary != "":
+		binary = func(testing.TB) string { return options.Binary }
+	case options.Race:
 		binary = RaceBinary
 	}
 	s := &Server{
@@ -223,6 +229,9 @@ type Output struct {
 	Stdout, Stderr string
 	Code           int
 }
+
+// PID returns the id of the process, which runs.
+func (s *Server) PID() int { return s.process.command.Process.Pid }
 
 // CLI runs a command of the same binary, such as "mfa", "user", "list".
 // Commands below mfa are given the running server's admin address, unless the
