@@ -236,7 +236,7 @@ func (g *Gate) Provision(ctx caddy.Context) (err error) {
 // describe says what the layout turns on.
 func (g *Gate) describe() *layout.Guarding {
 	guarding := &layout.Guarding{
-		Server: g.server, Declared: g.declared, Weakest: g.weakest(), Bare: g.isBare(), Assertion: g.Assertion,
+		Server: g.server, Declared: g.declared, Weakest: g.weakest(), Bare: g.isBare(),
 		Matchers: []caddyhttp.MatcherSets{g.idleIgnores},
 	}
 	for _, rule := range g.resolved {

@@ -239,8 +239,6 @@ type Visitor struct {
 	// Assertion is what AssertionHeader must hold when the request leaves for the
 	// app, where Settings.StandIn stands in for it until then; else empty.
 	Assertion string
-	// Header is the request's, as it came through the gate.
-	Header http.Header
 
 	proofs  []assurance.Proof
 	weights assurance.Weights

@@ -208,7 +208,7 @@ func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) er
 	if device := g.needed(r, c); device != nil {
 		g.noteAdmission(r, c, device)
 	}
-	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Header: r.Header, proofs: c.proofs, weights: g.Weights}
+	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), proofs: c.proofs, weights: g.Weights}
 	if g.StandIn != "" {
 		r.visitor.Assertion = assertion
 	}

@@ -18,11 +18,9 @@ func TestAllocationBudget(t *testing.T) {
 		t.Skip("the race detector empties pools at random")
 	}
 	const rounds, mostRounds, requests = 4, 16, 2_000
-	// Over TLS, reverse_proxy's log entry for the request is longer, and with
-	// the headers that it gains it outgrows its buffer once more. The response
-	// has one header more there (Alt-Svc), and with Cache-Control beside it the
-	// map outgrows its first eight places.
-	budgets := map[string]float64{"http1": 15, "http2+tls": 17}
+	// They are below zero: behind a gate, reverse_proxy prepares no headers for a
+	// log that doesn't take them.
+	budgets := map[string]float64{"http1": -25, "http2+tls": -25}
 	// Collections empty the pools of whoever they meet; a few do less of it.
 	s := startBusy(t, 1, "GOGC=2000")
 	for _, w := range ways {

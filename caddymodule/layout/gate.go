@@ -38,8 +38,6 @@ type Guarding struct {
 	Weakest assurance.Level
 	// Bare says that nothing is set.
 	Bare bool
-	// Assertion says that it sends the app a signed statement of who asks.
-	Assertion bool
 }
 
 // ErrWholeSite refuses open rules that are for every request.

@@ -24,7 +24,7 @@ type Layout struct {
 	// Weakest is the lowest level with which any gate lets somebody pass, at
 	// most assurance.Multi.
 	Weakest assurance.Level
-	// Outlets are those of the gates that send assertions.
+	// Outlets are those of the gates.
 	Outlets []Outlet
 	// Warnings are what an operator had better look at.
 	Warnings []string

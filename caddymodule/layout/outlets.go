@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,8 @@ type Outlet struct {
 	At   string // where the gate stands, for warnings
 	// Proxies send them.
 	Proxies []*reverseproxy.Handler
+	// Fit are those of the proxies whose transport can be replaced.
+	Fit []*reverseproxy.Handler
 	// Unfit says why assertions can't be put in there alone; empty: they can.
 	Unfit string
 	// Verbose is the module name of a transport that logs at DEBUG what it
@@ -33,10 +36,23 @@ func (s *survey) outletOf(known *guard, exposed map[*reverseproxy.Handler]bool) 
 			}
 		}
 	}
-	if found.Unfit == "" && slices.ContainsFunc(found.Proxies, func(p *reverseproxy.Handler) bool { return exposed[p] }) {
-		found.Unfit = "reverse_proxy answers requests that don't come by mfa, too"
+	for _, proxy := range found.Proxies {
+		switch {
+		case checksHealth(proxy):
+			// The checks read the transport from the time at which the proxy is made.
+			found.Unfit = cmp.Or(found.Unfit, "reverse_proxy checks the health of its upstreams")
+		case exposed[proxy]:
+			found.Unfit = cmp.Or(found.Unfit, "reverse_proxy answers requests that don't come by mfa, too")
+		default:
+			found.Fit = append(found.Fit, proxy)
+		}
 	}
 	return found
+}
+
+func checksHealth(proxy *reverseproxy.Handler) bool {
+	checks := proxy.HealthChecks
+	return checks != nil && checks.Active != nil && checks.Active.IsEnabled()
 }
 
 // exposed returns the proxies to which requests come that passed no gate. They
@@ -95,10 +111,6 @@ func (o *Outlet) add(handler caddyhttp.MiddlewareHandler) {
 func (o *Outlet) addProxy(proxy *reverseproxy.Handler) {
 	if !slices.Contains(o.Proxies, proxy) {
 		o.Proxies = append(o.Proxies, proxy)
-	}
-	if checks := proxy.HealthChecks; checks != nil && checks.Active != nil && checks.Active.IsEnabled() {
-		// They read the transport from the time at which it is made.
-		o.Unfit = "reverse_proxy checks the health of its upstreams"
 	}
 	if _, quiet := proxy.Transport.(*reverseproxy.HTTPTransport); !quiet {
 		o.Verbose = caddy.ModuleID(caddy.GetModuleID(proxy.Transport))

@@ -23,7 +23,7 @@ const LogFilter = `format filter {
 func (s *survey) checkLogs() error {
 	exposed := s.exposed()
 	for _, known := range s.sortedGuards() {
-		if known.gate.Guarding().Assertion && !known.failing {
+		if !known.failing {
 			s.outlets = append(s.outlets, s.outletOf(known, exposed))
 		}
 	}

@@ -24,7 +24,7 @@ type survey struct {
 	servers     []*surveyedServer
 	guards      map[Gate]*guard
 	portals     map[Portal]bool
-	outlets     []Outlet // of the gates that state who asks
+	outlets     []Outlet
 	warnings    []string
 }
 
