@@ -1,21 +1,17 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
-	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate"
 )
@@ -133,67 +129,6 @@ func (g *Gate) isErrorRoute() bool {
 	return at != nil && at.ErrorRoute
 }
 
-// Rule says what differs for a part of a site.
-type Rule struct {
-	// MatcherSetsRaw says which requests the rule is for. Required.
-	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
-
-	// Open lets these requests through without anybody signed in and without
-	// looking anybody up. It excludes the settings below. Default: false.
-	Open bool `json:"open,omitempty"`
-
-	// Allow is who may pass, in place of the gate's own. Default: the gate's.
-	Allow *People `json:"allow,omitempty"`
-
-	// Assurance is what people must have proved. Default: the gate's.
-	Assurance string `json:"assurance,omitempty"`
-
-	// MaxAge is how old the proof may be that the assurance turns on. Default:
-	// the gate's.
-	MaxAge caddy.Duration `json:"max_age,omitempty"`
-
-	// Certificate is what the certificate of a managed device does: accept,
-	// require, and_password or off. Default: the gate's.
-	Certificate string `json:"certificate,omitempty"`
-}
-
-// Headers are the request headers that tell an app who asks: their names, and
-// what they hold.
-type Headers struct {
-	// User is the header for the sign-in name. Default: Remote-User.
-	User string `json:"user,omitempty"`
-	// Name is the header for the name to show. Default: Remote-Name.
-	Name string `json:"name,omitempty"`
-	// Email is the header for the e-mail address. Default: Remote-Email.
-	Email string `json:"email,omitempty"`
-	// Groups is the header for the groups, separated by commas. Default:
-	// Remote-Groups.
-	Groups string `json:"groups,omitempty"`
-
-	// GroupsOnly are the groups that the app is told of, in the header and in
-	// the assertion: names, in which a star stands for any text. Rules still see
-	// all groups. Default: all.
-	GroupsOnly []string `json:"groups_only,omitempty"`
-
-	// Encoding is how text beyond ASCII is written: percent (Zo%C3%AB, with %25
-	// for a percent sign) or utf-8 (as it is, for apps that read headers as
-	// UTF-8). Default: percent, since many apps would read UTF-8 as Latin-1.
-	Encoding string `json:"encoding,omitempty"`
-}
-
-// resolvedRule is a rule with nothing left to inherit.
-type resolvedRule struct {
-	matchers    caddyhttp.MatcherSets // none for what stands outside rules
-	patterns    []string              // of paths: those without wildcards, and beginnings
-	open        bool
-	allow       audience
-	requirement assurance.Requirement
-	// explicit says that an assurance or a max_age was written.
-	explicit bool
-	// certificate is the mode that was written; empty: none.
-	certificate string
-}
-
 // CaddyModule returns the Caddy module information.
 func (*Gate) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -250,123 +185,6 @@ func (g *Gate) describe() *layout.Guarding {
 
 // Guarding implements layout.Gate.
 func (g *Gate) Guarding() *layout.Guarding { return g.guarding }
-
-// resolveRest resolves the gate's own settings.
-func (g *Gate) resolveRest() error {
-	everySession := resolvedRule{
-		allow:       audience{everybody: true},
-		requirement: assurance.Requirement{Level: assurance.Multi},
-	}
-	var err error
-	g.rest, err = g.inherit(everySession, &Rule{Allow: g.Allow, Assurance: g.Assurance, MaxAge: g.MaxAge, Certificate: g.Certificate})
-	return err
-}
-
-func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) {
-	if rule == nil {
-		return resolvedRule{}, errors.New("it is null")
-	}
-	if looks, names := matching.LooksAtQuery(rule.MatcherSetsRaw); looks {
-		g.asksQuery = true
-		g.parameters = append(g.parameters, names...)
-	}
-	g.namesHead = g.namesHead || matching.NamesHead(rule.MatcherSetsRaw)
-	patterns := matching.PlainPatterns(rule.MatcherSetsRaw)
-	matchers, err := loadMatchers(ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
-	if err != nil {
-		return resolvedRule{}, err
-	}
-	if !rule.Open {
-		resolved, err := g.inherit(g.rest, rule)
-		resolved.matchers, resolved.patterns = matchers, patterns
-		return resolved, err
-	}
-	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" {
-		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age or certificate")
-	}
-	if matching.MatchAll(matchers, nil) {
-		return resolvedRule{}, layout.ErrWholeSite
-	}
-	return resolvedRule{matchers: matchers, patterns: patterns, open: true}, nil
-}
-
-// loadMatchers loads the matchers in a field of a module, which holds raw.
-// Caddy takes no matchers for "all requests"; here they were forgotten.
-func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.RawMatcherSets) (caddyhttp.MatcherSets, error) {
-	if len(raw) == 0 {
-		return nil, errors.New("it has no matcher, and would apply to every request")
-	}
-	for _, set := range raw {
-		if len(set) == 0 {
-			return nil, errors.New("it has an empty matcher set, and would apply to every request")
-		}
-	}
-	if err := matching.CheckPatterns(raw); err != nil {
-		return nil, err
-	}
-	loaded, err := ctx.LoadModule(module, field)
-	if err != nil {
-		return nil, fmt.Errorf("loading matchers: %w", err)
-	}
-	var matchers caddyhttp.MatcherSets
-	if err := matchers.FromInterface(loaded); err != nil {
-		return nil, err
-	}
-	return matchers, matching.CheckPlaceholders(matchers)
-}
-
-// inherit returns base with what is written in its place.
-func (g *Gate) inherit(base resolvedRule, written *Rule) (resolvedRule, error) {
-	resolved := base
-	var err error
-	if written.Allow != nil {
-		if resolved.allow, err = written.Allow.resolve(); err != nil {
-			return resolvedRule{}, fmt.Errorf("allow: %w", err)
-		}
-	}
-	if written.Assurance != "" {
-		if resolved.requirement.Level, err = g.reachable(written.Assurance); err != nil {
-			return resolvedRule{}, err
-		}
-	}
-	switch maxAge := written.MaxAge; {
-	case maxAge < 0:
-		return resolvedRule{}, fmt.Errorf("max_age %s: it must be more than zero", time.Duration(maxAge))
-	case maxAge > 0:
-		resolved.requirement.MaxAge = time.Duration(maxAge)
-	}
-	if written.Certificate != "" {
-		if resolved.certificate, err = g.app.certificateMode(written.Certificate); err != nil {
-			return resolvedRule{}, err
-		}
-	}
-	resolved.explicit = base.explicit || written.Assurance != "" || written.MaxAge != 0
-	return resolved, nil
-}
-
-// reachable reads an assurance and refuses one that nobody could reach.
-func (g *Gate) reachable(written string) (assurance.Level, error) {
-	level, err := parseAssurance(written)
-	if err != nil {
-		return assurance.None, err
-	}
-	if highest := g.app.highest(); level > highest {
-		return assurance.None, fmt.Errorf("assurance %s: no configured factor can provide it, so nobody would pass: write %s", level, highest)
-	}
-	return level, nil
-}
-
-// parseAssurance reads an assurance that a person can be asked for.
-func parseAssurance(written string) (assurance.Level, error) {
-	level, err := assurance.ParseLevel(written)
-	if err != nil {
-		return assurance.None, err
-	}
-	if level < assurance.Single {
-		return assurance.None, fmt.Errorf("assurance %s: this level identifies a machine, not a person: write single, multi or phishing_resistant", level)
-	}
-	return level, nil
-}
 
 func (g *Gate) resolveHosts() error {
 	for _, written := range g.Hosts {
@@ -433,65 +251,10 @@ func parseClearSiteData(written string) (atSignOut bool, err error) {
 	return false, fmt.Errorf("clear_site_data %q: write user_change or sign_out", written)
 }
 
-// weakest returns the lowest level with which somebody passes.
-func (g *Gate) weakest() assurance.Level {
-	lowest := g.rest.requirement.Level
-	for _, rule := range g.resolved {
-		if !rule.open {
-			lowest = min(lowest, rule.requirement.Level)
-		}
-	}
-	return lowest
-}
-
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
 	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
 		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion
-}
-
-// checked returns the headers, unless the gate would refuse them at the start:
-// `caddy validate` shall say so.
-func (h *Headers) checked() (Headers, error) {
-	if h == nil {
-		return Headers{}, nil
-	}
-	_, err := h.identity()
-	return *h, err
-}
-
-// identity returns the headers as the gate sets them.
-func (h *Headers) identity() (*gate.IdentityHeaders, error) {
-	values, err := h.values()
-	if err != nil {
-		return nil, err
-	}
-	names := gate.HeaderNames{User: h.User, Name: h.Name, Email: h.Email, Groups: h.Groups}
-	return gate.NewIdentityHeaders(names, values)
-}
-
-func (h *Headers) values() (gate.HeaderValues, error) {
-	if h.GroupsOnly != nil && len(h.GroupsOnly) == 0 {
-		return gate.HeaderValues{}, errors.New("groups_only names no group: leave it out for all groups")
-	}
-	for _, pattern := range h.GroupsOnly {
-		if err := gate.CheckGroupPattern(pattern); err != nil {
-			return gate.HeaderValues{}, err
-		}
-	}
-	isUTF8, err := parseHeaderEncoding(h.Encoding)
-	return gate.HeaderValues{UTF8: isUTF8, Groups: h.GroupsOnly}, err
-}
-
-// parseHeaderEncoding reports whether text goes out as UTF-8.
-func parseHeaderEncoding(written string) (bool, error) {
-	switch written {
-	case "", "percent":
-		return false, nil
-	case "utf-8":
-		return true, nil
-	}
-	return false, fmt.Errorf("encoding %q: write percent or utf-8", written)
 }
 
 // Interface guards

@@ -3,18 +3,14 @@ package caddymodule
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-	"golang.org/x/term"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/assertion"
@@ -25,10 +21,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
-	"github.com/portcullis-mfa/portcullis/factors/backupcode"
-	"github.com/portcullis-mfa/portcullis/factors/fido"
-	"github.com/portcullis-mfa/portcullis/factors/totp"
-	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
@@ -40,113 +32,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
-
-// nodes are the open stores of this process by key: a reload goes on with the
-// store that the configuration before it has open, with what is known of it,
-// and with the connections that are watched over.
-var nodes = caddy.NewUsagePool()
-
-// node is an open store in the pool, with the one keeper and the one queue for
-// hashing that it has in this process.
-type node struct {
-	store.Store
-	keeper  *session.Keeper
-	hashing *identity.Queue
-	end     context.CancelFunc
-	running sync.WaitGroup
-}
-
-// openNode opens a store and begins to follow it.
-func (a *App) openNode(ctx context.Context) (*node, error) {
-	mark := keys.OpenMark(ctx, a.keyStorage())
-	begun, err := a.hasBegun(ctx, mark)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := a.store.Open(ctx, !begun)
-	if errors.Is(err, store.ErrMissing) {
-		return nil, fmt.Errorf("%w, although there is a key set, or a mark of a store: %s", err, a.adviceBeginAnew())
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := a.checkMark(ctx, mark, opened); err != nil {
-		return nil, errors.Join(err, opened.Close())
-	}
-	n := &node{Store: opened, keeper: session.NewKeeper(telling{opened}, time.Now, warn), hashing: identity.NewQueue()}
-	running, end := context.WithCancel(context.Background())
-	n.end = end
-	// Before anybody asks: until then nobody could be told anything.
-	stop := opened.Follow(n.keeper)
-	n.running.Go(func() {
-		defer stop()
-		n.keeper.Run(running)
-	})
-	return n, nil
-}
-
-// telling is a store that tells the audit of each sign-on that idles out, in the
-// log of the configuration that is in force at that moment.
-type telling struct{ store.Store }
-
-// EndUnseenSignOn implements session.Store.
-func (t telling) EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error {
-	log := audit.NewLog(caddy.Log().Named("mfa.audit"), t.Store, time.Now)
-	return accounts.NewDesk(t.Store, nil, nil, log, time.Now, nil).EndUnseen(ctx, id, lastSeen, at, reason)
-}
-
-// warn writes to the log of the configuration that is in force at that moment:
-// a node outlives the one that it was opened under.
-func warn(message string, fields ...zap.Field) {
-	caddy.Log().Named("mfa.sessions").Warn(message, fields...)
-}
-
-// hasBegun reports whether there has been a store before: its mark or its keys
-// are there. A store in which nothing has happened yet isn't missed.
-func (a *App) hasBegun(ctx context.Context, mark *keys.Mark) (bool, error) {
-	switch mark.Found() {
-	case keys.MarkMoved:
-		return true, nil
-	case keys.MarkAtStart:
-		return false, nil
-	}
-	return keys.Exist(ctx, a.keyStorage())
-}
-
-// adviceBeginAnew says what to do where the store is gone.
-func (a *App) adviceBeginAnew() string {
-	return fmt.Sprintf("put its file back together with the one that ends in -wal, mount the disk that it is on, or correct `store`; "+
-		"to begin anew without users, move the key set and its mark aside as well (%s)", keys.Places(a.keyStorage()))
-}
-
-// checkMark ends all sessions where the store may have been brought back from
-// an older copy, in which those live that were ended since. A store in which
-// nothing has happened can't be the one that the mark is of.
-func (a *App) checkMark(ctx context.Context, mark *keys.Mark, s store.Store) error {
-	position, err := s.Position(ctx)
-	if err != nil {
-		return err
-	}
-	doubt := mark.Doubt(s.Incarnation(), position)
-	if doubt == nil {
-		return nil
-	}
-	if errors.Is(doubt, keys.ErrEmptied) {
-		return fmt.Errorf("%w: %s", doubt, a.adviceBeginAnew())
-	}
-	a.logger.Warn("everybody has to sign in again", zap.Error(doubt))
-	if err := s.Renew(ctx); err != nil {
-		return err
-	}
-	return mark.Keep(ctx, s.Incarnation(), position)
-}
-
-// Destruct implements caddy.Destructor.
-func (n *node) Destruct() error {
-	n.end()
-	n.running.Wait()
-	return n.Close()
-}
 
 // service is everything that a started app serves with. It is made anew for
 // each configuration; what has to outlive a reload is in the store.
@@ -338,39 +223,6 @@ func (a *App) keyStorage() keys.Storage {
 	return a.ctx.Storage()
 }
 
-// makeFactors makes the second factors, in the order of recommendation.
-func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
-	codes, err := totp.New(a.TOTP.config(), time.Now, rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("setting up codes from authenticator apps: %w", err)
-	}
-	set := factors.Set{codes}
-	if !a.FIDO.Off {
-		keys, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
-		if err != nil {
-			return nil, fmt.Errorf("setting up security keys: %w", err)
-		}
-		set = append(set, keys)
-	}
-	if a.BackupCodes.Off {
-		return set, nil
-	}
-	cheaper, err := passwords.With(identity.CodeParams())
-	if err != nil {
-		return nil, fmt.Errorf("setting up backup codes: %w", err)
-	}
-	return append(set, backupcode.New(a.Name, cheaper, time.Now, rand.Reader)), nil
-}
-
-// relatedOrigins is what browsers are told of the origins that may use the
-// keys; nil: there are no others.
-func (a *App) relatedOrigins() ([]byte, error) {
-	if a.FIDO.Off || len(a.FIDO.Origins) == 0 {
-		return nil, nil
-	}
-	return fido.RelatedOrigins(a.FIDO.Origins)
-}
-
 // shortestPassword is longer where some gate is content with a password alone
 // (NIST SP 800-63B-4 §3.1.1.2).
 func (a *App) shortestPassword() int {
@@ -390,99 +242,9 @@ func (a *App) serviceNames() []string {
 	return names
 }
 
-// appsFor lists, for the portal's first page, the gated apps whose own first
-// page somebody could open from where they are. An app of which that can't be
-// told is listed: its gate decides when they come.
-func (a *App) appsFor(r *http.Request, u session.User) []templates.App {
-	var apps []templates.App
-	for _, found := range a.layout.Apps {
-		gate, ok := found.Gate.(*Gate)
-		if !ok {
-			continue
-		}
-		front, err := frontPage(r, found.URL, gate)
-		if err != nil {
-			continue
-		}
-		opens, err := gate.serving.Load().Opens(front, u)
-		if err != nil {
-			a.logger.Debug("deciding whether to list an app", zap.String("host", found.Host), zap.Error(err))
-		}
-		if opens || err != nil {
-			apps = append(apps, templates.App{Name: found.Host, URL: found.URL + "/"})
-		}
-	}
-	return apps
-}
-
-// frontPage is the request that the sender of r would make for the first page of
-// the app at an address.
-func frontPage(r *http.Request, address string, gate *Gate) (*http.Request, error) {
-	u, err := url.Parse(address + "/")
-	if err != nil {
-		return nil, err
-	}
-	front := r.Clone(r.Context())
-	front.Method, front.Body, front.Form, front.PostForm = http.MethodGet, http.NoBody, nil, nil
-	front.Host, front.RequestURI = u.Host, "/"
-	front.URL = &url.URL{Path: "/"}
-	return caddyhttp.PrepareRequest(front, caddy.NewReplacer(), nil, gate.server), nil
-}
-
-// knows reports whether an origin belongs to a gate of this configuration.
-func (a *App) knows(origin string) bool {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	name, port, err := canonical.Host(u.Host)
-	if err != nil {
-		return false
-	}
-	for _, at := range a.layout.Gates {
-		if own, ok := at.Site.Origin(name, port); ok && own == origin {
-			return true
-		}
-	}
-	return false
-}
-
 // clientAddress is where a request came from, as Caddy's trusted_proxies
 // determine it.
 func clientAddress(r *http.Request) string {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return address
-}
-
-// offered says that this process has spoken of the first administrator: a
-// reload doesn't repeat it.
-var offered sync.Once
-
-// offerSetup says how the first administrator gets in, where there is none. A
-// link is shown to a person at a terminal only, since logs are kept and read.
-func (a *App) offerSetup(ctx context.Context, s *service) error {
-	active, err := s.store.CountUsers(ctx, store.UserActive)
-	if err != nil || active > 0 {
-		return err
-	}
-	offered.Do(func() {
-		if !term.IsTerminal(int(os.Stderr.Fd())) {
-			a.logger.Info("nobody has an account yet: run `caddy mfa setup-link` for a link to set up the first administrator")
-			return
-		}
-		var token string
-		if token, err = s.flows.NewSetupLink(ctx); err != nil {
-			return
-		}
-		fmt.Fprintf(os.Stderr, "\n  Nobody is set up yet. Open this link to become the first administrator:\n\n    %s\n\n", a.linkURL("setup", token))
-	})
-	if errors.Is(err, authflow.ErrHasUsers) {
-		return nil
-	}
-	return err
-}
-
-// linkURL is the address under which a setup link or invitation is opened.
-func (a *App) linkURL(kind, token string) string {
-	return a.portal.String() + "/" + kind + "?token=" + token
 }

@@ -1,0 +1,71 @@
+package caddymodule
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/gate/canonical"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// appsFor lists, for the portal's first page, the gated apps whose own first
+// page somebody could open from where they are. An app of which that can't be
+// told is listed: its gate decides when they come.
+func (a *App) appsFor(r *http.Request, u session.User) []templates.App {
+	var apps []templates.App
+	for _, found := range a.layout.Apps {
+		gate, ok := found.Gate.(*Gate)
+		if !ok {
+			continue
+		}
+		front, err := frontPage(r, found.URL, gate)
+		if err != nil {
+			continue
+		}
+		opens, err := gate.serving.Load().Opens(front, u)
+		if err != nil {
+			a.logger.Debug("deciding whether to list an app", zap.String("host", found.Host), zap.Error(err))
+		}
+		if opens || err != nil {
+			apps = append(apps, templates.App{Name: found.Host, URL: found.URL + "/"})
+		}
+	}
+	return apps
+}
+
+// frontPage is the request that the sender of r would make for the first page of
+// the app at an address.
+func frontPage(r *http.Request, address string, gate *Gate) (*http.Request, error) {
+	u, err := url.Parse(address + "/")
+	if err != nil {
+		return nil, err
+	}
+	front := r.Clone(r.Context())
+	front.Method, front.Body, front.Form, front.PostForm = http.MethodGet, http.NoBody, nil, nil
+	front.Host, front.RequestURI = u.Host, "/"
+	front.URL = &url.URL{Path: "/"}
+	return caddyhttp.PrepareRequest(front, caddy.NewReplacer(), nil, gate.server), nil
+}
+
+// knows reports whether an origin belongs to a gate of this configuration.
+func (a *App) knows(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	name, port, err := canonical.Host(u.Host)
+	if err != nil {
+		return false
+	}
+	for _, at := range a.layout.Gates {
+		if own, ok := at.Site.Origin(name, port); ok && own == origin {
+			return true
+		}
+	}
+	return false
+}
