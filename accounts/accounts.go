@@ -47,6 +47,7 @@ type Store interface {
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
 	IsBarred(ctx context.Context, certificate string) (bool, error)
 	ListFormerNames(ctx context.Context, name string) ([]store.FormerName, error)
+	GetAttempts(ctx context.Context, scope, key string) (store.Attempts, error)
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 	View(ctx context.Context, fn func(r store.Reader) error) error
 }
@@ -143,9 +144,12 @@ type Person struct {
 	Factors  []assurance.Factor // kinds that are set up, sorted
 	SignOns  []store.SignOn     // live ones
 	Browsers []store.Browser    // remembered ones
+	// PausedUntil is until when unknown browsers accept no codes from them,
+	// because so many were wrong; zero: they accept them.
+	PausedUntil time.Time
 }
 
-// Show returns a user with factors, live sign-ons and remembered browsers.
+// Show returns a user with what belongs to them.
 func (d *Desk) Show(ctx context.Context, name string) (Person, error) {
 	user, err := d.find(ctx, name)
 	if err != nil {
@@ -159,6 +163,7 @@ type belongings interface {
 	CredentialsOf(ctx context.Context, userID string) ([]store.Credential, error)
 	session.Lister
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
+	GetAttempts(ctx context.Context, scope, key string) (store.Attempts, error)
 }
 
 func (d *Desk) person(ctx context.Context, rows belongings, user store.User) (Person, error) {
@@ -176,7 +181,10 @@ func (d *Desk) person(ctx context.Context, rows belongings, user store.User) (Pe
 	if p.SignOns, err = session.ListLive(ctx, rows, user.ID, d.clock()); err != nil {
 		return Person{}, err
 	}
-	p.Browsers, err = d.remembered(ctx, rows, user.ID)
+	if p.Browsers, err = d.remembered(ctx, rows, user.ID); err != nil {
+		return Person{}, err
+	}
+	p.PausedUntil, err = guess.PausedUntil(ctx, rows, user.ID, d.clock())
 	return p, err
 }
 
@@ -243,11 +251,18 @@ func (d *Desk) Enable(ctx context.Context, name string) error {
 	})
 }
 
-// Unlock forgets a user's failed attempts, in all browsers.
-func (d *Desk) Unlock(ctx context.Context, name string) error {
-	return d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
-		return []store.Event{d.event(audit.UserUnlocked, user, nil)}, tx.DeleteAttempts(ctx, guess.ScopeUser, user.ID+"/")
+// Unlock forgets a user's failed attempts, in all browsers. It reports whether
+// there were so many that unknown browsers accepted no codes from them.
+func (d *Desk) Unlock(ctx context.Context, name string) (wasPaused bool, err error) {
+	err = d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
+		until, err := guess.PausedUntil(ctx, tx, user.ID, d.clock())
+		if err != nil {
+			return nil, err
+		}
+		wasPaused = !until.IsZero()
+		return []store.Event{d.event(audit.UserUnlocked, user, nil)}, guess.Forget(ctx, tx, user.ID)
 	})
+	return wasPaused, err
 }
 
 // Delete deletes a user and all that belongs to them but the audit events, and

@@ -166,9 +166,10 @@ func TestNobody(t *testing.T) {
 		_, endErr := o.EndSignOnsOf(o.ctx, name)
 		_, setErr := o.Set(o.ctx, name, accounts.Changes{})
 		_, deleteErr := o.Delete(o.ctx, name)
+		_, unlockErr := o.Unlock(o.ctx, name)
 		for what, err := range map[string]error{
 			"invite": inviteErr, "show": showErr, "end": endErr,
-			"disable": o.Disable(o.ctx, name), "enable": o.Enable(o.ctx, name), "unlock": o.Unlock(o.ctx, name),
+			"disable": o.Disable(o.ctx, name), "enable": o.Enable(o.ctx, name), "unlock": unlockErr,
 			"set": setErr, "delete": deleteErr, "forget": o.ForgetBrowser(o.ctx, name, "000000000000"),
 		} {
 			if !errors.Is(err, accounts.ErrNobody) {
@@ -271,7 +272,9 @@ func TestUnlock(t *testing.T) {
 			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: guess.ScopeUser, Key: key, Failures: 100, First: noon, Last: noon}))
 		}
 	}
-	o.must(o.Unlock(o.ctx, "ada"))
+	if wasPaused, err := o.Unlock(o.ctx, "ada"); err != nil || wasPaused {
+		t.Errorf("%t, %v", wasPaused, err)
+	}
 	for _, u := range []store.User{ada, adam} {
 		for _, key := range keys(u) {
 			a, err := o.store.GetAttempts(o.ctx, guess.ScopeUser, key)
@@ -282,6 +285,35 @@ func TestUnlock(t *testing.T) {
 	}
 	if got := o.told(ada.ID); !slices.Equal(got, []string{"user.unlocked"}) {
 		t.Errorf("events %v", got)
+	}
+}
+
+// TestPauses has administrators see a pause and end it.
+func TestPauses(t *testing.T) {
+	o := newOffice(t)
+	ada, adam := o.active("ada"), o.active("adam")
+	began := noon.AddDate(0, 0, -10)
+	for _, u := range []store.User{ada, adam} {
+		o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: guess.ScopeBudget, Key: u.ID + "/", Failures: 25, First: began, Last: noon}))
+	}
+	pausedUntil := func(name string) time.Time {
+		person, err := o.Show(o.ctx, name)
+		o.must(err)
+		return person.PausedUntil
+	}
+	if until := pausedUntil("ada"); !until.Equal(began.AddDate(0, 0, 30)) {
+		t.Errorf("paused until %s", until)
+	}
+	for _, want := range []bool{true, false} {
+		if wasPaused, err := o.Unlock(o.ctx, "ada"); err != nil || wasPaused != want {
+			t.Errorf("was paused: %t, %v; want %t", wasPaused, err, want)
+		}
+	}
+	if until := pausedUntil("ada"); !until.IsZero() {
+		t.Errorf("afterwards: paused until %s", until)
+	}
+	if pausedUntil("adam").IsZero() {
+		t.Error("somebody else was unlocked, too")
 	}
 }
 

@@ -97,7 +97,7 @@ func forgetAllOf(ctx context.Context, tx store.Tx, userID string) error {
 	if err := tx.DeleteBrowsersOf(ctx, userID); err != nil {
 		return err
 	}
-	if err := tx.DeleteAttempts(ctx, guess.ScopeUser, userID+"/"); err != nil {
+	if err := guess.Forget(ctx, tx, userID); err != nil {
 		return err
 	}
 	return person.Abandon(ctx, tx, userID)

@@ -57,6 +57,7 @@ func TestResetFactors(t *testing.T) {
 				o.browser("browser of "+user.Name, user, noon.Add(time.Hour))
 			}
 			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: guess.ScopeUser, Key: alice.ID + "/totp/unknown", Failures: 9, Last: noon}))
+			o.must(o.store.PutAttempts(o.ctx, store.Attempts{Scope: guess.ScopeBudget, Key: alice.ID + "/", Failures: 25, First: noon, Last: noon}))
 			done, err := o.ResetFactors(o.ctx, "Alice", c.password)
 			o.must(err)
 			want := []assurance.Factor{assurance.BackupCode, assurance.TOTP}
@@ -77,6 +78,9 @@ func TestResetFactors(t *testing.T) {
 			}
 			if count, err := o.store.GetAttempts(o.ctx, guess.ScopeUser, alice.ID+"/totp/unknown"); err != nil || count.Failures != 0 {
 				t.Errorf("her failed attempts: %+v, %v", count, err)
+			}
+			if person, err := o.Show(o.ctx, "alice"); err != nil || !person.PausedUntil.IsZero() {
+				t.Errorf("paused until %s, %v", person.PausedUntil, err)
 			}
 			if len(o.kinds(bob)) != 3 || len(o.remembered(bob)) != 1 {
 				t.Error("somebody else was reset")

@@ -2,9 +2,7 @@ package authflow_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -27,6 +25,7 @@ type thief struct {
 	address int
 	looked  int // guesses at the authenticator's code that were checked
 	waits   time.Duration
+	paused  bool // when they last tried
 }
 
 // anywhere is a browser that nobody has seen before.
@@ -41,11 +40,22 @@ func (t *thief) guess() {
 	err := t.answer(t.shown(c), t.wrongCode(), c)
 	switch slowed := asSlowed(err); {
 	case slowed != nil:
-		t.waits = slowed.RetryAfter
+		t.waits, t.paused = slowed.RetryAfter, slowed.Paused
 	case isRefused(err, factors.Wrong):
 		t.looked++
+		t.waits, t.paused = 0, false
 	default:
 		t.h.t.Fatalf("a guess: %v", err)
+	}
+}
+
+// guessFor guesses as often as is let, for so long.
+func (t *thief) guessFor(d time.Duration) {
+	for end := t.h.clock().Add(d); ; t.h.pass(t.waits) {
+		if t.guess(); t.h.clock().Add(t.waits).After(end) {
+			t.h.pass(end.Sub(t.h.clock()))
+			return
+		}
 	}
 }
 
@@ -83,46 +93,19 @@ var pestering = []authflow.Response{
 // password do what they like, for half a year, in browsers that nobody has seen,
 // while the owner signs in now and then. The guesses that are looked at stay few,
 // whatever the owner does; a key and a backup code get the owner in anywhere, at
-// any moment; their authenticator does wherever they signed in before, and
-// anywhere else a day after the last guess.
+// any moment; their authenticator does wherever they signed in before, an hour
+// after their own last mistake there, and anywhere else 30 days after the
+// thief's last guess.
 func TestF02GuessingIsBoundedAndF03NobodyIsLockedOut(t *testing.T) {
 	h := newHouseWithKeys(t, false)
-	round, most := 0, 3 // each takes a second; -rapid.checks says how many otherwise
-	flag.Visit(func(f *flag.Flag) {
-		if f.Name == "rapid.checks" {
-			most = math.MaxInt
-		}
-	})
-	rapid.Check(t, func(rt *rapid.T) {
-		if round++; round > most {
-			return
-		}
-		ada := h.person(fmt.Sprintf("ada%d", round))
-		key := newSecurityKey()
-		adding := ada.adding()
-		h.must(h.enrolKey(adding, key.created(h, adding)))
-		h.pass(time.Minute)
-		known := person.Client{Browser: ada.browserToken}
-		eve := &thief{member: ada}
-		began, signIns := h.clock(), 0
-		finish := func(what string, f authflow.Flow, given error, c person.Client) {
-			if given != nil {
-				rt.Fatalf("the owner's right %s: %v", what, given)
-			}
-			if _, err := h.Grant(h.ctx, h.load(f), "", c); err != nil {
-				rt.Fatalf("the owner, by a %s: %v", what, err)
-			}
-			signIns++
-		}
-		events := map[string]func(*rapid.T){
+	checkFew(t, 3, func(rt *rapid.T, round int) {
+		ada := h.owner(fmt.Sprintf("ada%d", round))
+		eve := &thief{member: ada.member}
+		began := h.clock()
+		rt.Repeat(map[string]func(*rapid.T){
 			"guess": func(*rapid.T) { eve.guess() },
-			"guess as often as is let": func(*rapid.T) {
-				for range 30 {
-					if eve.guess(); eve.waits > 0 {
-						h.pass(eve.waits)
-						eve.waits = 0
-					}
-				}
+			"guess as often as is let": func(t *rapid.T) {
+				eve.guessFor(rapid.SampledFrom([]time.Duration{time.Hour, 24 * time.Hour, 31 * 24 * time.Hour}).Draw(t, "for"))
 			},
 			"pester": func(t *rapid.T) {
 				p := rapid.SampledFrom(pestering).Draw(t, "by")
@@ -133,47 +116,36 @@ func TestF02GuessingIsBoundedAndF03NobodyIsLockedOut(t *testing.T) {
 			"time passes": func(t *rapid.T) {
 				h.pass(rapid.SampledFrom([]time.Duration{time.Minute, time.Hour, 24 * time.Hour, 20 * 24 * time.Hour}).Draw(t, "for"))
 			},
-			"the owner, by a key": func(*rapid.T) {
-				c := eve.anywhere()
-				f := ada.shown(c)
-				finish("key", f, h.showKey(f, key.shown(h, f), c), c)
-			},
+			"the owner, by a key": func(*rapid.T) { ada.byKey(eve.anywhere()) },
 			"the owner, by a backup code": func(t *rapid.T) {
-				if len(ada.codes) == 0 {
-					t.Skip("none is left")
+				if len(ada.codes) == 1 {
+					t.Skip("one must be left")
 				}
-				c := eve.anywhere()
-				f := ada.shown(c)
-				given := authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}
-				ada.codes = ada.codes[1:]
-				finish("backup code", f, h.Answer(h.ctx, h.load(f), given, c), c)
+				ada.byBackupCode(eve.anywhere())
 			},
-			"the owner, in a known browser": func(*rapid.T) {
-				h.pass(time.Minute)
-				f := ada.shown(known)
-				finish("code", f, ada.answer(f, ada.code(), known), known)
-			},
-		}
-		rt.Repeat(events)
-		// Then the thief goes on until every guess takes a day, so that no round
-		// ends short of the bound.
-		eve.waits = 0
-		for range 200 {
-			h.pass(eve.waits)
-			eve.waits = 0
-			if eve.guess(); eve.waits >= 24*time.Hour {
-				break
+			"the owner, in a known browser": func(*rapid.T) { ada.byCode(ada.known) },
+		})
+		// However often the owner mistypes where they signed in before, they wait an
+		// hour at most.
+		ada.mistype(101, ada.known)
+		h.pass(time.Hour)
+		ada.byCode(ada.known)
+		ada.mistype(101, ada.known)
+		// Then the thief goes on until there is nothing more to be had, so that no
+		// round ends short of the bound.
+		for day := 0; !eve.paused; day++ {
+			if eve.guessFor(24 * time.Hour); day > 60 {
+				rt.Fatal("the thief is let guess on")
 			}
 		}
-
-		days := int(h.clock().Sub(began)/(24*time.Hour)) + 1
-		if most := 100 + days + signIns; eve.looked > most {
-			rt.Fatalf("%d guesses in %d days with %d sign-ins of the owner's", eve.looked, days, signIns)
+		if most := most(h.clock().Sub(began)); eve.looked > most {
+			rt.Fatalf("%d guesses in %s, want %d at most", eve.looked, h.clock().Sub(began), most)
 		}
-		h.pass(24 * time.Hour)
-		c := eve.anywhere()
-		f := ada.shown(c)
-		finish("code, a day later", f, ada.answer(f, ada.code(), c), c)
+		ada.byKey(eve.anywhere())
+		ada.byBackupCode(eve.anywhere())
+		ada.byCode(ada.known)
+		h.pass(30 * 24 * time.Hour)
+		ada.byCode(eve.anywhere())
 	})
 }
 

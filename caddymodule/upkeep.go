@@ -30,7 +30,6 @@ const (
 // How long what is over is still kept: for the audit, and for browsers that
 // come back seldom.
 const (
-	keepAttempts = 30 * 24 * time.Hour
 	keepSignOns  = 7 * 24 * time.Hour
 	keepBrowsers = 400 * 24 * time.Hour
 	keepDevices  = 90 * 24 * time.Hour // once their certificate has expired
@@ -146,7 +145,7 @@ func (s *service) sweep(ctx context.Context) error {
 		return err
 	}
 	return s.store.Sweep(ctx, now, store.SweepLimits{
-		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-keepAttempts),
+		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-guess.KeptFor),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
 		DevicesBefore: now.Add(-keepDevices), FormerNamesBefore: now.Add(-accounts.FormerNamesKept), EventsBefore: now.Add(-keepEvents),
 	})

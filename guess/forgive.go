@@ -6,8 +6,16 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Forget deletes what is counted for a user, in every browser.
+// Forget deletes what is counted for a user, in every browser, and what is spent
+// of their budget.
 func Forget(ctx context.Context, tx store.Tx, userID string) error {
+	if err := tx.DeleteAttempts(ctx, ScopeBudget, budgetKey(userID)); err != nil {
+		return err
+	}
+	return forgetWaits(ctx, tx, userID)
+}
+
+func forgetWaits(ctx context.Context, tx store.Tx, userID string) error {
 	return tx.DeleteAttempts(ctx, ScopeUser, userID+"/")
 }
 
@@ -15,7 +23,7 @@ func Forget(ctx context.Context, tx store.Tx, userID string) error {
 // browser. What is counted for unknown browsers is forgotten only as far as that
 // lets them try once: else whoever guesses there would begin anew each time that
 // the owner signs in. The count itself goes with a right answer there, or when
-// nothing has come for a month.
+// nothing has come for a month. What is spent of the budget stays spent.
 func (l *Limiter) Forgive(ctx context.Context, tx store.Tx, user store.User) error {
 	var kept []store.Attempts
 	for _, kind := range l.Guessable {
@@ -34,7 +42,7 @@ func (l *Limiter) Forgive(ctx context.Context, tx store.Tx, user store.User) err
 		}
 		kept = append(kept, count)
 	}
-	if err := Forget(ctx, tx, user.ID); err != nil {
+	if err := forgetWaits(ctx, tx, user.ID); err != nil {
 		return err
 	}
 	for _, count := range kept {

@@ -10,9 +10,7 @@ import (
 // The limits on guessing (NIST SP 800-63B-4 §3.2.2, and ours where that is
 // silent): the first failures are free, then each costs twice the wait of the
 // one before; after a hundred unknown browsers get one try a day. Nobody is
-// locked out for good, and a year of guessing has about a thousand tries: of the
-// million codes of an authenticator app three are right at a time, so that is a
-// chance of 1 in 300.
+// locked out for good.
 const (
 	freeFailures  = 5
 	firstDelay    = 30 * time.Second
@@ -40,6 +38,9 @@ const (
 	ScopeName = "name"
 	// ScopeAddress counts per client address, and per wider network.
 	ScopeAddress = "address"
+	// ScopeBudget counts per user, over all that can be guessed beside the
+	// password, in unknown browsers.
+	ScopeBudget = "budget"
 
 	// underWay ends the keys of counters of attempts that are being looked at.
 	// They begin with the keys of those of failures, and are deleted with them.
@@ -50,6 +51,9 @@ const (
 // counters grow for names and addresses.
 func Kept() map[string]int { return map[string]int{ScopeName: 10_000, ScopeAddress: 100_000} }
 
+// KeptFor is for how long after its last failure a counter matters.
+const KeptFor = budgetPeriod
+
 // Slowed says that an attempt was not even looked at.
 type Slowed struct {
 	// RetryAfter is how long to wait.
@@ -57,10 +61,14 @@ type Slowed struct {
 	// Locked says that unknown browsers get one try a day: another factor, a
 	// known browser or an administrator helps sooner.
 	Locked bool
+	// Paused says that so many answers were wrong that unknown browsers take none
+	// that can be guessed: another factor, a known browser, a new password or an
+	// administrator helps sooner.
+	Paused bool
 }
 
 func (s *Slowed) Error() string {
-	if s.Locked {
+	if s.Locked || s.Paused {
 		return fmt.Sprintf("too many attempts in unknown browsers: wait %s", s.RetryAfter)
 	}
 	return fmt.Sprintf("too many attempts: wait %s", s.RetryAfter)
@@ -102,8 +110,8 @@ func decideAddress(a store.Attempts, limit int, now time.Time) *Slowed {
 
 // inWindow returns a count of failures without those that are too old. A window
 // that lies in the future is one from before the clock was set back, and over.
-func inWindow(a store.Attempts, now time.Time) store.Attempts {
-	if now.Before(a.First) || now.Sub(a.First) >= addressWindow {
+func inWindow(a store.Attempts, window time.Duration, now time.Time) store.Attempts {
+	if now.Before(a.First) || now.Sub(a.First) >= window {
 		return store.Attempts{Scope: a.Scope, Key: a.Key, First: now}
 	}
 	return a

@@ -136,7 +136,7 @@ func TestDecideAddress(t *testing.T) {
 		{"the clock was set back by a day", 100, -24 * time.Hour, 0},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			slowed := decideAddress(inWindow(store.Attempts{Failures: c.failures, First: noon.Add(-c.since)}, noon), addressLimit, noon)
+			slowed := decideAddress(inWindow(store.Attempts{Failures: c.failures, First: noon.Add(-c.since)}, addressWindow, noon), addressLimit, noon)
 			if c.wait == 0 && slowed != nil || c.wait != 0 && (slowed == nil || slowed.RetryAfter != c.wait || slowed.Locked) {
 				t.Errorf("got %+v, want a wait of %s", slowed, c.wait)
 			}

@@ -60,6 +60,7 @@ type counts struct {
 	// windows. Known browsers have none: two hundred people share one address
 	// behind a translator.
 	sources []store.Attempts
+	budget  *spent // nil: the attempt doesn't count against it
 	// setBack says that the clock was set back since the last attempt.
 	setBack bool
 }
@@ -74,19 +75,20 @@ func (l *Limiter) counts(ctx context.Context, r reader, a Attempt) (counts, erro
 	if c.account, err = r.GetAttempts(ctx, scope, key); err != nil {
 		return c, err
 	}
-	if c.underWay, err = r.GetAttempts(ctx, scope, key+underWay); err != nil {
+	if c.underWay, err = l.underWay(ctx, r, a); err != nil {
 		return c, err
 	}
 	if c.account.Last.After(now) {
 		c.account.Last, c.setBack = now, true // wait from now at most
 	}
-	if age := now.Sub(c.underWay.Last); age < 0 || age >= answering {
-		c.underWay.Failures = 0
-	}
 	c.account.Scope, c.account.Key = scope, key
-	c.underWay.Scope, c.underWay.Key = scope, key+underWay
 	if a.isKnown() {
 		return c, nil
+	}
+	if a.Nobody == "" && l.isBudgeted(a.Factor) {
+		if c.budget, err = l.spent(ctx, r, a.User); err != nil {
+			return c, err
+		}
 	}
 	for _, key := range []string{addressKey(a.Address), networkKey(a.Address)} {
 		if key == "" {
@@ -97,9 +99,23 @@ func (l *Limiter) counts(ctx context.Context, r reader, a Attempt) (counts, erro
 			return c, err
 		}
 		source.Scope, source.Key = ScopeAddress, key
-		c.sources = append(c.sources, inWindow(source, now))
+		c.sources = append(c.sources, inWindow(source, addressWindow, now))
 	}
 	return c, nil
+}
+
+// underWay reads how many attempts like one are being looked at.
+func (l *Limiter) underWay(ctx context.Context, r reader, a Attempt) (store.Attempts, error) {
+	scope, key := a.counter()
+	count, err := r.GetAttempts(ctx, scope, key+underWay)
+	if err != nil {
+		return count, err
+	}
+	if age := l.Clock().Sub(count.Last); age < 0 || age >= answering {
+		count.Failures = 0
+	}
+	count.Scope, count.Key = scope, key+underWay
+	return count, nil
 }
 
 // decide returns nil where an attempt may be made now.
@@ -119,7 +135,15 @@ func (l *Limiter) decide(c counts, a Attempt) *Slowed {
 	if all.Failures += c.underWay.Failures; c.underWay.Failures > 0 {
 		all.Last = c.underWay.Last
 	}
-	return decide(all, a.isKnown(), now)
+	return longer(decide(all, a.isKnown(), now), decideBudget(c.budget, now))
+}
+
+// longer returns the one of two that has somebody wait longer; nil: neither does.
+func longer(a, b *Slowed) *Slowed {
+	if a == nil || b != nil && b.RetryAfter > a.RetryAfter {
+		return b
+	}
+	return a
 }
 
 // isGuessable reports whether failures at a kind of proof slow down what comes

@@ -153,17 +153,31 @@ func (l *Limiter) Failed(ctx context.Context, a Attempt, reason string) error {
 		}
 		events := []store.Event{l.Audit.Event(audit.SignInFailed, a.User.ID, fields)}
 		if c.account.Failures == lockAfter {
-			events = append(events, l.Audit.Event(audit.FactorAlert, a.User.ID, audit.Fields{
-				audit.User: a.User.Name, audit.Factor: string(a.Factor), audit.Address: a.Address,
-				audit.Failures: strconv.Itoa(c.account.Failures),
-			}))
+			events = append(events, l.alert(audit.FactorAlert, a, lockAfter))
 		}
-		return events, nil
+		if c.budget == nil {
+			return events, nil
+		}
+		failures := c.budget.failures
+		failures.Failures++
+		failures.Last = l.Clock()
+		if failures.Failures == budget {
+			events = append(events, l.alert(audit.FactorsPaused, a, budget))
+		}
+		return events, tx.PutAttempts(ctx, failures)
 	})
 	if err == nil && a.User.ID == "" {
 		l.Audit.Note(audit.SignInFailed, "", fields)
 	}
 	return err
+}
+
+// alert makes an event about so many failures.
+func (l *Limiter) alert(what audit.Name, a Attempt, failures int) store.Event {
+	return l.Audit.Event(what, a.User.ID, audit.Fields{
+		audit.User: a.User.Name, audit.Factor: string(a.Factor), audit.Address: a.Address,
+		audit.Failures: strconv.Itoa(failures),
+	})
 }
 
 // NoteWrong counts and writes down a wrong answer that nobody could have guessed

@@ -87,7 +87,7 @@ func (p *Portal) refusalOf(w http.ResponseWriter, r *http.Request, typed form, e
 		return refusal{http.StatusUnprocessableEntity, t.firstOf(invalid)}, true
 	case errors.As(err, &slowed):
 		w.Header().Set("Retry-After", seconds(slowed.RetryAfter))
-		return refusal{http.StatusTooManyRequests, tooMany(t, slowed)}, true
+		return refusal{http.StatusTooManyRequests, p.tooMany(t, slowed)}, true
 	}
 	return refusal{}, false
 }

@@ -84,7 +84,10 @@ func roughly(t words, d time.Duration) string {
 	if d < time.Hour {
 		return t.count("time.minutes", int(math.Round(d.Minutes())))
 	}
-	return t.count("time.hours", int(math.Round(d.Hours())))
+	if d < 48*time.Hour {
+		return t.count("time.hours", int(math.Round(d.Hours())))
+	}
+	return t.count("time.days", int(math.Round(d.Hours()/24)))
 }
 
 // lasting puts how long something lasts into words, in the largest unit that
@@ -100,8 +103,12 @@ func lasting(t words, d time.Duration) string {
 }
 
 // tooMany tells somebody to wait, where waiting helps.
-func tooMany(t words, s *guess.Slowed) templates.Message {
-	if s.Locked {
+func (p *Portal) tooMany(t words, s *guess.Slowed) templates.Message {
+	switch {
+	case s.Paused:
+		return templates.Message{Text: t.say("portal.wrong.paused",
+			"Time", roughly(t, s.RetryAfter), "Contact", p.contactOr(t.say("portal.wrong.paused_contact")))}
+	case s.Locked:
 		return templates.Message{Text: t.say("portal.wrong.locked")}
 	}
 	return templates.Message{Text: t.say("portal.wrong.too_many"), RetryAfter: s.RetryAfter}

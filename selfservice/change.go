@@ -9,6 +9,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -236,12 +237,21 @@ func (s *Service) EndOthers(ctx context.Context, by store.SignOn, u store.User, 
 
 // Disown is for somebody who finds in their account what they didn't do. It
 // ends all sign-ons and what is under way, forgets all browsers, and has a new
-// password asked for at the next sign-in, after two factors.
+// password asked for at the next sign-in, after two factors. That sign-in is in
+// a browser that nobody knows by then, so whoever guessed there mustn't have used
+// up what it may try: failures are forgotten, unless the sign-on shows the
+// password alone.
 func (s *Service) Disown(ctx context.Context, by store.SignOn, u store.User, c person.Client) error {
 	return s.People.Change(ctx, "ending everything of a user", func(tx store.Tx) ([]store.Event, error) {
-		_, user, err := session.Check(ctx, tx, by.ID, s.Clock())
+		current, user, err := session.Check(ctx, tx, by.ID, s.Clock())
 		if err != nil {
 			return nil, err
+		}
+		two := assurance.Requirement{Level: assurance.Multi}
+		if two.Missing(current.Proofs, s.Clock(), s.Vault.Factors.Weights()) == assurance.Nothing {
+			if err := guess.Forget(ctx, tx, user.ID); err != nil {
+				return nil, err
+			}
 		}
 		ended, err := s.People.EndAll(ctx, tx, user, "", session.EndedDisowned, c)
 		if err != nil {

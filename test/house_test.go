@@ -45,7 +45,7 @@ var arrows = []arrow{
 	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
-	{"selfservice", []string{"person", "credentials", "session", "factors", "audit", "store", "assurance"}},
+	{"selfservice", []string{"person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
 	{"guess", []string{"identity", "audit", "store", "assurance"}},

@@ -60,7 +60,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"POST /mfa/users/{name}/reset-factors":        resetFactors,
 		"POST /mfa/users/{name}/disable":              disableUser,
 		"POST /mfa/users/{name}/enable":               onUser((*accounts.Desk).Enable),
-		"POST /mfa/users/{name}/unlock":               onUser((*accounts.Desk).Unlock),
+		"POST /mfa/users/{name}/unlock":               unlockUser,
 		"GET /mfa/sessions":                           listSessions,
 		"POST /mfa/sessions/{id}/end":                 endSession,
 		"POST /mfa/users/{name}/end-sessions":         endSessionsOf,

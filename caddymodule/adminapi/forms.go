@@ -23,6 +23,13 @@ type (
 		Factors     []string  `json:"factors,omitempty"`
 		Sessions    []Session `json:"sessions,omitempty"`
 		Browsers    []Browser `json:"browsers,omitempty"`
+		// PausedUntil is until when unknown browsers accept no codes from the user.
+		PausedUntil time.Time `json:"paused_until,omitzero"`
+	}
+	// Unlocked answers that a user was unlocked.
+	Unlocked struct {
+		// WasPaused says that unknown browsers accepted no codes from the user.
+		WasPaused bool `json:"was_paused,omitempty"`
 	}
 	// Session is one sign-on that hasn't ended.
 	Session struct {
@@ -168,5 +175,6 @@ func personOf(p accounts.Person) User {
 	for _, b := range p.Browsers {
 		shown.Browsers = append(shown.Browsers, browserOf(b))
 	}
+	shown.PausedUntil = p.PausedUntil
 	return shown
 }

@@ -169,6 +169,11 @@ func resetFactors(ctx context.Context, s *Server, r *http.Request) (any, error) 
 	return answer, err
 }
 
+func unlockUser(ctx context.Context, s *Server, r *http.Request) (any, error) {
+	wasPaused, err := s.Desk.Unlock(ctx, r.PathValue("name"))
+	return Unlocked{wasPaused}, err
+}
+
 // onUser is an operation that changes a user and returns nothing else.
 func onUser(do func(*accounts.Desk, context.Context, string) error) operation {
 	return func(ctx context.Context, s *Server, r *http.Request) (any, error) {

@@ -32,7 +32,7 @@ func userCommand() *cobra.Command {
 		command("enable NAME", "Lets a disabled user in again", exactly(1),
 			onUserCall("enable"), tellDone("Enabled.")),
 		command("unlock NAME", "Forgets a user's failed attempts", exactly(1),
-			onUserCall("unlock"), tellDone("Unlocked.")),
+			onUserCall("unlock"), as(tellUnlocked)),
 		resetFactorsCommand(),
 		command("forget-browser NAME ID", "Has a remembered browser of a user asked for the second factor again", exactly(2),
 			func(_ *cobra.Command, args []string) call {
@@ -188,6 +188,11 @@ func tellUser(w io.Writer, u adminapi.User) error {
 		}
 	}
 	err := table.close()
+	if !u.PausedUntil.IsZero() {
+		_, pausedErr := fmt.Fprintf(w, "\nUntil %s, unknown browsers accept no authenticator codes from this user: %s\n"+
+			"Run `caddy mfa user unlock %s` to let them try again.\n", stamp(u.PausedUntil), wrongCodes, u.Name)
+		err = errors.Join(err, pausedErr)
+	}
 	if len(u.Sessions) > 0 {
 		_, headErr := fmt.Fprintln(w, "\nSessions:")
 		err = errors.Join(err, headErr, tellOwnSessions(w, u.Sessions))
@@ -196,6 +201,18 @@ func tellUser(w io.Writer, u adminapi.User) error {
 		_, headErr := fmt.Fprintln(w, "\nBrowsers that skip the second factor:")
 		err = errors.Join(err, headErr, tellBrowsers(w, u.Browsers))
 	}
+	return err
+}
+
+// wrongCodes says what a pause means.
+const wrongCodes = "somebody who knows the password has entered many wrong ones. Have the user change it."
+
+func tellUnlocked(w io.Writer, done adminapi.Unlocked) error {
+	if !done.WasPaused {
+		_, err := fmt.Fprintln(w, "Unlocked.")
+		return err
+	}
+	_, err := fmt.Fprintln(w, "Unlocked. Unknown browsers accepted no authenticator codes from this user: "+wrongCodes)
 	return err
 }
 
