@@ -208,7 +208,7 @@ func activeContext(ctx context.Context) (caddy.Context, error) {
 
 // run runs an operation and answers with its result.
 func (a *Admin) run(w http.ResponseWriter, r *http.Request, do operation) {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s, err := a.serving(r.Context())
 	portal, log := "", caddy.Log().Named("mfa")
 	var result any

@@ -2,14 +2,11 @@ package adminapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
@@ -48,16 +45,6 @@ func addUser(ctx context.Context, s *Server, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.linkOf("invitation", token), nil
-}
-
-// decode reads the body of a request, in which nothing unknown may stand.
-func decode(r *http.Request, in any) error {
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(in); err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("reading the request: %w", err)}
-	}
-	return nil
 }
 
 func showUser(ctx context.Context, s *Server, r *http.Request) (any, error) {
