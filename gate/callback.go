@@ -321,20 +321,20 @@ func (g *Gate) signOut(w http.ResponseWriter, r *request) {
 		return
 	}
 	c, err := g.bySession(r)
+	var owner session.User
 	if err == nil {
-		err = g.SignOns.End(r.Context(), c.signOn(), session.EndedSignOut)
-	} else if isSignedOut(err) {
-		g.signedOut(w, r)
-		return
+		owner, err = g.SignOns.End(r.Context(), c.signOn(), session.EndedSignOut)
 	}
-	if err != nil {
+	if err != nil && !isSignedOut(err) {
 		g.unable(w, r, "signing out", err)
 		return
 	}
-	g.Audit.Record(r.Context(), audit.SignOnEnded, c.speaker.ID, audit.Fields{
-		audit.User: c.speaker.Name, audit.SignOn: audit.ShortID(c.signOn()),
-		audit.Reason: session.EndedSignOut, audit.Address: g.Address(r.Request),
-	})
+	if owner.ID != "" {
+		g.Audit.Record(r.Context(), audit.SignOnEnded, owner.ID, audit.Fields{
+			audit.User: owner.Name, audit.SignOn: audit.ShortID(c.signOn()),
+			audit.Reason: session.EndedSignOut, audit.Address: g.Address(r.Request),
+		})
+	}
 	g.signedOut(w, r)
 }
 

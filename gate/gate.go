@@ -50,7 +50,7 @@ type Sessions interface {
 // with it. Package session's Keeper says more.
 type SignOns interface {
 	LiveSignOn(ctx context.Context, l session.SignOnLookup) (session.LiveSignOn, error)
-	End(ctx context.Context, id, reason string) error
+	End(ctx context.Context, id, reason string) (session.User, error)
 	Open(ctx context.Context, c *session.Connection, exchange session.Exchange) error
 	Close(c *session.Connection)
 }

@@ -194,9 +194,9 @@ func deviceOf(terms session.Terms) *session.LiveDevice {
 
 func (f fakeSignOns) Close(*session.Connection) { f.opened-- }
 
-func (f fakeSignOns) End(_ context.Context, id, _ string) error {
+func (f fakeSignOns) End(_ context.Context, id, _ string) (session.User, error) {
 	f.ended = append(f.ended, id)
-	return f.endErr
+	return session.User{ID: "u1", Name: "alice"}, f.endErr
 }
 
 type fakeRequests struct{ *testGate }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
@@ -183,9 +184,9 @@ func (s *signOns) LivePortal(_ context.Context, p session.PortalSession) (sessio
 	return session.SignOn{ID: "s1", UserID: "ada", Proofs: s.proofs, Expires: noon.Add(12 * time.Hour)}, session.User{ID: "ada", Name: "ada"}, nil
 }
 
-func (s *signOns) End(_ context.Context, id, _ string) error {
+func (s *signOns) End(_ context.Context, id, _ string) (session.User, error) {
 	s.ended = append(s.ended, id)
-	return nil
+	return session.User{ID: "ada", Name: "ada"}, nil
 }
 
 // plain is a codec that seals nothing.
@@ -208,6 +209,7 @@ type hall struct {
 	accounts *accounts
 	signOns  *signOns
 	cookies  map[string]*http.Cookie
+	audited  *observer.ObservedLogs
 }
 
 func newHall(t *testing.T) *hall {
@@ -217,7 +219,8 @@ func newHall(t *testing.T) *hall {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return noon }
-	h := &hall{t: t, flows: &flows{}, accounts: &accounts{}, cookies: make(map[string]*http.Cookie), signOns: &signOns{
+	core, audited := observer.New(zap.InfoLevel)
+	h := &hall{t: t, audited: audited, flows: &flows{}, accounts: &accounts{}, cookies: make(map[string]*http.Cookie), signOns: &signOns{
 		proofs: []assurance.Proof{{Factor: assurance.Password, At: noon}, {Factor: assurance.TOTP, At: noon, Remembered: true}},
 	}}
 	h.flows.accounts = h.accounts
@@ -225,7 +228,7 @@ func newHall(t *testing.T) *hall {
 		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
 		Apps:    func(*http.Request, session.User) []templates.App { return nil },
 		Weights: weights, CodePeriod: 30 * time.Second, ShortestPassword: 8,
-		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.NewNop(), nowhere{}, clock),
+		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.New(core), nowhere{}, clock),
 		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
 		Address: func(*http.Request) string { return "192.0.2.1" },
 	})
@@ -449,9 +452,20 @@ func TestSigningOutEndsWhatTheBrowserHad(t *testing.T) {
 	if r.Header.Get("Location") != "/signed-out" || !slices.Equal(h.signOns.ended, []string{"s1"}) {
 		t.Errorf("to %q, ended %q", r.Header.Get("Location"), h.signOns.ended)
 	}
+	expectEnded(t, h, session.EndedSignOut)
 	h.send(http.MethodPost, "/sign-out", nil)
 	if len(h.signOns.ended) != 1 {
 		t.Errorf("without a cookie, ended %q", h.signOns.ended)
+	}
+}
+
+// expectEnded fails the test unless one event says that ada's sign-on has ended,
+// and why.
+func expectEnded(t *testing.T, h *hall, reason string) {
+	t.Helper()
+	events := h.audited.FilterMessage(string(audit.SignOnEnded)).AllUntimed()
+	if len(events) != 1 || events[0].ContextMap()["user"] != "ada" || events[0].ContextMap()["reason"] != reason {
+		t.Errorf("recorded %+v", events)
 	}
 }
 

@@ -113,7 +113,7 @@ func (p *Portal) signInDevice(r *http.Request, device devices.Presented) (authfl
 	if withdrawn == nil {
 		return granted, nil
 	}
-	if err := p.SignOns.End(r.Context(), granted.SignOn.ID, session.EndedDevice); err != nil {
+	if err := p.end(r, granted.SignOn.ID, session.EndedDevice); err != nil {
 		return granted, err
 	}
 	return granted, withdrawn

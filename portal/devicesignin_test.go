@@ -13,11 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
-
 	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -62,19 +58,16 @@ func (d oneDevice) Read(context.Context, []*x509.Certificate, time.Duration) (de
 // desk is a hall that devices come to.
 type desk struct {
 	*hall
-	flows   *deviceFlows
-	audited *observer.ObservedLogs
+	flows *deviceFlows
 }
 
 func newDesk(t *testing.T, refusal error) *desk {
 	t.Helper()
-	core, audited := observer.New(zap.InfoLevel)
-	d := &desk{hall: newHall(t), audited: audited}
+	d := &desk{hall: newHall(t)}
 	d.flows = &deviceFlows{flows: d.hall.flows}
 	settings := d.Settings
 	settings.Flows, settings.Devices, settings.Requests, settings.Tickets = d.flows, oneDevice{refusal: refusal}, opening{}, wiki{}
 	settings.Known = func(string) bool { return true }
-	settings.Audit = audit.NewLog(zap.New(core), nowhere{}, settings.Clock)
 	d.Portal = portal.New(settings)
 	return d
 }
@@ -163,6 +156,9 @@ func TestC02DevicesAreAskedAboutOnceMore(t *testing.T) {
 			page := d.page(r)
 			if in := r.StatusCode == http.StatusSeeOther; in != (test.says == nil) || len(d.signOns.ended) != test.ended {
 				t.Errorf("%d, ended %q", r.StatusCode, d.signOns.ended)
+			}
+			if test.ended > 0 {
+				expectEnded(t, d.hall, session.EndedDevice)
 			}
 			if test.says != nil && (strings.Contains(page, "__Host-mfa-portal=") || !strings.Contains(page, "revoked")) {
 				t.Errorf("the page is %s", page)

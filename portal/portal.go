@@ -66,7 +66,7 @@ type Flows interface {
 // SignOns tells whether the portal's cookie counts, and ends sign-ons.
 type SignOns interface {
 	LivePortal(ctx context.Context, p session.PortalSession) (session.SignOn, session.User, error)
-	End(ctx context.Context, id, reason string) error
+	End(ctx context.Context, id, reason string) (session.User, error)
 }
 
 // Devices tells by what a TLS client presented which device it is; package

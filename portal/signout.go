@@ -26,18 +26,11 @@ func (p *Portal) askSignOut(w http.ResponseWriter, r *http.Request) error {
 
 // signOut ends the sign-on, and with it its sessions at all apps.
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) error {
-	_, user, err := p.signedOn(r)
-	if id := p.portalSession(r).SignOn; id != "" && (err == nil || errors.Is(err, session.ErrEnded)) {
-		err = p.SignOns.End(r.Context(), id, session.EndedSignOut)
-		if err == nil && user.ID != "" {
-			p.Audit.Record(r.Context(), audit.SignOnEnded, user.ID, audit.Fields{
-				audit.User: user.Name, audit.SignOn: audit.ShortID(id),
-				audit.Reason: session.EndedSignOut, audit.Address: p.Address(r),
-			})
+	// A cookie that another tab has replaced ends it, too.
+	if id := p.portalSession(r).SignOn; id != "" {
+		if err := p.end(r, id, session.EndedSignOut); err != nil {
+			return fmt.Errorf("signing out: %w", err)
 		}
-	}
-	if err != nil && !errors.Is(err, session.ErrEnded) {
-		return fmt.Errorf("signing out: %w", err)
 	}
 	setCookie(w, portalCookie, "", -time.Second)
 	setCookie(w, flowCookie, "", -time.Second)
@@ -49,6 +42,18 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) error {
 	// known. Not "storage": the portal keeps nothing there.
 	w.Header().Set("Clear-Site-Data", `"cache"`)
 	p.redirect(w, "/signed-out")
+	return nil
+}
+
+// end ends a sign-on, and records that.
+func (p *Portal) end(r *http.Request, signOn, reason string) error {
+	owner, err := p.SignOns.End(r.Context(), signOn, reason)
+	if err != nil || owner.ID == "" {
+		return err
+	}
+	p.Audit.Record(r.Context(), audit.SignOnEnded, owner.ID, audit.Fields{
+		audit.User: owner.Name, audit.SignOn: audit.ShortID(signOn), audit.Reason: reason, audit.Address: p.Address(r),
+	})
 	return nil
 }
 

@@ -264,13 +264,28 @@ func (k *Keeper) LivePortal(ctx context.Context, p PortalSession) (SignOn, User,
 	return s, u, nil
 }
 
-// End ends a sign-on, once; ending an ended or unknown one changes nothing.
-func (k *Keeper) End(ctx context.Context, id, reason string) error {
-	err := k.store.EndSignOn(ctx, id, k.clock(), reason)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("ending a sign-on: %w", err)
+// End ends a sign-on and returns its owner. It returns the zero User, and changes
+// nothing, if the sign-on is unknown or no longer counts.
+func (k *Keeper) End(ctx context.Context, id, reason string) (User, error) {
+	s, err := readLive(ctx, k.store, id, k.clock())
+	if errors.Is(err, ErrEnded) {
+		return User{}, nil
 	}
-	return nil
+	if err != nil {
+		return User{}, err
+	}
+	owner, err := k.store.UserByID(ctx, s.UserID)
+	if errors.Is(err, store.ErrNotFound) {
+		return User{}, nil // deleted just now, with their sign-ons
+	}
+	if err != nil {
+		return User{}, fmt.Errorf("reading the user of a sign-on: %w", err)
+	}
+	err = k.store.EndSignOn(ctx, id, k.clock(), reason)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return User{}, fmt.Errorf("ending a sign-on: %w", err)
+	}
+	return owner, nil
 }
 
 // Flush writes down what was seen to be used. What can't be written stays to be

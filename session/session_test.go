@@ -374,7 +374,8 @@ func TestWhoCounts(t *testing.T) {
 		{"an unknown sign-on", "other", nil, session.ErrEnded},
 		{"no sign-on", "", nil, session.ErrEnded},
 		{"S04 an ended sign-on", "s", func(t *testing.T, h *house) {
-			must(t, h.keeper(t, h.store).End(t.Context(), "s", session.EndedSignOut))
+			_, err := h.keeper(t, h.store).End(t.Context(), "s", session.EndedSignOut)
+			must(t, err)
 		}, session.ErrEnded},
 		{"S04 a disabled user", "s", disabled, session.ErrEnded},
 		{"S04 a user who is invited again", "s", func(t *testing.T, h *house) {
@@ -447,10 +448,15 @@ func TestEndingAgainKeepsTheFirstReason(t *testing.T) {
 	h := newHouse(t)
 	h.signOn(t, "s")
 	keeper := h.keeper(t, h.store)
-	must(t, keeper.End(t.Context(), "s", session.EndedSignOut))
-	h.set(morning.Add(time.Hour))
-	must(t, keeper.End(t.Context(), "s", session.EndedByAdmin))
-	must(t, keeper.End(t.Context(), "unknown", session.EndedByAdmin))
+	for _, end := range []struct{ id, reason, owner string }{
+		{"s", session.EndedSignOut, "alice"}, {"s", session.EndedByAdmin, ""}, {"unknown", session.EndedByAdmin, ""},
+	} {
+		owner, err := keeper.End(t.Context(), end.id, end.reason)
+		if err != nil || owner.ID != end.owner {
+			t.Errorf("ending %s for %q: %q, %v", end.id, end.reason, owner.ID, err)
+		}
+		h.set(morning.Add(time.Hour))
+	}
 	if row := h.row(t, "s"); row.EndReason != session.EndedSignOut || !row.Ended.Equal(morning) {
 		t.Errorf("ended %s for %q", row.Ended, row.EndReason)
 	}
