@@ -40,7 +40,7 @@ var arrows = []arrow{
 	{"caddymodule/adminapi", []string{"accounts", "authflow", "audit", "keys", "store", "assurance", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
-	{"gate", []string{"showable", "gate/canonical", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
+	{"gate", []string{"showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -70,6 +70,7 @@ var arrows = []arrow{
 
 	{"gate/canonical", nil},
 	{"gate/canonical/apps", nil},
+	{"gate/pagetag", nil},
 	{"templates", nil},
 	{"assurance", nil},
 	{"token", nil},
