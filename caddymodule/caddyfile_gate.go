@@ -36,6 +36,7 @@ import (
 //		cookie_same_site lax|none
 //		clear_site_data  user_change|sign_out
 //		assertion
+//		session_notice on|off
 //	}
 //
 // It reads the directive itself rather than as a handler directive, for which
@@ -84,8 +85,10 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 		return unmarshalWord(h.Dispenser, &g.ClearSiteData, parseClearSiteData)
 	case "assertion":
 		return flag(h.Dispenser, &g.Assertion)
+	case "session_notice":
+		return onOrOff(h.Dispenser, &g.SessionNotice)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data and assertion", h.Val())
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion and session_notice", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.

@@ -88,6 +88,11 @@ type Gate struct {
 	// PORTAL/.well-known/jwks.json. Default: false.
 	Assertion bool `json:"assertion,omitempty"`
 
+	// SessionNotice puts a small script into the app's pages. It tells people when
+	// the session of an open page has ended, and lets them sign in again in another
+	// tab, so that nothing on the page is lost. Default: false.
+	SessionNotice *bool `json:"session_notice,omitempty"`
+
 	app    *App
 	logger *zap.Logger
 	server *caddyhttp.Server
@@ -254,7 +259,7 @@ func parseClearSiteData(written string) (atSignOut bool, err error) {
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
 	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
-		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion
+		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil
 }
 
 // Interface guards

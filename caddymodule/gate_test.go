@@ -185,7 +185,7 @@ func TestGateHeaders(t *testing.T) {
 func TestGateForBrowsers(t *testing.T) {
 	err := withGate(t, `
 		"idle_ignores": [{"path": ["/poll"]}, {"method": ["HEAD"], "header": {"X-Poll": ["1"]}}],
-		"cors_preflight": "pass", "cookie_same_site": "none", "clear_site_data": "sign_out", "assertion": true
+		"cors_preflight": "pass", "cookie_same_site": "none", "clear_site_data": "sign_out", "assertion": true, "session_notice": true
 	`, func(gate *Gate) error {
 		if !gate.preflights || gate.sameSite != http.SameSiteNoneMode || !gate.clearAtSignOut || !gate.Assertion {
 			t.Errorf("preflights %t, same site %v, clearing %t, assertion %t", gate.preflights, gate.sameSite, gate.clearAtSignOut, gate.Assertion)
@@ -215,7 +215,7 @@ func TestIsBare(t *testing.T) {
 	for _, settings := range []string{
 		`"rules": [{"match": [{"path": ["/a"]}]}]`, `"allow": {"users": ["a"]}`, `"assurance": "multi"`, `"max_age": "1h"`,
 		`"headers": {}`, `"hosts": ["a.example"]`, `"idle_ignores": [{"path": ["/a"]}]`, `"cors_preflight": "pass"`,
-		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`,
+		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`,
 	} {
 		err := withGate(t, settings, func(gate *Gate) error {
 			if gate.isBare() {

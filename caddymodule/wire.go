@@ -162,7 +162,7 @@ func (g *Gate) bind(s *service) error {
 			Portal: g.app.portal, Requests: s.requests, States: s.states, Tickets: s.tickets, Returns: s.returns,
 			SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut,
 		},
-		App:  gate.App{Headers: headers, Preflights: g.preflights},
+		App:  gate.App{Headers: headers, Preflights: g.preflights, SessionNotice: g.SessionNotice != nil && *g.SessionNotice},
 		Look: gate.Look{Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact},
 		Surroundings: gate.Surroundings{
 			Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,

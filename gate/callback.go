@@ -40,6 +40,10 @@ func (g *Gate) serveOwn(w http.ResponseWriter, r *request) {
 		g.Pages.ServeAsset(w, r.Request, asset)
 	case route == "whoami" && read:
 		g.whoami(w, r)
+	case g.SessionNotice && route == noticeScript && read:
+		g.serveNotice(w, r)
+	case g.SessionNotice && route == noticeState && read:
+		g.tellNotice(w, r)
 	case earlydata.Carried(r.Request):
 		// The rest begins and ends sessions, by GET too.
 		g.problem(w, r, http.StatusTooEarly, "gate.too_early.")
@@ -256,9 +260,10 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 	g.toPortal(w, r, ticket.Request{Return: asked.Return, Ask: asked.Ask, Attempt: asked.Attempt + 1})
 }
 
-// whoami tells scripts of the app, and people who debug, who is signed in.
+// whoami tells scripts of the app, and people who debug, who is signed in. A page
+// may ask again and again, so that is no activity.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
-	r.rule = g.rest()
+	r.rule, r.unattended = g.rest(), true
 	c, err := g.identifyPerson(r, r.rule)
 	if isSignedOut(err) {
 		require := r.rule.Require

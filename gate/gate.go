@@ -188,6 +188,9 @@ type App struct {
 	StandIn string
 	// Preflights lets CORS preflights through, without cookies and identity.
 	Preflights bool
+	// SessionNotice puts a script into the app's pages that tells people when their
+	// session has ended; see notice.go.
+	SessionNotice bool
 }
 
 // Look is what the gate's own pages look like.

@@ -38,7 +38,9 @@ type request struct {
 	also     []*Rule  // that second targets come under, too
 	barred   []string // methods that a form must not name
 	// past says that it was let in before, and is decided on once more.
-	past       bool
+	past bool
+	// unattended says that nobody does anything: it is no activity.
+	unattended bool
 	signOn     session.LiveSignOn // by which it passes; zero: by none
 	handed     string             // what Gate.handed took; empty: nothing
 	connection session.Connection
@@ -211,6 +213,9 @@ func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) er
 	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), proofs: c.proofs, weights: g.Weights}
 	if g.StandIn != "" {
 		r.visitor.Assertion = assertion
+	}
+	if g.SessionNotice && c.sent != byHand {
+		g.offerNotice(r)
 	}
 	return g.pass(w, r, next, &r.visitor)
 }

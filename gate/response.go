@@ -45,6 +45,7 @@ type responseGuard struct {
 	wroteHeader bool
 	// private says that the response is for one person alone.
 	private bool
+	notice  *notice     // nil: none is offered
 	cache   [1]string   // the value of Cache-Control, where that isn't the app's
 	cut     atomic.Bool // changes under mu
 
@@ -58,6 +59,9 @@ type responseGuard struct {
 // finish is called once the app is done. What is there then goes out as headers
 // that it never wrote, or as trailers.
 func (g *responseGuard) finish() {
+	if g.notice.isPending() && g.begin() {
+		g.notice.finish(g.ResponseWriter)
+	}
 	g.mu.Lock()
 	before := g.finished
 	g.finished = true
@@ -67,14 +71,28 @@ func (g *responseGuard) finish() {
 	}
 }
 
+// leave prepares the headers of a response for leaving, those of the final one
+// once.
+func (g *responseGuard) leave(status int) {
+	g.filter()
+	if isFinal(status) {
+		g.notice.begin(g.Header(), status)
+	}
+}
+
+// isFinal reports whether no other response follows one of that status.
+func isFinal(status int) bool {
+	return status < 100 || status > 199 || status == http.StatusSwitchingProtocols
+}
+
 // WriteHeader implements http.ResponseWriter. Informational responses carry
 // headers too, and others follow them.
 func (g *responseGuard) WriteHeader(status int) {
-	if final := status < 100 || status > 199 || status == http.StatusSwitchingProtocols; final && !g.begin() {
+	if isFinal(status) && !g.begin() {
 		return // a body that follows meets the error
 	} else if !g.wroteHeader {
-		g.filter()
-		g.wroteHeader = final
+		g.leave(status)
+		g.wroteHeader = isFinal(status)
 	}
 	g.ResponseWriter.WriteHeader(status)
 }
@@ -83,6 +101,9 @@ func (g *responseGuard) WriteHeader(status int) {
 func (g *responseGuard) Write(p []byte) (int, error) {
 	if !g.beforeBody() {
 		return 0, errCut
+	}
+	if g.notice.isPending() {
+		return g.notice.write(g.ResponseWriter, p)
 	}
 	return g.ResponseWriter.Write(p)
 }
@@ -94,6 +115,12 @@ const pieceBytes = 1 << 20
 // ReadFrom implements io.ReaderFrom, by which files leave without a copy: Copy
 // looks for it at the writer behind, which looks for a file in a LimitedReader.
 func (g *responseGuard) ReadFrom(source io.Reader) (total int64, err error) {
+	if !g.beforeBody() {
+		return 0, errCut
+	}
+	if g.notice.isPending() {
+		return io.Copy(struct{ io.Writer }{g}, source)
+	}
 	whole, ok := source.(*io.LimitedReader)
 	if !ok {
 		whole = &io.LimitedReader{R: source, N: math.MaxInt64}
@@ -120,9 +147,12 @@ func (g *responseGuard) FlushError() error {
 		return errCut
 	}
 	if g.wroteHeader {
+		if err := g.notice.flush(g.ResponseWriter); err != nil {
+			return err
+		}
 		return http.NewResponseController(g.ResponseWriter).Flush()
 	}
-	g.filter()
+	g.leave(http.StatusOK)
 	err := http.NewResponseController(g.ResponseWriter).Flush()
 	g.wroteHeader = err == nil
 	return err
@@ -163,7 +193,7 @@ func (g *responseGuard) beforeBody() bool {
 		return false
 	}
 	if !g.wroteHeader {
-		g.filter()
+		g.leave(http.StatusOK)
 		g.wroteHeader = true
 	}
 	return true

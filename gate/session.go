@@ -47,7 +47,7 @@ func (g *Gate) bySession(r *request) (claim, error) {
 			continue // garbage, or another host's: as if it were not there
 		}
 		r.signOn, err = g.SignOns.LiveSignOn(r.Context(), session.SignOnLookup{
-			Session: s, Passive: passive || r.past, MaxStaleness: g.MaxStaleness,
+			Session: s, Passive: passive || r.past || r.unattended, MaxStaleness: g.MaxStaleness,
 		})
 		if err == nil {
 			return claim{

@@ -22,6 +22,15 @@ const signedInPath = Prefix + "signed-in"
 // It holds nothing secret and nothing signed: whoever changes it changes no
 // more than what the portal asks first. The rules decide at the page itself.
 func signInPath(require assurance.Requirement, to string) string {
+	query := queryOf(require)
+	if to != "" {
+		query.Set("to", to)
+	}
+	return Prefix + "sign-in?" + query.Encode()
+}
+
+// queryOf is a requirement as the gate's own routes are told of it.
+func queryOf(require assurance.Requirement) url.Values {
 	query := url.Values{"assurance": {require.Level.String()}}
 	if age := maxAge(require); age > 0 {
 		query.Set("max_age", strconv.FormatInt(age, 10))
@@ -29,16 +38,13 @@ func signInPath(require assurance.Requirement, to string) string {
 	if require.Certificate != assurance.CertificateIgnored {
 		query.Set("certificate", require.Certificate.String())
 	}
-	if to != "" {
-		query.Set("to", to)
-	}
-	return Prefix + "sign-in?" + query.Encode()
+	return query
 }
 
 // goSignIn serves what signInPath leads to.
 func (g *Gate) goSignIn(w http.ResponseWriter, r *request) {
 	query := r.URL.Query()
-	require := g.requirementIn(query)
+	_, require := g.ruleIn(query)
 	if kindOf(r.Request) != navigation {
 		// A script that fetches this instead of going there is told again.
 		g.demand(w, r, problem{Type: typeSignIn, Key: "gate.fetched.", Required: require})
@@ -58,19 +64,20 @@ func (g *Gate) goSignIn(w http.ResponseWriter, r *request) {
 // rest is the rule that holds for what no other is about.
 func (g *Gate) rest() *Rule { return &g.Rules[len(g.Rules)-1] }
 
-// requirementIn returns the requirement that a query names, if it is of one of
-// the rules, beside a certificate or without; else that of the last.
-func (g *Gate) requirementIn(query url.Values) assurance.Requirement {
+// ruleIn returns the first rule that has the requirement that a query names, beside
+// a certificate or without, and that requirement; else the last rule.
+func (g *Gate) ruleIn(query url.Values) (*Rule, assurance.Requirement) {
 	age, _ := strconv.ParseInt(query.Get("max_age"), 10, 64) // none: any age
 	certificate := cmp.Or(query.Get("certificate"), assurance.CertificateIgnored.String())
-	for _, rule := range g.Rules {
+	for i := range g.Rules {
+		rule := &g.Rules[i]
 		for _, ask := range [...]assurance.Requirement{rule.ask(false), rule.ask(true)} {
 			if !rule.Open && ask.Level.String() == query.Get("assurance") && maxAge(ask) == age && ask.Certificate.String() == certificate {
-				return ask
+				return rule, ask
 			}
 		}
 	}
-	return g.rest().Require
+	return g.rest(), g.rest().Require
 }
 
 // within returns the URL of this site to which a path from a link leads. What
@@ -99,14 +106,14 @@ func (r *request) referrer() string {
 	return path
 }
 
-// signedIn tells somebody who signed in beside a form to go back to it.
+// signedIn tells somebody who signed in beside a form or a page to go back to it.
 func (g *Gate) signedIn(w http.ResponseWriter, r *request) {
 	r.rule = g.rest()
 	if _, err := g.bySession(r); err != nil {
 		g.refuseUnidentified(w, r, err)
 		return
 	}
-	g.page(w, r, http.StatusOK, "signed_in", templates.SignedInView{Frame: g.frame(r), Host: r.host})
+	g.page(w, r, http.StatusOK, "signed_in", templates.SignedInView{Frame: g.frame(r), Host: r.host, BesidePage: r.URL.RequestURI() == signedInAside})
 }
 
 // lostSession reports whether a browser that came from the portal a moment ago
@@ -129,5 +136,6 @@ func (g *Gate) lostSession(r *request) bool {
 // switchUser sends somebody who may not pass to sign in as somebody else.
 func (g *Gate) switchUser(w http.ResponseWriter, r *request) {
 	query := r.URL.Query()
-	g.toPortal(w, r, ticket.Request{Return: r.within(query.Get("to")), Ask: g.requirementIn(query), Switch: true})
+	_, ask := g.ruleIn(query)
+	g.toPortal(w, r, ticket.Request{Return: r.within(query.Get("to")), Ask: ask, Switch: true})
 }

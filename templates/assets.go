@@ -58,7 +58,8 @@ func (s *Set) AssetPath() string {
 
 // ServeAsset answers a GET or HEAD with the asset of that name, which is what
 // follows [Set.AssetPath] and a slash in the request's path. The answer may be
-// kept by browsers and shared caches for a year. An unknown name gets 404.
+// kept by browsers and shared caches for a year, unless w has another
+// Cache-Control already. An unknown name gets 404.
 func (s *Set) ServeAsset(w http.ResponseWriter, r *http.Request, name string) {
 	content, found := s.assets.files[name]
 	if !found {
@@ -77,7 +78,9 @@ func (s *Set) ServeAsset(w http.ResponseWriter, r *http.Request, name string) {
 		// Opened by itself it is a document, and nothing in it is to run.
 		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox")
 	}
-	header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
 	header.Set("ETag", `"`+s.assets.digest+`"`)
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
 }

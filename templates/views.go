@@ -297,10 +297,12 @@ type LeaveFrameView struct {
 	SignIn string // URL, opened in the whole window
 }
 
-// SignedInView ends a sign-in that was begun in a new tab beside a form.
+// SignedInView ends a sign-in that was begun in a new tab, beside a form or, if
+// BesidePage, beside a page that goes on as it is.
 type SignedInView struct {
 	Frame
-	Host string
+	Host       string
+	BesidePage bool
 }
 
 // ProblemView is every other page that says what happened and what to do.

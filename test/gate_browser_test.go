@@ -51,6 +51,21 @@ http://embedded.localhost:{{.Port "web"}} {
 	reverse_proxy {{.Vars.app}}
 }
 
+http://noted.localhost:{{.Port "web"}} {
+	log
+	encode {
+		minimum_length 1
+	}
+	mfa {
+		assurance single
+		session_notice on
+		rule /fresh/* {
+			max_age 8s
+		}
+	}
+	reverse_proxy {{.Vars.app}}
+}
+
 http://elsewhere.localhost:{{.Port "web"}} {
 	reverse_proxy {{.Vars.app}}
 }
@@ -111,6 +126,9 @@ func startPanel(t *testing.T) *panel {
 	p := &panel{Scene: scene.Start(t, scene.Options{Settled: 4, Caddyfile: panelCaddyfile})}
 	p.App.AnswerFunc(func(seen harness.Recorded) harness.Answer {
 		path, _, _ := strings.Cut(seen.RequestURI, "?")
+		if answer, known := answerNotice(path); known {
+			return answer
+		}
 		body, known := panelPages[path]
 		if strings.HasSuffix(path, ".js") {
 			return harness.Answer{Header: http.Header{"Content-Type": {"text/javascript"}}, Body: body}
@@ -194,6 +212,11 @@ func TestGateInBrowsers(t *testing.T) {
 		"embedded at another site":           testEmbedded,
 		"what other sites send":              testOtherSites,
 		"R04 the session alone is dropped":   testDroppedSession,
+		"an app that signs in beside a page": testRecipe,
+		"notice, an app that reconnects":     testNoticeLive,
+		"notice, an app that hides it":       testNoticeHostile,
+		"notice, a check grows old":          testNoticeStepUp,
+		"notice, somebody else signs in":     testNoticeSomebodyElse,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, p) })
 	}
