@@ -1,25 +1,27 @@
 package assertion
 
 import (
+	"slices"
+
 	"github.com/portcullis-mfa/portcullis/assurance"
 )
 
-// methods is a set of authentication methods.
+// methods is a set of authentication methods: bit i stands for names[i].
 type methods uint8
 
-// The authentication methods of RFC 8176 §2 that tokens name.
-const (
-	password     methods = 1 << iota
-	oneTimeCode          // from an app, a list or a mail
-	textMessage          // a code by SMS
-	hardwareKey          // a key that an authenticator guards
-	softwareKey          // a key that may be a mere file
-	userPresence         // the authenticator saw somebody act
-	several              // more than one kind together
-)
+// names are the values of "amr" (RFC 8176 §2) that tokens have, in their order.
+var names = [...]string{
+	"pwd",  // a password
+	"otp",  // a code from an app, a list or a mail
+	"sms",  // a code by SMS
+	"hwk",  // a key that an authenticator guards
+	"swk",  // a key that may be a mere file
+	"user", // the authenticator saw somebody act
+	"mfa",  // more than one kind together
+}
 
-// names are the values of "amr", in the order of the constants.
-var names = [...]string{"pwd", "otp", "sms", "hwk", "swk", "user", "mfa"}
+// several says that more than one kind was shown together.
+var several = methodsNamed([]string{"mfa"})
 
 func (m methods) names() []string {
 	found := []string{}
@@ -31,24 +33,16 @@ func (m methods) names() []string {
 	return found
 }
 
-// methodsOf says how a factor is shown. Of a phone's and a device's key it
-// isn't known where it lies, so no more is stated than that there is one.
-func methodsOf(f assurance.Factor) methods {
-	switch f {
-	case assurance.Password:
-		return password
-	case assurance.TOTP, assurance.BackupCode, assurance.Email:
-		return oneTimeCode
-	case assurance.SMS:
-		return textMessage
-	case assurance.FIDO:
-		return hardwareKey | userPresence // WebAuthn §7.2: user presence is always verified
-	case assurance.Push:
-		return softwareKey | userPresence
-	case assurance.Certificate:
-		return softwareKey
+// methodsNamed is the set of methods with these names; a name that isn't one of
+// names is left out.
+func methodsNamed(named []string) methods {
+	var found methods
+	for i, name := range names {
+		if slices.Contains(named, name) {
+			found |= 1 << i
+		}
 	}
-	return 0
+	return found
 }
 
 // shown is what a token says about proofs. It is comparable, for a cache.
@@ -61,31 +55,31 @@ type shown struct {
 // whatWasShown sums proofs up. What a remembered browser stood in for raises
 // the level, but was not shown. A certificate is shown with each connection,
 // whether somebody is there or not, so its time counts where there is no other.
-func whatWasShown(proofs []assurance.Proof, weights assurance.Weights) shown {
-	s := shown{level: assurance.Of(proofs, weights)}
-	reached, remembered := s.level, false // reached by what was shown
+func (s *Signer) whatWasShown(proofs []assurance.Proof) shown {
+	found := shown{level: assurance.Of(proofs, s.Weights)}
+	reached, remembered := found.level, false // reached by what was shown
 	certified := int64(0)
 	for _, p := range proofs {
 		switch {
 		case p.Remembered:
 			remembered = true
-		case weights[p.Factor] != assurance.Weightless:
-			s.methods |= methodsOf(p.Factor)
+		case s.Weights[p.Factor] != assurance.Weightless:
+			found.methods |= s.methods[p.Factor]
 			if p.Factor == assurance.Certificate {
 				certified = max(certified, p.At.Unix())
 			} else {
-				s.at = max(s.at, p.At.Unix())
+				found.at = max(found.at, p.At.Unix())
 			}
 		}
 	}
-	if s.at == 0 {
-		s.at = certified
+	if found.at == 0 {
+		found.at = certified
 	}
 	if remembered {
-		reached = assurance.Of(assurance.Shown(proofs), weights)
+		reached = assurance.Of(assurance.Shown(proofs), s.Weights)
 	}
 	if reached >= assurance.Multi {
-		s.methods |= several
+		found.methods |= several
 	}
-	return s
+	return found
 }

@@ -55,6 +55,8 @@ type Config struct {
 	Clock  func() time.Time
 	// Weights say what proofs count for.
 	Weights assurance.Weights
+	// Methods name, by kind, how proofs are shown (RFC 8176 §2).
+	Methods map[assurance.Factor][]string
 }
 
 // Subject is whom a token is about, and what they have shown.
@@ -89,7 +91,8 @@ func (g Groups) of(all []string) []string {
 // Signer makes tokens. It is safe for concurrent use.
 type Signer struct {
 	Config
-	cache *otter.Cache[identity, signed]
+	methods map[assurance.Factor]methods
+	cache   *otter.Cache[identity, signed]
 }
 
 // identity is all that a token says, but for its times: where any of it
@@ -109,7 +112,11 @@ type signed struct {
 
 // NewSigner returns a Signer.
 func NewSigner(c Config) *Signer {
-	return &Signer{Config: c, cache: otter.Must(&otter.Options[identity, signed]{
+	shownBy := make(map[assurance.Factor]methods, len(c.Methods))
+	for kind, named := range c.Methods {
+		shownBy[kind] = methodsNamed(named)
+	}
+	return &Signer{Config: c, methods: shownBy, cache: otter.Must(&otter.Options[identity, signed]{
 		MaximumWeight: maxCached,
 		Weigher:       func(_ identity, s signed) uint32 { return uint32(len(s.token) + perEntry) },
 	})}
@@ -122,7 +129,7 @@ func (s *Signer) Token(subject Subject, audience string) (string, error) {
 	keyID, key := s.Keys.AssertionKey()
 	id := identity{
 		signOn: subject.SignOn, userID: subject.User.ID, userVersion: subject.User.Version,
-		audience: audience, keyID: keyID, shown: whatWasShown(subject.Proofs, s.Weights),
+		audience: audience, keyID: keyID, shown: s.whatWasShown(subject.Proofs),
 		groups: subject.Groups.Filter,
 	}
 	now := s.Clock()

@@ -43,7 +43,7 @@ func newBench(t testing.TB) *bench {
 	var err error
 	b.keys, err = keys.Open(t.Context(), keys.FileStorage(filepath.Join(t.TempDir(), "keys.json")), rand.Reader, b.clock, true)
 	must(t, err)
-	b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: b.keys, Clock: b.clock, Weights: weights()})
+	b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: b.keys, Clock: b.clock, Weights: weights(), Methods: shownBy()})
 	return b
 }
 
@@ -468,7 +468,7 @@ func TestTokensKeepTheirPromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: set, Clock: b.clock, Weights: weights()})
+		b.Signer = assertion.NewSigner(assertion.Config{Issuer: portal, Keys: set, Clock: b.clock, Weights: weights(), Methods: shownBy()})
 		subject := ada()
 		t.Repeat(map[string]func(*rapid.T){
 			"time": func(t *rapid.T) {
@@ -550,5 +550,13 @@ func weights() assurance.Weights {
 		assurance.Password: assurance.First, assurance.Certificate: assurance.Machine, assurance.FIDO: assurance.Unphishable,
 		assurance.TOTP: assurance.Second, assurance.Push: assurance.Second, assurance.BackupCode: assurance.Second,
 		assurance.Email: assurance.Second, assurance.SMS: assurance.Second,
+	}
+}
+
+// shownBy is how all factors that there are are shown.
+func shownBy() map[assurance.Factor][]string {
+	return map[assurance.Factor][]string{
+		assurance.Password: {"pwd"}, assurance.Certificate: {"swk"}, assurance.FIDO: {"hwk", "user"}, assurance.TOTP: {"otp"},
+		assurance.Push: {"swk", "user"}, assurance.BackupCode: {"otp"}, assurance.Email: {"otp"}, assurance.SMS: {"sms"},
 	}
 }

@@ -550,8 +550,8 @@ func TestBackupCodesTellHowManyAreLeft(t *testing.T) {
 	ada := h.person("ada")
 	f := ada.shown(person.Client{})
 	h.must(h.Answer(h.ctx, f, authflow.Response{Factor: assurance.BackupCode, Answer: factors.Answer{"code": ada.codes[0]}}, person.Client{}))
-	codes, ok := ada.named("Backup codes").Details.(factors.Codes)
-	if !ok || codes.Left != 9 || codes.Total != 10 || len(codes.Used) != 1 || !codes.Used[0].Equal(h.clock()) {
+	codes := ada.named("Backup codes").Details.Stock
+	if codes == nil || codes.Left != 9 || codes.Total != 10 || len(codes.Used) != 1 || !codes.Used[0].Equal(h.clock()) {
 		t.Errorf("details: %+v", codes)
 	}
 }

@@ -284,28 +284,57 @@ func (a *App) highest() assurance.Level {
 	return assurance.PhishingResistant
 }
 
-// makeFactors makes the second factors, in the order of recommendation.
+// makers make the second factors, in the order of recommendation. What is switched
+// off makes nil.
+var makers = []func(*App, *identity.Hasher) (factors.Factor, error){
+	(*App).makeTOTP,
+	(*App).makeFIDO,
+	(*App).makeBackupCodes,
+}
+
+// makeFactors makes the second factors that are configured.
 func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
+	var set factors.Set
+	for _, maker := range makers {
+		made, err := maker(a, passwords)
+		if err != nil {
+			return nil, err
+		}
+		if made != nil {
+			set = append(set, made)
+		}
+	}
+	return set, nil
+}
+
+func (a *App) makeTOTP(*identity.Hasher) (factors.Factor, error) {
 	codes, err := totp.New(a.TOTP.config(), time.Now, rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("setting up codes from authenticator apps: %w", err)
 	}
-	set := factors.Set{codes}
-	if !a.FIDO.Off {
-		keys, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
-		if err != nil {
-			return nil, fmt.Errorf("setting up security keys: %w", err)
-		}
-		set = append(set, keys)
+	return codes, nil
+}
+
+func (a *App) makeFIDO(*identity.Hasher) (factors.Factor, error) {
+	if a.FIDO.Off {
+		return nil, nil
 	}
+	keys, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("setting up security keys: %w", err)
+	}
+	return keys, nil
+}
+
+func (a *App) makeBackupCodes(passwords *identity.Hasher) (factors.Factor, error) {
 	if a.BackupCodes.Off {
-		return set, nil
+		return nil, nil
 	}
 	cheaper, err := passwords.With(identity.CodeParams())
 	if err != nil {
 		return nil, fmt.Errorf("setting up backup codes: %w", err)
 	}
-	return append(set, backupcode.New(a.Name, cheaper, time.Now, rand.Reader)), nil
+	return backupcode.New(a.Name, cheaper, time.Now, rand.Reader), nil
 }
 
 // relatedOrigins is what browsers are told of the origins that may use the

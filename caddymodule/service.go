@@ -143,7 +143,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.makeFlows(a, passwords, rules)
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{
-		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Weights: s.factors.Weights(),
+		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Weights: s.factors.Weights(), Methods: s.factors.Methods(),
 	})
 	related, err := a.relatedOrigins()
 	if err != nil {
@@ -159,10 +159,10 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.portal = portal.New(portal.Settings{
 		Flows: s.flows, Accounts: s.selfService, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
-		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Weights: s.factors.Weights(),
+		Pages: s.pages, Known: a.knows, Apps: a.appsFor, Factors: s.factors,
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
 		MaxStaleness:  time.Duration(a.MaxStaleness),
-		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, CodePeriod: time.Duration(a.TOTP.Period), Brand: a.Name, Contact: a.Contact, Origin: a.portal,
+		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})

@@ -28,7 +28,7 @@ type Own struct {
 	// aren't.
 	ProbationUntil time.Time
 	// Details is what its factor has to tell besides; see factors.Describer.
-	Details any
+	Details factors.Details
 }
 
 // Describe tells the owner of a credential what there is to tell.

@@ -45,16 +45,17 @@ type Reason string
 
 // The reasons for a refusal.
 const (
-	Wrong     Reason = "wrong"     // not what was asked for
-	Malformed Reason = "malformed" // not even of the right form
-	Used      Reason = "used"      // right once, and spent
-	Drifting  Reason = "drifting"  // right, but for another time
-	Expired   Reason = "expired"   // to a question that isn't open any more
-	Taken     Reason = "taken"     // a credential that is enrolled already
-	Cloned    Reason = "cloned"    // right, from what seems to exist twice
-	Unknown   Reason = "unknown"   // from a credential that isn't enrolled, or is no more
-	TooSoon   Reason = "too_soon"  // a message was sent a moment ago
-	TooOften  Reason = "too_often" // no more messages are sent
+	Wrong       Reason = "wrong"       // not what was asked for
+	Malformed   Reason = "malformed"   // not even of the right form
+	Unconfirmed Reason = "unconfirmed" // without what has to be confirmed
+	Used        Reason = "used"        // right once, and spent
+	Drifting    Reason = "drifting"    // right, but for another time
+	Expired     Reason = "expired"     // to a question that isn't open any more
+	Taken       Reason = "taken"       // a credential that is enrolled already
+	Cloned      Reason = "cloned"      // right, from what seems to exist twice
+	Unknown     Reason = "unknown"     // from a credential that isn't enrolled, or is no more
+	TooSoon     Reason = "too_soon"    // a message was sent a moment ago
+	TooOften    Reason = "too_often"   // no more messages are sent
 )
 
 // The reasons for which an authenticator that works is barred.
@@ -96,6 +97,8 @@ type Traits struct {
 	// Delivers says that a message is sent for each question. A flow puts the first
 	// question by itself, and every further one when the person presses a button.
 	Delivers bool
+	// AMR names how its proofs are shown (RFC 8176 §2), for apps that are told.
+	AMR []string
 	// OnDemand says that the person has to press a button for the first question
 	// too.
 	OnDemand bool
@@ -126,8 +129,14 @@ type Factor interface {
 // Describer is a Factor that has more to tell the owner of a credential than
 // its name and its times.
 type Describer interface {
-	// Details returns what there is to tell, never anything secret.
-	Details(c Credential) (any, error)
+	Details(c Credential) (Details, error)
+}
+
+// Valued is a Factor whose texts name values of its configuration.
+type Valued interface {
+	// Values returns what the texts about the kind may name, such as how often its
+	// codes change.
+	Values() map[string]any
 }
 
 // Discoverer is a Factor whose credentials tell whose they are, so that nobody
@@ -164,33 +173,27 @@ type Announcer interface {
 	Announcement(who Subject, all []Credential) (any, error)
 }
 
-// Codes are the Details of a set of codes.
-type Codes struct {
-	Left, Total int
-	Used        []time.Time // when codes of it were used, oldest first
-}
-
-// Key is the Details of a security key or passkey.
-type Key struct {
-	Form KeyForm
+// Details is what there is to tell the owner of a credential besides its name and
+// its times. Nothing of it is secret.
+type Details struct {
+	// Form names the icon, and the text below portal.kind.KIND.form, of what the
+	// credential is kept in; empty: nothing is told.
+	Form string
 	// Model is what the authenticator is called; empty: nobody knows.
 	Model string
 	// Picture shows it, as a data URL of PNG or SVG; empty: there is none.
 	Picture string
-	// Transports are how browsers reach it, in the words of WebAuthn: usb, nfc,
-	// ble, smart-card, hybrid, internal.
-	Transports []string
+	// By names texts below portal.kind.KIND.by: how browsers reach it.
+	By []string
+	// Stock is what is left of a credential that is used up; nil: it isn't.
+	Stock *Stock
 }
 
-// KeyForm says what a security key or passkey is kept in.
-type KeyForm string
-
-// The forms of keys.
-const (
-	SecurityKey   KeyForm = "security_key"   // a thing of its own
-	DevicePasskey KeyForm = "device_passkey" // in a phone or computer
-	SyncedPasskey KeyForm = "synced_passkey" // in an account, on many devices
-)
+// Stock is what is left of a credential of which each use takes one.
+type Stock struct {
+	Left, Total int
+	Used        []time.Time // oldest first
+}
 
 // Set is the factors that are configured, in the order of recommendation.
 type Set []Factor
@@ -239,6 +242,16 @@ func (s Set) Weights() assurance.Weights {
 	return weights
 }
 
+// Methods name how proofs of the kinds are shown (RFC 8176 §2). Of a device's key
+// it isn't known where it is kept.
+func (s Set) Methods() map[assurance.Factor][]string {
+	methods := map[assurance.Factor][]string{assurance.Password: {"pwd"}, assurance.Certificate: {"swk"}}
+	for _, f := range s {
+		methods[f.Kind()] = f.Traits().AMR
+	}
+	return methods
+}
+
 // Traits are those of a kind; the zero Traits: it isn't configured.
 func (s Set) Traits(kind assurance.Factor) Traits {
 	f, err := s.Get(kind)
@@ -246,6 +259,13 @@ func (s Set) Traits(kind assurance.Factor) Traits {
 		return Traits{}
 	}
 	return f.Traits()
+}
+
+// IsStandby reports whether a second factor of the kind is configured that isn't
+// Daily.
+func (s Set) IsStandby(kind assurance.Factor) bool {
+	f, err := s.Get(kind)
+	return err == nil && !f.Traits().Daily
 }
 
 // Enabled reports whether a second factor of the kind is configured.

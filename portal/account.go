@@ -6,14 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/credentials"
-	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -62,7 +60,7 @@ func (p *Portal) present(r *http.Request) (visitor, error) {
 // certificate is none of them: it says nothing of who sits at the device.
 func (p *Portal) hasShownTwo(v visitor) bool {
 	two := assurance.Requirement{Level: assurance.Multi}
-	return two.Missing(v.signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing
+	return two.Missing(v.signOn.Proofs, p.Clock(), p.weights) == assurance.Nothing
 }
 
 // member returns who is signed in with two factors; person.ErrStale where they
@@ -91,7 +89,7 @@ func (p *Portal) changer(r *http.Request) (visitor, error) {
 	if err != nil {
 		return visitor{}, fmt.Errorf("deciding how fresh a check has to be: %w", err)
 	}
-	if ask.Missing(v.signOn.Proofs, p.Clock(), p.Weights) != assurance.Nothing {
+	if ask.Missing(v.signOn.Proofs, p.Clock(), p.weights) != assurance.Nothing {
 		return visitor{}, person.ErrStale
 	}
 	return v, nil
@@ -106,9 +104,6 @@ const (
 	activityPath = "/account/activity"
 	disownPath   = "/account/not-me"
 )
-
-// fewCodes is how many backup codes are so few that new ones are due.
-const fewCodes = 3
 
 // newest is how many events the overview shows.
 const newest = 5
@@ -135,8 +130,8 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) error {
 	t := p.words(r)
 	return p.page(w, r, http.StatusOK, "account_overview", templates.OverviewView{
 		Frame: p.frame(r), Done: p.done(w, r), Name: v.user.Name, DisplayName: v.user.DisplayName,
-		Email: v.user.Email, Groups: v.user.Groups, Advice: advise(t, held, enrollable),
-		Ways: append(ways(t, held, enrollable), deviceWay(t, devices)...), Since: local(v.signOn.Started),
+		Email: v.user.Email, Groups: v.user.Groups, Advice: p.advise(t, held, enrollable),
+		Ways: append(p.ways(t, held, enrollable), deviceWay(t, devices)...), Since: local(v.signOn.Started),
 		Before: signInBefore(t, events, v.signOn), Recent: happened(t, events[:min(newest, len(events))]),
 	})
 }
@@ -179,7 +174,7 @@ func signInBefore(t words, events []store.Event, here session.SignOn) *templates
 
 // ways lists the kinds of proof that somebody has, and those that they could
 // add, in the order in which they come.
-func ways(t words, held []credentials.Own, enrollable []assurance.Factor) []templates.Way {
+func (p *Portal) ways(t words, held []credentials.Own, enrollable []assurance.Factor) []templates.Way {
 	var kinds []assurance.Factor
 	of := make(map[assurance.Factor][]credentials.Own)
 	for _, h := range held {
@@ -197,8 +192,8 @@ func ways(t words, held []credentials.Own, enrollable []assurance.Factor) []temp
 	listed := make([]templates.Way, 0, len(kinds))
 	for _, kind := range kinds {
 		way := templates.Way{
-			Kind: string(kind), Name: t.kind(kind, "title"), URL: kindPath(kind), State: stateOf(t, kind, of[kind]),
-			Daily: kind != assurance.Password && kind != assurance.BackupCode,
+			Kind: string(kind), Name: t.kind(kind, "title"), URL: p.kindPath(kind), State: stateOf(t, kind, of[kind]),
+			Daily: p.Factors.Traits(kind).Daily,
 		}
 		for _, h := range of[kind] {
 			if h.LastUsed.After(way.LastUsed) {
@@ -218,8 +213,8 @@ func stateOf(t words, kind assurance.Factor, held []credentials.Own) string {
 		return t.say("portal.state.none")
 	case kind == assurance.Password:
 		return t.say("portal.state.set", "Date", local(active[0].Created).Format(time.DateOnly))
-	case kind == assurance.BackupCode:
-		return t.count("portal.state.left", codesOf(active[0]).Left)
+	case active[0].Details.Stock != nil:
+		return t.count("portal.state.left", active[0].Details.Stock.Left)
 	default:
 		return t.count("portal.state.active", len(active))
 	}
@@ -247,8 +242,8 @@ func ofKind(held []credentials.Own, kind assurance.Factor) []credentials.Own {
 	return same
 }
 
-// secondWays returns what can stand beside the password day by day. Backup
-// codes are for emergencies and are never counted among them.
+// secondWays returns what can stand beside the password day by day. What stands by
+// for need is never counted among them.
 func secondWays(held []credentials.Own) []credentials.Own {
 	var second []credentials.Own
 	for _, h := range working(held) {
@@ -257,66 +252,6 @@ func secondWays(held []credentials.Own) []credentials.Own {
 		}
 	}
 	return second
-}
-
-// codesOf returns what is known of a set of backup codes.
-func codesOf(h credentials.Own) factors.Codes {
-	codes, _ := h.Details.(factors.Codes)
-	return codes
-}
-
-// advise says what would make somebody safer from being locked out. Where
-// there is nothing, it says so.
-func advise(t words, held []credentials.Own, enrollable []assurance.Factor) []templates.Advice {
-	var advice []templates.Advice
-	if next := recommended(held, enrollable); next != "" && len(secondWays(held)) < 2 {
-		advice = append(advice, templates.Advice{
-			Text: t.say("portal.advice.second_way"), Action: t.kind(next, "add"), URL: kindPath(next),
-		})
-	}
-	if text := adviseOnCodes(t, working(ofKind(held, assurance.BackupCode)), enrollable); text != "" {
-		advice = append(advice, templates.Advice{
-			Text: text, Action: t.kind(assurance.BackupCode, "add"), URL: kindPath(assurance.BackupCode), Urgent: true,
-		})
-	}
-	if len(advice) == 0 && len(secondWays(held)) > 1 {
-		advice = append(advice, templates.Advice{Text: t.say("portal.advice.all_well"), Good: true})
-	}
-	return advice
-}
-
-// adviseOnCodes says that backup codes run short, or are missing where they
-// could be there.
-func adviseOnCodes(t words, codes []credentials.Own, enrollable []assurance.Factor) string {
-	left := 0
-	if len(codes) > 0 {
-		left = codesOf(codes[0]).Left
-	}
-	switch {
-	case left > fewCodes, len(codes) == 0 && !slices.Contains(enrollable, assurance.BackupCode):
-		return ""
-	case left == 0:
-		return t.say("portal.advice.no_codes")
-	}
-	return t.count("portal.advice.few_codes", left)
-}
-
-// recommended returns the kind to add next: one that isn't there yet, if there
-// is any.
-func recommended(held []credentials.Own, enrollable []assurance.Factor) assurance.Factor {
-	var another assurance.Factor
-	for _, kind := range enrollable {
-		if kind == assurance.BackupCode {
-			continue
-		}
-		if len(working(ofKind(held, kind))) == 0 {
-			return kind
-		}
-		if another == "" {
-			another = kind
-		}
-	}
-	return another
 }
 
 // local brings a point in time into the server's zone, which pages show; the
@@ -332,8 +267,11 @@ func local(at time.Time) time.Time {
 // after it.
 const doneCookie = "__Host-mfa-done"
 
-// finished leads on after a change and has the next page say what was done, a
-// key below "portal.done".
+// addedPrefix begins what finished says of a kind of which one was added.
+const addedPrefix = "added."
+
+// finished leads on after a change and has the next page say what was done: a key
+// below "portal.done", or addedPrefix with a kind.
 func (p *Portal) finished(w http.ResponseWriter, what, next string) {
 	setCookie(w, doneCookie, what, time.Minute)
 	p.redirect(w, next)
@@ -346,8 +284,11 @@ func (p *Portal) done(w http.ResponseWriter, r *http.Request) string {
 		return ""
 	}
 	setCookie(w, doneCookie, "", -time.Second)
+	if kind, isAdded := strings.CutPrefix(cookie.Value, addedPrefix); isAdded && p.Factors.Enabled(assurance.Factor(kind)) {
+		return p.words(r).kind(assurance.Factor(kind), "added")
+	}
 	switch what := cookie.Value; what {
-	case "added", "renamed", "removed", "new_codes", "password", "ended", "ended_others", "forgotten", "revoked":
+	case "renamed", "removed", "password", "ended", "ended_others", "forgotten", "revoked":
 		return p.words(r).say("portal.done." + what)
 	}
 	return ""

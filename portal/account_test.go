@@ -156,7 +156,7 @@ func atHome(t *testing.T) *hall {
 		{ID: "p1", Kind: assurance.Password},
 		{ID: "c1", Kind: assurance.TOTP, Daily: true, Name: "Work phone", Created: noon},
 		{ID: "c2", Kind: assurance.TOTP, Daily: true, Name: "Tablet", Created: noon},
-		{ID: "b1", Kind: assurance.BackupCode, Details: factors.Codes{Left: 3, Total: 10, Used: []time.Time{noon}}},
+		{ID: "b1", Kind: assurance.BackupCode, Details: factors.Details{Stock: &factors.Stock{Left: 3, Total: 10, Used: []time.Time{noon}}}},
 	}
 	h.accounts.devices = []store.Device{
 		{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: noon, Expires: noon.AddDate(0, 3, 0), LastSeen: noon.Add(time.Hour)},
@@ -398,7 +398,7 @@ func TestAdvice(t *testing.T) {
 		says   []string
 	}{
 		{"two apps, few codes", func(*accounts) {}, []string{few}},
-		{"two apps, many codes", func(a *accounts) { a.held[3].Details = factors.Codes{Left: 4, Total: 10} }, []string{well}},
+		{"two apps, many codes", func(a *accounts) { a.held[3].Details = factors.Details{Stock: &factors.Stock{Left: 4, Total: 10}} }, []string{well}},
 		{"one app lost", func(a *accounts) { a.held[2].Suspended = true }, []string{second, few}},
 		{"no codes", func(a *accounts) { a.held = a.held[:3] }, []string{"You have no backup codes."}},
 	} {

@@ -165,7 +165,7 @@ func (f *flows) BeginFreshCheck(_ context.Context, _ store.SignOn, _ store.User,
 
 func (f *flows) BeginEnrolment(_ context.Context, _ store.SignOn, _ store.User, adding authflow.Adding, _ person.Client) (authflow.Flow, error) {
 	f.accounts.addTo = adding.Request + adding.Return
-	return authflow.Flow{ID: "add " + string(adding.Kind), Kind: authflow.Enrol, Request: adding.Request, Return: adding.Return}, f.accounts.refusal
+	return authflow.Flow{ID: "add " + string(adding.Kind), Kind: authflow.Enrol, Enrol: adding.Kind, Request: adding.Request, Return: adding.Return}, f.accounts.refusal
 }
 
 func (f *flows) DeclinePasskey(context.Context, store.User) error { return f.accounts.note("decline") }
@@ -227,7 +227,7 @@ func newHall(t *testing.T) *hall {
 	h.Portal = portal.New(portal.Settings{
 		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
 		Apps:    func(*http.Request, session.User) []templates.App { return nil },
-		Weights: weights, CodePeriod: 30 * time.Second, ShortestPassword: 8,
+		Factors: allFactors, ShortestPassword: 8,
 		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.New(core), nowhere{}, clock),
 		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
 		Address: func(*http.Request) string { return "192.0.2.1" },
@@ -501,9 +501,19 @@ func TestSigningOutClearsThePortalsPages(t *testing.T) {
 	}
 }
 
-// weights are those of all factors that there are.
-var weights = assurance.Weights{
-	assurance.Password: assurance.First, assurance.Certificate: assurance.Machine, assurance.FIDO: assurance.Unphishable,
-	assurance.TOTP: assurance.Second, assurance.Push: assurance.Second, assurance.BackupCode: assurance.Second,
-	assurance.Email: assurance.Second, assurance.SMS: assurance.Second,
+// trait is a factor of which only the traits are known.
+type trait struct {
+	factors.Factor
+	kind   assurance.Factor
+	traits factors.Traits
+}
+
+func (f trait) Kind() assurance.Factor { return f.kind }
+func (f trait) Traits() factors.Traits { return f.traits }
+
+// allFactors are all second factors that there are.
+var allFactors = factors.Set{
+	trait{kind: assurance.TOTP, traits: factors.Traits{Weight: assurance.Second, Daily: true}},
+	trait{kind: assurance.FIDO, traits: factors.Traits{Weight: assurance.Unphishable, Daily: true}},
+	trait{kind: assurance.BackupCode, traits: factors.Traits{Weight: assurance.Second}},
 }

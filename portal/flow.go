@@ -113,7 +113,7 @@ func (p *Portal) overtaken(r *http.Request, at stage) (session.SignOn, bool, err
 	if err != nil {
 		return session.SignOn{}, false, err
 	}
-	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing
+	suffices := at.to.ask().Missing(signOn.Proofs, p.Clock(), p.weights) == assurance.Nothing
 	return signOn, suffices && user.ID == at.flow.UserID && (signOn.Shared || !at.flow.Shared), nil
 }
 
@@ -149,7 +149,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	view := templates.ChallengeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
 		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.said(r), Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
-		Others: choices(t, at.flow, at.step.Others), Lost: lostURL(at), StartOver: startOver(at.to),
+		Others: p.choices(t, at.flow, at.step.Others), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),
 	}
 	if at.step.Resistant {
@@ -157,7 +157,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		if err != nil {
 			return err
 		}
-		if until := probationUntil(held); len(until) > 0 {
+		if until := p.probationUntil(held); len(until) > 0 {
 			view.Note = t.say("portal.needs_key.another", "Time", stampOf(until[len(until)-1]))
 		}
 	}
@@ -191,22 +191,29 @@ func (p *Portal) needsKey(w http.ResponseWriter, r *http.Request, at stage) erro
 	t := p.words(r)
 	view := templates.ProblemView{
 		Status: http.StatusForbidden, Title: t.say("portal.needs_key.title"),
-		Text:   t.say("portal.needs_key.text"),
-		Action: t.kind(assurance.FIDO, "add"), ActionURL: addURL(assurance.FIDO, at.to),
+		Text: t.say("portal.needs_key.text"),
 	}
-	if until := probationUntil(held); len(until) > 0 {
+	if kind := p.resistant(); kind != "" {
+		view.Action, view.ActionURL = t.kind(kind, "add"), p.addURL(kind, at.to)
+	}
+	if until := p.probationUntil(held); len(until) > 0 {
 		view.Text = t.say("portal.needs_key.held", "Time", stampOf(until[0]))
 	}
 	p.problem(w, r, view)
 	return nil
 }
 
-// probationUntil is until when those of somebody's security keys and passkeys count
-// for less that do, the earliest first.
-func probationUntil(held []credentials.Own) []time.Time {
+// resistant is the kind of proof that resists phishing; empty: none is configured.
+func (p *Portal) resistant() assurance.Factor {
+	return p.Factors.First(func(t factors.Traits) bool { return t.Weight == assurance.Unphishable })
+}
+
+// probationUntil is until when those of somebody's credentials that resist phishing
+// count for less that do, the earliest first.
+func (p *Portal) probationUntil(held []credentials.Own) []time.Time {
 	var until []time.Time
-	for _, h := range working(ofKind(held, assurance.FIDO)) {
-		if !h.ProbationUntil.IsZero() {
+	for _, h := range working(held) {
+		if p.weights[h.Kind] == assurance.Unphishable && !h.ProbationUntil.IsZero() {
 			until = append(until, h.ProbationUntil)
 		}
 	}
@@ -235,15 +242,11 @@ func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) error {
 // answerEnrolment takes the answer that proves a new credential.
 func (p *Portal) answerEnrolment(w http.ResponseWriter, r *http.Request) error {
 	kind := assurance.Factor(r.PostFormValue("factor"))
-	a := attempt{kind: kind, form: p.formOf(kind), take: func(f authflow.Flow) error {
+	return p.answer(w, r, attempt{kind: kind, form: p.formOf(kind), take: func(f authflow.Flow) error {
 		given := authflow.EnrolmentAnswer{Factor: kind, Answer: answerOf(r)}
 		given.Name, given.Unnamed = p.namesOf(r, kind)
 		return p.Flows.AnswerEnrolment(r.Context(), f, given, p.client(r))
-	}}
-	if kind == assurance.BackupCode {
-		a.form = form{field: "saved", wrong: saying("portal.wrong.not_saved")}
-	}
-	return p.answer(w, r, a)
+	}})
 }
 
 // isTicked reports whether a checkbox of the posted form is ticked.
@@ -354,7 +357,7 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 		p.redirect(w, offerURL(at.to))
 	case at.to.own != "":
 		p.redirect(w, at.to.own)
-	case at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.Weights) == assurance.NeedResistant:
+	case at.to.ask().Missing(granted.SignOn.Proofs, p.Clock(), p.weights) == assurance.NeedResistant:
 		return p.needsKey(w, r, at) // they are in, and can set one up
 	default:
 		return p.leave(w, r, granted.SignOn, at.to)
@@ -392,10 +395,6 @@ func (p *Portal) complete(w http.ResponseWriter, r *http.Request, at stage) erro
 		}
 		return p.proceed(w, r, v, at.to)
 	}
-	next, what := at.to.own, "added"
-	if next == kindPath(assurance.BackupCode) {
-		what = "new_codes"
-	}
-	p.finished(w, what, next)
+	p.finished(w, addedPrefix+string(at.flow.Enrol), at.to.own)
 	return nil
 }

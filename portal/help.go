@@ -15,13 +15,13 @@ func (p *Portal) help(w http.ResponseWriter, r *http.Request) error {
 		return errNotFound
 	}
 	return p.page(w, r, http.StatusOK, "help_"+string(kind), templates.HelpView{
-		Frame: p.frame(r), Period: int(p.CodePeriod.Seconds()), MinLength: p.ShortestPassword, Account: accountPath,
+		Frame: p.frame(r), Values: p.valuesOf(kind), MinLength: p.ShortestPassword, Account: accountPath,
 	})
 }
 
 // helpURL is where a kind of proof is explained; empty: nowhere.
 func (p *Portal) helpURL(kind assurance.Factor) string {
-	if p.Weights[kind] == assurance.Weightless || !p.Pages.Has("help_"+string(kind)) {
+	if p.weights[kind] == assurance.Weightless || !p.Pages.Has("help_"+string(kind)) {
 		return ""
 	}
 	return "/help/" + string(kind)

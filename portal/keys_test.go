@@ -38,10 +38,10 @@ func TestKeysAreTold(t *testing.T) {
 	h := atHome(t)
 	usb := []string{"usb", "nfc"}
 	h.accounts.held = append(h.accounts.held,
-		credentials.Own{ID: "k1", Kind: assurance.FIDO, Daily: true, Name: "Red key", Details: factors.Key{Form: factors.SecurityKey, Model: "YubiKey 5 with NFC", Transports: usb}},
-		credentials.Own{ID: "k2", Kind: assurance.FIDO, Daily: true, Name: "iCloud Keychain 2", Details: factors.Key{Form: factors.SyncedPasskey, Model: "iCloud Keychain"}},
-		credentials.Own{ID: "k4", Kind: assurance.FIDO, Daily: true, Name: "Green key", Details: factors.Key{Form: factors.SecurityKey, Picture: "data:image/png;base64,iVBORw0KGgo="}},
-		credentials.Own{ID: "k3", Kind: assurance.FIDO, Daily: true, Name: "Laptop", Details: factors.Key{Form: factors.DevicePasskey}, Realm: "old.example.com", Elsewhere: true},
+		credentials.Own{ID: "k1", Kind: assurance.FIDO, Daily: true, Name: "Red key", Details: factors.Details{Form: "security_key", Model: "YubiKey 5 with NFC", By: usb}},
+		credentials.Own{ID: "k2", Kind: assurance.FIDO, Daily: true, Name: "iCloud Keychain 2", Details: factors.Details{Form: "synced_passkey", Model: "iCloud Keychain"}},
+		credentials.Own{ID: "k4", Kind: assurance.FIDO, Daily: true, Name: "Green key", Details: factors.Details{Form: "security_key", Picture: "data:image/png;base64,iVBORw0KGgo="}},
+		credentials.Own{ID: "k3", Kind: assurance.FIDO, Daily: true, Name: "Laptop", Details: factors.Details{Form: "device_passkey"}, Realm: "old.example.com", Elsewhere: true},
 	)
 	page := h.page(h.send(http.MethodGet, "/account/fido", nil))
 	for _, want := range []string{

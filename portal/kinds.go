@@ -11,7 +11,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
-	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -19,30 +18,27 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// codesSlug is what backup codes are called in addresses; every other kind of
-// proof is called what it is called everywhere.
-const codesSlug = "backup-codes"
-
 // kindPath is the page of a kind of proof.
-func kindPath(kind assurance.Factor) string {
-	if kind == assurance.BackupCode {
-		return accountPath + "/" + codesSlug
+func (p *Portal) kindPath(kind assurance.Factor) string { return accountPath + "/" + p.slugOf(kind) }
+
+// slugOf is what a kind of proof is called in addresses. What stands by comes in
+// sets, such as backup codes.
+func (p *Portal) slugOf(kind assurance.Factor) string {
+	slug := strings.ReplaceAll(string(kind), "_", "-")
+	if p.Factors.IsStandby(kind) {
+		slug += "s"
 	}
-	return accountPath + "/" + string(kind)
+	return slug
 }
 
 // kindOf returns the second factor that a request's path names.
 func (p *Portal) kindOf(r *http.Request) (assurance.Factor, error) {
-	kind := assurance.Factor(r.PathValue("kind"))
-	if kind == codesSlug {
-		kind = assurance.BackupCode
-	} else if kind == assurance.BackupCode {
-		return "", errNotFound
+	for _, f := range p.Factors {
+		if p.slugOf(f.Kind()) == r.PathValue("kind") {
+			return f.Kind(), nil
+		}
 	}
-	if kind == assurance.Certificate || !p.Weights[kind].IsSecond() {
-		return "", errNotFound
-	}
-	return kind, nil
+	return "", errNotFound
 }
 
 // kind returns a text about a kind of proof. A kind of which the catalogue
@@ -51,9 +47,9 @@ func (t words) kind(kind assurance.Factor, text string) string {
 	return t.sayOr("portal.kind.unnamed."+text, "portal.kind."+string(kind)+"."+text)
 }
 
-// howMany puts a number of a kind of proof into words.
-func (t words) howMany(kind assurance.Factor, n int) string {
-	return t.sayOr("portal.kind.unnamed.how_many", "portal.kind."+string(kind)+".how_many", "Count", n)
+// kindCount is kind for a text about a number of things.
+func (t words) kindCount(kind assurance.Factor, text string, n int) string {
+	return t.sayOr("portal.kind.unnamed."+text, "portal.kind."+string(kind)+"."+text, "Count", n)
 }
 
 // showKind lists what a person has of one kind of proof.
@@ -73,14 +69,14 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) error {
 	t := p.words(r)
 	view := templates.KindView{
 		Frame: p.frame(r), Done: p.done(w, r), Kind: p.kindTexts(t, kind),
-		Items: items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
+		Items: p.items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
 	}
-	view.Total = t.howMany(kind, len(view.Items))
+	view.Total = t.kindCount(kind, "how_many", len(view.Items))
 	if view.Announcement, err = p.announcement(w, r, v, kind, view.Done != ""); err != nil {
 		return err
 	}
 	name := "account_kind"
-	if kind == assurance.BackupCode {
+	if p.Factors.IsStandby(kind) {
 		name, view.Codes = "account_codes", codesShown(t, working(ofKind(held, kind)))
 	}
 	return p.page(w, r, http.StatusOK, name, view)
@@ -113,25 +109,22 @@ func (p *Portal) announcement(w http.ResponseWriter, r *http.Request, v visitor,
 // kindTexts is what the pages of a kind say of it.
 func (p *Portal) kindTexts(t words, kind assurance.Factor) templates.KindTexts {
 	return templates.KindTexts{
-		Kind: string(kind), URL: kindPath(kind), Title: t.kind(kind, "title"), About: t.kind(kind, "about"),
+		Kind: string(kind), URL: p.kindPath(kind), Title: t.kind(kind, "title"), About: t.kind(kind, "about"),
 		Add: t.kind(kind, "add"), AddAbout: t.kind(kind, "add_about"), None: t.kind(kind, "none"), Help: p.helpURL(kind),
 	}
 }
 
-func items(t words, held []credentials.Own) []templates.Item {
+func (p *Portal) items(t words, held []credentials.Own) []templates.Item {
 	listed := make([]templates.Item, 0, len(held))
 	for _, h := range held {
 		item := templates.Item{
 			ID: h.ID, Name: h.Name, Added: local(h.Created), LastUsed: local(h.LastUsed), Suspended: h.Suspended,
-			Details: details(t, h), Icon: icon(h),
-		}
-		if key, ok := h.Details.(factors.Key); ok {
-			item.Picture = key.Picture
+			Details: details(t, h), Icon: h.Details.Form, Picture: h.Details.Picture,
 		}
 		if h.Elsewhere {
 			item.Elsewhere = t.say("portal.kind."+string(h.Kind)+".elsewhere", "Realm", h.Realm)
 		}
-		if h.Kind == assurance.FIDO { // nothing else could count for more
+		if p.weights[h.Kind] == assurance.Unphishable { // nothing else could count for more
 			item.ProbationUntil = local(h.ProbationUntil)
 		}
 		listed = append(listed, item)
@@ -142,20 +135,20 @@ func items(t words, held []credentials.Own) []templates.Item {
 // details puts what is known of one of a person's own into a few words; empty:
 // there is nothing to say.
 func details(t words, h credentials.Own) string {
-	key, ok := h.Details.(factors.Key)
-	if !ok {
+	d, texts := h.Details, "portal.kind."+string(h.Kind)+"."
+	if d.Form == "" {
 		return ""
 	}
 	var by []string
-	for _, transport := range key.Transports {
-		named := "portal.key.by." + transport
+	for _, means := range d.By {
+		named := texts + "by." + means
 		if said := t.say(named); said != named {
 			by = append(by, said)
 		}
 	}
-	parts := []string{t.say("portal.key.form." + string(key.Form))}
-	if key.Model != "" && !strings.HasPrefix(h.Name, key.Model) {
-		parts = slices.Insert(parts, 0, key.Model)
+	parts := []string{t.say(texts + "form." + d.Form)}
+	if d.Model != "" && !strings.HasPrefix(h.Name, d.Model) {
+		parts = slices.Insert(parts, 0, d.Model)
 	}
 	if len(by) > 0 {
 		parts = append(parts, strings.Join(by, ", "))
@@ -163,27 +156,17 @@ func details(t words, h credentials.Own) string {
 	return strings.Join(parts, " · ")
 }
 
-// icon returns the icon that stands beside one of a person's own; empty: none
-// does.
-func icon(h credentials.Own) string {
-	key, ok := h.Details.(factors.Key)
-	if !ok {
-		return ""
-	}
-	return string(key.Form)
-}
-
-// codesShown says how many backup codes are left, and which were used when.
+// codesShown says how many codes are left, and which were used when.
 func codesShown(t words, sets []credentials.Own) *templates.CodesLeft {
-	if len(sets) == 0 {
+	if len(sets) == 0 || sets[0].Details.Stock == nil {
 		return nil
 	}
-	codes := codesOf(sets[0])
+	stock := sets[0].Details.Stock
 	shown := &templates.CodesLeft{
-		Left: t.say("portal.codes_left", "Count", codes.Left, "Total", codes.Total),
-		Few:  codes.Left <= fewCodes, Made: local(sets[0].Created),
+		Left: t.say("portal.codes_left", "Count", stock.Left, "Total", stock.Total),
+		Few:  stock.Left <= fewLeft, Made: local(sets[0].Created),
 	}
-	for _, used := range codes.Used {
+	for _, used := range stock.Used {
 		shown.Used = append(shown.Used, local(used))
 	}
 	return shown
@@ -208,8 +191,8 @@ func (p *Portal) showAdd(w http.ResponseWriter, r *http.Request) error {
 }
 
 // addURL leads to adding one of a kind on the way to somewhere.
-func addURL(kind assurance.Factor, to destination) string {
-	return addressed(kindPath(kind)+"/add", "request", to.signed)
+func (p *Portal) addURL(kind assurance.Factor, to destination) string {
+	return addressed(p.kindPath(kind)+"/add", "request", to.signed)
 }
 
 // add begins to set up one more of a kind. Whoever was on their way to an app
@@ -229,7 +212,7 @@ func (p *Portal) add(w http.ResponseWriter, r *http.Request) error {
 	}
 	adding := authflow.Adding{Kind: kind, Request: to.signed}
 	if to.signed == "" {
-		adding.Return = kindPath(kind)
+		adding.Return = p.kindPath(kind)
 	}
 	return p.enrol(w, r, v, adding)
 }
@@ -267,7 +250,7 @@ func (p *Portal) list(r *http.Request) (listed, error) {
 	if err != nil {
 		return listed{}, err
 	}
-	if kind == assurance.BackupCode {
+	if p.Factors.IsStandby(kind) { // they are replaced as a whole
 		return listed{}, errNotFound
 	}
 	v, err := p.changer(r)
@@ -324,7 +307,7 @@ func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("renaming a way to sign in: %w", err)
 	}
-	p.finished(w, "renamed", kindPath(c.kind))
+	p.finished(w, "renamed", p.kindPath(c.kind))
 	return nil
 }
 
@@ -342,20 +325,25 @@ func (p *Portal) removeForm(w http.ResponseWriter, r *http.Request, status int, 
 	view := templates.RemoveView{
 		Frame: p.frame(r), Kind: p.kindTexts(t, c.kind), ID: c.one.ID, Name: c.one.Name, Suspended: c.one.Suspended,
 	}
-	view.Remaining = remaining(t, c.held, func(h credentials.Own) bool { return h.ID == c.one.ID })
+	view.Remaining = p.remaining(t, c.held, func(h credentials.Own) bool { return h.ID == c.one.ID })
 	view.Last = len(view.Remaining) == 0 && !c.one.Suspended && !c.one.Elsewhere
 	return p.page(w, r, status, "account_remove", view)
 }
 
 // remaining names what is left beside the password when something has gone.
-// Backup codes alone are nothing that somebody could go on with.
-func remaining(t words, held []credentials.Own, goes func(credentials.Own) bool) []string {
+// What stands by is nothing that somebody could go on with alone.
+func (p *Portal) remaining(t words, held []credentials.Own, goes func(credentials.Own) bool) []string {
 	var names []string
 	for _, h := range slices.DeleteFunc(secondWays(held), goes) {
 		names = append(names, h.Name)
 	}
-	if codes := working(ofKind(held, assurance.BackupCode)); len(codes) > 0 && len(names) > 0 {
-		names = append(names, t.count("portal.codes_remain", codesOf(codes[0]).Left))
+	if len(names) == 0 {
+		return nil
+	}
+	for _, kind := range p.standbys() {
+		if has := working(ofKind(held, kind)); len(has) > 0 && has[0].Details.Stock != nil {
+			names = append(names, t.kindCount(kind, "remain", has[0].Details.Stock.Left))
+		}
 	}
 	return names
 }
@@ -383,7 +371,7 @@ func (p *Portal) removed(w http.ResponseWriter, r *http.Request, kind assurance.
 	if err := p.keep(w, r, granted, ""); err != nil {
 		return err
 	}
-	p.finished(w, "removed", kindPath(kind))
+	p.finished(w, "removed", p.kindPath(kind))
 	return nil
 }
 
@@ -395,7 +383,7 @@ func (p *Portal) showRemoveAll(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(ofKind(l.held, l.kind)) < 2 { // perhaps removed in another tab
-		p.redirect(w, kindPath(l.kind))
+		p.redirect(w, p.kindPath(l.kind))
 		return nil
 	}
 	return p.removeAllForm(w, r, http.StatusOK, l)
@@ -404,8 +392,8 @@ func (p *Portal) showRemoveAll(w http.ResponseWriter, r *http.Request) error {
 func (p *Portal) removeAllForm(w http.ResponseWriter, r *http.Request, status int, l listed) error {
 	t, going := p.words(r), ofKind(l.held, l.kind)
 	view := templates.RemoveAllView{
-		Frame: p.frame(r), Kind: p.kindTexts(t, l.kind), Total: t.howMany(l.kind, len(going)),
-		Remaining: remaining(t, l.held, func(h credentials.Own) bool { return h.Kind == l.kind }),
+		Frame: p.frame(r), Kind: p.kindTexts(t, l.kind), Total: t.kindCount(l.kind, "how_many", len(going)),
+		Remaining: p.remaining(t, l.held, func(h credentials.Own) bool { return h.Kind == l.kind }),
 	}
 	for _, h := range going {
 		view.Names = append(view.Names, h.Name)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/templates"
@@ -34,8 +33,9 @@ func (p *Portal) showOffer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	has := func(h credentials.Own) bool { return h.Kind == assurance.FIDO && !h.Elsewhere }
-	if slices.ContainsFunc(held, has) || !slices.Contains(enrollable, assurance.FIDO) {
+	kind := p.resistant()
+	has := func(h credentials.Own) bool { return h.Kind == kind && !h.Elsewhere }
+	if slices.ContainsFunc(held, has) || !slices.Contains(enrollable, kind) {
 		return p.proceed(w, r, v, to)
 	}
 	return p.page(w, r, http.StatusOK, "passkey_offer", templates.PasskeyOfferView{
@@ -67,5 +67,5 @@ func (p *Portal) answerOffer(w http.ResponseWriter, r *http.Request) error {
 		}
 		return p.proceed(w, r, v, to)
 	}
-	return p.enrol(w, r, v, authflow.Adding{Kind: assurance.FIDO, Request: to.signed, Return: to.own, Offered: true})
+	return p.enrol(w, r, v, authflow.Adding{Kind: p.resistant(), Request: to.signed, Return: to.own, Offered: true})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/showable"
@@ -117,8 +118,8 @@ type Settings struct {
 	Known func(origin string) bool
 	// Apps returns the apps that somebody who asks from there can open.
 	Apps func(r *http.Request, u session.User) []templates.App
-	// Weights say what proofs count for.
-	Weights assurance.Weights
+	// Factors are the second factors that are configured.
+	Factors factors.Set
 	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
 	// gates state about people.
 	AssertionKeys func() ([]byte, error)
@@ -136,15 +137,13 @@ type Settings struct {
 	MaxStaleness time.Duration
 	// ShortestPassword is the least number of characters of a password.
 	ShortestPassword int
-	// CodePeriod is how often the codes of authenticator apps change.
-	CodePeriod time.Duration
-	Brand      string
-	Contact    string
-	Origin     *url.URL // of the portal itself
-	Audit      *audit.Log
-	Logger     *zap.Logger
-	Clock      func() time.Time
-	Random     io.Reader
+	Brand            string
+	Contact          string
+	Origin           *url.URL // of the portal itself
+	Audit            *audit.Log
+	Logger           *zap.Logger
+	Clock            func() time.Time
+	Random           io.Reader
 	// Address returns the client's address, as trusted proxies determine it.
 	Address func(*http.Request) string
 }
@@ -152,12 +151,13 @@ type Settings struct {
 // Portal serves the portal's host. It is safe for concurrent use.
 type Portal struct {
 	Settings
-	routes http.Handler
+	weights assurance.Weights // what proofs count for
+	routes  http.Handler
 }
 
 // New returns a Portal.
 func New(s Settings) *Portal {
-	p := &Portal{Settings: s}
+	p := &Portal{Settings: s, weights: s.Factors.Weights()}
 	mux := router{http.NewServeMux(), p.failed}
 	mux.HandleFunc("GET /{$}", p.home)
 	p.routeAccount(mux)

@@ -121,7 +121,7 @@ func TestAdding(t *testing.T) {
 	if r := h.send(http.MethodPost, "/account/totp/add", nil); r.Header.Get("Location") != "/flow?id=add+totp" || h.accounts.addTo != "/account/totp" {
 		t.Fatalf("%d to %q and back to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.addTo)
 	}
-	h.flows.flow = authflow.Flow{ID: "add totp", Kind: authflow.Enrol, UserID: "ada", Return: "/account/totp"}
+	h.flows.flow = authflow.Flow{ID: "add totp", Kind: authflow.Enrol, Enrol: assurance.TOTP, UserID: "ada", Return: "/account/totp"}
 	if page := h.page(h.send(http.MethodGet, "/flow?id=add+totp", nil)); !strings.Contains(page, `value="Authenticator app 2"`) {
 		t.Error("a name of its own isn't suggested")
 	}

@@ -108,16 +108,16 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) err
 	t, kind := p.words(r), at.step.Factor
 	view := templates.EnrolView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
-		Name: at.flow.Name, Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.said(r), Error: at.message, Others: choices(t, at.flow, at.step.Others), Help: p.helpURL(kind),
+		Name: at.flow.Name, Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.said(r), Error: at.message, Others: p.choices(t, at.flow, at.step.Others), Help: p.helpURL(kind),
 	}
 	if at.flow.Kind == authflow.Enrol {
-		back := addURL(kind, at.to)
+		back := p.addURL(kind, at.to)
 		if at.flow.Offered {
 			back = offerURL(at.to)
 		}
 		view.Cancel = cmp.Or(at.to.own, back)
 	}
-	if at.flow.Kind != authflow.SetUp && kind != assurance.BackupCode {
+	if at.flow.Kind != authflow.SetUp && !p.Factors.IsStandby(kind) {
 		if view.Called, err = p.suggestedName(r, at); err != nil {
 			return fmt.Errorf("suggesting a name: %w", err)
 		}

@@ -101,7 +101,7 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) error {
 // proceed leads somebody who is signed in to where they wanted to go, or to
 // what they have to show for that first.
 func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to destination) error {
-	if to.ask().Missing(v.signOn.Proofs, p.Clock(), p.Weights) == assurance.Nothing {
+	if to.ask().Missing(v.signOn.Proofs, p.Clock(), p.weights) == assurance.Nothing {
 		return p.leave(w, r, v.signOn, to)
 	}
 	if !isVisit(r) {

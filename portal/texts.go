@@ -3,7 +3,6 @@ package portal
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -39,41 +38,43 @@ func (p *Portal) contactOr(somebody string) string {
 // formOf is the form in which an answer of a kind is typed.
 func (p *Portal) formOf(kind assurance.Factor) form {
 	return form{field: "code", wrong: func(t words, refused *factors.Refused) string {
-		return wrongAnswer(t, kind, refused, p.CodePeriod)
+		return wrongAnswer(t, kind, refused, p.valuesOf(kind))
 	}}
 }
 
-// wrongAnswer says why an answer was refused, as the catalogue has it for the
-// kind, else as for a code; period is how often codes change.
-func wrongAnswer(t words, kind assurance.Factor, r *factors.Refused, period time.Duration) string {
-	key := "portal.refused." + string(kind) + "." + string(r.Reason)
-	model := cmp.Or(r.Model, t.kind(kind, "model"))
-	if said := t.say(key, "Model", model); said != key {
-		return said
+// valuesOf are those that the texts about a kind may name.
+func (p *Portal) valuesOf(kind assurance.Factor) map[string]any {
+	f, err := p.Factors.Get(kind)
+	if err != nil {
+		return nil
 	}
-	if kind == assurance.BackupCode {
-		if r.Reason == factors.Used {
-			return t.say("portal.wrong.backup_code_used")
-		}
-		return t.say("portal.wrong.backup_code")
+	if valued, ok := f.(factors.Valued); ok {
+		return valued.Values()
 	}
-	switch r.Reason {
-	case factors.Used:
-		return t.say("portal.wrong.code_used")
-	case factors.Drifting:
-		return drifting(t, r.Drift)
-	case factors.Malformed:
-		return t.say("portal.wrong.code_malformed")
-	}
-	return t.say("portal.wrong.code", "Seconds", fmt.Sprintf("%.0f", period.Seconds()))
+	return nil
 }
 
-// drifting tells a person that their phone's clock is off.
-func drifting(t words, d time.Duration) string {
-	if d < 0 {
-		return t.say("portal.wrong.clock_slow", "Time", roughly(t, -d))
+// wrongAnswer says why an answer was refused: as the catalogue has it for the kind
+// and the reason, else for the reason, else in general.
+func wrongAnswer(t words, kind assurance.Factor, r *factors.Refused, values map[string]any) string {
+	reason, off := string(r.Reason), r.Drift
+	if r.Reason == factors.Drifting {
+		reason = "fast"
+		if off < 0 {
+			reason, off = "slow", -off
+		}
 	}
-	return t.say("portal.wrong.clock_fast", "Time", roughly(t, d))
+	pairs := []any{"Model", cmp.Or(r.Model, t.kind(kind, "model")), "Time", roughly(t, off)}
+	for name, value := range values {
+		pairs = append(pairs, name, value)
+	}
+	for _, key := range []string{string(kind) + "." + reason, "unnamed." + reason} {
+		key = "portal.refused." + key
+		if said := t.say(key, pairs...); said != key {
+			return said
+		}
+	}
+	return t.say("portal.refused.unnamed.wrong")
 }
 
 // roughly puts a duration into words.

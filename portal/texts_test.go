@@ -51,20 +51,24 @@ func TestWrongAnswer(t *testing.T) {
 	for _, c := range []struct {
 		kind    assurance.Factor
 		refused factors.Refused
-		period  time.Duration
+		seconds int
 		want    string
 	}{
-		{assurance.TOTP, factors.Refused{Reason: factors.Wrong}, 30 * time.Second, "That code didn't work. Codes change every 30 seconds: wait for the next one."},
-		{assurance.TOTP, factors.Refused{Reason: factors.Wrong}, time.Minute, "That code didn't work. Codes change every 60 seconds: wait for the next one."},
-		{assurance.TOTP, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That code was used a moment ago. Wait for the next one."},
-		{assurance.TOTP, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all the digits that the app shows, and nothing else."},
-		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: -2 * time.Minute}, 30 * time.Second, "Your phone's clock is about 2 minutes slow. Set it to automatic, then use the next code."},
-		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30 * time.Second, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
-		{assurance.BackupCode, factors.Refused{Reason: factors.Used}, 30 * time.Second, "That backup code has already been used. Each works once: use the next one on your list."},
-		{assurance.BackupCode, factors.Refused{Reason: factors.Wrong}, 30 * time.Second, "That backup code didn't work. It has three groups of four letters and digits."},
-		{assurance.BackupCode, factors.Refused{Reason: factors.Malformed}, 30 * time.Second, "Enter all twelve letters and digits of a backup code."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Wrong}, 30, "That code didn't work. Codes change every 30 seconds: wait for the next one."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Wrong}, 60, "That code didn't work. Codes change every 60 seconds: wait for the next one."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Used}, 30, "That code was used a moment ago. Wait for the next one."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Malformed}, 30, "Enter all the digits that the app shows, and nothing else."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: -2 * time.Minute}, 30, "Your phone's clock is about 2 minutes slow. Set it to automatic, then use the next code."},
+		{assurance.TOTP, factors.Refused{Reason: factors.Drifting, Drift: time.Minute}, 30, "Your phone's clock is about 1 minute fast. Set it to automatic, then use the next code."},
+		{assurance.TOTP, factors.Refused{Reason: factors.TooSoon}, 30, "We sent one a moment ago."},
+		{"telepathy", factors.Refused{Reason: factors.Wrong}, 30, "That didn't work. Try again, or use another way."},
+		{"telepathy", factors.Refused{Reason: "unheard of"}, 30, "That didn't work. Try again, or use another way."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Unconfirmed}, 0, "Save the codes first, then tick the box."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Used}, 30, "That backup code has already been used. Each works once: use the next one on your list."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Wrong}, 30, "That backup code didn't work. It has three groups of four letters and digits."},
+		{assurance.BackupCode, factors.Refused{Reason: factors.Malformed}, 30, "Enter all twelve letters and digits of a backup code."},
 	} {
-		if got := wrongAnswer(speaker(t, "en"), c.kind, &c.refused, c.period); got != c.want {
+		if got := wrongAnswer(speaker(t, "en"), c.kind, &c.refused, map[string]any{"Seconds": c.seconds}); got != c.want {
 			t.Errorf("%s %+v: %q, want %q", c.kind, c.refused, got, c.want)
 		}
 	}
@@ -135,7 +139,7 @@ func TestWrongPassword(t *testing.T) {
 type speaking struct{ error }
 
 func (speaking) Phrase() (string, map[string]any) {
-	return "portal.wrong.clock_fast", map[string]any{"Time": "a day"}
+	return "portal.refused.totp.fast", map[string]any{"Time": "a day"}
 }
 
 func TestPhrase(t *testing.T) {

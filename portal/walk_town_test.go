@@ -177,9 +177,9 @@ func (c *town) open(t tester, path string) *walk {
 		PortalCookies: session.NewPortalCookies(c.keys.Codec("portal")), FlowCodec: c.keys.Codec("flow"),
 		Pages: &countedPages{Set: c.pages, rendered: &w.rendered}, Known: func(string) bool { return true },
 		Apps:             func(*http.Request, session.User) []templates.App { return nil },
-		Weights:          c.factors.Weights(),
+		Factors:          c.factors,
 		AssertionKeys:    func() ([]byte, error) { return []byte("{}"), nil },
-		ShortestPassword: 8, CodePeriod: 30 * time.Second, Brand: "Test",
+		ShortestPassword: 8, Brand: "Test",
 		Origin: &url.URL{Scheme: "https", Host: keySite.ID}, Audit: log, Logger: logger, Clock: c.clock, Random: c,
 		Address: func(r *http.Request) string { return r.RemoteAddr[:len(r.RemoteAddr)-2] },
 	})

@@ -547,7 +547,7 @@ func assetsOf(doc document, set *Set) []string {
 // but a way out, and where one choice is left there is no menu.
 func TestOtherWays(t *testing.T) {
 	key := Choice{Kind: "fido", Text: "Use your security key", URL: "/flow?use=fido"}
-	codes := Choice{Kind: "backup_code", Text: "Use a backup code", URL: "/flow?use=backup_code"}
+	codes := Choice{Standby: true, Kind: "backup_code", Text: "Use a backup code", URL: "/flow?use=backup_code"}
 	const lost = "/flow/lost"
 	tests := []struct {
 		name   string

@@ -12,7 +12,7 @@ func accountViews() map[string]any {
 	kind := KindTexts{Kind: "totp", URL: "/account/totp", Title: "Authenticator apps", About: "An app shows a code.",
 		Add: "Add an authenticator app", AddAbout: "Have your phone at hand.", None: "You don't have one yet.", Help: "/help/totp"}
 	happening := Happening{At: since, Text: "Signed in", Where: "Firefox on Linux · 192.0.2.1"}
-	others := []Choice{{Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
+	others := []Choice{{Standby: true, Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
 	return map[string]any{
 		"account_overview": OverviewView{Frame: frame, Done: "Your password has been changed.", Name: "alice", DisplayName: "Alice Young",
 			Email: "alice@example.com", Groups: []string{"admins"}, Since: since, Before: &happening, Recent: []Happening{happening},
@@ -48,10 +48,10 @@ func accountViews() map[string]any {
 			Others: others, Error: Message{Field: "code", Text: "That code didn't work."}},
 		"new_password": NewPasswordView{Frame: frame, MoreTime: moreTime, Flow: "f1", Name: "alice", StartOver: "/sign-in", MinLength: 8,
 			StrengthAt: "/flow/password-strength", Error: Message{Field: "password", Text: "Too short."}},
-		"help_totp":        HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
-		"help_backup_code": HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
-		"help_fido":        HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
-		"help_password":    HelpView{Frame: frame, Period: 30, MinLength: 8, Account: "/account"},
+		"help_totp":        HelpView{Frame: frame, Values: map[string]any{"Seconds": 30}, MinLength: 8, Account: "/account"},
+		"help_backup_code": HelpView{Frame: frame, Values: map[string]any{"Seconds": 30}, MinLength: 8, Account: "/account"},
+		"help_fido":        HelpView{Frame: frame, Values: map[string]any{"Seconds": 30}, MinLength: 8, Account: "/account"},
+		"help_password":    HelpView{Frame: frame, Values: map[string]any{"Seconds": 30}, MinLength: 8, Account: "/account"},
 	}
 }
 

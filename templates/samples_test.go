@@ -23,7 +23,7 @@ var moreTime = MoreTime{Seconds: 900, Flow: "f1"}
 // fullViews returns a view of every page with every field filled.
 func fullViews() map[string]any {
 	since := time.Date(2025, 6, 19, 11, 52, 45, 0, time.UTC)
-	others := []Choice{{Kind: "fido", Text: "Use your security key", URL: "/flow/other"}, {Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
+	others := []Choice{{Kind: "fido", Text: "Use your security key", URL: "/flow/other"}, {Standby: true, Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
 	problem := Message{Text: "That didn't work."}
 	onCode := Message{Field: "code", Text: "That code didn't work."}
 	return withAccount(map[string]any{

@@ -85,6 +85,8 @@ type Choice struct {
 	Kind string // factor kind
 	Text string // "Use a backup code"
 	URL  string
+	// Standby says that it is a way out, for need, and not a choice.
+	Standby bool
 }
 
 // Waiting is what a page needs whose question another device can answer.
@@ -135,17 +137,14 @@ type ChallengeView struct {
 	StartOver string
 }
 
-// backupCode is the kind that is a way out, not a choice.
-const backupCode = "backup_code"
-
 // Choices are the other factors to choose from: those that are like this one.
 func (v ChallengeView) Choices() []Choice {
-	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return c.Kind == backupCode })
+	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return c.Standby })
 }
 
-// BackupCode holds the link to the backup codes, if they are among the others.
-func (v ChallengeView) BackupCode() []Choice {
-	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return c.Kind != backupCode })
+// Standbys are the ways out among the others, such as backup codes.
+func (v ChallengeView) Standbys() []Choice {
+	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return !c.Standby })
 }
 
 // AccountView is the first step of a set-up: name and password.

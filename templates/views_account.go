@@ -266,7 +266,7 @@ type NewPasswordView struct {
 // kind.
 type HelpView struct {
 	Frame
-	Period    int // seconds that a code of an authenticator app lasts
-	MinLength int // of passwords
+	Values    map[string]any // of the kind, for its texts
+	MinLength int            // of passwords
 	Account   string
 }

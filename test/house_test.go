@@ -189,6 +189,41 @@ func TestWhatOnlySomeMayImport(t *testing.T) {
 	}
 }
 
+// kinds are the constants of package assurance that name second factors. What is
+// special about a kind is said by its traits, so only these places name any.
+var kinds = struct {
+	names []string
+	in    []string
+}{
+	names: []string{"TOTP", "FIDO", "Push", "BackupCode", "Email", "SMS"},
+	in: []string{
+		"assurance", "factors/", // the kinds themselves
+		"caddymodule",       // reads what is configured for each
+		"store/conformance", // examples
+	},
+}
+
+func TestNobodyComparesKinds(t *testing.T) {
+	for _, p := range packages(t) {
+		if slices.ContainsFunc(kinds.in, func(place string) bool { return isOrIsBelow(p.name(), place) }) {
+			continue
+		}
+		files := token.NewFileSet()
+		for _, file := range p.parsed(t, files) {
+			ast.Inspect(file, func(node ast.Node) bool {
+				selected, ok := node.(*ast.SelectorExpr)
+				if !ok || !slices.Contains(kinds.names, selected.Sel.Name) {
+					return true
+				}
+				if from, ok := selected.X.(*ast.Ident); ok && from.Name == "assurance" {
+					t.Errorf("%s names assurance.%s: ask for a trait of the factor", files.Position(node.Pos()), selected.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
 // isOrIsBelow reports whether path is parent or lies in its folder. A parent
 // with a slash at its end is the folder alone.
 func isOrIsBelow(path, parent string) bool {

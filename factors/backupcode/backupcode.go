@@ -64,7 +64,7 @@ func (f *Factor) Most() int { return 1 }
 
 // Traits implements factors.Factor. Codes have 60 bits.
 func (f *Factor) Traits() factors.Traits {
-	return factors.Traits{Weight: assurance.Second}
+	return factors.Traits{Weight: assurance.Second, AMR: []string{"otp"}}
 }
 
 // Reads reports whether answer "code" has the letters of a code.
@@ -180,14 +180,14 @@ func (f enrolling) Resume(_ context.Context, a factors.Asking, state []byte) (fa
 }
 
 // Check puts the codes in force once answer "saved" is "yes"; until then it
-// answers Malformed. It hashes every code, so it takes its time.
+// answers Unconfirmed. It hashes every code, so it takes its time.
 func (f enrolling) Check(ctx context.Context, _ factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
 	begun, err := parseEnrolment(state)
 	if err != nil {
 		return factors.Verdict{}, err
 	}
 	if answer["saved"] != "yes" {
-		return factors.Verdict{Reason: factors.Malformed}, nil
+		return factors.Verdict{Reason: factors.Unconfirmed}, nil
 	}
 	var set codeSet
 	for _, code := range begun.Codes {
@@ -204,13 +204,13 @@ func (f enrolling) Check(ctx context.Context, _ factors.Asking, state []byte, an
 	return factors.Verdict{Outcome: factors.OutcomeAccepted, Made: factors.Made{Secret: secret, Name: credentialName}}, nil
 }
 
-// Details returns the factors.Codes of a credential.
-func (f *Factor) Details(c factors.Credential) (any, error) {
+// Details says which codes are left.
+func (f *Factor) Details(c factors.Credential) (factors.Details, error) {
 	set, err := parseSet(c.Secret)
 	if err != nil {
-		return nil, fmt.Errorf("reading credential %s: %w", c.ID, err)
+		return factors.Details{}, fmt.Errorf("reading credential %s: %w", c.ID, err)
 	}
-	codes := factors.Codes{Total: len(set.Codes)}
+	codes := factors.Stock{Total: len(set.Codes)}
 	for _, code := range set.Codes {
 		if code.Used.IsZero() {
 			codes.Left++
@@ -219,7 +219,7 @@ func (f *Factor) Details(c factors.Credential) (any, error) {
 		}
 	}
 	slices.SortFunc(codes.Used, time.Time.Compare)
-	return codes, nil
+	return factors.Details{Stock: &codes}, nil
 }
 
 // text is the content of the file in which a person keeps the codes, as they

@@ -119,7 +119,7 @@ func (h *holder) left() int {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	codes := details.(factors.Codes)
+	codes := details.Stock
 	if codes.Total != 10 || codes.Left+len(codes.Used) != codes.Total {
 		h.t.Errorf("of 10 codes: %+v", codes)
 	}

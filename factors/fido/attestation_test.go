@@ -259,7 +259,7 @@ func TestAttestedKeys(t *testing.T) {
 	if got := d.check(alice, state, f.get(t, asked), k.row); !got.Accepted() {
 		t.Errorf("%+v", got)
 	}
-	if details, err := d.factor.Details(k.row); err != nil || details.(factors.Key).Model != "Test Key One" {
+	if details, err := d.factor.Details(k.row); err != nil || details.Model != "Test Key One" {
 		t.Errorf("%+v, %v", details, err)
 	}
 }
@@ -287,8 +287,8 @@ func TestPictures(t *testing.T) {
 		if shown {
 			want = icon
 		}
-		if err != nil || details.(factors.Key).Picture != want {
-			t.Errorf("%.60q: %v, %.60q", icon, err, details.(factors.Key).Picture)
+		if err != nil || details.Picture != want {
+			t.Errorf("%.60q: %v, %.60q", icon, err, details.Picture)
 		}
 	}
 }

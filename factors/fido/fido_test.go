@@ -27,15 +27,15 @@ func TestKeysAreEnrolledAndShown(t *testing.T) {
 		kind     virtualwebauthn.KeyType
 		options  deviceOptions
 		verified bool
-		form     factors.KeyForm
+		form     string
 	}{
-		"security key":             {virtualwebauthn.KeyTypeEC2, deviceOptions{UserNotVerified: true}, false, factors.SecurityKey},
-		"security key with PIN":    {virtualwebauthn.KeyTypeEC2, deviceOptions{}, true, factors.SecurityKey},
-		"computer":                 {virtualwebauthn.KeyTypeRSA, deviceOptions{}, true, factors.SecurityKey},
-		"passkey, not backed up":   {virtualwebauthn.KeyTypeEC2, deviceOptions{BackupEligible: true}, true, factors.SyncedPasskey},
-		"passkey, backed up":       {virtualwebauthn.KeyTypeEC2, deviceOptions{BackupEligible: true, BackupState: true}, true, factors.SyncedPasskey},
-		"passkey with user handle": {virtualwebauthn.KeyTypeEC2, deviceOptions{UserHandle: []byte(alice.UserID)}, true, factors.SecurityKey},
-		"with a counter from zero": {virtualwebauthn.KeyTypeEC2, deviceOptions{}, true, factors.SecurityKey},
+		"security key":             {virtualwebauthn.KeyTypeEC2, deviceOptions{UserNotVerified: true}, false, SecurityKey},
+		"security key with PIN":    {virtualwebauthn.KeyTypeEC2, deviceOptions{}, true, SecurityKey},
+		"computer":                 {virtualwebauthn.KeyTypeRSA, deviceOptions{}, true, SecurityKey},
+		"passkey, not backed up":   {virtualwebauthn.KeyTypeEC2, deviceOptions{BackupEligible: true}, true, SyncedPasskey},
+		"passkey, backed up":       {virtualwebauthn.KeyTypeEC2, deviceOptions{BackupEligible: true, BackupState: true}, true, SyncedPasskey},
+		"passkey with user handle": {virtualwebauthn.KeyTypeEC2, deviceOptions{UserHandle: []byte(alice.UserID)}, true, SecurityKey},
+		"with a counter from zero": {virtualwebauthn.KeyTypeEC2, deviceOptions{}, true, SecurityKey},
 	} {
 		t.Run(what, func(t *testing.T) {
 			d := newDesk(t)
@@ -50,7 +50,7 @@ func TestKeysAreEnrolledAndShown(t *testing.T) {
 				}
 			}
 			details, err := d.factor.Details(k.row)
-			if err != nil || details.(factors.Key).Form != c.form {
+			if err != nil || details.Form != c.form {
 				t.Errorf("%+v, %v", details, err)
 			}
 		})
@@ -473,27 +473,27 @@ func TestDetails(t *testing.T) {
 	d := newDesk(t)
 	for what, c := range map[string]struct {
 		said string
-		want factors.Key
+		want factors.Details
 	}{
-		"a security key":          {`"transports":["nfc","usb"]`, factors.Key{Form: factors.SecurityKey, Transports: []string{"usb", "nfc"}}},
-		"a computer":              {`"transports":["internal"]`, factors.Key{Form: factors.DevicePasskey, Transports: []string{"internal"}}},
-		"a phone":                 {`"transports":["hybrid","internal"]`, factors.Key{Form: factors.DevicePasskey, Transports: []string{"hybrid", "internal"}}},
-		"what it was called once": {`"transports":["cable"]`, factors.Key{Form: factors.SecurityKey, Transports: []string{"hybrid"}}},
-		"what there isn't":        {`"transports":["<script>","usb","usb",""]`, factors.Key{Form: factors.SecurityKey, Transports: []string{"usb"}}},
+		"a security key":          {`"transports":["nfc","usb"]`, factors.Details{Form: SecurityKey, By: []string{"usb", "nfc"}}},
+		"a computer":              {`"transports":["internal"]`, factors.Details{Form: DevicePasskey, By: []string{"internal"}}},
+		"a phone":                 {`"transports":["hybrid","internal"]`, factors.Details{Form: DevicePasskey, By: []string{"hybrid", "internal"}}},
+		"what it was called once": {`"transports":["cable"]`, factors.Details{Form: SecurityKey, By: []string{"hybrid"}}},
+		"what there isn't":        {`"transports":["<script>","usb","usb",""]`, factors.Details{Form: SecurityKey, By: []string{"usb"}}},
 	} {
 		asked, state := d.begin(alice)
 		answer := forge(t, algES256).create(t, asked)
 		answer = strings.Replace(answer, `"response":{`, `"response":{`+c.said+`,`, 1)
 		k := d.keep(new(key), d.checkEnrolment(alice, state, answer))
 		got, err := d.factor.Details(k.row)
-		if err != nil || got.(factors.Key).Form != c.want.Form || !slices.Equal(got.(factors.Key).Transports, c.want.Transports) {
+		if err != nil || got.Form != c.want.Form || !slices.Equal(got.By, c.want.By) {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
 	}
 	asked, state := d.begin(alice)
 	answer := strings.Replace(forge(t, algES256).create(t, asked), `"type":`, `"authenticatorAttachment":"platform","type":`, 1)
 	k := d.keep(new(key), d.checkEnrolment(alice, state, answer))
-	if got, err := d.factor.Details(k.row); err != nil || got.(factors.Key).Form != factors.DevicePasskey {
+	if got, err := d.factor.Details(k.row); err != nil || got.Form != DevicePasskey {
 		t.Errorf("a platform's: %+v, %v", got, err)
 	}
 }

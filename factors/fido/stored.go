@@ -49,29 +49,37 @@ func known(named []protocol.AuthenticatorTransport) []protocol.AuthenticatorTran
 	return kept
 }
 
-// Details returns the factors.Key of a credential.
-func (f *Factor) Details(c factors.Credential) (any, error) {
+// The forms of keys, as Details has them.
+const (
+	SecurityKey   = "security_key"   // a thing of its own
+	DevicePasskey = "device_passkey" // in a phone or computer
+	SyncedPasskey = "synced_passkey" // in an account, on many devices
+)
+
+// Details says what a key is kept in, what it is, and how browsers reach it, in
+// the words of WebAuthn: usb, nfc, ble, smart-card, hybrid, internal.
+func (f *Factor) Details(c factors.Credential) (factors.Details, error) {
 	key, err := unmarshal(c.Secret)
 	if err != nil {
-		return nil, fmt.Errorf("reading credential %s: %w", c.ID, err)
+		return factors.Details{}, fmt.Errorf("reading credential %s: %w", c.ID, err)
 	}
-	told := factors.Key{
+	told := factors.Details{
 		Form: form(key), Model: f.model(key.Authenticator.AAGUID).Name, Picture: f.attestation.picture(key.Authenticator.AAGUID),
 	}
 	for _, t := range key.Transport {
-		told.Transports = append(told.Transports, string(t))
+		told.By = append(told.By, string(t))
 	}
 	return told, nil
 }
 
 // form says what a credential is kept in: what can be backed up is synced
 // sooner or later (§6.1.3).
-func form(key webauthn.Credential) factors.KeyForm {
+func form(key webauthn.Credential) string {
 	switch {
 	case key.Flags.BackupEligible:
-		return factors.SyncedPasskey
+		return SyncedPasskey
 	case key.Authenticator.Attachment == protocol.Platform, slices.Contains(key.Transport, protocol.Internal):
-		return factors.DevicePasskey
+		return DevicePasskey
 	}
-	return factors.SecurityKey
+	return SecurityKey
 }

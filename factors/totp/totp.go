@@ -202,7 +202,12 @@ func (f proving) Check(_ context.Context, a factors.Asking, _ []byte, answer fac
 
 // Traits implements factors.Factor. Of a million codes three are right at a time.
 func (f *Factor) Traits() factors.Traits {
-	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true}
+	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, AMR: []string{"otp"}}
+}
+
+// Values implements factors.Valued.
+func (f *Factor) Values() map[string]any {
+	return map[string]any{"Seconds": int(f.config.Period.Seconds())}
 }
 
 // Reads reports whether answer "code" has as many digits as the codes of one of
