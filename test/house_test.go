@@ -58,6 +58,7 @@ var arrows = []arrow{
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/totp", []string{"factors", "templates", "assurance"}},
 	{"factors/factortest", []string{"factors"}},
+	{"test/pager", []string{"factors", "assurance", "token"}},
 	{"factors", []string{"assurance"}},
 	{"identity", []string{"strength", "showable"}},
 
