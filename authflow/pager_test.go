@@ -28,13 +28,13 @@ type outbox struct {
 
 const outboxNamespace = "test_outbox"
 
-func (o *outbox) Queue(ctx context.Context, tx store.Tx, kind assurance.Factor, ref string) error {
-	o.refs = append(o.refs, ref)
+func (o *outbox) Queue(ctx context.Context, tx store.Tx, q ceremony.Question) error {
+	o.refs = append(o.refs, q.Ref)
 	if o.fail != nil {
 		return o.fail
 	}
 	return tx.PutRecord(ctx, store.Record{
-		Namespace: outboxNamespace, Key: token.Hash(ref + string(rune(len(o.refs)))), Value: []byte(kind), Expires: o.h.clock().Add(time.Hour),
+		Namespace: outboxNamespace, Key: token.Hash(q.Ref + string(rune(len(o.refs)))), Value: []byte(q.Kind), Expires: o.h.clock().Add(time.Hour),
 	})
 }
 

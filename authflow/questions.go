@@ -19,7 +19,7 @@ import (
 type Outbox interface {
 	// Queue notes in the transaction that keeps a question that a message about
 	// it is to leave.
-	Queue(ctx context.Context, tx store.Tx, kind assurance.Factor, ref string) error
+	Queue(ctx context.Context, tx store.Tx, q ceremony.Question) error
 	// Wake has what was queued sent. It doesn't wait for that.
 	Wake()
 }
@@ -186,7 +186,9 @@ func (e *Engine) ask(ctx context.Context, q posed, c person.Client) (posed, fact
 	if err != nil {
 		return q, factors.Turn{}, err
 	}
-	q.asking.Scene = factors.Scene{Address: c.Address, UserAgent: c.UserAgent, Known: known != ""}
+	q.asking.Scene = factors.Scene{
+		Address: c.Address, UserAgent: c.UserAgent, Known: known != "", Host: c.Host, Language: c.Language,
+	}
 	turn, err := q.ceremony.Begin(ctx, q.asking)
 	if err != nil {
 		return q, factors.Turn{}, q.failing("beginning", err)
@@ -235,7 +237,7 @@ func (e *Engine) turn(ctx context.Context, q ceremony.Question, send bool, also 
 			return err
 		}
 		if send {
-			if err := e.Outbox.Queue(ctx, tx, q.Kind, q.Ref); err != nil {
+			if err := e.Outbox.Queue(ctx, tx, q); err != nil {
 				return fmt.Errorf("queueing a message: %w", err)
 			}
 		}

@@ -27,6 +27,10 @@ type Scene struct {
 	UserAgent string `json:"user_agent,omitempty"`
 	// Known says that the browser signed the person in before.
 	Known bool `json:"known,omitempty"`
+	// Host is the app that is to be opened; empty: the portal itself.
+	Host string `json:"host,omitempty"`
+	// Language is the one that the person reads, as in the lang attribute.
+	Language string `json:"language,omitempty"`
 }
 
 // Turn is a question as its factor leaves it. The zero Turn is one of which
@@ -180,9 +184,19 @@ type Resolver interface {
 	Resolve(ctx context.Context, a Asking, state, message []byte) (Verdict, error)
 }
 
+// Letter is a message to a person.
+type Letter struct {
+	To string // an address of the kind that the factor sends to
+	// Template is what it is written by, in the Language; Content is what that
+	// shows.
+	Template string
+	Language string
+	Content  any
+}
+
 // Composer is a Ceremony that has messages sent.
 type Composer interface {
-	// Compose returns what is to be sent, and whether there still is something
-	// to send.
+	// Compose returns what is to be sent, such as a Letter, and whether there still
+	// is something to send.
 	Compose(ctx context.Context, a Asking, state []byte) (message any, open bool, err error)
 }

@@ -71,6 +71,11 @@ type Client struct {
 	// Platform is what the browser runs on: windows, macos, linux, android, ios
 	// or empty.
 	Platform string
+	// Language is the one that its person reads, as in the lang attribute.
+	Language string
+	// Host is the app that they are on their way to; empty: none, or it isn't
+	// known.
+	Host string
 }
 
 // KnownBrowser returns the id of the user's entry for the client's browser, or

@@ -141,7 +141,7 @@ func (p *Portal) passwordPage(w http.ResponseWriter, r *http.Request, at stage) 
 }
 
 func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage) error {
-	page, err := p.Flows.Challenge(r.Context(), at.flow, at.step.Factor, p.client(r))
+	page, err := p.Flows.Challenge(r.Context(), at.flow, at.step.Factor, p.clientBoundFor(r, at.to))
 	if err != nil {
 		return err
 	}

@@ -266,9 +266,16 @@ func (p *Portal) frame(r *http.Request) templates.Frame {
 	return frame
 }
 
+// clientBoundFor is client for somebody on their way.
+func (p *Portal) clientBoundFor(r *http.Request, to destination) person.Client {
+	c := p.client(r)
+	c.Host = to.host()
+	return c
+}
+
 // client describes the browser that a request came from.
 func (p *Portal) client(r *http.Request) person.Client {
-	c := person.Client{Address: p.Address(r), UserAgent: showable.Text(r.UserAgent()), Platform: platformOf(r)}
+	c := person.Client{Address: p.Address(r), UserAgent: showable.Text(r.UserAgent()), Platform: platformOf(r), Language: p.words(r).language}
 	if cookie, err := r.Cookie(browserCookie); err == nil && len(cookie.Value) < 128 {
 		c.Browser = cookie.Value
 	}

@@ -101,7 +101,7 @@ func (p *Portal) chooseAccount(w http.ResponseWriter, r *http.Request) error {
 
 // enrolPage sets a factor up.
 func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) error {
-	page, err := p.Flows.Enrolment(r.Context(), at.flow, at.step.Factor, p.client(r))
+	page, err := p.Flows.Enrolment(r.Context(), at.flow, at.step.Factor, p.clientBoundFor(r, at.to))
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,11 @@ func (p *Portal) send(w http.ResponseWriter, r *http.Request) error {
 	kind := assurance.Factor(r.PostFormValue("factor"))
 	asked := form{wrong: p.formOf(kind).wrong}
 	return p.answer(w, r, attempt{kind: kind, form: asked, then: saidSent, take: func(f authflow.Flow) error {
-		return p.Flows.Send(r.Context(), f, kind, p.client(r))
+		to, err := p.destinationOf(f.Request)
+		if err != nil {
+			return err
+		}
+		return p.Flows.Send(r.Context(), f, kind, p.clientBoundFor(r, to))
 	}})
 }
 

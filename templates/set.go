@@ -35,6 +35,7 @@ type Set struct {
 	catalogues []*catalogue // English first
 	matcher    language.Matcher
 	pages      map[string]map[string]*template.Template // by language and name
+	mails      map[string]map[string]mailTemplate       // by language and name
 	assets     assets
 }
 
@@ -74,11 +75,15 @@ func parseSet(from sources, options Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	mails, err := loadMails(from, catalogues, brand)
+	if err != nil {
+		return nil, err
+	}
 	served, err := loadAssets(from, brand)
 	if err != nil {
 		return nil, err
 	}
-	return &Set{catalogues: catalogues, matcher: newMatcher(catalogues), pages: pages, assets: served}, nil
+	return &Set{catalogues: catalogues, matcher: newMatcher(catalogues), pages: pages, mails: mails, assets: served}, nil
 }
 
 // Has reports whether there is a page of that name. A factor's pages are there

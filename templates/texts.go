@@ -12,14 +12,22 @@ import (
 // the values that it needs, in branches too that no empty view takes.
 func checkTexts(parsed *template.Template, texts *catalogue) error {
 	for _, t := range parsed.Templates() {
-		if t.Tree == nil {
-			continue
+		if err := checkTree(t.Tree, texts); err != nil {
+			return err
 		}
-		for _, used := range textsOf(t.Tree.Root) {
-			if err := used.check(texts); err != nil {
-				place, _ := t.Tree.ErrorContext(used.node)
-				return fmt.Errorf("%s: %w", place, err)
-			}
+	}
+	return nil
+}
+
+// checkTree is checkTexts for one tree; nil: there is nothing to check.
+func checkTree(tree *parse.Tree, texts *catalogue) error {
+	if tree == nil {
+		return nil
+	}
+	for _, used := range textsOf(tree.Root) {
+		if err := used.check(texts); err != nil {
+			place, _ := tree.ErrorContext(used.node)
+			return fmt.Errorf("%s: %w", place, err)
 		}
 	}
 	return nil

@@ -356,3 +356,16 @@ type FIDOSignals struct {
 type BackupCodes struct {
 	Codes []string
 }
+
+// MessageCode is what challenge_email shows, and enrol_email once a code was sent.
+type MessageCode struct {
+	Address string // masked where whoever sees it may not know it
+	Sent    bool   // a code is on its way there
+	Digits  int
+	Minutes int // how long a code counts
+}
+
+// MessageEnrolment is what enrol_email shows.
+type MessageEnrolment struct {
+	Sent *MessageCode // nil: an address is asked for
+}

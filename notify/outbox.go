@@ -1,0 +1,209 @@
+package notify
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// Limits of an outbox.
+const (
+	// batch is how many messages are sent at once.
+	batch = 8
+	// lease is for how long a message is claimed; an attempt takes less.
+	lease = time.Minute
+	// attempt is how long one attempt may take.
+	attempt = 20 * time.Second
+	// lookout is how often the outbox looks for what is due, besides being woken.
+	lookout = 5 * time.Second
+	// farewell is how long what is being sent has when the outbox closes.
+	farewell = 3 * time.Second
+)
+
+// codeTries are the waits before each attempt at a code, after which it is given
+// up; otherTries those of all the rest.
+var (
+	codeTries  = []time.Duration{0, 10 * time.Second, 30 * time.Second, 90 * time.Second, 4 * time.Minute}
+	otherTries = []time.Duration{0, time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 14 * time.Hour}
+)
+
+// Store is what an Outbox needs of the store.
+type Store interface {
+	ClaimMessages(ctx context.Context, now, until time.Time, most int) ([]store.Message, error)
+	UpdateMessage(ctx context.Context, m store.Message) error
+	NewestMessage(ctx context.Context, purpose, ref string) (store.Message, error)
+}
+
+// Queuer keeps a message, in a transaction.
+type Queuer interface {
+	QueueMessage(ctx context.Context, m store.Message) error
+}
+
+// Route writes and hands over messages of one purpose.
+type Route interface {
+	// Send returns ErrVoid where there is nothing to send any more, and a
+	// *Failure where it couldn't hand the message over. It is called again with
+	// the same id, so that whoever gets it twice can tell.
+	Send(ctx context.Context, m store.Message) error
+}
+
+// Settings are what an Outbox is made of. All fields are needed.
+type Settings struct {
+	Store  Store
+	Clock  func() time.Time
+	Random io.Reader
+	Logger *zap.Logger
+	// Routes are by purpose.
+	Routes map[string]Route
+}
+
+// Outbox sends what is queued. It is safe for concurrent use.
+type Outbox struct {
+	Settings
+	woken chan struct{}
+}
+
+// New returns an Outbox. It sends nothing until it is run.
+func New(s Settings) *Outbox { return &Outbox{s, make(chan struct{}, 1)} }
+
+// Queue keeps a message about something, in the transaction that makes it
+// necessary. It leaves from now on, and is given up after a while.
+func (o *Outbox) Queue(ctx context.Context, tx Queuer, m store.Message, patience time.Duration) error {
+	id := make([]byte, 16)
+	if _, err := io.ReadFull(o.Random, id); err != nil {
+		return fmt.Errorf("making the id of a message: %w", err)
+	}
+	m.ID, m.State = hex.EncodeToString(id), store.MessageWaiting
+	m.Queued = o.Clock()
+	m.Due, m.Expires = m.Queued, m.Queued.Add(patience)
+	return tx.QueueMessage(ctx, m)
+}
+
+// Wake has the outbox look for what is due. It doesn't wait for that.
+func (o *Outbox) Wake() {
+	select {
+	case o.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends what is due until the context ends. What is being sent then has a few
+// seconds to be finished.
+func (o *Outbox) Run(ctx context.Context) {
+	ticker := time.NewTicker(lookout)
+	defer ticker.Stop()
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(farewell, cancel) })
+	defer stop()
+	for {
+		sent, err := o.sendDue(ctx, sending)
+		if err != nil && ctx.Err() == nil {
+			o.Logger.Error("looking for messages to send", zap.Error(err))
+		}
+		if sent == batch && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.woken:
+		case <-ticker.C:
+		}
+	}
+}
+
+// sendDue claims and sends one batch, and returns how many those were.
+func (o *Outbox) sendDue(ctx, sending context.Context) (int, error) {
+	now := o.Clock()
+	claimed, err := o.Store.ClaimMessages(ctx, now, now.Add(lease), batch)
+	if err != nil {
+		return 0, err
+	}
+	var all sync.WaitGroup
+	for _, m := range claimed {
+		all.Go(func() { o.send(sending, m) })
+	}
+	all.Wait()
+	return len(claimed), nil
+}
+
+// send makes one attempt at a message and writes down what came of it.
+func (o *Outbox) send(ctx context.Context, m store.Message) {
+	err := o.attempt(ctx, m)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return // the lease runs out, and somebody else sends it
+	}
+	m = settled(m, err, o.Clock())
+	log := o.Logger.With(zap.String("message", m.ID), zap.String("purpose", m.Purpose), zap.Int("attempt", m.Attempts))
+	switch m.State {
+	case store.MessageHandedOver:
+		log.Info("a message was handed over")
+	case store.MessageVoid:
+		log.Info("a message wasn't needed any more")
+	case store.MessageFailed:
+		log.Error("a message couldn't be sent", zap.Error(err))
+	default:
+		log.Warn("a message couldn't be sent, and will be tried again", zap.Time("at", m.Due), zap.Error(err))
+	}
+	// Whatever became of the context: what is known has to be written down.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	if err := o.Store.UpdateMessage(ctx, m); err != nil {
+		log.Error("writing down what became of a message", zap.Error(err))
+	}
+}
+
+func (o *Outbox) attempt(ctx context.Context, m store.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	route, known := o.Routes[m.Purpose]
+	if !known {
+		return &Failure{Code: "purpose", Err: fmt.Errorf("nothing sends messages about a %s", m.Purpose)}
+	}
+	return route.Send(ctx, m)
+}
+
+// settled is a message after an attempt at a time.
+func settled(m store.Message, err error, at time.Time) store.Message {
+	m.Attempts++
+	m.Claimed = time.Time{}
+	switch {
+	case err == nil:
+		m.State, m.Failure = store.MessageHandedOver, ""
+		return m
+	case errors.Is(err, ErrVoid):
+		m.State, m.Failure = store.MessageVoid, ""
+		return m
+	}
+	failure := failureOf(err)
+	again, more := nextTry(m, failure)
+	m.Failure, m.Due = failure.Code, at.Add(again)
+	if !more || !m.Due.Before(m.Expires) {
+		m.State = store.MessageFailed
+	}
+	return m
+}
+
+// nextTry says how long to wait for the next attempt at a message, whose Failure
+// is still the one before, if there is to be one.
+func nextTry(m store.Message, f *Failure) (time.Duration, bool) {
+	tries := otherTries
+	if m.Lane == store.LaneCodes {
+		tries = codeTries
+	}
+	// What may have arrived is sent once more at most: it would annoy, and a
+	// server that takes everything and says nothing would be asked for ever.
+	if f.Permanent || f.Code == Unknown && m.Failure == Unknown || m.Attempts >= len(tries) {
+		return 0, false
+	}
+	return tries[m.Attempts], true
+}

@@ -1,0 +1,65 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/ceremony"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// AboutQuestion is the purpose of messages about questions.
+const AboutQuestion = "question"
+
+// codePatience is for how long a message with a code is tried: one that arrives
+// with less than two of its ten minutes left is of little use.
+const codePatience = 8 * time.Minute
+
+// Composer finds out what there is to say about a question.
+type Composer interface {
+	Compose(ctx context.Context, kind assurance.Factor, ref string) (message any, open bool, err error)
+}
+
+// Writer writes a letter and hands it over; see Route.
+type Writer interface {
+	Write(ctx context.Context, id string, letter factors.Letter) error
+}
+
+// Questions queues messages about questions, and is their Route.
+type Questions struct {
+	Outbox   *Outbox
+	Composer Composer
+	// Writers are by the kind of factor that a question is about.
+	Writers map[assurance.Factor]Writer
+}
+
+// Queue keeps a message about a question.
+func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Question) error {
+	return q.Outbox.Queue(ctx, tx, store.Message{
+		Lane: store.LaneCodes, Purpose: AboutQuestion, Ref: about.Ref, UserID: about.Owner, Data: []byte(about.Kind),
+	}, codePatience)
+}
+
+// Wake has what was queued sent.
+func (q *Questions) Wake() { q.Outbox.Wake() }
+
+// Send implements Route.
+func (q *Questions) Send(ctx context.Context, m store.Message) error {
+	kind := assurance.Factor(m.Data)
+	content, open, err := q.Composer.Compose(ctx, kind, m.Ref)
+	switch {
+	case err != nil:
+		return fmt.Errorf("composing a message: %w", err)
+	case !open:
+		return ErrVoid
+	}
+	letter, ok := content.(factors.Letter)
+	writer, known := q.Writers[kind]
+	if !ok || !known {
+		return fmt.Errorf("nothing sends a %T about a question of kind %q", content, kind)
+	}
+	return writer.Write(ctx, m.ID, letter)
+}
