@@ -14,6 +14,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
+	"github.com/portcullis-mfa/portcullis/notify/email"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -97,6 +98,9 @@ type App struct {
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
 
+	// Email has codes sent by e-mail. Default: none are.
+	Email *Email `json:"email,omitempty"`
+
 	// Certificate says which CAs vouch for devices. Default: none, and no device
 	// counts.
 	Certificate *Certificate `json:"certificate,omitempty"`
@@ -118,6 +122,7 @@ type App struct {
 	// is by default.
 	fidoWritten bool
 	attestation *fido.Attestation // nil: none is asked for
+	mailer      *email.Mailer     // nil: no mail is sent
 	store       StoreModule
 	pages       *templates.Set
 

@@ -131,12 +131,14 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalFIDO(d)
 	case "backup_codes":
 		return a.unmarshalBackupCodes(d)
+	case "email":
+		return a.unmarshalEmail(d)
 	case "certificate":
 		return a.unmarshalCertificate(d)
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, certificate and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, certificate and replacement_hold", d.Val())
 }
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
+	"github.com/portcullis-mfa/portcullis/factors/otpmessage"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/identity"
 )
@@ -137,6 +138,12 @@ func (a *App) resolveFactors() error {
 	}
 	if err := a.BackupCodes.check(); err != nil {
 		return fmt.Errorf("backup_codes: %w", err)
+	}
+	if a.Email != nil {
+		var err error
+		if a.mailer, err = a.Email.resolve(a.portal.Hostname()); err != nil {
+			return fmt.Errorf("email: %w", err)
+		}
 	}
 	if a.ReplacementHold == nil {
 		day := caddy.Duration(24 * time.Hour)
@@ -272,6 +279,8 @@ func (a *App) offered(kind assurance.Factor, platform string) bool {
 		return a.FIDO.include(platform)
 	case assurance.BackupCode:
 		return a.BackupCodes.include(platform)
+	case assurance.Email:
+		return a.Email == nil || a.Email.include(platform)
 	}
 	return true
 }
@@ -289,6 +298,7 @@ func (a *App) highest() assurance.Level {
 var makers = []func(*App, *identity.Hasher) (factors.Factor, error){
 	(*App).makeTOTP,
 	(*App).makeFIDO,
+	(*App).makeEmail,
 	(*App).makeBackupCodes,
 }
 
@@ -324,6 +334,13 @@ func (a *App) makeFIDO(*identity.Hasher) (factors.Factor, error) {
 		return nil, fmt.Errorf("setting up security keys: %w", err)
 	}
 	return keys, nil
+}
+
+func (a *App) makeEmail(*identity.Hasher) (factors.Factor, error) {
+	if a.mailer == nil {
+		return nil, nil
+	}
+	return otpmessage.NewEmail(time.Now, rand.Reader), nil
 }
 
 func (a *App) makeBackupCodes(passwords *identity.Hasher) (factors.Factor, error) {

@@ -24,6 +24,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
+	"github.com/portcullis-mfa/portcullis/notify"
+	"github.com/portcullis-mfa/portcullis/notify/email"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/selfservice"
@@ -44,6 +46,8 @@ type service struct {
 	vault   *credentials.Vault
 	people  *person.Keeper
 	flows   *authflow.Engine
+	// outbox sends messages to people; nil: none are sent.
+	outbox *notify.Outbox
 	// selfService is what people change about their own account.
 	selfService *selfservice.Service
 	keeper      *session.Keeper
@@ -104,6 +108,9 @@ func (a *App) startServing() error {
 	s.endUpkeep = end
 	s.upkeep.Go(func() { s.keepUp(keeping, a.logger) })
 	s.upkeep.Go(func() { a.comeIntoForce(keeping) })
+	if s.outbox != nil {
+		s.upkeep.Go(func() { s.outbox.Run(keeping) })
+	}
 	a.service.Store(s)
 	return nil
 }
@@ -183,14 +190,38 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 	s.selfService = selfservice.New(selfservice.Settings{
 		Store: s.store, People: s.people, Vault: s.vault, Clock: time.Now, Remembers: a.Session.Remember > 0,
 	})
-	s.flows = authflow.New(authflow.Settings{
+	settings := authflow.Settings{
 		Store: s.store, People: s.people, Vault: s.vault, Guesses: guesses,
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 		Rules: authflow.Rules{
 			Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
 			Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
 		},
+	}
+	if a.mailer == nil {
+		s.flows = authflow.New(settings)
+		return
+	}
+	questions := s.makeOutbox(a)
+	settings.Outbox = questions
+	s.flows = authflow.New(settings)
+	questions.Composer = s.flows
+}
+
+// makeOutbox makes what sends messages to people.
+func (s *service) makeOutbox(a *App) *notify.Questions {
+	questions := &notify.Questions{Writers: map[assurance.Factor]notify.Writer{
+		assurance.Email: &email.Writer{
+			Pages: s.pages, Mailer: a.mailer, Clock: time.Now,
+			Frame: templates.MailFrame{Brand: a.Name, Contact: a.Contact, Portal: a.portal.String()},
+		},
+	}}
+	s.outbox = notify.New(notify.Settings{
+		Store: s.store, Clock: time.Now, Random: rand.Reader, Logger: a.logger.Named("outbox"),
+		Routes: map[string]notify.Route{notify.AboutQuestion: questions},
 	})
+	questions.Outbox = s.outbox
+	return questions
 }
 
 // openKeys reads the key set, or makes it where the store is still empty: keys

@@ -33,6 +33,7 @@ const (
 	keepSignOns  = 7 * 24 * time.Hour
 	keepBrowsers = 400 * 24 * time.Hour
 	keepDevices  = 90 * 24 * time.Hour // once their certificate has expired
+	keepMessages = 7 * 24 * time.Hour  // after they expired
 	keepEvents   = 400 * 24 * time.Hour
 )
 
@@ -147,7 +148,8 @@ func (s *service) sweep(ctx context.Context) error {
 	return s.store.Sweep(ctx, now, store.SweepLimits{
 		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-guess.KeptFor),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
-		DevicesBefore: now.Add(-keepDevices), FormerNamesBefore: now.Add(-accounts.FormerNamesKept), EventsBefore: now.Add(-keepEvents),
+		DevicesBefore: now.Add(-keepDevices), FormerNamesBefore: now.Add(-accounts.FormerNamesKept),
+		MessagesBefore: now.Add(-keepMessages), EventsBefore: now.Add(-keepEvents),
 	})
 }
 

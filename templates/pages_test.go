@@ -194,6 +194,8 @@ func TestWhatFormsPost(t *testing.T) {
 		"sign_in":               {"/sign-in name password request shared=yes", "/sign-in/passkey credential request shared= state", language},
 		"password":              {"/flow/password flow password", moreTime, language},
 		"challenge_totp":        {"/flow/challenge code factor=totp flow passkeys= remember=yes", moreTime, language},
+		"challenge_email":       {"/flow/challenge code factor=email flow passkeys= remember=yes", "/flow/send factor=email flow", moreTime, language},
+		"enrol_email":           {"/flow/enrol code factor=email flow name", "/flow/send factor=email flow", "/flow/enrol address factor=email flow", moreTime, language},
 		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow passkeys= remember=yes", moreTime, language},
 		"challenge_fido":        {"/flow/challenge credential factor=fido flow remember=yes", moreTime, language},
 		"account":               {"/flow/account display_name flow name password", moreTime, language},
@@ -293,6 +295,8 @@ func TestAutocomplete(t *testing.T) {
 		"password":              {"password": "current-password"},
 		"challenge_totp":        {"code": "one-time-code"},
 		"challenge_backup_code": {"code": "one-time-code"},
+		"challenge_email":       {"code": "one-time-code"},
+		"enrol_email":           {"code": "one-time-code", "address": "email"},
 		"account":               {"name": "username", "display_name": "name", "password": "new-password"},
 		"enrol_totp":            {"code": "one-time-code"},
 	}
@@ -417,41 +421,37 @@ func TestMarkupIsShownAsText(t *testing.T) {
 // filled returns a copy of the view with every string in it replaced, but for
 // what only the server makes.
 func filled(view any, with string) any {
-	return filledWhere(view, with, func(_ reflect.Type, field string) bool { return field != "URI" })
-}
-
-// filledWhere returns a copy of the view with every string replaced in those
-// fields of structs that are chosen.
-func filledWhere(view any, with string, chosen func(of reflect.Type, field string) bool) any {
 	value := reflect.New(reflect.TypeOf(view)).Elem()
 	value.Set(reflect.ValueOf(view))
-	fill(value, with, true, chosen)
+	fill(value, with)
 	return value.Interface()
 }
 
-func fill(value reflect.Value, with string, strings bool, chosen func(of reflect.Type, field string) bool) {
+func fill(value reflect.Value, with string) {
 	switch value.Kind() {
 	case reflect.String:
-		if strings && value.Type() == reflect.TypeFor[string]() {
+		if value.Type() == reflect.TypeFor[string]() {
 			value.SetString(with)
 		}
 	case reflect.Interface:
 		if !value.IsNil() {
-			value.Set(reflect.ValueOf(filledWhere(value.Elem().Interface(), with, chosen)))
+			value.Set(reflect.ValueOf(filled(value.Elem().Interface(), with)))
 		}
 	case reflect.Slice:
 		copied := reflect.MakeSlice(value.Type(), value.Len(), value.Len())
 		reflect.Copy(copied, value)
 		value.Set(copied)
 		for i := range value.Len() {
-			fill(value.Index(i), with, strings, chosen)
+			fill(value.Index(i), with)
 		}
 	case reflect.Struct:
 		if value.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
 		for i := range value.NumField() {
-			fill(value.Field(i), with, chosen(value.Type(), value.Type().Field(i).Name), chosen)
+			if value.Type().Field(i).Name != "URI" {
+				fill(value.Field(i), with)
+			}
 		}
 	}
 }

@@ -31,6 +31,11 @@ func fullViews() map[string]any {
 		"password": PasswordView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, StartOver: "/sign-in"},
 		"challenge_totp": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+		"challenge_email": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
+			Ceremony: MessageCode{Address: "a…e@e….com", Sent: true, Digits: 8, Minutes: 10}, Sending: &Sending{Flow: "f1", Factor: "email", After: 20 * time.Second, Left: 2},
+			Said: "We sent it again.", Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+		"enrol_email": EnrolView{Frame: frame, Called: "a…e@e….com", Help: "/help/email", Cancel: "/account/email", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
+			Ceremony: MessageEnrolment{Sent: &MessageCode{Address: "alice@example.com", Sent: true, Digits: 8, Minutes: 10}}, Sending: &Sending{Flow: "f1", Factor: "email", Left: 2}},
 		"challenge_backup_code": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"challenge_fido": ChallengeView{Frame: frame, MoreTime: moreTime, Help: "/help/fido", Note: "Your new key counts here from tomorrow.", Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: Message{Field: "credential", Text: "That key didn't work."},
@@ -64,6 +69,8 @@ func minimalViews(t *testing.T) map[string]any {
 		views[page] = emptyView(page)
 	}
 	views["enrol_totp"] = EnrolView{Ceremony: TOTPEnrolment{}}
+	views["challenge_email"] = ChallengeView{Ceremony: MessageCode{}, Sending: &Sending{First: true}}
+	views["enrol_email"] = EnrolView{Ceremony: MessageEnrolment{}}
 	return views
 }
 

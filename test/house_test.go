@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/totp", "factors",
+		"portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -41,6 +41,9 @@ var arrows = []arrow{
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
 	{"gate", []string{"showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
+
+	{"notify/email", []string{"notify", "factors", "templates"}},
+	{"notify", []string{"ceremony", "factors", "store", "assurance"}},
 
 	{"accounts", []string{"person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -56,7 +59,8 @@ var arrows = []arrow{
 	{"assertion", []string{"store", "assurance"}},
 	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
-	{"factors/totp", []string{"factors", "templates", "assurance"}},
+	{"factors/otpmessage", []string{"factors", "identity", "templates", "assurance", "token"}},
+	{"factors/totp", []string{"factors", "templates", "assurance", "token"}},
 	{"factors/factortest", []string{"factors"}},
 	{"test/pager", []string{"factors", "assurance", "token"}},
 	{"factors", []string{"assurance"}},
@@ -85,6 +89,7 @@ var arrows = []arrow{
 
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},
+	{"test/mailbox", nil},
 	{"test/harness", nil},
 	{"test", nil},
 }

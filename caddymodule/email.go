@@ -1,0 +1,193 @@
+package caddymodule
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
+	"github.com/portcullis-mfa/portcullis/notify/email"
+)
+
+// Email has codes sent by e-mail, as a second factor. They protect less than an
+// app or a key does: whoever can read somebody's mail can read them.
+type Email struct {
+	// SMTP is the server that takes the mail: smtp://HOST or smtp://HOST:PORT,
+	// which has to offer STARTTLS and is asked at port 587 by default, or
+	// smtps://HOST for TLS from the start, at port 465 by default. A server on
+	// this machine (localhost, 127.0.0.1 or ::1) is spoken to at port 25 and
+	// without TLS, unless ca is set. Required.
+	SMTP string `json:"smtp,omitempty"`
+	// Username and Password are what the server asks for; placeholders such as
+	// {env.SMTP_PASSWORD} and {file./etc/portcullis/smtp} keep them out of the
+	// configuration. Default: none.
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+	// CA is a file with the certificates, in PEM, that vouch for the server.
+	// Default: what the system trusts.
+	CA string `json:"ca,omitempty"`
+	// From is who the mail is from: an address, or "Name <address>". Required.
+	From string `json:"from,omitempty"`
+	// EnvelopeFrom is the address to which servers report mail that they can't
+	// deliver. Default: that of From.
+	EnvelopeFrom string `json:"envelope_from,omitempty"`
+	// ReplyTo is the address to which people answer. Default: that of From.
+	ReplyTo string `json:"reply_to,omitempty"`
+	// HELO is what this server calls itself to the other. Default: the portal's
+	// host.
+	HELO string `json:"helo,omitempty"`
+
+	Platforms
+}
+
+// resolve completes and checks the settings, and returns what hands mail over.
+func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
+	server, err := expand("smtp", e.SMTP)
+	if err != nil {
+		return nil, err
+	}
+	config, err := parseSMTP(server)
+	if err != nil {
+		return nil, err
+	}
+	for setting, field := range map[string]struct {
+		written string
+		to      *string
+	}{
+		"username": {e.Username, &config.Username}, "password": {e.Password, &config.Password},
+		"from": {e.From, &config.From}, "envelope_from": {e.EnvelopeFrom, &config.EnvelopeFrom},
+		"reply_to": {e.ReplyTo, &config.ReplyTo}, "helo": {e.HELO, &config.HELO},
+	} {
+		if *field.to, err = expand(setting, field.written); err != nil {
+			return nil, err
+		}
+	}
+	config.HELO = cmp.Or(config.HELO, portalHost)
+	if config.From == "" {
+		return nil, errors.New("from is missing: write the address that the mail is from, such as from login@example.com")
+	}
+	if (config.Username == "") != (config.Password == "") {
+		return nil, errors.New("username and password go together: write both, or neither")
+	}
+	if config.Roots, err = e.readCA(); err != nil {
+		return nil, err
+	}
+	if config.Security == email.Plain && config.Roots != nil {
+		config.Security = email.StartTLS
+	}
+	if err := e.Platforms.check(); err != nil {
+		return nil, err
+	}
+	return email.New(config)
+}
+
+// readCA returns the certificates that vouch for the server; nil: those that the
+// system trusts do.
+func (e *Email) readCA() (*x509.CertPool, error) {
+	file, err := expand("ca", e.CA)
+	if err != nil || file == "" {
+		return nil, err
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("ca %s: there is no certificate in it: write a file in PEM", file)
+	}
+	return roots, nil
+}
+
+// parseSMTP reads the address of a server.
+func parseSMTP(written string) (c email.Config, err error) {
+	const example = "write smtp://mail.example.com or smtps://mail.example.com"
+	u, err := url.Parse(written)
+	switch {
+	case written == "":
+		return c, errors.New("smtp is missing: " + example)
+	case err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
+		return c, errors.New("smtp: this isn't the address of a server: " + example)
+	case u.User != nil:
+		return c, errors.New("smtp: the address holds a user: write username and password as options of their own")
+	}
+	c.Host = u.Hostname()
+	switch u.Scheme {
+	case "smtps":
+		c.Security, c.Port = email.ImplicitTLS, 465
+	case "smtp":
+		c.Security, c.Port = email.StartTLS, 587
+		if isThisMachine(c.Host) {
+			c.Security, c.Port = email.Plain, 25
+		}
+	default:
+		return c, errors.New("smtp: " + example)
+	}
+	if u.Port() != "" {
+		if c.Port, err = strconv.Atoi(u.Port()); err != nil || c.Port < 1 || c.Port > 65535 {
+			return c, fmt.Errorf("smtp: there is no port %s", u.Port())
+		}
+	}
+	return c, nil
+}
+
+func isThisMachine(host string) bool {
+	ip := net.ParseIP(host)
+	return origin.IsLocalhost(host) || ip != nil && ip.IsLoopback()
+}
+
+func (a *App) unmarshalEmail(d *caddyfile.Dispenser) error {
+	if a.Email != nil {
+		return d.Err("email is given twice")
+	}
+	if d.NextArg() {
+		return d.Errf("email takes a block, not %q: write email { smtp …; from … }, each on a line of its own", d.Val())
+	}
+	a.Email = new(Email)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := a.Email.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	if a.Email.SMTP == "" || a.Email.From == "" {
+		return d.Err("email needs smtp and from: the server that takes the mail, and the address that it's from")
+	}
+	return nil
+}
+
+func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "smtp":
+		if err := oneArgument(d, &e.SMTP); err != nil || !isPlain(e.SMTP) {
+			return err
+		}
+		if _, err := parseSMTP(e.SMTP); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	case "username":
+		return oneArgument(d, &e.Username)
+	case "password":
+		return oneArgument(d, &e.Password)
+	case "ca":
+		return oneArgument(d, &e.CA)
+	case "from":
+		return oneArgument(d, &e.From)
+	case "envelope_from":
+		return oneArgument(d, &e.EnvelopeFrom)
+	case "reply_to":
+		return oneArgument(d, &e.ReplyTo)
+	case "helo":
+		return oneArgument(d, &e.HELO)
+	case "only_on", "not_on":
+		return e.unmarshalPlatforms(d)
+	}
+	return d.Errf("unknown option %q of email: there are smtp, username, password, ca, from, envelope_from, reply_to, helo, only_on and not_on", d.Val())
+}

@@ -1,0 +1,317 @@
+// Package otpmessage is the factor of codes that are sent in messages, such as
+// e-mails, each to an address that belongs to the credential.
+//
+// A code is made for one question, and counts for that alone. It is derived from
+// a seed that the question keeps sealed, so neither the message that waits to be
+// sent nor the store holds it. A code lasts ten minutes and takes five guesses.
+// A further message repeats it while at least half of that is left, since
+// messages overtake each other; after that there is a new code. The guesses are
+// counted over all codes of a question.
+//
+//	Begin ──▶ sent ──▶ Check ──▶ accepted
+//	           ▲ │       └─────▶ refused; the fifth time closes the question
+//	    Again ─┘ └─────────────▶ Compose, when the message leaves
+//
+// The package must not know how messages are delivered, how failures are counted
+// in all, or how many messages somebody may have sent.
+package otpmessage
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/templates"
+)
+
+// What a code is good for; NIST SP 800-63B-4 §3.1.3 asks for ten minutes at most.
+const (
+	// Lifetime is how long a code counts.
+	Lifetime = 10 * time.Minute
+	// repeatable is how much of that is left at least where a further message
+	// repeats the code.
+	repeatable = Lifetime / 2
+	// patience is how long to wait before a further message.
+	patience = 30 * time.Second
+	// mostAgain is how many further messages a question gets.
+	mostAgain = 3
+	// mostGuesses is how many wrong codes a question takes.
+	mostGuesses = 5
+)
+
+// channel is a way for messages.
+type channel struct {
+	kind assurance.Factor
+	// parse returns an address in its one form, or false.
+	parse func(written string) (string, bool)
+	// mask returns what may be shown of an address to somebody who proved no more
+	// than the password.
+	mask func(address string) string
+	// template is what a message is written by.
+	template string
+}
+
+// Factor is the factor of codes by one kind of message.
+type Factor struct {
+	channel
+	clock  func() time.Time
+	random io.Reader
+}
+
+var (
+	_ factors.Factor   = (*Factor)(nil)
+	_ factors.Resender = proving{}
+	_ factors.Composer = proving{}
+	_ factors.Resender = enrolling{}
+	_ factors.Composer = enrolling{}
+)
+
+// NewEmail returns the factor "email".
+func NewEmail(clock func() time.Time, random io.Reader) *Factor {
+	return &Factor{channel: channel{assurance.Email, parseEmail, maskEmail, "code"}, clock: clock, random: random}
+}
+
+// Kind implements factors.Factor.
+func (f *Factor) Kind() assurance.Factor { return f.kind }
+
+// Most returns 1: a new address takes the place of the old.
+func (f *Factor) Most() int { return 1 }
+
+// Traits implements factors.Factor. Codes have eight digits.
+func (f *Factor) Traits() factors.Traits {
+	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true}
+}
+
+// Reads reports whether answer "code" has the form of a code, or an enrolment's
+// answer "address" is there.
+func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {
+	_, ok := readCode(answer["code"])
+	return ok, nil
+}
+
+// Proving asks for a code that is sent to the person's address.
+func (f *Factor) Proving() factors.Ceremony { return proving{f} }
+
+// Enrolling asks for an address, and for a code that is sent there.
+func (f *Factor) Enrolling() factors.Ceremony { return enrolling{f} }
+
+type proving struct{ *Factor }
+
+// Begin has a message sent.
+func (f proving) Begin(context.Context, factors.Asking) (factors.Turn, error) {
+	s, err := f.newQuestion()
+	if err != nil {
+		return factors.Turn{}, err
+	}
+	return s.turn(true)
+}
+
+// Resume says where the code was sent, or would be.
+func (f proving) Resume(_ context.Context, a factors.Asking, state []byte) (factors.Page, error) {
+	to, err := addressee(a)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	if state == nil {
+		return factors.Page{Content: f.page(to.masked(f.channel), false)}, nil
+	}
+	s, err := parseQuestion(state)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	return factors.Page{Content: f.page(to.masked(f.channel), true), Again: s.mayAgain()}, nil
+}
+
+// page is what both ceremonies show of a code.
+func (f *Factor) page(address string, sent bool) templates.MessageCode {
+	return templates.MessageCode{Address: address, Sent: sent, Digits: digits, Minutes: int(Lifetime / time.Minute)}
+}
+
+// Check decides on answer "code".
+func (f proving) Check(_ context.Context, a factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	if answer == nil {
+		return factors.Verdict{Outcome: factors.OutcomePending}, nil // there is no other device
+	}
+	s, err := parseQuestion(state)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	to, err := addressee(a)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	return f.judge(s, a.Ref, answer["code"], factors.Verdict{Outcome: factors.OutcomeAccepted, CredentialID: to.id})
+}
+
+// judge returns the verdict where the code is right, and else a refusal.
+func (f *Factor) judge(s question, ref, typed string, right factors.Verdict) (factors.Verdict, error) {
+	code, ok := readCode(typed)
+	switch {
+	case !ok:
+		return factors.Verdict{Reason: factors.Malformed}, nil
+	case !f.clock().Before(s.until()):
+		return factors.Verdict{Reason: factors.Expired, Closes: true}, nil
+	case s.isCode(ref, code):
+		return right, nil
+	}
+	s.Wrong++
+	next, err := s.turn(false)
+	return factors.Verdict{Reason: factors.Wrong, Next: &next, Closes: s.Wrong == mostGuesses}, err
+}
+
+// Again sends a further message.
+func (f proving) Again(_ context.Context, _ factors.Asking, state []byte) (factors.Verdict, error) {
+	s, err := parseQuestion(state)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	return f.again(s)
+}
+
+func (f *Factor) again(s question) (factors.Verdict, error) {
+	now := f.clock()
+	if refused, ok := s.refusal(now); ok {
+		return refused, nil
+	}
+	next, err := s.further(now).turn(true)
+	return factors.Verdict{Outcome: factors.OutcomePending, Next: &next}, err
+}
+
+// Compose writes the message.
+func (f proving) Compose(_ context.Context, a factors.Asking, state []byte) (any, bool, error) {
+	s, err := parseQuestion(state)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(a.Credentials) == 0 {
+		return nil, false, nil // it was removed meanwhile
+	}
+	to, err := addressee(a)
+	if err != nil {
+		return nil, false, err
+	}
+	letter, open := f.letter(s, a, to.address)
+	return letter, open, nil
+}
+
+// letter is the message of a question.
+func (f *Factor) letter(s question, a factors.Asking, address string) (factors.Letter, bool) {
+	return factors.Letter{
+		To: address, Template: f.template, Language: a.Scene.Language,
+		Content: templates.CodeMail{
+			Code: s.code(a.Ref), Name: a.Who.Name, At: s.Sent, Until: s.until(), Address: a.Scene.Address,
+			Known: a.Scene.Known, Host: a.Scene.Host,
+		},
+	}, f.clock().Before(s.until())
+}
+
+// recipient is whom a code goes to.
+type recipient struct{ id, address string }
+
+func (r recipient) masked(c channel) string { return c.mask(r.address) }
+
+// addressee returns the credential that a question is about. Of several the
+// newest counts: the others are replaced, whether or not their rows are gone.
+func addressee(a factors.Asking) (recipient, error) {
+	if len(a.Credentials) == 0 {
+		return recipient{}, fmt.Errorf("asking for a code that is sent nowhere")
+	}
+	newest := slices.MaxFunc(a.Credentials, func(a, b factors.Credential) int { return a.Created.Compare(b.Created) })
+	kept, err := parseSecret(newest.Secret)
+	if err != nil {
+		return recipient{}, fmt.Errorf("reading credential %s: %w", newest.ID, err)
+	}
+	return recipient{newest.ID, kept.Address}, nil
+}
+
+type enrolling struct{ *Factor }
+
+// Begin asks for an address.
+func (f enrolling) Begin(context.Context, factors.Asking) (factors.Turn, error) {
+	s, err := f.newQuestion()
+	if err != nil {
+		return factors.Turn{}, err
+	}
+	s.Made, s.Sent = time.Time{}, time.Time{} // once there is an address
+	return s.turn(false)
+}
+
+// Resume asks for an address, or for the code that was sent there.
+func (f enrolling) Resume(_ context.Context, _ factors.Asking, state []byte) (factors.Page, error) {
+	s, err := parseQuestion(state)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	if s.Address == "" {
+		return factors.Page{Content: templates.MessageEnrolment{}}, nil
+	}
+	sent := f.page(s.Address, true) // whoever enrols it typed it
+	return factors.Page{Content: templates.MessageEnrolment{Sent: &sent}, Again: s.mayAgain()}, nil
+}
+
+// Check takes answer "address" first, and then answer "code".
+func (f enrolling) Check(_ context.Context, a factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
+	s, err := parseQuestion(state)
+	switch {
+	case err != nil:
+		return factors.Verdict{}, err
+	case answer == nil:
+		return factors.Verdict{Outcome: factors.OutcomePending}, nil
+	case answer["address"] != "" || s.Address == "":
+		return f.sendTo(s, answer["address"])
+	}
+	made, err := secret{Address: s.Address}.marshal()
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	return f.judge(s, a.Ref, answer["code"], factors.Verdict{
+		Outcome: factors.OutcomeAccepted, Made: factors.Made{Secret: made, Name: f.mask(s.Address)},
+	})
+}
+
+// sendTo has a code sent to an address: the first one, or another one because
+// the first was mistyped.
+func (f enrolling) sendTo(s question, written string) (factors.Verdict, error) {
+	address, ok := f.parse(written)
+	if !ok {
+		return factors.Verdict{Reason: factors.Malformed}, nil
+	}
+	now := f.clock()
+	if s.Address == "" {
+		s.Sent, s.Made = now, now
+	} else {
+		if refused, ok := s.refusal(now); ok {
+			return refused, nil
+		}
+		s = s.further(now).renewed(now) // who got the code before may not know this one
+	}
+	s.Address = address
+	next, err := s.turn(true)
+	return factors.Verdict{Outcome: factors.OutcomePending, Next: &next}, err
+}
+
+// Again sends a further message to the address that was given.
+func (f enrolling) Again(_ context.Context, _ factors.Asking, state []byte) (factors.Verdict, error) {
+	s, err := parseQuestion(state)
+	switch {
+	case err != nil:
+		return factors.Verdict{}, err
+	case s.Address == "":
+		return factors.Verdict{Reason: factors.Malformed}, nil
+	}
+	return f.again(s)
+}
+
+// Compose writes the message to the address that was given.
+func (f enrolling) Compose(_ context.Context, a factors.Asking, state []byte) (any, bool, error) {
+	s, err := parseQuestion(state)
+	if err != nil || s.Address == "" {
+		return nil, false, err
+	}
+	letter, open := f.letter(s, a, s.Address)
+	return letter, open, nil
+}

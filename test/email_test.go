@@ -1,0 +1,173 @@
+package test
+
+import (
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/mailbox"
+	"github.com/portcullis-mfa/portcullis/test/scene"
+)
+
+const mailingCaddyfile = `
+{
+	mfa {
+		portal http://login.localhost:{{.Port "web"}}
+		admins group admins
+		name "Example Corp"
+		email {
+			smtp smtp://{{.Vars.smtp}}
+			username portcullis
+			password {env.TEST_SMTP_PASSWORD}
+			ca {{.Vars.ca}}
+			from "Example Corp <login@example.com>"
+		}
+	}
+}
+
+http://login.localhost:{{.Port "web"}} {
+	mfa_portal
+}
+
+http://app.localhost:{{.Port "web"}} {
+	mfa
+	reverse_proxy {{.Vars.app}}
+}
+`
+
+const smtpPassword = "a password of the mail server's"
+
+// mailingScene is one whose server sends e-mails.
+func mailingScene(t *testing.T, settled int) (*scene.Scene, *mailbox.Server) {
+	t.Helper()
+	server := mailbox.Start(t, mailbox.Options{Username: "portcullis", Password: smtpPassword})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := scene.Start(t, scene.Options{
+		Caddyfile: mailingCaddyfile, Settled: settled, Env: []string{"TEST_SMTP_PASSWORD=" + smtpPassword},
+		Vars: map[string]string{"smtp": server.Address, "ca": ca},
+	})
+	s.Canary(smtpPassword)
+	return s, server
+}
+
+// mailedTitle is what the page says that asks for a code by e-mail.
+const mailedTitle = "Enter the code from your e-mail"
+
+var eightDigits = regexp.MustCompile(`\b[0-9]{8}\b`)
+
+// mailedCode waits for the n-th mail, and returns it with the code in it.
+func mailedCode(t *testing.T, s *scene.Scene, server *mailbox.Server, n int) (mailbox.Mail, string) {
+	t.Helper()
+	harness.Eventually(t, 30*time.Second, "a mail", func() bool { return len(server.Inbox()) >= n })
+	inbox := server.Inbox()
+	if len(inbox) != n {
+		t.Fatalf("%d mails arrived, want %d", len(inbox), n)
+	}
+	newest := inbox[n-1]
+	code := eightDigits.FindString(newest.Text())
+	if code == "" {
+		t.Fatalf("there is no code in the mail: %s", newest.Raw)
+	}
+	s.Canary(code)
+	return newest, code
+}
+
+// withEmail has somebody who is signed in add an address.
+func withEmail(t *testing.T, s *scene.Scene, server *mailbox.Server, p *scene.Person, address string) {
+	t.Helper()
+	before := len(server.Inbox())
+	page := submitted(p.Browser, formTo(t, p.Browser.Visit(s.At("login", "/account/email")), "/account/email/add"), nil)
+	page = submitted(p.Browser, page.Form("email"), map[string]string{"email": address})
+	_, code := mailedCode(t, s, server, before+1)
+	page = submitted(p.Browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
+	if page.Status != 200 || page.H1() != "Codes by e-mail" {
+		t.Fatalf("adding an address ended at %d %s: %s", page.Status, page.URL, page.Text())
+	}
+}
+
+// askedByEmail is the page that asks for a code by e-mail, in a new browser of
+// somebody who has shown the password.
+func askedByEmail(t *testing.T, s *scene.Scene, browser *harness.Client, p *scene.Person) *harness.Page {
+	t.Helper()
+	page := p.ShowPassword(browser, browser.Visit(s.At("app", "/page")))
+	if page.H1() == mailedTitle { // what was used last is asked for first
+		return page
+	}
+	return browser.Visit(page.Link("Get a code by e-mail"))
+}
+
+// TestCodesByEmail adds an address and signs in by a code that is sent there.
+func TestCodesByEmail(t *testing.T) {
+	t.Parallel()
+	s, server := mailingScene(t, 1)
+	ada := s.Administrator("ada")
+	withEmail(t, s, server, ada, "ada.byron@example.org")
+
+	browser := s.Client()
+	page := askedByEmail(t, s, browser, ada)
+	if !strings.Contains(page.Text(), "a…n@e….org") || strings.Contains(page.Text(), "byron") {
+		t.Errorf("the page shows %s", page.Text())
+	}
+	for range 3 {
+		browser.Visit(page.URL.String()) // a reload sends nothing
+	}
+	mail, code := mailedCode(t, s, server, 2)
+	if mail.To != "ada.byron@example.org" || !strings.Contains(mail.Text(), "app.localhost") || strings.Contains(mail.Header("Subject"), code) {
+		t.Errorf("the mail to %s is %s", mail.To, mail.Raw)
+	}
+	if page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": wrongOf(code)}); page.Status != 422 {
+		t.Fatalf("a wrong code led to %d: %s", page.Status, page.Text())
+	}
+	if again := submitted(browser, formTo(t, page, "/flow/send"), nil); again.Status != 429 && again.Status != 422 {
+		t.Errorf("a further mail within 30 s: %d %s", again.Status, again.Text())
+	}
+	page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
+	if page.Status != 200 || page.URL.Path != "/page" {
+		t.Fatalf("the code led to %d %s: %s", page.Status, page.URL, page.Text())
+	}
+	if n := len(server.Inbox()); n != 2 {
+		t.Errorf("%d mails arrived in all", n)
+	}
+	// A code counts once.
+	other := s.Client()
+	asked := askedByEmail(t, s, other, ada)
+	if page := submitted(other, asked.Form("one-time-code"), map[string]string{"one-time-code": code}); page.Status != 422 {
+		t.Errorf("M01 the same code elsewhere: %d %s", page.Status, page.Text())
+	}
+}
+
+// wrongOf is a code that isn't the right one.
+func wrongOf(code string) string {
+	return string('0'+(code[0]-'0'+1)%10) + code[1:]
+}
+
+// TestX08MailThatCantBeSent has the server refuse, and then take mail again.
+func TestX08MailThatCantBeSent(t *testing.T) {
+	t.Parallel()
+	s, server := mailingScene(t, 1)
+	ada := s.Administrator("ada")
+	withEmail(t, s, server, ada, "ada@example.org")
+	server.Fail(mailbox.Failure{At: mailbox.AtRcpt, Code: 450})
+	browser := s.Client()
+	page := askedByEmail(t, s, browser, ada)
+	harness.Eventually(t, time.Minute, "the first attempt to fail", func() bool {
+		return strings.Contains(s.Log(), "a message couldn't be sent")
+	})
+	server.Fail(mailbox.Failure{})
+	_, code := mailedCode(t, s, server, 2)
+	page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
+	if page.Status != 200 || page.URL.Path != "/page" {
+		t.Fatalf("the code led to %d %s: %s", page.Status, page.URL, page.Text())
+	}
+	if strings.Contains(s.Log(), "ada@example.org") {
+		t.Error("the log names the address")
+	}
+}
