@@ -11,3 +11,9 @@ func (k *Keeper) Doubts() (doubts int) {
 	})
 	return doubts
 }
+
+// Crowd has no rows kept ready for use, as if many others had been asked for.
+func (k *Keeper) Crowd() {
+	k.signOns.kept.InvalidateAll()
+	k.profiles.kept.InvalidateAll()
+}

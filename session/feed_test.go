@@ -141,12 +141,13 @@ const (
 	stepCut
 	stepWait
 	stepNext
+	stepCrowd
 )
 
 // kinds are the steps as often as they are drawn.
 var kinds = []int{
 	stepAsk, stepAsk, stepAsk, stepLook, stepFinish, stepFinish, stepEnd,
-	stepTell, stepHeartbeat, stepHeartbeat, stepCut, stepWait, stepNext,
+	stepTell, stepHeartbeat, stepHeartbeat, stepCut, stepWait, stepNext, stepCrowd,
 }
 
 func (w *world) take(s step) {
@@ -177,6 +178,8 @@ func (w *world) take(s step) {
 		time.Sleep(300 * time.Millisecond) // of the bubble's own time
 	case stepNext:
 		w.row++
+	case stepCrowd:
+		n.Crowd()
 	}
 }
 

@@ -15,10 +15,14 @@ import (
 )
 
 const (
-	// maxSignOns and maxProfiles bound what is kept in memory; what doesn't
-	// fit is read from the store.
-	maxSignOns  = 100_000
-	maxProfiles = 100_000
+	// maxSignOns and maxProfiles bound what is kept ready for use.
+	maxSignOns  = 20_000
+	maxProfiles = 20_000
+	// signOnShelf and profileShelf are the bytes that more of them may take: some
+	// 150,000 sign-ons, and 100,000 users with a few groups. What doesn't fit is
+	// read from the store.
+	signOnShelf  = 16 << 20
+	profileShelf = 16 << 20
 
 	// promptness is within which time every node is to know of a change. A
 	// node that heard of no heartbeat for longer counts as cut off.
@@ -85,8 +89,8 @@ func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 		store: s, clock: clock, warn: warn, activity: newActivity(), deviceActivity: newActivity(), connections: newConnections(),
 	}
 	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
-	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended)
-	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended)
+	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended).shelve(k.shelvedSignOns())
+	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended).shelve(shelvedProfiles)
 	k.devices = newRows(maxDevices, k.readDevice, k.current, func(error) bool { return false })
 	return k
 }

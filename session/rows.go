@@ -32,7 +32,8 @@ var errOverloaded = errors.New("too many simultaneous reads of the store")
 
 // rows keeps rows of the store in memory until it is told to drop them. It is
 // a positive list: what it doesn't have it reads, in one read for all who wait
-// for the same row.
+// for the same row. Those that are in use are kept ready; more are on a shelf, if
+// it has one.
 //
 // Nobody gets what was read before a drop that came before they asked: a drop
 // takes the row away and detaches the reads that are under way, and such a read
@@ -46,6 +47,9 @@ type rows[V any] struct {
 	// will never be there again.
 	gone  *otter.Cache[string, error]
 	final func(error) bool
+
+	// shelved says how the rows are written that are on the shelves of the shards.
+	shelved shelved[V]
 
 	slots  chan struct{}
 	epoch  atomic.Pointer[epoch]
@@ -66,11 +70,13 @@ type row[V any] struct {
 // among all rows of a process.
 type epoch struct{ _ byte }
 
-// shard is the reads under way for a part of the ids.
+// shard is the reads under way for a part of the ids, and the shelf of the rows
+// that aren't ready for use.
 type shard[V any] struct {
 	mu      sync.Mutex
 	drops   uint64
 	reading map[string]*reading[V]
+	shelf   shelf
 }
 
 // reading is one read of the store, for all who wait for it.
@@ -96,6 +102,16 @@ func newRows[V any](size int, read func(context.Context, string) (V, error), kee
 	r.epoch.Store(new(epoch))
 	for i := range r.shards {
 		r.shards[i].reading = make(map[string]*reading[V])
+	}
+	return r
+}
+
+// shelve has the rows that don't fit among those that are ready for use kept on
+// shelves. It must be called before any is asked for.
+func (r *rows[V]) shelve(how shelved[V]) *rows[V] {
+	r.shelved = how
+	for i := range r.shards {
+		r.shards[i].shelf = newShelf(how.size / shardCount)
 	}
 	return r
 }
@@ -126,22 +142,83 @@ func (r *rows[V]) find(ctx context.Context, id string) (*row[V], error) {
 	if err, ok := r.gone.GetIfPresent(id); ok {
 		return nil, err
 	}
+	if known, ok := r.unshelve(id); ok {
+		return known, nil
+	}
 	return r.join(id).wait(ctx)
+}
+
+// unshelve makes a row ready for use that is on the shelf. It holds the lock of
+// the shard, so that no drop comes in between.
+func (r *rows[V]) unshelve(id string) (*row[V], bool) {
+	if r.shelved.size == 0 {
+		return nil, false
+	}
+	hash := r.hashOf(id)
+	s := r.shardAt(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shelf.epoch != r.epoch.Load() {
+		return nil, false
+	}
+	encoded, ok := s.shelf.get(hash, id)
+	if !ok {
+		return nil, false
+	}
+	value, ok := r.shelved.decode(id, encoded)
+	if !ok {
+		return nil, false
+	}
+	known := &row[V]{value: value, epoch: s.shelf.epoch}
+	r.kept.Set(id, known)
+	return known, true
+}
+
+// putOnShelf writes down a row that was read in its epoch, under the lock of the
+// shard.
+func (r *rows[V]) putOnShelf(s *shard[V], id string, known *row[V]) {
+	if r.shelved.size == 0 {
+		return
+	}
+	if s.shelf.epoch != known.epoch {
+		s.shelf.clear()
+		s.shelf.epoch = known.epoch
+	}
+	hash := r.hashOf(id)
+	encoded, err := r.shelved.encode(known.value)
+	if err != nil {
+		s.shelf.drop(hash) // it is too long for the form
+		return
+	}
+	s.shelf.put(hash, id, encoded)
 }
 
 // again reads the row anew, for what is in no feed.
 func (r *rows[V]) again(ctx context.Context, id string) (*row[V], error) {
-	r.kept.Invalidate(id)
+	r.forget(id)
 	return r.find(ctx, id)
+}
+
+// forget has the row read when it is asked for next. Unlike drop it doesn't concern
+// the reads that are under way.
+func (r *rows[V]) forget(id string) {
+	hash := r.hashOf(id)
+	s := r.shardAt(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shelf.drop(hash)
+	r.kept.Invalidate(id)
 }
 
 // drop forgets a row before it returns.
 func (r *rows[V]) drop(id string) {
-	s := r.shardOf(id)
+	hash := r.hashOf(id)
+	s := r.shardAt(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drops++
 	delete(s.reading, id)
+	s.shelf.drop(hash)
 	r.kept.Invalidate(id)
 }
 
@@ -153,14 +230,17 @@ func (r *rows[V]) dropAll() {
 		s.mu.Lock()
 		s.drops++
 		clear(s.reading)
+		s.shelf.clear()
 		s.mu.Unlock()
 	}
 	r.kept.InvalidateAll()
 }
 
-func (r *rows[V]) shardOf(id string) *shard[V] {
-	return &r.shards[maphash.String(r.seed, id)%shardCount]
-}
+func (r *rows[V]) hashOf(id string) uint64 { return maphash.String(r.seed, id) }
+
+func (r *rows[V]) shardAt(hash uint64) *shard[V] { return &r.shards[hash%shardCount] }
+
+func (r *rows[V]) shardOf(id string) *shard[V] { return r.shardAt(r.hashOf(id)) }
 
 // join returns the read of a row that is under way, or begins one. It has its
 // own time, since those who wait for it come and go.
@@ -229,6 +309,7 @@ func (r *rows[V]) keep(s *shard[V], id string, read *reading[V], drops uint64, d
 	switch {
 	case read.err == nil && r.keeps():
 		read.row.epoch = during
+		r.putOnShelf(s, id, read.row)
 		r.kept.Set(id, read.row)
 	case read.err != nil && r.final(read.err):
 		r.gone.Set(id, read.err)

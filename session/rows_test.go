@@ -58,6 +58,51 @@ func TestS04RowsThatAreHeldCountWhileTheyAreKept(t *testing.T) {
 	}
 }
 
+// numberedOnShelf is numbered with a shelf for what isn't kept ready for use.
+func numberedOnShelf(size int) *rows[int] {
+	return numbered(size).shelve(shelved[int]{
+		size:   1 << 20,
+		encode: func(value int) ([]byte, error) { return []byte{byte(value)}, nil },
+		decode: func(_ string, encoded []byte) (int, bool) { return int(encoded[0]), true },
+	})
+}
+
+// What isn't kept ready for use any more is found on the shelf, unless it was
+// dropped.
+func TestS04RowsOnTheShelf(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, r *rows[int])
+		want   int // how many times the row was read
+	}{
+		"nothing":         {func(*testing.T, *rows[int]) {}, 1},
+		"dropped":         {func(_ *testing.T, r *rows[int]) { r.drop("row") }, 2},
+		"all dropped":     {func(_ *testing.T, r *rows[int]) { r.dropAll() }, 2},
+		"another dropped": {func(_ *testing.T, r *rows[int]) { r.drop("other") }, 1},
+		"read again": {func(t *testing.T, r *rows[int]) {
+			if _, err := r.again(t.Context(), "row"); err != nil {
+				t.Error(err)
+			}
+		}, 2},
+		"in the middle of dropping all": {func(_ *testing.T, r *rows[int]) { r.epoch.Store(new(epoch)) }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := numberedOnShelf(10)
+			if _, err := r.find(t.Context(), "row"); err != nil {
+				t.Fatal(err)
+			}
+			r.kept.InvalidateAll()
+			tt.change(t, r)
+			r.kept.InvalidateAll()
+			for range 2 {
+				known, err := r.find(t.Context(), "row")
+				if err != nil || known.value != tt.want || !r.isCurrent(known) {
+					t.Errorf("%+v, %v", known, err)
+				}
+			}
+		})
+	}
+}
+
 // A row that one Keeper found is nothing to another.
 func TestRowsOfOthersDontCount(t *testing.T) {
 	ours, others := numbered(10), numbered(10)
