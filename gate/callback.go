@@ -209,6 +209,7 @@ func (g *Gate) callback(w http.ResponseWriter, r *request) {
 	g.Audit.Record(r.Context(), audit.AppOpened, user.ID, audit.Fields{
 		audit.User: user.Name, audit.App: r.origin, audit.SignOn: audit.ShortID(signOn.ID), audit.Address: g.Address(r.Request),
 	})
+	g.keepLanguage(w, r, query.Get("language"))
 	g.beginSession(w, r, signOn, asked)
 }
 

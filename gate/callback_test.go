@@ -391,6 +391,23 @@ func TestStepUpWithinSettling(t *testing.T) {
 	}
 }
 
+// TestCallbackKeepsTheLanguage that was chosen at the portal, and nothing else.
+func TestCallbackKeepsTheLanguage(t *testing.T) {
+	for said, want := range map[string]string{"de": "de", "en": "en", "xx": "", "de-AT": "", "": "", "{{.}}\r\n": "", strings.Repeat("de", 5000): ""} {
+		g := newTestGate(t)
+		state, callback := g.begin(t)
+		o := g.serve(navigate(callback+"&"+url.Values{"language": {said}}.Encode()), state)
+		if got := o.setCookies()[LanguageCookie]; o.Code != http.StatusSeeOther || got != want {
+			t.Errorf("%.20q: %d, keeps %q", said, o.Code, got)
+		}
+	}
+	g := newTestGate(t)
+	_, callback := g.begin(t)
+	if got := g.serve(navigate(callback + "&language=de")).setCookies()[LanguageCookie]; got != "" {
+		t.Errorf("a link alone sets %q", got)
+	}
+}
+
 // TestLongReturnAddress comes back to an address that was kept, also where the
 // sign-in starts over.
 func TestLongReturnAddress(t *testing.T) {

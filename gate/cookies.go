@@ -25,8 +25,9 @@ type Cookies struct {
 	// States holds the values of the cookies that begin with StateCookie, 100
 	// at most, by name; of a name that came twice, the first.
 	States map[string]string
-	// Last is the value of LastCookie, if there is one.
-	Last string
+	// Last is the value of LastCookie, if there is one, and Language that of
+	// LanguageCookie.
+	Last, Language string
 }
 
 // Take notes our cookies and removes them from h, so that no app reads them:
@@ -142,6 +143,8 @@ func (c *Cookies) note(pair string) {
 		}
 	case name == LastCookie:
 		c.Last = value
+	case name == LanguageCookie:
+		c.Language = value
 	case strings.HasPrefix(name, StateCookie):
 		if _, known := c.States[name]; known || len(c.States) >= maxStateValues {
 			return

@@ -342,12 +342,11 @@ func maxAge(r assurance.Requirement) int64 {
 	return int64((r.MaxAge + time.Second - 1) / time.Second)
 }
 
-// frame is what every page shows around its card. An app's host doesn't know
-// which language somebody chose at the portal, so the browser's decides.
+// frame is what every page shows around its card.
 func (g *Gate) frame(r *request) templates.Frame {
 	return templates.Frame{
 		Brand: g.Brand, Contact: g.Contact, Assets: Prefix + g.Pages.AssetPath(),
-		Language: g.Pages.Match(r.Header.Values("Accept-Language")...),
+		Language: g.language(r),
 	}
 }
 

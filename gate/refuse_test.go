@@ -281,6 +281,11 @@ func TestLanguages(t *testing.T) {
 	if !strings.Contains(page, "<strong>app.example.com/x</strong> nicht öffnen") || strings.Contains(page, `action="/language"`) {
 		t.Errorf("the page says %s", page)
 	}
+	chosen := withHeader(navigate("/x"), "", asNavigation+"\nAccept-Language: en")
+	page = newTestGate(t, rule).serve(chosen, cookieGood, LanguageCookie+"=de").Body.String()
+	if !strings.Contains(page, `<html lang="de">`) {
+		t.Errorf("the page doesn't speak the chosen language: %s", page)
+	}
 	script := withHeader(navigate("/x"), "", asScript+"\nAccept-Language: de")
 	if body := newTestGate(t).serve(script).Body.String(); !strings.Contains(body, `"title":"Sign in first"`) {
 		t.Errorf("a script is told %s", body)

@@ -22,12 +22,16 @@ type words struct {
 // words returns what speaks to the person who asks: in the language that they
 // chose, else in one that their browser prefers.
 func (p *Portal) words(r *http.Request) words {
-	var preferred []string
-	if cookie, err := r.Cookie(languageCookie); err == nil {
-		preferred = append(preferred, cookie.Value)
+	return words{pages: p.Pages, language: p.Pages.Match(chosenLanguage(r), r.Header.Get("Accept-Language"))}
+}
+
+// chosenLanguage is what the browser says that a person chose; empty: nothing.
+func chosenLanguage(r *http.Request) string {
+	cookie, err := r.Cookie(languageCookie)
+	if err != nil {
+		return ""
 	}
-	preferred = append(preferred, r.Header.Get("Accept-Language"))
-	return words{pages: p.Pages, language: p.Pages.Match(preferred...)}
+	return cookie.Value
 }
 
 // say returns the text of a key, filled with pairs of a name and a value.

@@ -252,6 +252,8 @@ func testGoingOnInGerman(t *testing.T, s *suite) {
 	h.AwaitH1("Code aus Ihrer App eingeben")
 	h.send(eva.Code())
 	h.expectAt(s.At("app", "/"))
+	h.Navigate(s.At("app", "/.mfa/sign-out"))
+	h.AwaitH1("Abmelden")
 	h.Navigate(s.At("login", "/account"))
 	h.AwaitH1("Ihr Konto")
 	h.press("English")
