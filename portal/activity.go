@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,14 @@ func happened(t words, events []store.Event) []templates.Happening {
 }
 
 func happening(t words, e store.Event) templates.Happening {
-	return templates.Happening{At: local(e.At), Text: tell(t, e), Where: whereabouts(t, e)}
+	return templates.Happening{
+		At: local(e.At), Text: tell(t, e), Where: whereabouts(t, e), Alarming: slices.Contains(alarming, audit.Name(e.Name)),
+	}
+}
+
+// alarming are the events that failed, or behind which somebody else may be.
+var alarming = []audit.Name{
+	audit.SignInFailed, audit.SignInSlowed, audit.FactorAlert, audit.FactorBarred, audit.CounterRegressed, audit.DeviceRefused,
 }
 
 // tell puts one event into words.

@@ -19,6 +19,15 @@ func (p *Portal) help(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// forgottenURL is where it is said what to do about a forgotten password; empty:
+// nowhere.
+func (p *Portal) forgottenURL() string {
+	if help := p.helpURL(assurance.Password); help != "" {
+		return help + "#forgotten"
+	}
+	return ""
+}
+
 // helpURL is where a kind of proof is explained; empty: nowhere.
 func (p *Portal) helpURL(kind assurance.Factor) string {
 	if p.weights[kind] == assurance.Weightless || !p.Pages.Has("help_"+string(kind)) {

@@ -6,9 +6,22 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
+
+// TestAlarmingEvents tells failures from what went well.
+func TestAlarmingEvents(t *testing.T) {
+	for name, want := range map[audit.Name]bool{
+		audit.SignInFailed: true, audit.FactorAlert: true, audit.SignInSucceeded: false, audit.FactorEnrolled: false, audit.PasswordChanged: false,
+	} {
+		if got := happening(speaker(t, "en"), store.Event{Name: string(name)}).Alarming; got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
 
 // TestLeavingWithARequestOverItsAge leads to the app, and to its callback where
 // only that knows the return address.

@@ -35,7 +35,7 @@ func (p *Portal) lostPage(w http.ResponseWriter, r *http.Request, f authflow.Flo
 	view := templates.LostView{
 		Frame: p.frame(r), Flow: f.ID, MoreTime: p.moreTime(f), Host: at.to.host(), Name: f.Name,
 		StartOver: startOver(at.to), Kind: string(asked), Title: t.kind(asked, "lost"), Error: message,
-		Others: p.choices(t, f, at.step.Others), Back: useURL(f, asked),
+		Others: p.choices(t, f, at.step.Others, "use"), Back: useURL(f, asked),
 	}
 	only := len(ofKind(losable, asked)) == 1
 	for _, h := range losable {
@@ -77,11 +77,11 @@ func useURL(f authflow.Flow, kind assurance.Factor) string {
 	return "/flow?" + url.Values{"id": {f.ID}, "use": {string(kind)}}.Encode()
 }
 
-// choices names other ways to go on, as links.
-func (p *Portal) choices(t words, f authflow.Flow, kinds []assurance.Factor) []templates.Choice {
+// choices names other ways to go on, as links, by that text about each kind.
+func (p *Portal) choices(t words, f authflow.Flow, kinds []assurance.Factor, text string) []templates.Choice {
 	var named []templates.Choice
 	for _, kind := range kinds {
-		named = append(named, templates.Choice{Kind: string(kind), Text: t.kind(kind, "use"), URL: useURL(f, kind), Standby: p.Factors.IsStandby(kind)})
+		named = append(named, templates.Choice{Kind: string(kind), Text: t.kind(kind, text), URL: useURL(f, kind), Standby: p.Factors.IsStandby(kind)})
 	}
 	return named
 }
@@ -89,7 +89,7 @@ func (p *Portal) choices(t words, f authflow.Flow, kinds []assurance.Factor) []t
 func (p *Portal) accessCodePage(w http.ResponseWriter, r *http.Request, at stage) error {
 	return p.page(w, r, at.status, "access_code", templates.AccessCodeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		StartOver: startOver(at.to), Error: at.message, Others: p.choices(p.words(r), at.flow, at.step.Others),
+		StartOver: startOver(at.to), Error: at.message, Others: p.choices(p.words(r), at.flow, at.step.Others, "use"),
 	}, at.to.formOrigins()...)
 }
 

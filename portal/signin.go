@@ -118,7 +118,7 @@ func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to d
 
 func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) error {
 	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
-	view.Passkey = p.Flows.OffersPasskeys(platformOf(r))
+	view.Passkey, view.Help = p.Flows.OffersPasskeys(platformOf(r)), p.forgottenURL()
 	return p.page(w, r, status, "sign_in", view, to.formOrigins()...)
 }
 
@@ -185,6 +185,9 @@ func (p *Portal) leave(w http.ResponseWriter, r *http.Request, signOn session.Si
 		return fmt.Errorf("issuing a ticket: %w", err)
 	}
 	query.Set("ticket", value)
+	if chosen := chosenLanguage(r); chosen != "" && p.Pages.Match(chosen) == chosen {
+		query.Set("language", chosen) // for the gate's own pages
+	}
 	p.redirect(w, callback+query.Encode())
 	return nil
 }

@@ -57,6 +57,12 @@ func (p *Portal) end(r *http.Request, signOn, reason string) error {
 	return nil
 }
 
+// signedOut confirms it. Whoever has signed in again since, and comes by the back
+// button, goes where people go who are signed in.
 func (p *Portal) signedOut(w http.ResponseWriter, r *http.Request) error {
+	if p.isSignedOn(r) {
+		p.redirect(w, "/")
+		return nil
+	}
 	return p.page(w, r, http.StatusOK, "signed_out", templates.SignedOutView{Frame: p.frame(r), SignIn: "/sign-in"})
 }

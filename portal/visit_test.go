@@ -82,3 +82,14 @@ func TestOwnPasswordStrength(t *testing.T) {
 		t.Errorf("for a stranger: %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
 }
+
+// TestSignedOutIsForWhoIs leads whoever is signed in away from the page that says
+// they aren't.
+func TestSignedOutIsForWhoIs(t *testing.T) {
+	if r := newHall(t).send(http.MethodGet, "/signed-out", nil); r.StatusCode != http.StatusOK {
+		t.Errorf("signed out: %d", r.StatusCode)
+	}
+	if r := atHome(t).send(http.MethodGet, "/signed-out", nil); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/" {
+		t.Errorf("signed in: %d to %s", r.StatusCode, r.Header.Get("Location"))
+	}
+}

@@ -18,6 +18,7 @@ func functionsOf(c *catalogue, b brand) template.FuncMap {
 		"brandLogo":         func() string { return b.logo },
 		"brandStyle":        func() string { return b.style },
 		"language":          func() string { return c.tag },
+		"moment":            moment,
 		"picture":           picture,
 		"plural":            c.plural,
 		"rich":              c.richPairs,
@@ -125,6 +126,12 @@ func seconds(d time.Duration) int {
 // timestamp is how points in time are shown, in the zone that t carries.
 func timestamp(t time.Time) string {
 	return t.Format("2006-01-02 15:04:05 MST")
+}
+
+// moment is a point in time as an element that times.js puts into the reader's
+// own zone.
+func moment(t time.Time) template.HTML {
+	return template.HTML(`<time datetime="` + t.Format(time.RFC3339) + `">` + template.HTMLEscapeString(timestamp(t)) + `</time>`)
 }
 
 // waiting puts a duration into words, rounded up: seconds below a minute, then

@@ -78,6 +78,8 @@ type SignInView struct {
 	Device string
 	// Notice is what is wrong with the device's certificate; empty: nothing.
 	Notice string
+	// Help says what to do about a forgotten password; empty: nothing does.
+	Help string
 }
 
 // Choice is one other way to go on.

@@ -43,6 +43,8 @@ type Happening struct {
 	At    time.Time
 	Text  string
 	Where string // browser, address; may be empty
+	// Alarming says that it failed, or that somebody else may be behind it.
+	Alarming bool
 }
 
 // KindTexts is what pages say of one kind of proof, in the reader's language.

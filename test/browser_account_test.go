@@ -1,9 +1,14 @@
 package test
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/scene"
@@ -76,9 +81,41 @@ func TestBrowserAccount(t *testing.T) {
 	}
 	t.Run("removing authenticators", func(t *testing.T) { testRemoving(t, s) })
 	t.Run("backup codes", func(t *testing.T) { testOwnCodes(t, s) })
+	t.Run("times", func(t *testing.T) { testTimes(t, s) })
 	t.Run("sign-ons", func(t *testing.T) { testOwnSignOns(t, s) })
 	t.Run("devices", func(t *testing.T) { testOwnDevices(t, s) })
 	t.Run("a link of somebody else", func(t *testing.T) { testForeignLink(t, s, ada) })
+}
+
+// testTimes has somebody in Tokyo and somebody without scripts look at the same
+// activity, and at the sign-ins.
+func testTimes(t *testing.T, s *suite) {
+	tom := s.Invited("tom")
+	plain := s.settled(t, tom, harness.BrowserOptions{NoJavaScript: true})
+	plain.Navigate(s.At("login", "/account/activity"))
+	said := plain.Evaluate(`document.querySelector("main time").textContent`)
+	at, err := time.Parse("2006-01-02 15:04:05 MST", said)
+	if err != nil {
+		t.Fatalf("without scripts the time is %q", said)
+	}
+	b := s.settled(t, tom, harness.BrowserOptions{})
+	b.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Tokyo"})
+		return err
+	}))
+	b.Navigate(s.At("login", "/account/activity"))
+	tokyo := at.In(time.FixedZone("", 9*60*60))
+	short, exact := b.Evaluate(`document.querySelector("main time").textContent`), b.Evaluate(`document.querySelector("main time").title`)
+	clock := tokyo.Format("3:04 PM")
+	if short != "today "+clock && short != "yesterday "+clock {
+		t.Errorf("in Tokyo %s is %q", said, short)
+	}
+	for _, part := range []string{tokyo.Format("January 2, 2006"), tokyo.Format("3:04:05"), "GMT+9"} {
+		if !strings.Contains(exact, part) {
+			t.Errorf("in Tokyo %s is exactly %q", said, exact)
+		}
+	}
+	b.inspect("94-activity")
 }
 
 // testOwnDevices has somebody find their devices, and revoke one.

@@ -145,7 +145,9 @@ func (h hands) enter(p *scene.Person, address string) {
 func (h hands) pair(p *scene.Person, name string) {
 	h.t.Helper()
 	h.AwaitH1("Set up your authenticator app")
-	h.open("View QR code")
+	if h.Evaluate(`String(document.querySelector(".qr").checkVisibility())`) == "false" { // it stays open after a wrong code
+		h.open("View QR code")
+	}
 	h.eventually("the QR code", `String(document.querySelector(".qr").checkVisibility())`, "true")
 	p.Paired(strings.ReplaceAll(h.Evaluate(`document.getElementById("key").innerText`), " ", ""))
 	h.write("name", name)

@@ -454,7 +454,7 @@ func (v *visitor) expectReachable() {
 		.filter(e => e.checkVisibility())
 		.filter(e => {
 			const box = (e.type === "checkbox" ? e.labels[0] : e).getBoundingClientRect();
-			const least = e.matches("input, .primary") ? 44 : 24;
+			const least = e.matches("input, .primary, .button") ? 44 : 24;
 			return box.left < 0 || box.right > innerWidth || box.height < least;
 		})
 		.map(e => e.outerHTML).join("\n")`)

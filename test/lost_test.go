@@ -93,7 +93,7 @@ func TestLostPhone(t *testing.T) {
 	page := ada.ShowPassword(third, third.Visit(s.At("app", "/deep?x=1")))
 	asked := page
 	page = third.Visit(page.Link("I can't use this"))
-	says(t, page, http.StatusOK, "You can't use your authenticator app", "Sign in another way", "Use a backup code", "It's lost, broken or replaced", "the help desk")
+	says(t, page, http.StatusOK, "Sign in without your authenticator app", "Sign in another way", "Use a backup code", "It's lost, broken or replaced", "the help desk")
 	landed(t, third.Visit(page.Link("I can use it after all")), asked.URL.String()+"&use=totp")
 	page = submitted(third, formTo(t, page, "/flow/lost"), nil)
 	if page.H1() != "Enter a backup code" {
@@ -175,9 +175,13 @@ func TestLostEverything(t *testing.T) {
 
 		page = toAccessCode(t, browser, page)
 		says(t, page, http.StatusOK, "Ask the help desk for one.")
-		for _, wrong := range []string{void, "0000 0000 0000 0000", "", bob.BackupCodes[0], code + "0"} {
+		for wrong, why := range map[string]string{
+			void: "That code didn't work.", "0000 0000 0000 0000": "That code didn't work.",
+			"": "Enter all sixteen letters and digits of the code.", bob.BackupCodes[0]: "Enter all sixteen letters and digits of the code.",
+			code + "0": "Enter all sixteen letters and digits of the code.",
+		} {
 			refused := giveCode(t, browser, page, wrong)
-			says(t, refused, http.StatusUnprocessableEntity, "That code didn't work.")
+			says(t, refused, http.StatusUnprocessableEntity, why)
 		}
 		elsewhere := s.Client()
 		thief := toAccessCode(t, elsewhere, bob.ShowPassword(elsewhere, elsewhere.Visit(s.At("app", "/"))))

@@ -9,6 +9,8 @@ const area = document.getElementById("strength");
 const meter = area.querySelector("meter");
 const status = area.querySelector("[role=status]");
 
+const refused = document.getElementById(`${input.id}-error`); // what was sent before
+
 let timer;
 let asking = new AbortController();
 
@@ -57,7 +59,16 @@ async function update(signal) {
 	}
 }
 
+// What was said of the password that was sent isn't true of another.
+function forgetRefusal() {
+	if (refused && !refused.hidden && input.value !== "") {
+		refused.hidden = true;
+		input.removeAttribute("aria-invalid");
+	}
+}
+
 function changed() {
+	forgetRefusal();
 	clearTimeout(timer);
 	asking.abort();
 	asking = new AbortController();
