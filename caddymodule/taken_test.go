@@ -95,6 +95,8 @@ func TestTakenInOneForm(t *testing.T) {
 		{"an error", `{"handle": [{"handler": "subroute", "routes": [{"handle": [` + failure + `]}], "errors": {"routes": []}}]}`, "{http.error.message}", "/%78", " "},
 		{"what an error was made of", `{"handle": [{"handler": "subroute", "routes": [{"handle": [` + failure + `]}], "errors": {"routes": []}}]}, {"handle": [{"handler": "vars", "v": "{http.error.message}"}]}`,
 			"{http.vars.v}", "/%78", refused},
+		{"a user of basic_auth", `{"handle": [{"handler": "authentication", "providers": {"http_basic": {"accounts": [{"username": "carol", "password": "` + carolsHash + `"}]}}}]}`,
+			"{http.auth.user.id}", "/x", " "},
 		{"that it would have come elsewhere", `{"match": [{"not": [{"vars_regexp": {"` + uri + `": {"pattern": "%"}}}]}], "handle": [{"handler": "static_response", "status_code": "302", "headers": {"Location": ["/"]}}]}`,
 			"{http.request.uri}", "/%78", refused},
 	} {
@@ -105,6 +107,9 @@ func TestTakenInOneForm(t *testing.T) {
 		})
 	}
 }
+
+// carolsHash is the hash of carol's password, with bcrypt at its lowest cost.
+const carolsHash = "$2a$04$0HPUxfSwWbahkOzZ8AXvYOl5hgsmu8LOytKGqOlRO0mDgN.cktMWe"
 
 // toldBehind returns what a placeholder holds for an app whose site has routes
 // before the gate: a space for nothing, and nothing where a request for
@@ -131,6 +136,7 @@ func toldBehind(t *testing.T, before, placeholder, path string) (told string) {
 		r.Host = "A.localhost"
 		r.Header.Set("X-N", "1")
 		r.Header.Set("Remote-User", "alice")
+		r.SetBasicAuth("carol", "carol")
 		reached := comparison{server: sites.Servers["apps"]}.trace(r, placeholder)
 		for _, v := range reached.visits {
 			told += cmp.Or(v.told, " ")

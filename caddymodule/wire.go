@@ -107,6 +107,8 @@ func introduce(r *http.Request, v *gate.Visitor) {
 	if !ok {
 		return
 	}
+	// A handler such as basic_auth may have set some, which would count before ours.
+	replacer.DeleteByPrefix(layout.UserPlaceholders)
 	if v == nil {
 		replacer.Map(nobody)
 		return
