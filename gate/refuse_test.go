@@ -278,7 +278,7 @@ func TestLanguages(t *testing.T) {
 	rule.Allows = nobody
 	refused := withHeader(navigate("/x"), "", asNavigation+"\nAccept-Language: de")
 	page = newTestGate(t, rule).serve(refused, cookieGood).Body.String()
-	if !strings.Contains(page, "<strong>app.example.com/x</strong> nicht öffnen") || strings.Contains(page, `action="/language"`) {
+	if !strings.Contains(page, "<strong><bdi>app.example.com/x</bdi></strong> nicht öffnen") || strings.Contains(page, `action="/language"`) {
 		t.Errorf("the page says %s", page)
 	}
 	chosen := withHeader(navigate("/x"), "", asNavigation+"\nAccept-Language: en")

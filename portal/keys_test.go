@@ -45,9 +45,9 @@ func TestKeysAreTold(t *testing.T) {
 	)
 	page := h.page(h.send(http.MethodGet, "/account/fido", nil))
 	for _, want := range []string{
-		`#icon-security_key"`, "YubiKey 5 with NFC · Security key · USB, NFC</p>",
-		`<img src="data:image/png;base64,iVBORw0KGgo=" alt="" width="24" height="24"><span>Green key</span>`,
-		`#icon-synced_passkey"`, `<p class="state">Synced passkey</p>`,
+		`#icon-security_key"`, "YubiKey 5 with NFC · Security key · USB, NFC</bdi></p>",
+		`<img src="data:image/png;base64,iVBORw0KGgo=" alt="" width="24" height="24"><span><bdi>Green key</bdi></span>`,
+		`#icon-synced_passkey"`, `<p class="state"><bdi>Synced passkey</bdi></p>`,
 		`#icon-device_passkey"`, `bound to old.example.com,`,
 	} {
 		if !strings.Contains(page, want) {

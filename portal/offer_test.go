@@ -60,7 +60,7 @@ func TestPasskeyIsOfferedOnTheWay(t *testing.T) {
 	}
 	r := h.send(http.MethodGet, onTheWay, nil)
 	page := h.page(r)
-	if !strings.Contains(page, "Sign in faster next time") || !strings.Contains(page, "wiki.example.com</strong>") {
+	if !strings.Contains(page, "Sign in faster next time") || !strings.Contains(page, "wiki.example.com</bdi></strong>") {
 		t.Errorf("the page is %s", page)
 	}
 	if policy := r.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' https://wiki.example.com") {
@@ -158,7 +158,7 @@ func TestAddingOnTheWay(t *testing.T) {
 	if r := h.send(http.MethodPost, "/account/fido/add", form); r.Header.Get("Location") != "/flow?id=add+fido" || h.accounts.addTo != "wiki" {
 		t.Fatalf("%d to %q, on the way to %q", r.StatusCode, r.Header.Get("Location"), h.accounts.addTo)
 	}
-	if page := h.page(h.send(http.MethodGet, add, nil)); !strings.Contains(page, "wiki.example.com</strong>") || !strings.Contains(page, `name="request" value="wiki"`) {
+	if page := h.page(h.send(http.MethodGet, add, nil)); !strings.Contains(page, "wiki.example.com</bdi></strong>") || !strings.Contains(page, `name="request" value="wiki"`) {
 		t.Errorf("the page is %s", page)
 	}
 	h.flows.flow = authflow.Flow{ID: "add fido", Kind: authflow.Enrol, Request: "wiki"}

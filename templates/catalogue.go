@@ -41,13 +41,20 @@ type catalogue struct {
 	fallback  *catalogue // nil: this is English
 }
 
-// text returns the text with the values put in.
+// text returns the text with the values put in, which can't reorder it.
 func (c *catalogue) text(key string, values map[string]any) (string, error) {
-	return c.localized("", key, values)
+	separate := make(map[string]any, len(values))
+	for name, value := range values {
+		if written, ok := value.(string); ok {
+			value = isolated(written)
+		}
+		separate[name] = value
+	}
+	return c.localized("", key, separate)
 }
 
 // rich returns the text as HTML: what stands between ** is strong, and values
-// are escaped unless they are HTML already.
+// are escaped and can't reorder the text, unless they are HTML already.
 func (c *catalogue) rich(key string, values map[string]any) (template.HTML, error) {
 	escaped := make(map[string]any, len(values))
 	for name, value := range values {
@@ -55,7 +62,7 @@ func (c *catalogue) rich(key string, values map[string]any) (template.HTML, erro
 		case template.HTML, int:
 			escaped[name] = value
 		default:
-			escaped[name] = template.HTMLEscapeString(fmt.Sprint(value))
+			escaped[name] = "<bdi>" + template.HTMLEscapeString(fmt.Sprint(value)) + "</bdi>"
 		}
 	}
 	text, err := c.localized(richPrefix, key, escaped)

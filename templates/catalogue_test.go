@@ -173,12 +173,12 @@ func TestValuesAreEscaped(t *testing.T) {
 	functions := functionsOf(newSet(t).catalogues[0], brand{})
 	tests := []struct{ source, want string }{
 		{`{{t "flow.destination" "Host" .}}`, `to open **` + escapedHostile + `**`},
-		{`{{rich "flow.destination" "Host" .}}`, `to open <strong>` + escapedHostile + `</strong>`},
+		{`{{rich "flow.destination" "Host" .}}`, `to open <strong><bdi>` + escapedHostile + `</bdi></strong>`},
 		{`<p title="{{rich "flow.destination" "Host" .}}">`, `<p title="to open ` + escapedHostile + `">`},
 		{`{{plural "time.days" 2 "Host" .}}`, `2 days`},
 		{`{{contact .}}`, `<strong>` + escapedHostile + `</strong>`},
 		{`{{rich "frame.help" "Contact" (contact .)}}`, `Need help? Ask <strong>` + escapedHostile + `</strong>.`},
-		{`{{rich "frame.help" "Contact" .}}`, `Need help? Ask ` + escapedHostile + `.`},
+		{`{{rich "frame.help" "Contact" .}}`, `Need help? Ask <bdi>` + escapedHostile + `</bdi>.`},
 	}
 	for _, test := range tests {
 		var out strings.Builder

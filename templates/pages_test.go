@@ -421,37 +421,41 @@ func TestMarkupIsShownAsText(t *testing.T) {
 // filled returns a copy of the view with every string in it replaced, but for
 // what only the server makes.
 func filled(view any, with string) any {
+	return filledWhere(view, with, func(_ reflect.Type, field string) bool { return field != "URI" })
+}
+
+// filledWhere returns a copy of the view with every string replaced in those
+// fields of structs that are chosen.
+func filledWhere(view any, with string, chosen func(of reflect.Type, field string) bool) any {
 	value := reflect.New(reflect.TypeOf(view)).Elem()
 	value.Set(reflect.ValueOf(view))
-	fill(value, with)
+	fill(value, with, true, chosen)
 	return value.Interface()
 }
 
-func fill(value reflect.Value, with string) {
+func fill(value reflect.Value, with string, strings bool, chosen func(of reflect.Type, field string) bool) {
 	switch value.Kind() {
 	case reflect.String:
-		if value.Type() == reflect.TypeFor[string]() {
+		if strings && value.Type() == reflect.TypeFor[string]() {
 			value.SetString(with)
 		}
 	case reflect.Interface:
 		if !value.IsNil() {
-			value.Set(reflect.ValueOf(filled(value.Elem().Interface(), with)))
+			value.Set(reflect.ValueOf(filledWhere(value.Elem().Interface(), with, chosen)))
 		}
 	case reflect.Slice:
 		copied := reflect.MakeSlice(value.Type(), value.Len(), value.Len())
 		reflect.Copy(copied, value)
 		value.Set(copied)
 		for i := range value.Len() {
-			fill(value.Index(i), with)
+			fill(value.Index(i), with, strings, chosen)
 		}
 	case reflect.Struct:
 		if value.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
 		for i := range value.NumField() {
-			if value.Type().Field(i).Name != "URI" {
-				fill(value.Field(i), with)
-			}
+			fill(value.Field(i), with, chosen(value.Type(), value.Type().Field(i).Name), chosen)
 		}
 	}
 }

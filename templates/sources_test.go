@@ -51,7 +51,7 @@ func TestOverrides(t *testing.T) {
 		}
 	}
 	rich, err := set.catalogues[0].rich("sign_out.current", map[string]any{"Name": "<i>"})
-	if want := template.HTML("&lt;b&gt;&lt;i&gt;&lt;/b&gt; &amp; <strong>you</strong>"); rich != want || err != nil {
+	if want := template.HTML("&lt;b&gt;<bdi>&lt;i&gt;</bdi>&lt;/b&gt; &amp; <strong>you</strong>"); rich != want || err != nil {
 		t.Errorf("markup in a text becomes %q, %v, want %q", rich, err, want)
 	}
 	if got := serve(set, "GET", "style.css", nil).Body.String(); got != "/* theirs */" {

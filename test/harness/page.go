@@ -337,7 +337,7 @@ func hasAttribute(node *html.Node, name string) bool {
 }
 
 // inline are the elements that don't part words.
-var inline = []string{"a", "abbr", "b", "code", "em", "i", "kbd", "mark", "s", "small", "span", "strong", "sub", "sup", "time", "u", "wbr"}
+var inline = []string{"a", "abbr", "b", "bdi", "code", "em", "i", "kbd", "mark", "s", "small", "span", "strong", "sub", "sup", "time", "u", "wbr"}
 
 // unseen are the elements whose text nobody reads.
 var unseen = []string{"script", "style", "template"}
