@@ -139,6 +139,8 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkLive looks sign-ons up that are kept ready for use, on the shelf, or in
+// the store alone.
 func BenchmarkLive(b *testing.B) {
 	const signOns = 10_000
 	c := newCrowd(b, signOns)
@@ -147,6 +149,12 @@ func BenchmarkLive(b *testing.B) {
 	}
 	b.Run("hot", func(b *testing.B) {
 		inTurn(b, signOns, func(i int) { c.live(b, b.Context(), i) })
+	})
+	b.Run("shelf", func(b *testing.B) {
+		inTurn(b, signOns, func(i int) {
+			c.CrowdOut(c.signOns[i])
+			c.live(b, b.Context(), i)
+		})
 	})
 	b.Run("cold", func(b *testing.B) {
 		inTurn(b, signOns, func(i int) {

@@ -17,3 +17,6 @@ func (k *Keeper) Crowd() {
 	k.signOns.kept.InvalidateAll()
 	k.profiles.kept.InvalidateAll()
 }
+
+// CrowdOut has a sign-on not kept ready for use any more.
+func (k *Keeper) CrowdOut(id string) { k.signOns.kept.Invalidate(id) }
