@@ -163,7 +163,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolveCertificate, a.loadStore, a.boundExit,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolveCertificate, a.loadStore, a.boundExit, a.completeHandlers,
 	} {
 		if err := resolve(); err != nil {
 			return err
@@ -200,9 +200,6 @@ func (a *App) Start() error {
 		return err
 	}
 	a.layout = found
-	for _, warning := range found.Warnings {
-		a.logger.Warn(warning)
-	}
 	a.serving, a.order = true, starts.Add(1)
 	if err := a.startServing(); err != nil {
 		return err
@@ -232,7 +229,8 @@ func (a *App) arrange() (layout.Layout, error) {
 	if err != nil {
 		return layout.Layout{}, err
 	}
-	return found, a.settleCertificates(sites, found)
+	err = a.settleCertificates(sites, &found)
+	return found, err
 }
 
 // place lets gates and portals serve.

@@ -15,10 +15,10 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 )
 
-// withApp provisions a configuration that has nothing but the mfa app.
+// withApp provisions a configuration that has the mfa app and the portal's site.
 func withApp(t *testing.T, settings string, then func(app *App) error) error {
 	t.Helper()
-	return provisioned(t, []byte(`{"apps": {"mfa": `+settings+`}}`), then)
+	return provisioned(t, []byte(`{"apps": {"mfa": `+settings+`, "http": `+portalSite(settings)+`}}`), then)
 }
 
 func TestAppDefaults(t *testing.T) {

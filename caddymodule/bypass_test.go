@@ -163,8 +163,8 @@ func TestWarnings(t *testing.T) {
 	}
 	open := warned(withPortal(wiki + "http://:8080 {\n\treverse_proxy localhost:3001\n}\npublic.example.com {\n\treverse_proxy localhost:3000\n}\n"))
 	folders := warned(withPortal("wiki.example.com {\n\troot /srv/wiki\n\tmfa\n\tfile_server\n}\nall.example.com {\n\troot /srv\n\tfile_server\n}\nsame.example.com {\n\troot /srv/wiki\n\tfile_server\n}\nother.example.com {\n\troot /srv/wiki2\n\tfile_server\n}\nmany.example.com {\n\troot /www/{host}\n\tfile_server\n}\nmore.example.com {\n\troot /www/{host}\n\tmfa\n\tfile_server\n}"))
-	if want := "site all.example.com on server srv0 (:443): file_server serves the folder /srv without mfa, which guards the folder /srv/wiki as site wiki.example.com on server srv0 (:443)\n" +
-		"site same.example.com on server srv0 (:443): file_server serves the folder /srv/wiki without mfa, which guards it as site wiki.example.com on server srv0 (:443)"; folders != want {
+	if want := "site all.example.com on server srv0 (:443): file_server serves the folder /srv without mfa, which guards the folder /srv/wiki as site wiki.example.com on server srv0 (:443), Caddyfile:11\n" +
+		"site same.example.com on server srv0 (:443): file_server serves the folder /srv/wiki without mfa, which guards it as site wiki.example.com on server srv0 (:443), Caddyfile:11"; folders != want {
 		t.Errorf("got %q, want %q", folders, want)
 	}
 	for _, want := range []string{"site public.example.com on server srv0 (:443): reverse_proxy serves localhost:3000 without mfa, which guards it as site wiki.example.com", "the site without a host on server srv1 (:8080): reverse_proxy serves every host without mfa"} {

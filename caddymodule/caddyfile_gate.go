@@ -46,7 +46,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if h.NextArg() {
 		return nil, h.Errf("mfa takes no matcher (%s), since requests that don't match would pass by it: write mfa alone, and rule or open inside it for parts of the site", h.Val())
 	}
-	gate := new(Gate)
+	gate := &Gate{Source: place(h.Dispenser)}
 	for h.NextBlock(0) {
 		if err := gate.unmarshalOption(h); err != nil {
 			return nil, err
@@ -284,11 +284,12 @@ func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {
 // parsePortalDirective reads mfa_portal, which takes nothing.
 func parsePortalDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // consume the directive's name
+	portal := &Portal{Source: place(h.Dispenser)}
 	if h.NextArg() {
 		return nil, h.Errf("mfa_portal takes no matcher (%s), since the portal needs all paths of its host: write mfa_portal alone", h.Val())
 	}
 	if h.NextBlock(0) {
 		return nil, h.Errf("mfa_portal takes no block (%s): its settings stand in the global option mfa", h.Val())
 	}
-	return h.NewRoute(nil, new(Portal)), nil
+	return h.NewRoute(nil, portal), nil
 }

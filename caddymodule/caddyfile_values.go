@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -156,6 +157,9 @@ func oneArgument(d *caddyfile.Dispenser, target *string) error {
 	}
 	return nil
 }
+
+// place is where the dispenser stands, as errors name it.
+func place(d *caddyfile.Dispenser) string { return fmt.Sprintf("%s:%d", d.File(), d.Line()) }
 
 // isPlain reports whether there is no placeholder in s. What has one can only
 // be checked once it is replaced, by Provision.

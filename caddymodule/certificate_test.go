@@ -101,7 +101,8 @@ func withCertificate(t *testing.T, settings, cas string, then func(app *App) err
 	if cas != "" {
 		pki = `, "pki": {"certificate_authorities": ` + cas + `}`
 	}
-	return provisioned(t, []byte(`{"apps": {"mfa": {"portal": "https://login.example.com", "certificate": `+settings+`}`+pki+`}}`), then)
+	app := `{"portal": "https://login.example.com", "certificate": ` + settings + `}`
+	return provisioned(t, []byte(`{"apps": {"mfa": `+app+`, "http": `+portalSite(app)+pki+`}}`), then)
 }
 
 func TestDeviceCA(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
@@ -49,8 +48,8 @@ func spoken(word string) string { return strings.ReplaceAll(word, "_", " ") }
 
 // settleCertificates finds out for each gate, and for the portal, whether TLS
 // asks for certificates there, and refuses gates that rely on some which nobody
-// asks for. checkLayout has been content with everything else.
-func (a *App) settleCertificates(sites *caddyhttp.App, found layout.Layout) error {
+// asks for. layout.Check has been content with everything else.
+func (a *App) settleCertificates(sites *caddyhttp.App, found *layout.Layout) error {
 	if len(a.trust()) == 0 {
 		return nil
 	}
@@ -59,7 +58,7 @@ func (a *App) settleCertificates(sites *caddyhttp.App, found layout.Layout) erro
 		asks[server] = a.askerOf(server)
 		if asks[server](a.portal.Hostname()) {
 			a.portalAsks = true
-			a.warnOfHTTP3(name, server, a.portal.Hostname())
+			found.Warnings = append(found.Warnings, warnOfHTTP3(name, server, a.portal.Hostname())...)
 		}
 	}
 	for name, server := range sites.Servers {
@@ -69,10 +68,10 @@ func (a *App) settleCertificates(sites *caddyhttp.App, found layout.Layout) erro
 				continue
 			}
 			if err := a.settleGate(g, at.Site, asks[server]); err != nil {
-				return fmt.Errorf("site %s: %w", at.Site.Hosts[0].Name, err)
+				return writtenAt(g.Source, fmt.Errorf("site %s: %w", at.Site.Hosts[0].Name, err))
 			}
 			if g.asks && g.usesCertificates() {
-				a.warnOfHTTP3(name, server, at.Site.Hosts[0].Name)
+				found.Warnings = append(found.Warnings, warnOfHTTP3(name, server, at.Site.Hosts[0].Name)...)
 			}
 		}
 	}
@@ -180,12 +179,11 @@ func (a *App) askerOf(server *caddyhttp.Server) asker {
 }
 
 // warnOfHTTP3 says where certificates will be missing.
-func (a *App) warnOfHTTP3(name string, server *caddyhttp.Server, host string) {
+func warnOfHTTP3(name string, server *caddyhttp.Server, host string) []string {
 	if !speaksHTTP3(server) {
-		return
+		return nil
 	}
-	a.logger.Warn("this site relies on client certificates, and some browsers (Chrome, Edge) show none over HTTP/3: write servers { protocols h1 h2 } in the global options",
-		zap.String("site", host), zap.String("server", name))
+	return []string{fmt.Sprintf("site %s on server %s relies on client certificates, and some browsers (Chrome, Edge) show none over HTTP/3: write servers { protocols h1 h2 } in the global options", host, name)}
 }
 
 // speaksHTTP3 reports whether some listener of a server speaks HTTP/3: all do by

@@ -93,11 +93,16 @@ type Gate struct {
 	// tab, so that nothing on the page is lost. Default: false.
 	SessionNotice *bool `json:"session_notice,omitempty"`
 
+	// Source is where the handler is written, as FILE:LINE, for messages. The
+	// Caddyfile adapter fills it in. Default: none.
+	Source string `json:"source,omitempty"`
+
+	ctx    caddy.Context
 	app    *App
 	logger *zap.Logger
 	server *caddyhttp.Server
 
-	// What Provision resolved.
+	// What resolve resolved.
 	resolved    []resolvedRule   // in the order written
 	rest        resolvedRule     // what stands outside rules
 	headers     Headers          // checked; what is empty has its default
@@ -142,18 +147,26 @@ func (*Gate) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves the settings into complete rules. It creates nothing.
-func (g *Gate) Provision(ctx caddy.Context) (err error) {
-	g.logger = boundedlog.New(ctx.Logger())
+// Provision registers the handler, which the app completes. It creates nothing.
+func (g *Gate) Provision(ctx caddy.Context) error {
+	g.ctx, g.logger = ctx, boundedlog.New(ctx.Logger())
 	g.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if g.app, err = loadedApp(ctx); err != nil {
+	registered, err := handlersOf(ctx)
+	if err != nil {
 		return err
 	}
+	registered.gates = append(registered.gates, g)
+	return nil
+}
+
+// resolve resolves the settings into complete rules. It creates nothing.
+func (g *Gate) resolve(app *App) (err error) {
+	g.app = app
 	if err := g.resolveRest(); err != nil {
 		return err
 	}
 	for i, rule := range g.Rules {
-		resolved, err := g.resolveRule(ctx, rule)
+		resolved, err := g.resolveRule(rule)
 		if err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
@@ -165,18 +178,17 @@ func (g *Gate) Provision(ctx caddy.Context) (err error) {
 	if err := g.resolveHosts(); err != nil {
 		return err
 	}
-	if err := g.resolveBrowsing(ctx); err != nil {
+	if err := g.resolveBrowsing(); err != nil {
 		return err
 	}
 	g.guarding = g.describe()
-	g.app.gates = append(g.app.gates, g)
 	return nil
 }
 
 // describe says what the layout turns on.
 func (g *Gate) describe() *layout.Guarding {
 	guarding := &layout.Guarding{
-		Server: g.server, Declared: g.declared, Weakest: g.weakest(), Bare: g.isBare(),
+		Source: g.Source, Server: g.server, Declared: g.declared, Weakest: g.weakest(), Bare: g.isBare(),
 		Matchers: []caddyhttp.MatcherSets{g.idleIgnores},
 	}
 	for _, rule := range g.resolved {
@@ -207,9 +219,9 @@ func (g *Gate) resolveHosts() error {
 }
 
 // resolveBrowsing resolves what concerns the ways of browsers and pages.
-func (g *Gate) resolveBrowsing(ctx caddy.Context) (err error) {
+func (g *Gate) resolveBrowsing() (err error) {
 	if g.IdleIgnoresRaw != nil {
-		if g.idleIgnores, err = loadMatchers(ctx, g, "IdleIgnoresRaw", g.IdleIgnoresRaw); err != nil {
+		if g.idleIgnores, err = loadMatchers(g.ctx, g, "IdleIgnoresRaw", g.IdleIgnoresRaw); err != nil {
 			return fmt.Errorf("idle_ignores: %w", err)
 		}
 	}

@@ -390,31 +390,3 @@ func TestAppsBesideThePortal(t *testing.T) {
 		}
 	}
 }
-
-// TestSplits finds what sites say of the names of scripts (P07), however deep.
-func TestSplits(t *testing.T) {
-	const proxy = `{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "transport": {"protocol": "fastcgi", "split_path": ["SPLIT"]}}`
-	fastcgi := func(split string) string { return strings.Replace(proxy, "SPLIT", split, 1) }
-	err := provisioned(t, []byte(`{"apps": {
-		"mfa": {"portal": "https://login.example.com"},
-		"http": {"servers": {"apps": {"listen": [":8443"],
-			"named_routes": {"it": {"handle": [`+fastcgi(".named")+`]}},
-			"errors": {"routes": [{"handle": [`+fastcgi(".error")+`]}]},
-			"routes": [
-				{"handle": [{"handler": "mfa"}]},
-				{"handle": [{"handler": "subroute", "routes": [{"handle": [`+fastcgi(".PHP")+`]}], "errors": {"routes": [{"handle": [`+fastcgi(".late")+`]}]}}]},
-				{"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "handle_response": [{"routes": [{"handle": [`+fastcgi(".response")+`]}]}]}]},
-				{"handle": [{"handler": "intercept", "handle_response": [{"routes": [{"handle": [`+fastcgi(".php")+`]}]}]}]}
-			]
-		}}}
-	}}`), func(app *App) error {
-		got := layout.ScriptSplits(app.gates[0].server)
-		if want := []string{".error", ".late", ".named", ".php", ".response"}; !slices.Equal(got, want) {
-			t.Errorf("got %q", got)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}

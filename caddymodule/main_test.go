@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -72,6 +74,26 @@ func provisioned(t *testing.T, raw []byte, then func(app *App) error) error {
 	config.AppsRaw["probe"] = []byte("{}")
 	look = then
 	return caddy.Validate(config)
+}
+
+// portalSite returns an http app that serves nothing but the portal of an app with
+// these settings.
+func portalSite(settings string) string {
+	var app struct {
+		Portal string `json:"portal"`
+	}
+	_ = json.Unmarshal([]byte(settings), &app) // what is wrong with it is what the test is about
+	portal, err := url.Parse(caddy.NewReplacer().ReplaceKnown(app.Portal, ""))
+	if err != nil {
+		portal = new(url.URL)
+	}
+	listen := ":443"
+	if portal.Scheme == "http" {
+		listen = ":80"
+	}
+	return fmt.Sprintf(`{"servers": {"portal": {"listen": [%q], "routes": [
+		{"match": [{"host": [%q]}], "handle": [{"handler": "mfa_portal"}]}
+	]}}}`, listen, strings.ToLower(portal.Hostname()))
 }
 
 // arranged does the same for a Caddyfile, and lays it out.

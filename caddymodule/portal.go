@@ -17,6 +17,10 @@ func init() {
 // It stands on the host that the app's `portal` names, alone, and answers
 // every request.
 type Portal struct {
+	// Source is where the handler is written, as FILE:LINE, for messages. The
+	// Caddyfile adapter fills it in. Default: none.
+	Source string `json:"source,omitempty"`
+
 	app *App
 	// placed is set when the app has started; until then requests get 503.
 	placed atomic.Bool
@@ -30,14 +34,18 @@ func (*Portal) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision finds the app.
-func (p *Portal) Provision(ctx caddy.Context) (err error) {
-	p.app, err = loadedApp(ctx)
-	return err
+// Provision registers the handler, which the app completes.
+func (p *Portal) Provision(ctx caddy.Context) error {
+	registered, err := handlersOf(ctx)
+	if err != nil {
+		return err
+	}
+	registered.portals = append(registered.portals, p)
+	return nil
 }
 
-// IsPortal implements layout.Portal.
-func (*Portal) IsPortal() {}
+// PortalSource implements layout.Portal.
+func (p *Portal) PortalSource() string { return p.Source }
 
 // Interface guards
 var (

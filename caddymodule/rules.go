@@ -61,7 +61,7 @@ func (g *Gate) resolveRest() error {
 	return err
 }
 
-func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) {
+func (g *Gate) resolveRule(rule *Rule) (resolvedRule, error) {
 	if rule == nil {
 		return resolvedRule{}, errors.New("it is null")
 	}
@@ -71,7 +71,7 @@ func (g *Gate) resolveRule(ctx caddy.Context, rule *Rule) (resolvedRule, error) 
 	}
 	g.namesHead = g.namesHead || matching.NamesHead(rule.MatcherSetsRaw)
 	patterns := matching.PlainPatterns(rule.MatcherSetsRaw)
-	matchers, err := loadMatchers(ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
+	matchers, err := loadMatchers(g.ctx, rule, "MatcherSetsRaw", rule.MatcherSetsRaw)
 	if err != nil {
 		return resolvedRule{}, err
 	}

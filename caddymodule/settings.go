@@ -23,7 +23,7 @@ func (a *App) resolvePortal() error {
 		return err
 	}
 	if written == "" {
-		return errors.New("the portal is missing: write in the Caddyfile's global options: mfa { portal https://login.example.com }")
+		return errNoPortal
 	}
 	if a.portal, err = parsePortal(written); err != nil {
 		return fmt.Errorf("portal %s: %w", written, err)

@@ -127,11 +127,11 @@ func toldBehind(t *testing.T, before, placeholder, path string) (told string) {
 		if err != nil {
 			return err
 		}
-		found, gates, err := layOut(app, sites, "apps")
+		found, err := app.arrange()
 		if err != nil {
 			return err
 		}
-		openGate(gates[0], found.Gates[gates[0]])
+		openGate(app.gates[0], found.Gates[app.gates[0]])
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.Host = "A.localhost"
 		r.Header.Set("X-N", "1")

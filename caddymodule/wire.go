@@ -60,7 +60,7 @@ func unready(w http.ResponseWriter, r *http.Request) error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	skipSecretAddress(r)
-	if g.app.await(r) == nil {
+	if g.app == nil || g.app.await(r) == nil {
 		return unready(w, r)
 	}
 	if g.app.refuseInsecure(w, r) {
@@ -144,7 +144,7 @@ func nobody(key string) (any, bool) {
 	return nil, false
 }
 
-// bind makes the gate that serves this handler's origin.Site.
+// bind makes the gate that serves this handler's site.
 func (g *Gate) bind(s *service) error {
 	headers, err := g.headers.identity()
 	if err != nil {
@@ -245,6 +245,9 @@ func (g *Gate) rules() []gate.Rule {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	skipSecretAddress(r)
+	if p.app == nil {
+		return unready(w, r)
+	}
 	s := p.app.await(r)
 	if s == nil || !p.placed.Load() {
 		return unready(w, r)

@@ -67,6 +67,7 @@ var optionTables = []struct {
 	{"Platforms", "### Platforms", ""},
 	{"SQLiteStore", "### The store sqlite", "{\n\tmfa {\n\t\tstore sqlite {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Gate", "### The directive mfa", "a.example {\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},
+	{"Portal", "### The directive mfa_portal", ""},
 	{"Rule", "### The block rule", "a.example {\n\tmfa {\n\t\trule /a {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Headers", "### The block headers", "a.example {\n\tmfa {\n\t\theaders {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"People", "### People", ""},

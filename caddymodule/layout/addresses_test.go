@@ -3,6 +3,8 @@ package layout
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,6 +39,24 @@ func (*probe) Provision(ctx caddy.Context) error {
 func (*probe) Start() error { return nil }
 func (*probe) Stop() error  { return nil }
 
+// provisioned provisions a server with these settings, and shows it to then.
+func provisioned(t *testing.T, settings string, then func(server *caddyhttp.Server)) {
+	t.Helper()
+	var config caddy.Config
+	if err := json.Unmarshal([]byte(fmt.Sprintf(`{
+		"admin": {"disabled": true, "config": {"persist": false}},
+		"storage": {"module": "file_system", "root": %q},
+		"logging": {"logs": {"default": {"level": "FATAL"}}},
+		"apps": {"probe": {}, "http": {"servers": {"apps": {%s}}}}
+	}`, t.TempDir(), settings)), &config); err != nil {
+		t.Fatal(err)
+	}
+	look = func(sites *caddyhttp.App) { then(sites.Servers["apps"]) }
+	if err := caddy.Validate(&config); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestTrustsProxies finds what Caddy keeps to itself where it is looked for.
 func TestTrustsProxies(t *testing.T) {
 	for options, want := range map[string]bool{
@@ -48,22 +68,30 @@ func TestTrustsProxies(t *testing.T) {
 		if options != "" {
 			options += ","
 		}
-		var config caddy.Config
-		if err := json.Unmarshal([]byte(fmt.Sprintf(`{
-			"admin": {"disabled": true, "config": {"persist": false}},
-			"storage": {"module": "file_system", "root": %q},
-			"logging": {"logs": {"default": {"level": "FATAL"}}},
-			"apps": {"probe": {}, "http": {"servers": {"apps": {%s"listen": [":8080"], "automatic_https": {"disable": true}}}}}
-		}`, t.TempDir(), options)), &config); err != nil {
-			t.Fatal(err)
-		}
-		look = func(sites *caddyhttp.App) {
-			if got := trustsProxies(sites.Servers["apps"]); got != want {
+		provisioned(t, options+`"listen": [":8080"], "automatic_https": {"disable": true}`, func(server *caddyhttp.Server) {
+			if got := trustsProxies(server); got != want {
 				t.Errorf("%s: %t", options, got)
 			}
-		}
-		if err := caddy.Validate(&config); err != nil {
-			t.Fatal(err)
-		}
+		})
 	}
+}
+
+// TestScriptSplits finds what sites say of the names of scripts (P07), however
+// deep.
+func TestScriptSplits(t *testing.T) {
+	const proxy = `{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "transport": {"protocol": "fastcgi", "split_path": ["SPLIT"]}}`
+	fastcgi := func(split string) string { return strings.Replace(proxy, "SPLIT", split, 1) }
+	provisioned(t, `"listen": [":8443"],
+			"named_routes": {"it": {"handle": [`+fastcgi(".named")+`]}},
+			"errors": {"routes": [{"handle": [`+fastcgi(".error")+`]}]},
+			"routes": [
+				{"handle": [{"handler": "subroute", "routes": [{"handle": [`+fastcgi(".PHP")+`]}], "errors": {"routes": [{"handle": [`+fastcgi(".late")+`]}]}}]},
+				{"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:1"}], "handle_response": [{"routes": [{"handle": [`+fastcgi(".response")+`]}]}]}]},
+				{"handle": [{"handler": "intercept", "handle_response": [{"routes": [{"handle": [`+fastcgi(".php")+`]}]}]}]}
+			]`, func(server *caddyhttp.Server) {
+		got := ScriptSplits(server)
+		if want := []string{".error", ".late", ".named", ".php", ".response"}; !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+	})
 }

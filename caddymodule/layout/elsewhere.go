@@ -16,7 +16,7 @@ func (s *survey) checkOtherServers() error {
 	for _, known := range s.sortedGuards() {
 		for _, host := range known.guarded {
 			for _, server := range s.servers {
-				if err := server.checkUngated(server.ways[host], known.server); err != nil {
+				if err := server.checkUngated(server.ways[host], known.server.written(host)); err != nil {
 					return fmt.Errorf("%s: %w", server.at(host), err)
 				}
 			}
@@ -25,13 +25,13 @@ func (s *survey) checkOtherServers() error {
 	return nil
 }
 
-func (s *surveyedServer) checkUngated(way []step, gated *surveyedServer) error {
+func (s *surveyedServer) checkUngated(way []step, gated string) error {
 	if hasGate(way) {
 		return nil
 	}
 	for _, met := range way {
 		if met.named && !met.guarded && s.serves(met) {
-			return fmt.Errorf("%s serves without mfa a host that mfa guards on server %s: write mfa in this site too, or give it a host of its own", met.handler, gated.name)
+			return fmt.Errorf("%s serves without mfa a host that mfa guards on server %s: write mfa in this site too, or give it a host of its own", met.handler, gated)
 		}
 	}
 	return nil
@@ -53,7 +53,7 @@ func (s *survey) checkRehosted() error {
 		for host, way := range server.ways {
 			for _, met := range way {
 				if hasGate(way) && met.guarded && met.does == serves && isPointer(met.module) {
-					guarded[met.module] = host
+					guarded[met.module] = server.besides(host)
 				}
 			}
 		}
@@ -137,7 +137,7 @@ func (s *survey) guardedSources() []guardedSource {
 					continue
 				}
 				for _, found := range known.server.sourcesOf(host, i) {
-					behind = append(behind, guardedSource{found, known.server.at(host)})
+					behind = append(behind, guardedSource{found, known.server.besides(host)})
 				}
 			}
 		}
@@ -149,7 +149,7 @@ func (s *survey) guardedSources() []guardedSource {
 func (s *survey) firstGuarded() string {
 	for _, known := range s.sortedGuards() {
 		if len(known.guarded) > 0 {
-			return known.server.at(known.guarded[0])
+			return known.server.besides(known.guarded[0])
 		}
 	}
 	return ""

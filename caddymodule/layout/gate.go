@@ -20,12 +20,14 @@ type Gate interface {
 // Portal is the handler that serves the portal.
 type Portal interface {
 	caddyhttp.MiddlewareHandler
-	// IsPortal only tells it from other handlers.
-	IsPortal()
+	// PortalSource returns where the handler is written, as FILE:LINE, or "".
+	PortalSource() string
 }
 
 // Guarding is how a gate guards its site, as far as the layout turns on it.
 type Guarding struct {
+	// Source is where the handler is written, as FILE:LINE, or "".
+	Source string
 	// Server is the one to which the gate belongs.
 	Server *caddyhttp.Server
 	// Declared are the hosts that its own settings name.

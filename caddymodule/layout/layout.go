@@ -178,7 +178,11 @@ func (l Layout) checkPlaced(c Configuration) error {
 				name = candidate
 			}
 		}
-		return fmt.Errorf("server %s: no request comes to one of its mfa handlers: it is inside another handler (such as handle_response), in a named route that nothing invokes, or in a site whose requests go elsewhere: put mfa at the top of its site", name)
+		at := "server " + name
+		if source := gate.Guarding().Source; source != "" {
+			at = source + ": " + at
+		}
+		return fmt.Errorf("%s: no request comes to one of its mfa handlers: it is inside another handler (such as handle_response), in a named route that nothing invokes, or in a site whose requests go elsewhere: put mfa at the top of its site", at)
 	}
 	return nil
 }

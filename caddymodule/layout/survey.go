@@ -121,8 +121,46 @@ func (s *surveyedServer) scheme() string {
 	return "https"
 }
 
-// at says which site is meant, for errors.
+// at begins an error or a warning: it says where the site's gate or portal is
+// written, if it has one, and which site is meant.
 func (s *surveyedServer) at(host string) string {
+	if source := s.sourceOf(host); source != "" {
+		return source + ": " + s.siteOf(host)
+	}
+	return s.siteOf(host)
+}
+
+// besides mentions another site than the one that an error begins with.
+func (s *surveyedServer) besides(host string) string {
+	if source := s.sourceOf(host); source != "" {
+		return s.siteOf(host) + ", " + source
+	}
+	return s.siteOf(host)
+}
+
+// written names the server, and where the site's gate is written.
+func (s *surveyedServer) written(host string) string {
+	if source := s.sourceOf(host); source != "" {
+		return s.name + " (" + source + ")"
+	}
+	return s.name
+}
+
+// sourceOf returns where the gate or the portal is written to which the requests
+// for a host come, or "".
+func (s *surveyedServer) sourceOf(host string) string {
+	for _, met := range s.ways[host] {
+		switch {
+		case met.gate != nil:
+			return met.gate.Guarding().Source
+		case met.portal != nil:
+			return met.portal.PortalSource()
+		}
+	}
+	return ""
+}
+
+func (s *surveyedServer) siteOf(host string) string {
 	site := "site " + host
 	if host == matching.AnyOtherHost {
 		site = "the site without a host"
