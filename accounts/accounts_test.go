@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/storetest"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -34,15 +35,16 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	opened, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
+		if err := opened.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	db := storetest.Rerun(opened)
 	clock := func() time.Time { return noon }
 	log := audit.NewLog(zap.NewNop(), db, clock)
 	people := person.New(person.Settings{Store: db, Audit: log, Clock: clock, Random: rand.Reader})

@@ -30,6 +30,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/storetest"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -65,7 +66,7 @@ func newHouse(t *testing.T) *house {
 			t.Error(err)
 		}
 	})
-	h.store = &shaky{Store: db}
+	h.store = &shaky{Store: storetest.Rerun(db)}
 	h.keys, err = keys.Open(h.ctx, keys.FileStorage(filepath.Join(folder, "keys.json")), rand.Reader, h.clock, true)
 	h.must(err)
 	h.hasher, err = identity.NewHasher(identity.HasherConfig{Peppers: h.keys, Params: identity.Params{Memory: 8, Passes: 1, Parallelism: 1}, Waiting: 1000})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,27 +16,52 @@ import (
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/test/pager"
-	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// outbox remembers what is to be sent, as of each commit.
+// outbox keeps what is to be sent in the store, as of each commit.
 type outbox struct {
 	h    *house
 	fail error
-	refs []string
 	woke int
 }
 
 const outboxNamespace = "test_outbox"
 
 func (o *outbox) Queue(ctx context.Context, tx store.Tx, q ceremony.Question) error {
-	o.refs = append(o.refs, q.Ref)
 	if o.fail != nil {
 		return o.fail
 	}
+	queued, err := o.queued(ctx, tx)
+	if err != nil {
+		return err
+	}
 	return tx.PutRecord(ctx, store.Record{
-		Namespace: outboxNamespace, Key: token.Hash(q.Ref + string(rune(len(o.refs)))), Value: []byte(q.Kind), Expires: o.h.clock().Add(time.Hour),
+		Namespace: outboxNamespace, Key: strconv.Itoa(len(queued)), Value: []byte(q.Ref), Expires: o.h.clock().AddDate(1, 0, 0),
 	})
+}
+
+// queued returns what was queued, oldest first.
+func (o *outbox) queued(ctx context.Context, records interface {
+	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
+}) (refs []string, err error) {
+	for {
+		record, err := records.GetRecord(ctx, outboxNamespace, strconv.Itoa(len(refs)), o.h.clock())
+		if errors.Is(err, store.ErrNotFound) {
+			return refs, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, string(record.Value))
+	}
+}
+
+// refs are the questions that messages were queued about, oldest first.
+func (o *outbox) refs() []string {
+	o.h.t.Helper()
+	refs, err := o.queued(o.h.ctx, o.h.store)
+	o.h.must(err)
+	return refs
 }
 
 func (o *outbox) Wake() { o.woke++ }
@@ -43,13 +69,15 @@ func (o *outbox) Wake() { o.woke++ }
 // newest is what is sent for the newest question.
 func (o *outbox) newest() string {
 	o.h.t.Helper()
-	message, open, err := o.h.Compose(o.h.ctx, pager.Kind, o.refs[len(o.refs)-1])
+	message, open, err := o.h.Compose(o.h.ctx, pager.Kind, newestOf(o.refs()))
 	o.h.must(err)
 	if !open {
 		return ""
 	}
 	return message.(string)
 }
+
+func newestOf(refs []string) string { return refs[len(refs)-1] }
 
 // code is the newest code that was sent.
 func (o *outbox) code() string { return o.newest()[:8] }
@@ -84,7 +112,7 @@ func (p *member) withPager(o *outbox, number string) {
 func (p *member) enrolPager(f authflow.Flow, o *outbox, number string) {
 	t, h := p.h.t, p.h
 	t.Helper()
-	before := len(o.refs)
+	before := len(o.refs())
 	h.expectPage("number ", f, h.Enrolment)
 	answer := func(given factors.Answer) error {
 		return h.AnswerEnrolment(h.ctx, h.load(f), authflow.EnrolmentAnswer{Factor: pager.Kind, Answer: given}, cafe)
@@ -95,8 +123,8 @@ func (p *member) enrolPager(f authflow.Flow, o *outbox, number string) {
 	for range 3 {
 		h.expectPage("number "+number, f, h.Enrolment)
 	}
-	if len(o.refs) != before+1 {
-		t.Errorf("%d messages left", len(o.refs)-before)
+	if len(o.refs()) != before+1 {
+		t.Errorf("%d messages left", len(o.refs())-before)
 	}
 	if err := answer(factors.Answer{"code": "wrong"}); !isRefused(err, factors.Wrong) {
 		t.Errorf("a wrong code: %v", err)
@@ -146,13 +174,13 @@ func TestAFactorThatSendsAsksOnce(t *testing.T) {
 	h, o := newHouseWithPagers(t)
 	ada := h.person("ada")
 	ada.withPager(o, "555-1")
-	before, woke := len(o.refs), o.woke
+	before, woke := len(o.refs()), o.woke
 	f := ada.shown(cafe)
 	for range 4 {
 		h.expectPage("pager 555-1", f, h.Challenge)
 	}
-	if len(o.refs) != before+1 || o.woke != woke+1 {
-		t.Fatalf("%d messages left, %d times they were sent", len(o.refs)-before, o.woke-woke)
+	if len(o.refs()) != before+1 || o.woke != woke+1 {
+		t.Fatalf("%d messages left, %d times they were sent", len(o.refs())-before, o.woke-woke)
 	}
 	if message := o.newest(); message != o.code()+" for 192.0.2.44" {
 		t.Errorf("%q was sent", message)
@@ -163,7 +191,7 @@ func TestAFactorThatSendsAsksOnce(t *testing.T) {
 		}
 	}
 	h.must(h.Send(h.ctx, h.load(f), pager.Kind, cafe))
-	if len(o.refs) != before+2 || o.refs[before] != o.refs[before+1] {
+	if len(o.refs()) != before+2 || o.refs()[before] != o.refs()[before+1] {
 		t.Error("another question was asked, or none")
 	}
 	code := o.code()
@@ -188,14 +216,14 @@ func TestAQuestionThatIsOverIsAskedAnew(t *testing.T) {
 	h, o, _, f := askedOverThePager(t)
 	expectUnasked := func() {
 		t.Helper()
-		before := len(o.refs)
+		before := len(o.refs())
 		for range 3 {
 			if page, err := h.Challenge(h.ctx, h.load(f), pager.Kind, cafe); err != nil || !page.Unasked {
 				t.Fatalf("the page is %+v, %v", page, err)
 			}
 		}
-		if len(o.refs) != before {
-			t.Errorf("a reload sent %d messages", len(o.refs)-before)
+		if len(o.refs()) != before {
+			t.Errorf("a reload sent %d messages", len(o.refs())-before)
 		}
 		if progress, err := h.Poll(h.ctx, h.load(f), pager.Kind); progress != authflow.ProgressOver || err != nil {
 			t.Errorf("the question is %q, %v", progress, err)
@@ -236,21 +264,21 @@ func TestNothingIsSentUnasked(t *testing.T) {
 	ada := h.person("ada")
 	ada.withPager(o, "555-1")
 	h.vault.Factors[0] = pager.Factor{Clock: h.clock, OnDemand: true}
-	before := len(o.refs)
+	before := len(o.refs())
 	f := ada.shown(cafe)
 	for range 3 {
 		if page, err := h.Challenge(h.ctx, h.load(f), pager.Kind, cafe); err != nil || !page.Unasked {
 			t.Fatalf("the page is %+v, %v", page, err)
 		}
 	}
-	if len(o.refs) != before {
-		t.Errorf("%d messages left", len(o.refs)-before)
+	if len(o.refs()) != before {
+		t.Errorf("%d messages left", len(o.refs())-before)
 	}
 	for range 2 {
 		h.must(h.Send(h.ctx, h.load(f), pager.Kind, cafe))
 	}
-	if len(o.refs) != before+2 || o.refs[before] != o.refs[before+1] {
-		t.Errorf("%d messages left", len(o.refs)-before)
+	if len(o.refs()) != before+2 || o.refs()[before] != o.refs()[before+1] {
+		t.Errorf("%d messages left", len(o.refs())-before)
 	}
 	h.must(h.answerPager(f, o.code()))
 	if err := h.Send(h.ctx, h.load(f), assurance.TOTP, cafe); !errors.Is(err, authflow.ErrWrongStep) {
@@ -262,7 +290,7 @@ func TestNothingIsSentUnasked(t *testing.T) {
 // polls, which writes and counts nothing, and is the one that is let in.
 func TestAnotherDeviceAnswers(t *testing.T) {
 	h, o, ada, f := askedOverThePager(t)
-	ref := o.refs[len(o.refs)-1]
+	ref := newestOf(o.refs())
 	expectProgress := func(want authflow.Progress) {
 		t.Helper()
 		if got, err := h.Poll(h.ctx, f, pager.Kind); got != want || err != nil {
@@ -328,7 +356,7 @@ func TestAnotherDeviceAnswersLate(t *testing.T) {
 			f := ada.shown(cafe)
 			h.expectPage("pager 555-1", f, h.Challenge)
 			change(h, ada, f)
-			if _, err := h.Resolve(h.ctx, pager.Kind, o.refs[len(o.refs)-1], []byte("yes")); !errors.Is(err, ceremony.ErrNone) {
+			if _, err := h.Resolve(h.ctx, pager.Kind, newestOf(o.refs()), []byte("yes")); !errors.Is(err, ceremony.ErrNone) {
 				t.Errorf("the pager is told %v", err)
 			}
 		})
@@ -338,7 +366,7 @@ func TestAnotherDeviceAnswersLate(t *testing.T) {
 // TestDevicesAnswerAtOnce has many say yes or no at the same time: one is first.
 func TestDevicesAnswerAtOnce(t *testing.T) {
 	h, o, _, _ := askedOverThePager(t)
-	ref := o.refs[len(o.refs)-1]
+	ref := newestOf(o.refs())
 	thanks := make(chan string, 10)
 	for i := range cap(thanks) {
 		go func() {

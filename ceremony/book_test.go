@@ -13,6 +13,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/storetest"
 )
 
 // TestQuestionsAreTurnedByOneAtATime has two find a question: the one who comes
@@ -21,11 +22,12 @@ func TestQuestionsAreTurnedByOneAtATime(t *testing.T) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	clock := func() time.Time { return noon }
 	folder := t.TempDir()
-	db, err := sqlite.Open(t.Context(), filepath.Join(folder, "store.db"))
+	opened, err := sqlite.Open(t.Context(), filepath.Join(folder, "store.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = opened.Close() })
+	db := storetest.Rerun(opened)
 	sealer, err := keys.Open(t.Context(), keys.FileStorage(filepath.Join(folder, "keys.json")), rand.Reader, clock, true)
 	if err != nil {
 		t.Fatal(err)

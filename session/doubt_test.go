@@ -13,12 +13,11 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
-	"github.com/portcullis-mfa/portcullis/store/sqlite"
 )
 
 // faultyStore is a store of which nothing can be read while it is out.
 type faultyStore struct {
-	*sqlite.DB
+	store.Store
 	out   atomic.Bool
 	asked atomic.Int64
 }
@@ -37,21 +36,21 @@ func (s *faultyStore) SignOnByID(ctx context.Context, id string) (session.SignOn
 	if err := s.refuse(); err != nil {
 		return session.SignOn{}, err
 	}
-	return s.DB.SignOnByID(ctx, id)
+	return s.Store.SignOnByID(ctx, id)
 }
 
 func (s *faultyStore) UserByID(ctx context.Context, id string) (session.User, error) {
 	if err := s.refuse(); err != nil {
 		return session.User{}, err
 	}
-	return s.DB.UserByID(ctx, id)
+	return s.Store.UserByID(ctx, id)
 }
 
 func (s *faultyStore) DeviceByCertificate(ctx context.Context, certificate string) (session.Device, error) {
 	if err := s.refuse(); err != nil {
 		return session.Device{}, err
 	}
-	return s.DB.DeviceByCertificate(ctx, certificate)
+	return s.Store.DeviceByCertificate(ctx, certificate)
 }
 
 // What could not be told ends nothing: it is asked again, until it can be told.
@@ -99,7 +98,7 @@ func TestDoubtIsNoEnd(t *testing.T) {
 			h.engineer(t)
 			h.signOn(t, "s")
 			h.device(t, "laptop")
-			faulty := &faultyStore{DB: h.store}
+			faulty := &faultyStore{Store: h.store}
 			k := session.NewKeeper(faulty, h.Now, zap.NewNop().Warn)
 			k.Heartbeat(h.Now())
 			t.Cleanup(h.store.Follow(deaf{k, test.lost}))
@@ -157,7 +156,7 @@ func TestDoubtEndsAfterAWhile(t *testing.T) {
 	h := newHouse(t)
 	h.engineer(t)
 	h.signOn(t, "s")
-	faulty := &faultyStore{DB: h.store}
+	faulty := &faultyStore{Store: h.store}
 	k := session.NewKeeper(faulty, h.Now, zap.NewNop().Warn)
 	t.Cleanup(h.store.Follow(deaf{k, false}))
 	k.Heartbeat(h.Now())

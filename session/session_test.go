@@ -17,6 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/storetest"
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
@@ -44,7 +45,7 @@ func (h *hands) set(now time.Time) {
 // house is a real store and real keys, with a clock that stands still.
 type house struct {
 	*hands
-	store *sqlite.DB
+	store store.Store
 	keys  *keys.Set
 }
 
@@ -60,7 +61,7 @@ func newHouse(t *testing.T) *house {
 			t.Error(err)
 		}
 	})
-	h := &house{hands: &hands{now: morning}, store: db}
+	h := &house{hands: &hands{now: morning}, store: storetest.Rerun(db)}
 	h.keys = newKeys(t, filepath.Join(folder, "keys.json"))
 	must(t, db.CreateUser(t.Context(), store.User{ID: "alice", Name: "alice", Status: store.UserActive, Created: morning}))
 	return h

@@ -29,6 +29,9 @@ var (
 	// ErrConflict says that a compare-and-set lost: the row changed since it
 	// was read, or a unique name or address is taken.
 	ErrConflict = errors.New("changed in the store in the meantime")
+	// ErrBusy says that others were at work on the same for so long that the store
+	// gave up: nothing was done, and later it may work.
+	ErrBusy = errors.New("the store is too busy")
 	// ErrMissing says that there is no store where one is to be opened.
 	ErrMissing = errors.New("there is no store")
 	// ErrLost says that the store is gone from its place while it was open.
@@ -594,8 +597,17 @@ type Store interface {
 	Tx
 	// Atomically runs fn in one serializable transaction: it sees and leaves
 	// the store as if it ran alone. An error of fn rolls back and is returned
-	// as it is. fn may run more than once and must have no other effects; it
-	// must use tx only, never the Store.
+	// as it is. An operation of tx that returns ErrConflict or ErrNotFound has
+	// done nothing, and fn may go on.
+	//
+	// Where transactions get into each other's way, one of them is rolled back and
+	// its fn runs again, whatever it returned: it must have no other effects, and
+	// must use tx only, never the Store. After some tries it is ErrBusy.
+	//
+	// Once fn is done, the transaction commits under a deadline of the store's own:
+	// a caller that stops waiting then leaves nothing in doubt. Past that deadline
+	// it isn't known whether the transaction took effect, which is an error, and
+	// its changes are told.
 	Atomically(ctx context.Context, fn func(tx Tx) error) error
 	// View runs fn on one state of the store, which others may change meanwhile:
 	// it waits for no writer, and none waits for it. An error of fn is returned as

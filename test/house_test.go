@@ -71,6 +71,7 @@ var arrows = []arrow{
 
 	{"store/sqlite", []string{"store", "assurance", "fileaccess"}},
 	{"store/conformance", []string{"store", "assurance"}},
+	{"store/storetest", []string{"store"}},
 	{"store", []string{"assurance"}},
 
 	{"gate/canonical", nil},
@@ -581,7 +582,7 @@ func packages(t *testing.T) []listedPackage {
 func shipped(t *testing.T) []listedPackage {
 	t.Helper()
 	return slices.DeleteFunc(slices.Clone(packages(t)), func(p listedPackage) bool {
-		return isOrIsBelow(p.name(), "test") || isOrIsBelow(p.name(), "internal") || p.name() == "store/conformance"
+		return isOrIsBelow(p.name(), "test") || isOrIsBelow(p.name(), "internal") || p.name() == "store/conformance" || p.name() == "store/storetest"
 	})
 }
 

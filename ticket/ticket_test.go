@@ -18,6 +18,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/storetest"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -27,16 +28,17 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // office issues and redeems over a real store, by a clock that tests set.
 type office struct {
 	*ticket.Tickets
-	store  *sqlite.DB
+	store  store.Store
 	now    atomic.Pointer[time.Time]
 	signOn session.SignOn
 }
 
 func newOffice(t testing.TB) *office {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	opened, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
 	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	t.Cleanup(func() { must(t, opened.Close()) })
+	db := storetest.Rerun(opened)
 	o := &office{store: db}
 	o.set(noon)
 	o.Tickets = ticket.NewTickets(db, o.Now, rand.Reader)

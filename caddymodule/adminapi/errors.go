@@ -57,6 +57,8 @@ func failure(err error) (int, string) {
 		return http.StatusNotFound, "somebody else deleted it at the same moment"
 	case errors.Is(err, store.ErrConflict):
 		return http.StatusConflict, "somebody else changed the same at the same moment: try again"
+	case errors.Is(err, store.ErrBusy):
+		return http.StatusServiceUnavailable, "the store is too busy: try again in a moment"
 	case errors.As(err, &speaks):
 		return http.StatusUnprocessableEntity, speaks.Text()
 	}

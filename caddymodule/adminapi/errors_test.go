@@ -28,6 +28,7 @@ func TestWhatTheAdminAPISaysOfErrors(t *testing.T) {
 	}{
 		"what was being done is of no use": {fmt.Errorf("keeping a new access code: %w", authflow.ErrNotActive), http.StatusConflict, "the user hasn't set up their account yet, or is disabled", false},
 		"deleted in the middle":            {fmt.Errorf("keeping a new access code: %w", store.ErrNotFound), http.StatusNotFound, "somebody else deleted it at the same moment", false},
+		"too busy":                         {fmt.Errorf("ending a sign-on: %w", store.ErrBusy), http.StatusServiceUnavailable, "the store is too busy: try again in a moment", false},
 		"the disk is gone":                 {errors.New("reading /var/lib/store"), http.StatusInternalServerError, "something went wrong: look for reference ", true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,6 @@ var cancellationTests = []test{
 // operations is every operation of the contract, each valid by itself once
 // there is a user u1 with c1, s1 and d1 and a record k.
 func (f fixture) operations() map[string]func(context.Context) error {
-	second := func(_ any, err error) error { return err }
 	return map[string]func(context.Context) error{
 		"CreateUser":  func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u9", Name: "u9"}) },
 		"UserByID":    func(ctx context.Context) error { return second(f.UserByID(ctx, "u1")) },

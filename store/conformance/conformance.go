@@ -142,6 +142,9 @@ func get[T any](value T, err error) func(t *testing.T) T {
 	}
 }
 
+// second is the error of an operation whose result doesn't matter.
+func second(_ any, err error) error { return err }
+
 func wantError(t *testing.T, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

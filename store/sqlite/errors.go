@@ -24,6 +24,9 @@ func failed(ctx context.Context, doing string, err error) error {
 	case codes.SQLITE_CONSTRAINT_FOREIGNKEY:
 		err = store.ErrNotFound
 	}
+	if extendedCode(err)&0xff == codes.SQLITE_BUSY {
+		err = fmt.Errorf("%w: %w", store.ErrBusy, err)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}

@@ -238,17 +238,7 @@ func (db *DB) try(ctx context.Context, fn func(*transaction) error) (*transactio
 	if err != nil {
 		return work, err
 	}
-	err = tx.Commit()
-	if !rolledBack(err) {
-		db.followers.tell(work.changes)
-	}
-	return work, failed(ctx, "committing a transaction", err)
-}
-
-// rolledBack reports whether a commit surely did not take effect: its context
-// ended before. Of other failures that can't be told.
-func rolledBack(err error) bool {
-	return errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return work, failed(ctx, "committing a transaction", db.commit(work, tx.Commit))
 }
 
 // Close waits for running operations, closes the file and lets go of it.

@@ -1,0 +1,40 @@
+// Package storetest has stores by which the packages that use one are tested. It
+// must not know any implementation of the contract.
+package storetest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// Rerun returns a store that runs each function for a transaction twice and rolls
+// the first run back, as stores may that several processes share: a function that
+// does anything outside its transaction does it twice.
+func Rerun(s store.Store) store.Store { return rerunning{s} }
+
+type rerunning struct{ store.Store }
+
+// errUnserializable ends the first run.
+var errUnserializable = errors.New("could not serialize access")
+
+// Atomically implements store.Store.
+func (s rerunning) Atomically(ctx context.Context, fn func(tx store.Tx) error) error {
+	err := s.Store.Atomically(ctx, func(tx store.Tx) error {
+		_ = fn(tx) // whatever it says
+		return errUnserializable
+	})
+	if err != errUnserializable {
+		return err
+	}
+	return s.Store.Atomically(ctx, fn)
+}
+
+// View implements store.Store.
+func (s rerunning) View(ctx context.Context, fn func(r store.Reader) error) error {
+	return s.Store.View(ctx, func(r store.Reader) error {
+		_ = fn(r)
+		return fn(r)
+	})
+}
