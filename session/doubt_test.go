@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -304,4 +305,38 @@ func TestAKeeperEndsAllWhenItStops(t *testing.T) {
 	if err := k.Open(t.Context(), &late.Connection, late); !errors.Is(err, session.ErrCutOff) {
 		t.Errorf("opened with %v", err)
 	}
+}
+
+// TestX05ClockSetBackWhileCutOff has the wall clock set back by an hour after the
+// last heartbeat: what is in memory counts for no longer than it would have.
+func TestX05ClockSetBackWhileCutOff(t *testing.T) {
+	h := newHouse(t)
+	heard := time.Now()
+	now := heard
+	k := session.NewKeeper(h.store, func() time.Time { return now }, zap.NewNop().Warn)
+	k.Heartbeat(heard)
+	s := h.signOn(t, "s")
+	s.ID, s.Started, s.Expires, s.LastSeen = "now", heard, heard.Add(12*time.Hour), heard
+	must(t, h.store.CreateSignOn(t.Context(), s))
+	must(t, live(t, k, "now"))
+	now = setBack(t, heard.Add(time.Minute-time.Second), time.Hour)
+	must(t, live(t, k, "now"))
+	now = setBack(t, heard.Add(time.Minute+time.Second), time.Hour)
+	if err := live(t, k, "now"); !errors.Is(err, session.ErrCutOff) {
+		t.Errorf("more than a minute after the last heartbeat: %v", err)
+	}
+}
+
+// setBack returns a reading of the clocks after the wall clock alone was set back.
+// Package time makes none by itself: its methods move both clocks, or drop the
+// monotonic one.
+func setBack(t *testing.T, at time.Time, by time.Duration) time.Time {
+	t.Helper()
+	const nanosecondBits = 30 // below the seconds of the wall clock
+	back := at
+	*(*uint64)(unsafe.Pointer(&back)) -= uint64(by/time.Second) << nanosecondBits
+	if !back.Equal(at) || at.Round(0).Sub(back.Round(0)) != by {
+		t.Fatalf("%s isn't %s before %s by the wall clock alone", back, by, at)
+	}
+	return back
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -60,8 +61,11 @@ type Keeper struct {
 	connections    *connections
 
 	// heard is the sending time of the newest heartbeat, in nanoseconds since
-	// 1970, and lost whether changes were lost since.
+	// began. The difference of two readings of the monotonic clock, it doesn't
+	// depend on what the wall clock is set to. lost is whether changes were lost
+	// since.
 	heard atomic.Int64
+	began time.Time
 	lost  atomic.Bool
 	// resolving is true while doubts that were left are looked into again.
 	resolving atomic.Bool
@@ -86,8 +90,9 @@ type Warn func(message string, fields ...zap.Field)
 // it answers ErrCutOff.
 func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	k := &Keeper{
-		store: s, clock: clock, warn: warn, activity: newActivity(), deviceActivity: newActivity(), connections: newConnections(),
+		store: s, clock: clock, began: clock(), warn: warn, activity: newActivity(), deviceActivity: newActivity(), connections: newConnections(),
 	}
+	k.heard.Store(never)
 	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
 	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended).shelve(k.shelvedSignOns())
 	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended).shelve(shelvedProfiles)
@@ -311,7 +316,10 @@ func (k *Keeper) Flush(ctx context.Context) {
 // current reports whether changes are known as soon as they are to be.
 func (k *Keeper) current() bool { return !k.stale(k.clock(), promptness) && !k.lost.Load() }
 
+// never is when the newest heartbeat was heard, as long as there is none.
+const never = math.MinInt64 / 2
+
 // stale reports whether the newest heartbeat is older than allowed.
 func (k *Keeper) stale(now time.Time, allowed time.Duration) bool {
-	return now.UnixNano()-k.heard.Load() > int64(allowed)
+	return int64(now.Sub(k.began))-k.heard.Load() > int64(allowed)
 }

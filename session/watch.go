@@ -146,7 +146,7 @@ func (k *Keeper) Heartbeat(sent time.Time) {
 		k.devices.dropAll()
 		k.suspect(func(c *Connection) bool { return !c.isNobodys() })
 	}
-	k.heard.Store(sent.UnixNano())
+	k.heard.Store(int64(sent.Sub(k.began)))
 }
 
 // Lost implements store.Follower: what is in memory serves until it is too old,
