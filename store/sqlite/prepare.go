@@ -141,8 +141,9 @@ func bringUp(ctx context.Context, path string, migrations migrationFiles) (err e
 		return explain(ctx, err)
 	}
 	if version > latest {
-		return fmt.Errorf("its schema is version %d, and this program knows versions up to %d; start the newer program, or restore the copy that was made before the schema changed (%s.before-v…)",
-			version, latest, path)
+		if err := checkUsable(ctx, db, version, latest); err != nil {
+			return fmt.Errorf("%w; start the newer program, or restore the copy that was made before the schema changed (%s.before-v…)", err, path)
+		}
 	}
 	if err := checkSound(ctx, db); err != nil {
 		return err
@@ -156,6 +157,20 @@ func bringUp(ctx context.Context, path string, migrations migrationFiles) (err e
 		}
 	}
 	return logAhead(ctx, db)
+}
+
+// checkUsable refuses a store whose schema is newer than the latest that this
+// program knows, unless the newer ones have all that it needs.
+func checkUsable(ctx context.Context, db *sql.DB, version, latest int64) error {
+	var oldest int64
+	err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'oldest_program'`).Scan(&oldest)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return explain(ctx, err)
+	}
+	if err == nil && oldest <= latest {
+		return nil
+	}
+	return fmt.Errorf("its schema is version %d, and this program knows versions up to %d", version, latest)
 }
 
 // logAhead turns the write-ahead log on. The file remembers it, but a copy

@@ -292,14 +292,37 @@ func TestNewStoreIsNotCopied(t *testing.T) {
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	path, _ := soundFile(t)
-	openAndCount(t, path, withMigration(t, `ALTER TABLE users ADD COLUMN shoe_size INTEGER;`))
+	openAndCount(t, path, withMigration(t, `ALTER TABLE users ADD COLUMN shoe_size INTEGER; UPDATE meta SET value = '999' WHERE key = 'oldest_program';`))
 	before, err := os.ReadFile(path)
 	must(t, err)
-	wantRefused(t, path, "version 999", "up to 5;", "start the newer program")
+	wantRefused(t, path, "version 999", "up to 6;", "start the newer program")
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file was changed (%v)", err)
 	}
 	wantCopies(t, path, 1)
+}
+
+// TestNewerSchemaIsUsed opens a store to which a newer program has added what this
+// one doesn't need.
+func TestNewerSchemaIsUsed(t *testing.T) {
+	path, _ := soundFile(t)
+	next := withMigration(t, `ALTER TABLE users ADD COLUMN shoe_size INTEGER NOT NULL DEFAULT 0;`)
+	before := openAndCount(t, path, next)
+	db := openAt(t, path)
+	must(t, db.CreateUser(t.Context(), store.User{ID: "by the older program", Name: "new"}))
+	must(t, db.Close())
+	if after := openAndCount(t, path, next); after != before+1 {
+		t.Errorf("%d users, want %d", after, before+1)
+	}
+	wantCopies(t, path, 1)
+}
+
+// TestNewerSchemaThatSaysNothingIsRefused has one that lacks what says who can use
+// it.
+func TestNewerSchemaThatSaysNothingIsRefused(t *testing.T) {
+	path, _ := soundFile(t)
+	openAndCount(t, path, withMigration(t, `DELETE FROM meta WHERE key = 'oldest_program';`))
+	wantRefused(t, path, "version 999", "up to 6;", "start the newer program")
 }
 
 func openAndCount(t *testing.T, path string, migrations migrationFiles) int {
