@@ -579,7 +579,8 @@ type Follower interface {
 	// its changes are told too: what became of a row is read, not concluded.
 	Changed(changes []Change)
 	// Heartbeat says that all changes committed before the time sent have been
-	// told. Times never go back.
+	// told. Times never go back. They keep the reading of the monotonic clock, so
+	// that a clock which is set back makes nothing look current.
 	Heartbeat(sent time.Time)
 	// Lost says that changes since the last Heartbeat may never be told:
 	// whatever was read before the next Heartbeat is in doubt.
@@ -627,6 +628,12 @@ type Store interface {
 	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through
 	// Renew.
 	Position(ctx context.Context) (int64, error)
+	// Lease has a holder do work that one of several processes does, for d from now
+	// by the store's clock, and reports false where another one has it. A holder
+	// asks again before d is over; 0 gives the work up, and reports false. All who
+	// ask about the same work name the same d. Work has to bear being done twice:
+	// a holder that is held up doesn't notice that its time is over.
+	Lease(ctx context.Context, work, holder string, d time.Duration) (held bool, err error)
 	// Follow tells the follower of all changes from now on, until stop is
 	// called. What is being told at that moment may still arrive.
 	Follow(f Follower) (stop func())

@@ -31,19 +31,22 @@ func attemptsPut(t *testing.T, f fixture) {
 	wantEqual(t, "of another scope", get(f.GetAttempts(f.ctx, "totp", a.Key))(t).Failures, 0)
 }
 
+// countOne counts a failure in a transaction.
+func (f fixture) countOne(s store.Store, scope, key string) error {
+	return s.Atomically(f.ctx, func(tx store.Tx) error {
+		a, err := tx.GetAttempts(f.ctx, scope, key)
+		if err != nil {
+			return err
+		}
+		a.Scope, a.Key = scope, key
+		a.Failures++
+		return tx.PutAttempts(f.ctx, a)
+	})
+}
+
 func attemptsRace(t *testing.T, f fixture) {
 	const all = 1000
-	for _, err := range race(all, func(int) error {
-		return f.Atomically(f.ctx, func(tx store.Tx) error {
-			a, err := tx.GetAttempts(f.ctx, "totp", "u1")
-			if err != nil {
-				return err
-			}
-			a.Scope, a.Key = "totp", "u1"
-			a.Failures++
-			return tx.PutAttempts(f.ctx, a)
-		})
-	}) {
+	for _, err := range race(all, func(int) error { return f.countOne(f.Store, "totp", "u1") }) {
 		must(t, err)
 	}
 	wantEqual(t, "failures", get(f.GetAttempts(f.ctx, "totp", "u1"))(t).Failures, all)

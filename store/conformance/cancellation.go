@@ -107,6 +107,7 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"View": func(ctx context.Context) error {
 			return f.View(ctx, func(r store.Reader) error { return second(r.CountUsers(ctx)) })
 		},
+		"Lease":    func(ctx context.Context) error { return second(f.Lease(ctx, "w", "h", time.Hour)) },
 		"Renew":    func(ctx context.Context) error { return f.Renew(ctx) },
 		"Position": func(ctx context.Context) error { return second(f.Position(ctx)) },
 		"Sweep":    func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },

@@ -18,9 +18,17 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
+// Handles are two ways to one store, as two processes have them.
+type Handles struct {
+	// First and Second are the same where one process has a store to itself.
+	First, Second store.Store
+	// Cut keeps Second from hearing what changes, until restore is called; nil: nothing can.
+	Cut func() (restore func())
+}
+
 // Run runs the suite. open returns a new and empty store, and closes it when
 // the test that it is given ends.
-func Run(t *testing.T, open func(t *testing.T) store.Store) {
+func Run(t *testing.T, open func(t *testing.T) Handles) {
 	groups := []struct {
 		name  string
 		tests []test
@@ -39,6 +47,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Pages", pageTests},
 		{"Transactions", transactionTests},
 		{"Feed", feedTests},
+		{"Handles", handleTests},
+		{"Leases", leaseTests},
 		{"Life", lifeTests},
 		{"Cancellation", cancellationTests},
 		{"Sweep", sweepTests},
@@ -47,7 +57,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
 				t.Run(test.name, func(t *testing.T) {
-					test.run(t, fixture{Store: open(t), ctx: t.Context()})
+					opened := open(t)
+					test.run(t, fixture{Store: opened.First, other: opened.Second, cut: opened.Cut, ctx: t.Context()})
 				})
 			}
 		})
@@ -62,7 +73,9 @@ type test struct {
 // fixture is a store under test with what the tests put into it.
 type fixture struct {
 	store.Store
-	ctx context.Context
+	other store.Store // the same store by another handle
+	cut   func() (restore func())
+	ctx   context.Context
 }
 
 // noon is the present of the tests: whole microseconds, in UTC.

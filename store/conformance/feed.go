@@ -29,6 +29,7 @@ type listener struct {
 	mu         sync.Mutex
 	told       map[store.Change]int
 	heartbeats []time.Time
+	lost       int
 }
 
 func (l *listener) Changed(changes []store.Change) {
@@ -51,7 +52,17 @@ func (l *listener) Heartbeat(sent time.Time) {
 	l.heartbeats = append(l.heartbeats, sent)
 }
 
-func (l *listener) Lost() {}
+func (l *listener) Lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost++
+}
+
+func (l *listener) hasLost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost > 0
+}
 
 func (l *listener) knows(change store.Change) bool {
 	l.mu.Lock()

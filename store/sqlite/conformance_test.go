@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/conformance"
 )
 
@@ -28,5 +27,8 @@ func openAt(t testing.TB, path string) *DB {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, func(t *testing.T) store.Store { return openNew(t) })
+	conformance.Run(t, func(t *testing.T) conformance.Handles {
+		db := openNew(t) // which no other process can open
+		return conformance.Handles{First: db, Second: db}
+	})
 }
