@@ -100,11 +100,16 @@ func (a *App) adviceBeginAnew() string {
 // an older copy, in which those live that were ended since. A store in which
 // nothing has happened can't be the one that the mark is of.
 func (a *App) checkMark(ctx context.Context, mark *keys.Mark, s store.Store) error {
+	descends, err := s.Descends(ctx, mark.Incarnation())
+	if err != nil {
+		return err
+	}
 	position, err := s.Position(ctx)
 	if err != nil {
 		return err
 	}
-	doubt := mark.Doubt(s.Incarnation(), position)
+	life := s.Incarnation()
+	doubt := mark.Doubt(keys.Present{Incarnation: life, Position: position, Descends: descends})
 	if doubt == nil {
 		return nil
 	}
@@ -112,7 +117,8 @@ func (a *App) checkMark(ctx context.Context, mark *keys.Mark, s store.Store) err
 		return fmt.Errorf("%w: %s", doubt, a.adviceBeginAnew())
 	}
 	a.logger.Warn("everybody has to sign in again", zap.Error(doubt))
-	if err := s.Renew(ctx); err != nil {
+	// Of several nodes that find the same copy, one renews it.
+	if err := s.Renew(ctx, life); err != nil && !errors.Is(err, store.ErrConflict) {
 		return err
 	}
 	return mark.Keep(ctx, s.Incarnation(), position)

@@ -148,7 +148,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.audit = audit.NewLog(a.logger.Named("audit"), s.store, time.Now)
 	rules := identity.PasswordPolicy{MinLength: a.shortestPassword(), Services: a.serviceNames()}
 	s.makeFlows(a, passwords, rules)
-	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation(), time.Now)
+	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation, time.Now)
 	s.assertions = assertion.NewSigner(assertion.Config{
 		Issuer: a.portal.String(), Keys: s.keys, Clock: time.Now, Weights: s.factors.Weights(), Methods: s.factors.Methods(),
 	})

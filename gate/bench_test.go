@@ -98,7 +98,7 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sessions := session.NewCookies(set.Codec("session"), func() uint64 { return 1 }, db.Incarnation(), time.Now)
+	sessions := session.NewCookies(set.Codec("session"), func() uint64 { return 1 }, db.Incarnation, time.Now)
 	keeper := session.NewKeeper(db, time.Now, zap.NewNop().Warn)
 	b.Cleanup(db.Follow(keeper))
 	device, trust := certifiedDevice(b)

@@ -59,6 +59,18 @@ func OpenMark(ctx context.Context, storage Storage) *Mark {
 	return m
 }
 
+// Incarnation returns that of the mark as it was found; empty: there was none.
+func (m *Mark) Incarnation() string { return m.found.Incarnation }
+
+// Present is a store as it is opened.
+type Present struct {
+	Incarnation string
+	Position    int64
+	// Descends says that its life came from that of the mark by renewals, in which
+	// all ended that an older copy could bring to life again.
+	Descends bool
+}
+
 // Found is what a mark says of the store without looking at it.
 type Found int
 
@@ -83,29 +95,30 @@ func (m *Mark) Found() Found {
 	return MarkAtStart
 }
 
-// Doubt returns why a store at this position of this incarnation may be an
-// older copy brought back, or nil. Callers that get an error renew the store's
+// Doubt returns why a store may be an older copy brought back, or nil. Callers that get an error renew the store's
 // incarnation before they serve anything, and log it.
 //
 // There is no doubt where no mark was kept yet. A store in which nothing has
 // happened is ErrEmptied where something had: that is to stop the start, since
-// everybody in it would be gone in silence. One of another incarnation than the mark's is in doubt
-// however far it is: sessions of its own life may be about, as when a copy is
+// everybody in it would be gone in silence. One of another incarnation than the mark's that doesn't
+// descend from it is in doubt however far it is: sessions of its own life may be about, as when a copy is
 // brought back that an earlier start has renewed already. So is any store if
 // the mark can't be read: ending all sessions is safe, while going on as if
 // nothing were known is not, and it is no reason to refuse the service.
-func (m *Mark) Doubt(incarnation string, at int64) error {
+func (m *Mark) Doubt(s Present) error {
 	switch {
-	case at == 0 && m.found.Position > 0:
+	case s.Position == 0 && m.found.Position > 0:
 		return fmt.Errorf("%w: its position was %d", ErrEmptied, m.found.Position)
 	case m.broken != nil:
 		return fmt.Errorf("can't tell whether the store is an older copy: %w", m.broken)
-	case m.found == position{} || at == 0:
+	case m.found == position{} || s.Position == 0:
 		return nil
-	case m.found.Incarnation != incarnation:
-		return fmt.Errorf("the store is a different one, or an older copy: its incarnation is %s, and was %s", incarnation, m.found.Incarnation)
-	case at < m.found.Position:
-		return fmt.Errorf("the store is an older copy: it is at position %d, and was at %d before", at, m.found.Position)
+	case m.found.Incarnation != s.Incarnation && s.Descends:
+		return nil
+	case m.found.Incarnation != s.Incarnation:
+		return fmt.Errorf("the store is a different one, or an older copy: its incarnation is %s, and was %s", s.Incarnation, m.found.Incarnation)
+	case s.Position < m.found.Position:
+		return fmt.Errorf("the store is an older copy: it is at position %d, and was at %d before", s.Position, m.found.Position)
 	}
 	return nil
 }

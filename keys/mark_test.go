@@ -73,6 +73,7 @@ func TestDoubt(t *testing.T) {
 		{"far behind it", markStorage{content: []byte(`{"incarnation":"life","position":9223372036854775807}`)}, true},
 		{"replaced", markStorage{content: []byte(`{"incarnation":"other","position":8}`)}, true},
 		{"replaced, and further", markStorage{content: []byte(`{"incarnation":"other","position":1}`)}, true},
+		{"renewed since", markStorage{content: []byte(`{"incarnation":"former","position":8}`)}, false},
 		{"empty mark", markStorage{content: []byte{}}, true},
 		{"half a mark", markStorage{content: []byte(`{"incarnation":"life","posi`)}, true},
 		{"null", markStorage{content: []byte(`null`)}, true},
@@ -84,7 +85,7 @@ func TestDoubt(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			mark := OpenMark(t.Context(), &test.storage)
-			if doubt := mark.Doubt("life", 7); (doubt != nil) != test.doubted {
+			if doubt := mark.Doubt(Present{"life", 7, mark.Incarnation() == "former"}); (doubt != nil) != test.doubted {
 				t.Errorf("got %v, want a doubt: %v", doubt, test.doubted)
 			}
 			if test.storage.stored != 0 {
@@ -120,7 +121,7 @@ func TestMarkIsKept(t *testing.T) {
 			if kept := storage.mark(t); kept != test.want || storage.stored != test.stored {
 				t.Errorf("kept %+v in %d steps, want %+v in %d", kept, storage.stored, test.want, test.stored)
 			}
-			if doubt := OpenMark(t.Context(), storage).Doubt(test.want.Incarnation, test.want.Position-1); doubt == nil {
+			if doubt := OpenMark(t.Context(), storage).Doubt(Present{Incarnation: test.want.Incarnation, Position: test.want.Position - 1}); doubt == nil {
 				t.Error("the next start has no doubt about an older copy")
 			}
 		})
@@ -137,7 +138,7 @@ func TestEmptiedStore(t *testing.T) {
 		`{"incarnation":"other","position":8}`: ErrEmptied,
 	} {
 		mark := OpenMark(t.Context(), &markStorage{content: []byte(content)})
-		if doubt := mark.Doubt("life", 0); !errors.Is(doubt, want) {
+		if doubt := mark.Doubt(Present{Incarnation: "life", Position: 0}); !errors.Is(doubt, want) {
 			t.Errorf("mark %s: %v, want %v", content, doubt, want)
 		}
 	}
@@ -163,17 +164,17 @@ func TestMarkFound(t *testing.T) {
 func TestRenewalIsNoticedOnce(t *testing.T) {
 	storage := &markStorage{content: []byte(`{"incarnation":"old","position":100}`)}
 	mark := OpenMark(t.Context(), storage)
-	if mark.Doubt("old", 50) == nil {
+	if mark.Doubt(Present{Incarnation: "old", Position: 50}) == nil {
 		t.Fatal("no doubt about a copy")
 	}
 	keep(t, mark, "new", 51) // the store was renewed
-	if doubt := OpenMark(t.Context(), storage).Doubt("new", 51); doubt != nil {
+	if doubt := OpenMark(t.Context(), storage).Doubt(Present{Incarnation: "new", Position: 51}); doubt != nil {
 		t.Errorf("the next start: %v", doubt)
 	}
-	if OpenMark(t.Context(), storage).Doubt("old", 50) == nil {
+	if OpenMark(t.Context(), storage).Doubt(Present{Incarnation: "old", Position: 50}) == nil {
 		t.Error("no doubt about the same copy, brought back again: its sessions are of its life")
 	}
-	if OpenMark(t.Context(), storage).Doubt("new", 50) == nil {
+	if OpenMark(t.Context(), storage).Doubt(Present{Incarnation: "new", Position: 50}) == nil {
 		t.Error("no doubt about an older copy of the new life")
 	}
 }
@@ -242,7 +243,7 @@ func TestMarkBesideTheKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	set := open(t, FileStorage(path))
 	keep(t, OpenMark(t.Context(), FileStorage(path)), "life", 7)
-	if doubt := OpenMark(t.Context(), FileStorage(path)).Doubt("life", 6); doubt == nil {
+	if doubt := OpenMark(t.Context(), FileStorage(path)).Doubt(Present{Incarnation: "life", Position: 6}); doubt == nil {
 		t.Error("no doubt about an older copy")
 	}
 	mustShare(t, set, open(t, FileStorage(path))) // the keys are untouched

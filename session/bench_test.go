@@ -34,7 +34,7 @@ func (legible) Decode(value string) ([]byte, error) { return []byte(value), nil 
 func sessionsOf(t testing.TB, signOns ...string) []*session.Session {
 	t.Helper()
 	const host = "app.example.com"
-	cookies := session.NewCookies(legible{}, sameKeys, "life", time.Now)
+	cookies := session.NewCookies(legible{}, sameKeys, inLife("life"), time.Now)
 	var sessions []*session.Session
 	for _, id := range signOns {
 		value, err := cookies.Mint(session.SignOn{ID: id, UserID: "alice", Expires: time.Now().Add(48 * time.Hour)}, host, multi)

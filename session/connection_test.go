@@ -276,3 +276,33 @@ func TestConnectionsAreCheckedAfterAGap(t *testing.T) {
 	k.Heartbeat(h.Now())
 	eventually(t, "the end of the other", kept.isCut)
 }
+
+// TestS07RenewalEndsWhatIsLive has somebody else renew the store: nothing that this
+// process knows of its former life counts any more.
+func TestS07RenewalEndsWhatIsLive(t *testing.T) {
+	h := newHouse(t)
+	h.engineer(t)
+	k := h.keeper(t, h.store)
+	signOn := h.signOn(t, "s")
+	must(t, live(t, k, "s"))
+	open := connect(t, k, "s", false)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, h.store.Incarnation, h.Now)
+	former, err := cookies.Mint(signOn, "app.example.com", multi)
+	must(t, err)
+	must(t, h.store.Renew(t.Context(), h.store.Incarnation()))
+	if err := live(t, k, "s"); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("a sign-on of the former life: %v", err)
+	}
+	eventually(t, "the connection's end", open.isCut)
+	if _, err := cookies.Read(former, "app.example.com"); !errors.Is(err, session.ErrInvalid) {
+		t.Errorf("a cookie of the former life: %v", err)
+	}
+	signOn.ID = "new"
+	must(t, h.store.CreateSignOn(t.Context(), signOn))
+	must(t, live(t, k, "new"))
+	value, err := cookies.Mint(signOn, "app.example.com", multi)
+	must(t, err)
+	if _, err := cookies.Read(value, "app.example.com"); err != nil {
+		t.Errorf("a cookie of the present life: %v", err)
+	}
+}

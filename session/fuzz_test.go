@@ -19,7 +19,7 @@ func FuzzCookies(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	cookies := session.NewCookies(set.Codec("session"), set.Generation, "life", time.Now)
+	cookies := session.NewCookies(set.Codec("session"), set.Generation, inLife("life"), time.Now)
 	const host = "app.example.com"
 	minted, err := cookies.Mint(session.SignOn{ID: "s", UserID: "alice", Expires: time.Now().Add(24 * time.Hour)}, host, multi)
 	if err != nil {

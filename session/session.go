@@ -60,7 +60,7 @@ type found struct {
 type Cookies struct {
 	codec       Codec
 	generation  func() uint64
-	incarnation string
+	incarnation func() string
 	clock       func() time.Time
 	// opened are the cookies that were opened lately, by their whole value:
 	// what one says never changes, so opening it once is enough. Whether it
@@ -80,9 +80,10 @@ type openedCookie struct {
 // each.
 const maxOpened = 75_000
 
-// NewCookies returns a mint for the store of the given incarnation. generation
-// changes whenever the codec's keys do: what other keys opened is forgotten.
-func NewCookies(codec Codec, generation func() uint64, incarnation string, clock func() time.Time) *Cookies {
+// NewCookies returns a mint for the store whose present incarnation is given.
+// generation changes whenever the codec's keys do: what other keys opened is
+// forgotten.
+func NewCookies(codec Codec, generation func() uint64, incarnation func() string, clock func() time.Time) *Cookies {
 	return &Cookies{
 		codec: codec, generation: generation, incarnation: incarnation, clock: clock,
 		opened: otter.Must(&otter.Options[string, *openedCookie]{MaximumSize: maxOpened}),
@@ -93,7 +94,7 @@ func NewCookies(codec Codec, generation func() uint64, incarnation string, clock
 func (c *Cookies) Mint(signOn SignOn, host string, asked assurance.Requirement) (string, error) {
 	s := Session{
 		SignOn: signOn.ID, User: signOn.UserID, Host: host, Proofs: signOn.Proofs,
-		Minted: c.clock(), Asked: asked, Expires: signOn.Expires, Incarnation: c.incarnation,
+		Minted: c.clock(), Asked: asked, Expires: signOn.Expires, Incarnation: c.incarnation(),
 	}
 	raw, err := s.encode()
 	if err != nil {
@@ -114,7 +115,7 @@ func (c *Cookies) Read(value, host string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Host != host || s.Incarnation != c.incarnation || !c.clock().Before(s.Expires) {
+	if s.Host != host || s.Incarnation != c.incarnation() || !c.clock().Before(s.Expires) {
 		return nil, ErrInvalid
 	}
 	return s, nil

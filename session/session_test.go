@@ -115,6 +115,8 @@ func live(t *testing.T, k *session.Keeper, id string) error {
 
 func sameKeys() uint64 { return 1 }
 
+func inLife(incarnation string) func() string { return func() string { return incarnation } }
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -126,7 +128,7 @@ func TestS05AbsoluteLimitUnderConstantActivity(t *testing.T) {
 	h := newHouse(t)
 	s := h.signOn(t, "s")
 	keeper := h.keeper(t, h.store)
-	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, "incarnation", h.Now)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, inLife("incarnation"), h.Now)
 	value, err := cookies.Mint(s, "app.example.com", multi)
 	must(t, err)
 	lives := func() error {
@@ -555,7 +557,7 @@ func TestS05IdleAtThePortal(t *testing.T) {
 func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 	h := newHouse(t)
 	s := h.signOn(t, "s")
-	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, "first life", h.Now)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, inLife("first life"), h.Now)
 	value, err := cookies.Mint(s, "app.example.com", multi)
 	must(t, err)
 	foreign := newKeys(t, filepath.Join(t.TempDir(), "keys.json"))
@@ -574,10 +576,10 @@ func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 		{"S02 a host below", cookies, value, "x.app.example.com", false},
 		{"S02 no host", cookies, value, "", false},
 		{"S02 the portal's cookie", cookies, portal, "app.example.com", false},
-		{"S07 another life of the store", session.NewCookies(h.keys.Codec("session"), sameKeys, "second life", h.Now), value, "app.example.com", false},
-		{"S03 other keys", session.NewCookies(foreign.Codec("session"), sameKeys, "first life", h.Now), value, "app.example.com", false},
-		{"S02 a codec of another name", session.NewCookies(h.keys.Codec("state"), sameKeys, "first life", h.Now), value, "app.example.com", false},
-		{"S03 over its age under an accepted key", session.NewCookies(h.keys.Codec("session"), sameKeys, "first life", func() time.Time {
+		{"S07 another life of the store", session.NewCookies(h.keys.Codec("session"), sameKeys, inLife("second life"), h.Now), value, "app.example.com", false},
+		{"S03 other keys", session.NewCookies(foreign.Codec("session"), sameKeys, inLife("first life"), h.Now), value, "app.example.com", false},
+		{"S02 a codec of another name", session.NewCookies(h.keys.Codec("state"), sameKeys, inLife("first life"), h.Now), value, "app.example.com", false},
+		{"S03 over its age under an accepted key", session.NewCookies(h.keys.Codec("session"), sameKeys, inLife("first life"), func() time.Time {
 			return morning.Add(12 * time.Hour)
 		}), value, "app.example.com", false},
 		{"S03 over 4096 bytes", cookies, value + strings.Repeat("A", 4096), "app.example.com", false},
@@ -603,7 +605,7 @@ func TestCookiesCountWhereTheyBelongOnly(t *testing.T) {
 func TestS05RememberedCookieGrowsOld(t *testing.T) {
 	h := newHouse(t)
 	s := h.signOn(t, "s")
-	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, "life", h.Now)
+	cookies := session.NewCookies(h.keys.Codec("session"), sameKeys, inLife("life"), h.Now)
 	value, err := cookies.Mint(s, "app.example.com", multi)
 	must(t, err)
 	if _, err := cookies.Read(value, "app.example.com"); err != nil {
@@ -632,7 +634,7 @@ func (c *rotatable) Decode(value string) ([]byte, error) {
 func TestX09RememberedCookieDiesWithItsKey(t *testing.T) {
 	h := newHouse(t)
 	codec, generation := &rotatable{Codec: h.keys.Codec("session")}, uint64(1)
-	cookies := session.NewCookies(codec, func() uint64 { return generation }, "life", h.Now)
+	cookies := session.NewCookies(codec, func() uint64 { return generation }, inLife("life"), h.Now)
 	value, err := cookies.Mint(h.signOn(t, "s"), "app.example.com", multi)
 	must(t, err)
 	for range 2 { // opened, and from memory
@@ -649,7 +651,7 @@ func TestX09RememberedCookieDiesWithItsKey(t *testing.T) {
 
 func TestCookiesSayNothingReadable(t *testing.T) {
 	h := newHouse(t)
-	value, err := session.NewCookies(h.keys.Codec("session"), sameKeys, "life", h.Now).Mint(h.signOn(t, "sign-on-id"), "app.example.com", multi)
+	value, err := session.NewCookies(h.keys.Codec("session"), sameKeys, inLife("life"), h.Now).Mint(h.signOn(t, "sign-on-id"), "app.example.com", multi)
 	must(t, err)
 	for _, secret := range []string{"sign-on-id", "app.example.com", "alice", "password"} {
 		if strings.Contains(value, secret) {

@@ -140,13 +140,21 @@ func (k *Keeper) suspect(matches func(*Connection) bool) {
 // Heartbeat implements store.Follower.
 func (k *Keeper) Heartbeat(sent time.Time) {
 	if k.lost.Swap(false) {
-		// Nothing that was read before may be believed from now on.
-		k.signOns.dropAll()
-		k.profiles.dropAll()
-		k.devices.dropAll()
-		k.suspect(func(c *Connection) bool { return !c.isNobodys() })
+		k.dropAll()
 	}
 	k.heard.Store(int64(sent.Sub(k.began)))
+}
+
+// Renewed implements store.Follower.
+func (k *Keeper) Renewed(string) { k.dropAll() }
+
+// dropAll believes nothing any more that was read before, and looks into all that
+// rests on it.
+func (k *Keeper) dropAll() {
+	k.signOns.dropAll()
+	k.profiles.dropAll()
+	k.devices.dropAll()
+	k.suspect(func(c *Connection) bool { return !c.isNobodys() })
 }
 
 // Lost implements store.Follower: what is in memory serves until it is too old,

@@ -582,6 +582,9 @@ type Follower interface {
 	// told. Times never go back. They keep the reading of the monotonic clock, so
 	// that a clock which is set back makes nothing look current.
 	Heartbeat(sent time.Time)
+	// Renewed says that the store began another life (see Store.Renew), which is
+	// the store's Incarnation from then on: whatever was read before is void.
+	Renewed(incarnation string)
 	// Lost says that changes since the last Heartbeat may never be told:
 	// whatever was read before the next Heartbeat is in doubt.
 	Lost()
@@ -614,15 +617,23 @@ type Store interface {
 	// it waits for no writer, and none waits for it. An error of fn is returned as
 	// it is. fn may run more than once and must use r only, never the Store.
 	View(ctx context.Context, fn func(r Reader) error) error
-	// Incarnation identifies this store's life; sessions of another are void.
+	// Incarnation identifies this store's life; sessions of another are void. It
+	// changes before followers are told that it did.
 	Incarnation() string
+	// Descends reports whether a life of the given incarnation is the store's
+	// present one, or one that ended in a renewal on the way to it.
+	Descends(ctx context.Context, incarnation string) (bool, error)
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
 	// alive again. It deletes all sign-ons and records and has no browser
 	// remembered, so that nothing outlives the change whatever its cookie says.
-	// Followers are told of the sign-ons. Devices stay: which of them were
-	// revoked since nobody here can know.
-	Renew(ctx context.Context) error
+	// Followers are told that it was renewed, and not of each sign-on. Devices
+	// stay: which of them were revoked since nobody here can know.
+	//
+	// Where the present life isn't the one of the incarnation from, as after
+	// somebody else's renewal, it is ErrConflict, and Incarnation returns the
+	// present one.
+	Renew(ctx context.Context, from string) error
 	// Position counts the transactions that created, changed, ended or deleted
 	// sign-ons, users, credentials or devices: a copy brought back is behind the
 	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through

@@ -164,7 +164,7 @@ func (s *busyServer) fill(t testing.TB, signOns int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.cookies = session.NewCookies(set.Codec("session"), set.Generation, db.Incarnation(), time.Now)
+	s.cookies = session.NewCookies(set.Codec("session"), set.Generation, db.Incarnation, time.Now)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

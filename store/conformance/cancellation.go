@@ -108,7 +108,8 @@ func (f fixture) operations() map[string]func(context.Context) error {
 			return f.View(ctx, func(r store.Reader) error { return second(r.CountUsers(ctx)) })
 		},
 		"Lease":    func(ctx context.Context) error { return second(f.Lease(ctx, "w", "h", time.Hour)) },
-		"Renew":    func(ctx context.Context) error { return f.Renew(ctx) },
+		"Descends": func(ctx context.Context) error { return second(f.Descends(ctx, "x")) },
+		"Renew":    func(ctx context.Context) error { return f.Renew(ctx, f.Incarnation()) },
 		"Position": func(ctx context.Context) error { return second(f.Position(ctx)) },
 		"Sweep":    func(ctx context.Context) error { return f.Sweep(ctx, noon.AddDate(1, 0, 0), store.SweepLimits{}) },
 	}

@@ -226,7 +226,7 @@ func devicesBarred(t *testing.T, f fixture) {
 	wantError(t, f.Atomically(f.ctx, func(tx store.Tx) error {
 		return errors.Join(tx.BarCertificate(f.ctx, "c0ffee", noon), errRefused)
 	}), errRefused)
-	must(t, f.Renew(f.ctx))
+	must(t, f.Renew(f.ctx, f.Incarnation()))
 	for certificate, want := range map[string]bool{device.Certificate: true, "c0ffee": false, "": false, "%": false} {
 		wantEqual(t, certificate, barred(certificate), want)
 	}

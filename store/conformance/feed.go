@@ -30,6 +30,7 @@ type listener struct {
 	told       map[store.Change]int
 	heartbeats []time.Time
 	lost       int
+	renewed    []string
 }
 
 func (l *listener) Changed(changes []store.Change) {
@@ -56,6 +57,18 @@ func (l *listener) Lost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lost++
+}
+
+func (l *listener) Renewed(incarnation string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewed = append(l.renewed, incarnation)
+}
+
+func (l *listener) renewals() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.renewed)
 }
 
 func (l *listener) hasLost() bool {

@@ -16,6 +16,7 @@ var handleTests = []test{
 	{"take a record once", handlesTake},
 	{"count none twice", handlesCount},
 	{"count one position", handlesPosition},
+	{"see a renewal", handlesRenew},
 	{"one that was cut off hears of it", handlesCut},
 }
 
@@ -83,6 +84,17 @@ func handlesPosition(t *testing.T, f fixture) {
 	})...))
 	wantEqual(t, "position", f.position(t), before+all)
 	wantEqual(t, "position by the other handle", get(f.other.Position(f.ctx))(t), before+all)
+}
+
+func handlesRenew(t *testing.T, f fixture) {
+	l := new(listener)
+	defer f.other.Follow(l)()
+	old := f.Incarnation()
+	must(t, f.Renew(f.ctx, old))
+	eventually(t, "the renewal", func() bool { return len(l.renewals()) > 0 })
+	wantEqual(t, "incarnation", f.other.Incarnation(), f.Incarnation())
+	wantEqual(t, "incarnations told", l.renewals(), []string{f.Incarnation()})
+	wantEqual(t, "descends", get(f.other.Descends(f.ctx, old))(t), true)
 }
 
 // handlesCut has a change come while one handle hears nothing: it is told of it

@@ -23,7 +23,7 @@ func issuersComeBack(t *testing.T, f fixture) {
 	must(t, f.KeepIssuer(f.ctx, first))
 	must(t, f.KeepIssuer(f.ctx, second))
 	must(t, f.KeepIssuer(f.ctx, store.Issuer{Fingerprint: "b", Certificate: []byte("changed"), Expires: noon.AddDate(9, 0, 0)}))
-	must(t, f.Renew(f.ctx))
+	must(t, f.Renew(f.ctx, f.Incarnation()))
 	wantEqual(t, "kept", get(f.ListIssuers(f.ctx))(t), []store.Issuer{second, first})
 }
 

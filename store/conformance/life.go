@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 var lifeTests = []test{
 	{"has an incarnation", lifeIncarnation},
 	{"renewed ends all that the old one began", lifeRenewed},
-	{"renewals at once", lifeRenewRace},
+	{"is renewed once by many", lifeRenewRace},
+	{"descends from those that were renewed", lifeDescends},
 	{"position rises with what a copy would undo", lifePositionRises},
 	{"position stays with the rest", lifePositionStays},
 	{"position counts transactions", lifePositionCounts},
@@ -39,7 +41,7 @@ func lifeRenewed(t *testing.T, f fixture) {
 	before := f.position(t)
 	l := f.follow(t)
 
-	must(t, f.Renew(f.ctx))
+	must(t, f.Renew(f.ctx, old))
 	if renewed := f.Incarnation(); renewed == old || len(renewed) < 16 {
 		t.Errorf("incarnation %q follows %q", renewed, old)
 	}
@@ -49,7 +51,8 @@ func lifeRenewed(t *testing.T, f fixture) {
 	}
 	_, err := f.GetRecord(f.ctx, "flow", "under way", noon)
 	wantError(t, err, store.ErrNotFound)
-	wantTold(t, l, ended("s1")...)
+	wantEqual(t, "renewals told", l.renewals(), []string{f.Incarnation()})
+	wantUntold(t, l, "s1", "s2", "") // however many there are
 	b := get(f.BrowserByToken(f.ctx, "u1", "h"))(t)
 	wantEqual(t, "remembered until", b.Remembered, time.Time{})
 	wantEqual(t, "remembered for", b.RememberedFor, assurance.Factor(""))
@@ -62,19 +65,33 @@ func lifeRenewed(t *testing.T, f fixture) {
 	f.addSignOn(t, "u1", "s3") // it goes on
 }
 
+// lifeRenewRace has many find that the store is an older copy: one renews it, and
+// what was begun since stays.
 func lifeRenewRace(t *testing.T, f fixture) {
-	incarnations := make([]string, 20)
-	for _, err := range race(len(incarnations), func(i int) error {
-		err := f.Renew(f.ctx)
-		incarnations[i] = f.Incarnation()
-		return err
-	}) {
-		must(t, err)
+	f.addUser(t, "u1")
+	from, l := f.Incarnation(), f.follow(t)
+	wantOneWinner(t, race(20, func(i int) error { return f.either(i).Renew(f.ctx, from) }), store.ErrConflict)
+	f.addSignOn(t, "u1", "s1")
+	wantError(t, f.Renew(f.ctx, from), store.ErrConflict)
+	wantError(t, f.other.Renew(f.ctx, from), store.ErrConflict)
+	get(f.SignOnByID(f.ctx, "s1"))(t)
+	if f.Incarnation() == from || f.Incarnation() != f.other.Incarnation() {
+		t.Errorf("incarnations %q and %q follow %q", f.Incarnation(), f.other.Incarnation(), from)
 	}
-	for _, id := range incarnations {
-		if len(id) < 16 {
-			t.Errorf("incarnation %q", id)
-		}
+	eventually(t, "the renewal", func() bool { return slices.Equal(l.renewals(), []string{f.Incarnation()}) })
+}
+
+func lifeDescends(t *testing.T, f fixture) {
+	var lives []string
+	for range 3 {
+		lives = append(lives, f.Incarnation())
+		must(t, f.Renew(f.ctx, f.Incarnation()))
+	}
+	for _, life := range append(lives, f.Incarnation()) {
+		wantEqual(t, "descends", get(f.Descends(f.ctx, life))(t), true)
+	}
+	for _, stranger := range []string{"", "another", lives[0] + " "} {
+		wantEqual(t, "descends from a stranger", get(f.Descends(f.ctx, stranger))(t), false)
 	}
 }
 

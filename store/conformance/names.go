@@ -28,7 +28,7 @@ func namesComeBack(t *testing.T, f fixture) {
 	} {
 		must(t, f.GiveUpName(f.ctx, n))
 	}
-	must(t, f.Renew(f.ctx))
+	must(t, f.Renew(f.ctx, f.Incarnation()))
 	wantEqual(t, "the name", get(f.ListFormerNames(f.ctx, "alice"))(t), []store.FormerName{
 		{Name: "alice", UserID: "u1", GivenUp: noon.Add(time.Hour)}, {Name: "alice", UserID: "u2", GivenUp: noon},
 	})

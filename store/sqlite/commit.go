@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"time"
+
+	"github.com/portcullis-mfa/portcullis/store"
 )
 
 // commitWithin is how long a commit may take, however long its caller would wait.
@@ -27,18 +29,27 @@ func (db *DB) commit(work *transaction, commit func() error) error {
 		db.tellCommitted(work, err)
 		return err
 	case <-deadline.C:
-		db.followers.tell(work.changes)
+		db.tell(work)
 		go func() { db.tellCommitted(work, <-done) }()
 		return errUncertain
 	}
 }
 
-// tellCommitted tells what a transaction changed, unless its commit surely did
-// not take effect.
+// tellCommitted tells of a transaction, unless its commit surely did not take
+// effect.
 func (db *DB) tellCommitted(work *transaction, err error) {
 	if !rolledBack(err) {
-		db.followers.tell(work.changes)
+		db.tell(work)
 	}
+}
+
+// tell tells the followers what a transaction changed.
+func (db *DB) tell(work *transaction) {
+	if work.renewed != "" {
+		db.incarnation.Store(&work.renewed)
+		db.followers.each(func(f store.Follower) { f.Renewed(work.renewed) })
+	}
+	db.followers.tell(work.changes)
 }
 
 // rolledBack reports whether a commit surely did not take effect: its context

@@ -31,17 +31,22 @@ func (db *DB) Follow(f store.Follower) (stop func()) {
 	}
 }
 
-// tell passes on what followers keep in memory. It holds no lock meanwhile, so
-// a follower may be slow, or stop, without anybody else waiting for it.
+// tell passes on what followers keep in memory.
 func (f *followers) tell(changes []store.Change) {
 	changes = slices.DeleteFunc(changes, func(c store.Change) bool { return c == untold })
 	if len(changes) == 0 {
 		return
 	}
+	f.each(func(follower store.Follower) { follower.Changed(changes) })
+}
+
+// each tells all followers. It holds no lock meanwhile, so a follower may be slow,
+// or stop, without anybody else waiting for it.
+func (f *followers) each(tell func(store.Follower)) {
 	f.mu.RLock()
 	all := f.all
 	f.mu.RUnlock()
 	for _, follower := range all {
-		follower.Changed(changes)
+		tell(follower)
 	}
 }

@@ -24,6 +24,8 @@ var _ store.Tx = operations{}
 type transaction struct {
 	querier
 	changes []store.Change
+	// renewed is the incarnation that it begins; empty: the life goes on.
+	renewed string
 	// takesAway says that it takes a right away from somebody, and may use the
 	// room that is kept for that.
 	takesAway bool

@@ -112,11 +112,8 @@ func removeIfThere(path string) error {
 
 // cutOff has the followers trust nothing that they know.
 func (f *followers) cutOff() {
-	f.mu.RLock()
-	all := f.all
-	f.mu.RUnlock()
-	for _, follower := range all {
+	f.each(func(follower store.Follower) {
 		follower.Lost()
 		follower.Heartbeat(time.Unix(0, 0))
-	}
+	})
 }

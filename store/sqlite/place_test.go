@@ -22,6 +22,8 @@ type listener struct {
 
 func (*listener) Changed([]store.Change) {}
 
+func (l *listener) Renewed(string) {}
+
 func (l *listener) Lost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -140,38 +140,6 @@ func (db *DB) begin(ctx context.Context, path string) error {
 	return err
 }
 
-// Incarnation identifies this store's life: it is drawn at random when the
-// file is made, and again by Renew.
-func (db *DB) Incarnation() string { return *db.incarnation.Load() }
-
-// Renew implements store.Store.
-func (db *DB) Renew(ctx context.Context) error {
-	const doing = "beginning another life of the store"
-	incarnation := newIncarnation()
-	err := db.transact(ctx, func(rows *transaction) error {
-		signOns, err := list(ctx, doing, rows, statement{sql: `DELETE FROM sign_ons RETURNING id`}, scanText)
-		if err != nil {
-			return err
-		}
-		if _, err := rows.ExecContext(ctx, `DELETE FROM records`); err != nil {
-			return failed(ctx, doing, err)
-		}
-		if _, err := rows.ExecContext(ctx, `UPDATE browsers SET remembered = 0, remembered_for = '' WHERE remembered <> 0`); err != nil {
-			return failed(ctx, doing, err)
-		}
-		if _, err := rows.ExecContext(ctx, `UPDATE meta SET value = ? WHERE key = 'incarnation'`, incarnation); err != nil {
-			return failed(ctx, doing, err)
-		}
-		rows.noteEnded(signOns)
-		rows.note(untold)
-		return nil
-	})
-	if err == nil {
-		db.incarnation.Store(&incarnation)
-	}
-	return err
-}
-
 // Position implements store.Store.
 func (db *DB) Position(ctx context.Context) (position int64, err error) {
 	err = db.reading.QueryRowContext(ctx, `SELECT value FROM position`).Scan(&position)

@@ -65,7 +65,7 @@ func TestRenewedStoreStaysRenewed(t *testing.T) {
 	first, err := Open(t.Context(), path)
 	must(t, err)
 	must(t, first.CreateUser(t.Context(), store.User{ID: "u1", Name: "alice"}))
-	must(t, first.Renew(t.Context()))
+	must(t, first.Renew(t.Context(), first.Incarnation()))
 	position, err := first.Position(t.Context())
 	must(t, err)
 	must(t, first.Close())
@@ -135,6 +135,7 @@ type tellings struct {
 
 func (l *tellings) Changed(changes []store.Change) { l.changes = append(l.changes, changes) }
 func (l *tellings) Heartbeat(sent time.Time)       { l.heartbeats = append(l.heartbeats, sent) }
+func (l *tellings) Renewed(string)                 {}
 func (l *tellings) Lost()                          {}
 
 // TestRolledBack holds the errors of a commit by which followers aren't told.
