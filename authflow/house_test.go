@@ -315,6 +315,12 @@ func (s *shaky) Atomically(ctx context.Context, fn func(tx store.Tx) error) erro
 	return s.Store.Atomically(ctx, func(tx store.Tx) error { return fn(shakyTx{tx, s.fail}) })
 }
 
+// CountAttempts is a transaction too.
+func (s *shaky) CountAttempts(ctx context.Context, keys []store.AttemptKey, fn func(store.AttemptCounts) error) error {
+	s.commits.Add(1)
+	return s.Store.CountAttempts(ctx, keys, fn)
+}
+
 type shakyTx struct {
 	store.Tx
 	fail func(what string) error

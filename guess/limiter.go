@@ -15,6 +15,7 @@ import (
 type Store interface {
 	reader
 	audit.Transactor
+	CountAttempts(ctx context.Context, keys []store.AttemptKey, fn func(counts store.AttemptCounts) error) error
 }
 
 // reader reads counts of attempts, alone or in a transaction.
@@ -63,6 +64,27 @@ type counts struct {
 	budget  *spent // nil: the attempt doesn't count against it
 	// setBack says that the clock was set back since the last attempt.
 	setBack bool
+}
+
+// countersOf names all that counts reads of an attempt.
+func (l *Limiter) countersOf(a Attempt) (keys []store.AttemptKey) {
+	named := func(scope, key string) { keys = append(keys, store.AttemptKey{Scope: scope, Key: key}) }
+	scope, key := a.counter()
+	named(scope, key)
+	named(scope, key+underWay)
+	if a.isKnown() {
+		return keys
+	}
+	if a.Nobody == "" && l.isBudgeted(a.Factor) {
+		named(ScopeBudget, budgetKey(a.User.ID))
+		for _, kind := range l.Guessable {
+			scope, key := Attempt{User: a.User, Factor: kind}.counter()
+			named(scope, key+underWay)
+		}
+	}
+	named(ScopeAddress, addressKey(a.Address))
+	named(ScopeAddress, networkKey(a.Address))
+	return keys
 }
 
 func (l *Limiter) counts(ctx context.Context, r reader, a Attempt) (counts, error) {

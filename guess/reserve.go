@@ -29,7 +29,7 @@ func (l *Limiter) reserve(ctx context.Context, a Attempt) (int, error) {
 		failures int
 		slowed   *Slowed
 	)
-	err := l.Store.Atomically(ctx, func(tx store.Tx) error {
+	err := l.Store.CountAttempts(ctx, l.countersOf(a), func(tx store.AttemptCounts) error {
 		now := l.Clock()
 		c, err := l.counts(ctx, tx, a)
 		if err != nil {
@@ -65,7 +65,7 @@ func (l *Limiter) reserve(ctx context.Context, a Attempt) (int, error) {
 }
 
 // settle takes an attempt back that is no longer under way.
-func settle(ctx context.Context, tx store.Tx, c counts) error {
+func settle(ctx context.Context, tx store.AttemptCounts, c counts) error {
 	if c.underWay.Failures > 1 {
 		c.underWay.Failures--
 		return tx.PutAttempts(ctx, c.underWay)
@@ -74,7 +74,7 @@ func settle(ctx context.Context, tx store.Tx, c counts) error {
 }
 
 // acquit takes back what an attempt counts for its address.
-func acquit(ctx context.Context, tx store.Tx, c counts) error {
+func acquit(ctx context.Context, tx store.AttemptCounts, c counts) error {
 	for _, source := range c.sources {
 		if source.Failures == 0 {
 			continue
@@ -93,7 +93,7 @@ func acquit(ctx context.Context, tx store.Tx, c counts) error {
 func (l *Limiter) Refund(ctx context.Context, a Attempt, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recording)
 	defer cancel()
-	return errors.Join(cause, l.Store.Atomically(ctx, func(tx store.Tx) error {
+	return errors.Join(cause, l.Store.CountAttempts(ctx, l.countersOf(a), func(tx store.AttemptCounts) error {
 		c, err := l.counts(ctx, tx, a)
 		if err != nil {
 			return err

@@ -67,6 +67,27 @@ func (s wiredStore) View(ctx context.Context, fn func(store.Reader) error) error
 	return s.db.View(ctx, func(r store.Reader) error { return fn(r) })
 }
 
+func (s wiredStore) CountAttempts(ctx context.Context, keys []store.AttemptKey, fn func(store.AttemptCounts) error) error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	return s.db.CountAttempts(ctx, keys, func(counts store.AttemptCounts) error { return fn(wiredCounts{counts, s.tripwire}) })
+}
+
+// wiredCounts are counters behind the tripwire.
+type wiredCounts struct {
+	store.AttemptCounts
+	*tripwire
+}
+
+func (c wiredCounts) GetAttempts(ctx context.Context, scope, key string) (store.Attempts, error) {
+	return found(c.tripwire, func() (store.Attempts, error) { return c.AttemptCounts.GetAttempts(ctx, scope, key) })
+}
+
+func (c wiredCounts) PutAttempts(ctx context.Context, a store.Attempts) error {
+	return written(c.read, func() error { return c.AttemptCounts.PutAttempts(ctx, a) })
+}
+
 // wiredTx has those operations behind the tripwire that people's requests need.
 type wiredTx struct {
 	store.Tx

@@ -139,6 +139,9 @@ type Record struct {
 	Version   int64
 }
 
+// AttemptKey names a counter.
+type AttemptKey struct{ Scope, Key string }
+
 // Attempts counts failures in a row under a key of a scope.
 type Attempts struct {
 	Scope    string // which kind of counter
@@ -613,6 +616,13 @@ type Store interface {
 	// it isn't known whether the transaction took effect, which is an error, and
 	// its changes are told.
 	Atomically(ctx context.Context, fn func(tx Tx) error) error
+	// CountAttempts runs fn while it holds the counters of the given keys: of all
+	// who ask for the same ones, one after the other gets them, so that a counter
+	// which everybody wants costs no second try. fn may read, put and delete those
+	// alone, each by its whole key; another one is an error. An error of fn leaves
+	// them all as they were and is returned as it is. fn may run more than once and
+	// must have no other effects.
+	CountAttempts(ctx context.Context, keys []AttemptKey, fn func(counts AttemptCounts) error) error
 	// View runs fn on one state of the store, which others may change meanwhile:
 	// it waits for no writer, and none waits for it. An error of fn is returned as
 	// it is. fn may run more than once and must use r only, never the Store.

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -11,6 +12,9 @@ var attemptTests = []test{
 	{"start at zero", attemptsZero},
 	{"are put and replaced", attemptsPut},
 	{"none is lost or counted twice", attemptsRace},
+	{"are held by one at a time", attemptsHeld},
+	{"are held by name", attemptsHeldByName},
+	{"stay as they were after an error", attemptsHeldInVain},
 	{"are forgotten by literal prefix", attemptsDeleted},
 }
 
@@ -93,4 +97,75 @@ func attemptsDeleted(t *testing.T, f fixture) {
 			}
 		})
 	}
+}
+
+// countHeld counts a failure under each of the keys, which it holds.
+func (f fixture) countHeld(s store.Store, keys ...store.AttemptKey) error {
+	return s.CountAttempts(f.ctx, keys, func(counts store.AttemptCounts) error {
+		for _, key := range keys {
+			a, err := counts.GetAttempts(f.ctx, key.Scope, key.Key)
+			if err != nil {
+				return err
+			}
+			a.Scope, a.Key = key.Scope, key.Key
+			a.Failures++
+			if err := counts.PutAttempts(f.ctx, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// attemptsHeld has many count the same keys in another order, some of which nobody
+// has counted before.
+func attemptsHeld(t *testing.T, f fixture) {
+	const all = 200
+	a, b := store.AttemptKey{Scope: "totp", Key: "u1"}, store.AttemptKey{Scope: "address", Key: "192.0.2.1"}
+	must(t, errors.Join(race(all, func(i int) error {
+		if i%3 == 0 {
+			return f.countHeld(f.either(i), a, b)
+		}
+		return f.countHeld(f.either(i), b, a)
+	})...))
+	for _, key := range []store.AttemptKey{a, b} {
+		wantEqual(t, "failures", get(f.GetAttempts(f.ctx, key.Scope, key.Key))(t).Failures, all)
+	}
+}
+
+func attemptsHeldByName(t *testing.T, f fixture) {
+	held := store.AttemptKey{Scope: "totp", Key: "u1"}
+	must(t, f.countHeld(f, held))
+	for _, other := range []store.AttemptKey{{Scope: "totp", Key: "u"}, {Scope: "totp", Key: "u1/x"}, {Scope: "password", Key: "u1"}, {}} {
+		must(t, f.CountAttempts(f.ctx, []store.AttemptKey{held}, func(counts store.AttemptCounts) error {
+			_, err := counts.GetAttempts(f.ctx, other.Scope, other.Key)
+			for what, err := range map[string]error{
+				"read": err, "put": counts.PutAttempts(f.ctx, store.Attempts{Scope: other.Scope, Key: other.Key, Failures: 1}),
+				"deleted": counts.DeleteAttempts(f.ctx, other.Scope, other.Key),
+			} {
+				if err == nil {
+					t.Errorf("%v was %s while %v was held", other, what, held)
+				}
+			}
+			return nil
+		}))
+	}
+	wantEqual(t, "failures", get(f.GetAttempts(f.ctx, "totp", "u1"))(t).Failures, 1)
+	must(t, f.CountAttempts(f.ctx, []store.AttemptKey{held}, func(counts store.AttemptCounts) error {
+		return counts.DeleteAttempts(f.ctx, held.Scope, held.Key)
+	}))
+	wantEqual(t, "failures", get(f.GetAttempts(f.ctx, "totp", "u1"))(t).Failures, 0)
+}
+
+func attemptsHeldInVain(t *testing.T, f fixture) {
+	held := store.AttemptKey{Scope: "totp", Key: "u1"}
+	must(t, f.countHeld(f, held))
+	err := f.CountAttempts(f.ctx, []store.AttemptKey{held}, func(counts store.AttemptCounts) error {
+		must(t, counts.PutAttempts(f.ctx, store.Attempts{Scope: "totp", Key: "u1", Failures: 9}))
+		return errRefused
+	})
+	if err != errRefused {
+		t.Fatalf("got error %v, want %v itself", err, errRefused)
+	}
+	wantEqual(t, "failures", get(f.GetAttempts(f.ctx, "totp", "u1"))(t).Failures, 1)
 }

@@ -107,7 +107,12 @@ func (f fixture) operations() map[string]func(context.Context) error {
 		"View": func(ctx context.Context) error {
 			return f.View(ctx, func(r store.Reader) error { return second(r.CountUsers(ctx)) })
 		},
-		"Lease":    func(ctx context.Context) error { return second(f.Lease(ctx, "w", "h", time.Hour)) },
+		"Lease": func(ctx context.Context) error { return second(f.Lease(ctx, "w", "h", time.Hour)) },
+		"CountAttempts": func(ctx context.Context) error {
+			return f.CountAttempts(ctx, []store.AttemptKey{{Scope: "s", Key: "k"}}, func(counts store.AttemptCounts) error {
+				return counts.PutAttempts(ctx, store.Attempts{Scope: "s", Key: "k", Failures: 7})
+			})
+		},
 		"Descends": func(ctx context.Context) error { return second(f.Descends(ctx, "x")) },
 		"Renew":    func(ctx context.Context) error { return f.Renew(ctx, f.Incarnation()) },
 		"Position": func(ctx context.Context) error { return second(f.Position(ctx)) },

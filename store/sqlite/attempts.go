@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -63,4 +64,48 @@ func successor(prefix string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// CountAttempts implements store.Store. One transaction writes at a time, so it
+// holds all counters; callers get those that they named.
+func (db *DB) CountAttempts(ctx context.Context, keys []store.AttemptKey, fn func(counts store.AttemptCounts) error) error {
+	return db.transact(ctx, func(tx *transaction) error {
+		return fn(heldCounts{operations{rows: tx, write: within(tx)}, keys})
+	})
+}
+
+// heldCounts are the counters of some keys.
+type heldCounts struct {
+	all  store.AttemptCounts
+	keys []store.AttemptKey
+}
+
+var errNotHeld = errors.New("the counter isn't among those that are held")
+
+func (c heldCounts) check(scope, key string) error {
+	if !slices.Contains(c.keys, store.AttemptKey{Scope: scope, Key: key}) {
+		return errNotHeld
+	}
+	return nil
+}
+
+func (c heldCounts) GetAttempts(ctx context.Context, scope, key string) (store.Attempts, error) {
+	if err := c.check(scope, key); err != nil {
+		return store.Attempts{}, err
+	}
+	return c.all.GetAttempts(ctx, scope, key)
+}
+
+func (c heldCounts) PutAttempts(ctx context.Context, a store.Attempts) error {
+	if err := c.check(a.Scope, a.Key); err != nil {
+		return err
+	}
+	return c.all.PutAttempts(ctx, a)
+}
+
+func (c heldCounts) DeleteAttempts(ctx context.Context, scope, key string) error {
+	if err := c.check(scope, key); err != nil {
+		return err
+	}
+	return c.all.DeleteAttempts(ctx, scope, key)
 }

@@ -38,3 +38,15 @@ func (s rerunning) View(ctx context.Context, fn func(r store.Reader) error) erro
 		return fn(r)
 	})
 }
+
+// CountAttempts implements store.Store.
+func (s rerunning) CountAttempts(ctx context.Context, keys []store.AttemptKey, fn func(counts store.AttemptCounts) error) error {
+	err := s.Store.CountAttempts(ctx, keys, func(counts store.AttemptCounts) error {
+		_ = fn(counts)
+		return errUnserializable
+	})
+	if err != errUnserializable {
+		return err
+	}
+	return s.Store.CountAttempts(ctx, keys, fn)
+}
