@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,6 +52,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 		}
 	}
 	keepMark, heed := s.markKeeper(), s.listHeeder()
+	chores := chores{s.store, rand.Text()}
 	try("keeping the mark of the store's position", keepMark)
 	for {
 		select {
@@ -58,6 +60,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			// The last mark is of the end, which ctx must not keep from it.
 			ctx = context.WithoutCancel(ctx)
 			try("keeping the mark of the store's position", keepMark)
+			try("leaving work to others", chores.leave)
 			return
 		case <-marks.C:
 			if err := s.checkStore(ctx); err != nil {
@@ -69,9 +72,9 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 		case <-sweeps.C:
 			s.rereadKeys(ctx, logger)
 			try("learning what certificates of devices were issued from", s.refreshIssuers)
-			try("clearing away what has expired", s.sweep)
+			try("clearing away what has expired", chores.alone(choreSweep, sweepEvery, s.sweep))
 		case <-prunes.C:
-			try("looking for keys that nothing depends on", s.pruneKeys)
+			try("looking for keys that nothing depends on", chores.alone(chorePrune, pruneEvery, s.pruneKeys))
 		}
 	}
 }
