@@ -12,7 +12,7 @@ const (
 	chorePrune = "prune"
 )
 
-// chores are shared with others, who have names of their own.
+// chores is the work that a process shares with others, under its own name.
 type chores struct {
 	store leaser
 	name  string
@@ -22,8 +22,8 @@ type leaser interface {
 	Lease(ctx context.Context, work, holder string, d time.Duration) (bool, error)
 }
 
-// alone returns what does work that is done once in a while, unless somebody else
-// does it. Where they are gone, another one takes over at the next turn but one.
+// alone wraps work that is done at an interval, so that only one process does it.
+// If that process is gone, another one takes over at the second turn at the latest.
 func (c chores) alone(work string, every time.Duration, do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		held, err := c.store.Lease(ctx, work, c.name, every+every/2)
@@ -34,7 +34,7 @@ func (c chores) alone(work string, every time.Duration, do func(context.Context)
 	}
 }
 
-// leave lets others do the work from now on.
+// leave gives all work up to the others.
 func (c chores) leave(ctx context.Context) error {
 	_, sweeping := c.store.Lease(ctx, choreSweep, c.name, 0)
 	_, pruning := c.store.Lease(ctx, chorePrune, c.name, 0)

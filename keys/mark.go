@@ -59,15 +59,16 @@ func OpenMark(ctx context.Context, storage Storage) *Mark {
 	return m
 }
 
-// Incarnation returns that of the mark as it was found; empty: there was none.
+// Incarnation returns the incarnation in the mark as it was found; empty: there was
+// no mark.
 func (m *Mark) Incarnation() string { return m.found.Incarnation }
 
 // Present is a store as it is opened.
 type Present struct {
 	Incarnation string
 	Position    int64
-	// Descends says that its life came from that of the mark by renewals, in which
-	// all ended that an older copy could bring to life again.
+	// Descends says that its life came from that of the mark by renewals, which
+	// ended everything that an older copy could bring back.
 	Descends bool
 }
 
@@ -95,16 +96,18 @@ func (m *Mark) Found() Found {
 	return MarkAtStart
 }
 
-// Doubt returns why a store may be an older copy brought back, or nil. Callers that get an error renew the store's
-// incarnation before they serve anything, and log it.
+// Doubt returns why a store may be an older copy brought back, or nil. Callers
+// that get an error renew the store's incarnation before they serve anything, and
+// log it.
 //
 // There is no doubt where no mark was kept yet. A store in which nothing has
 // happened is ErrEmptied where something had: that is to stop the start, since
-// everybody in it would be gone in silence. One of another incarnation than the mark's that doesn't
-// descend from it is in doubt however far it is: sessions of its own life may be about, as when a copy is
-// brought back that an earlier start has renewed already. So is any store if
-// the mark can't be read: ending all sessions is safe, while going on as if
-// nothing were known is not, and it is no reason to refuse the service.
+// everybody in it would be gone in silence. One of another incarnation than the
+// mark's that doesn't descend from it is in doubt however far it is: sessions of
+// its own life may be about, as when a copy is brought back that an earlier start
+// has renewed already. So is any store if the mark can't be read: ending all
+// sessions is safe, while going on as if nothing were known is not, and it is no
+// reason to refuse the service.
 func (m *Mark) Doubt(s Present) error {
 	switch {
 	case s.Position == 0 && m.found.Position > 0:

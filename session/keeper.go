@@ -60,10 +60,9 @@ type Keeper struct {
 	deviceActivity *activity
 	connections    *connections
 
-	// heard is the sending time of the newest heartbeat, in nanoseconds since
-	// began. The difference of two readings of the monotonic clock, it doesn't
-	// depend on what the wall clock is set to. lost is whether changes were lost
-	// since.
+	// heard is the sending time of the newest heartbeat, in nanoseconds since began
+	// by the monotonic clock: setting the wall clock doesn't change it. lost is
+	// whether changes were lost since.
 	heard atomic.Int64
 	began time.Time
 	lost  atomic.Bool
@@ -316,7 +315,7 @@ func (k *Keeper) Flush(ctx context.Context) {
 // current reports whether changes are known as soon as they are to be.
 func (k *Keeper) current() bool { return !k.stale(k.clock(), promptness) && !k.lost.Load() }
 
-// never is when the newest heartbeat was heard, as long as there is none.
+// never stands in for the sending time until the first heartbeat comes.
 const never = math.MinInt64 / 2
 
 // stale reports whether the newest heartbeat is older than allowed.

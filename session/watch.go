@@ -148,8 +148,8 @@ func (k *Keeper) Heartbeat(sent time.Time) {
 // Renewed implements store.Follower.
 func (k *Keeper) Renewed(string) { k.dropAll() }
 
-// dropAll believes nothing any more that was read before, and looks into all that
-// rests on it.
+// dropAll drops everything that was read before, and looks into the connections
+// that rest on it.
 func (k *Keeper) dropAll() {
 	k.signOns.dropAll()
 	k.profiles.dropAll()

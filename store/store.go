@@ -29,8 +29,8 @@ var (
 	// ErrConflict says that a compare-and-set lost: the row changed since it
 	// was read, or a unique name or address is taken.
 	ErrConflict = errors.New("changed in the store in the meantime")
-	// ErrBusy says that others were at work on the same for so long that the store
-	// gave up: nothing was done, and later it may work.
+	// ErrBusy says that the store gave up because others kept it busy for too long.
+	// Nothing was done; a later try may succeed.
 	ErrBusy = errors.New("the store is too busy")
 	// ErrMissing says that there is no store where one is to be opened.
 	ErrMissing = errors.New("there is no store")
@@ -480,8 +480,8 @@ type Events interface {
 	// than they insert, so an event can appear later than one with a higher id.
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
 	// EventsAfter returns events with higher ids than after, lowest first, at most
-	// limit of them. It leaves out those that an event with a lower id could still
-	// appear below: whoever continues after the last one they got misses none.
+	// limit of them. It holds events back while one with a lower id could still
+	// appear: whoever continues after the last event they got misses none.
 	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
 }
 
@@ -583,10 +583,10 @@ type Follower interface {
 	Changed(changes []Change)
 	// Heartbeat says that all changes committed before the time sent have been
 	// told. Times never go back. They keep the reading of the monotonic clock, so
-	// that a clock which is set back makes nothing look current.
+	// that nothing looks current because a clock was set back.
 	Heartbeat(sent time.Time)
-	// Renewed says that the store began another life (see Store.Renew), which is
-	// the store's Incarnation from then on: whatever was read before is void.
+	// Renewed says that the store began another life (see Store.Renew) under the
+	// given incarnation: whatever was read before is void.
 	Renewed(incarnation string)
 	// Lost says that changes since the last Heartbeat may never be told:
 	// whatever was read before the next Heartbeat is in doubt.
@@ -607,31 +607,30 @@ type Store interface {
 	// as it is. An operation of tx that returns ErrConflict or ErrNotFound has
 	// done nothing, and fn may go on.
 	//
-	// Where transactions get into each other's way, one of them is rolled back and
-	// its fn runs again, whatever it returned: it must have no other effects, and
-	// must use tx only, never the Store. After some tries it is ErrBusy.
+	// If transactions conflict, one of them is rolled back and its fn runs again,
+	// whatever it returned: fn must have no other effects, and must use tx only,
+	// never the Store. After a bounded number of tries, it is ErrBusy.
 	//
-	// Once fn is done, the transaction commits under a deadline of the store's own:
-	// a caller that stops waiting then leaves nothing in doubt. Past that deadline
-	// it isn't known whether the transaction took effect, which is an error, and
-	// its changes are told.
+	// Once a transaction has begun to commit, it does so under a deadline of the
+	// store's own, even if the caller stops waiting. If that deadline passes, nobody
+	// knows whether the transaction took effect: that is an error, and its changes
+	// are told.
 	Atomically(ctx context.Context, fn func(tx Tx) error) error
-	// CountAttempts runs fn while it holds the counters of the given keys: of all
-	// who ask for the same ones, one after the other gets them, so that a counter
-	// which everybody wants costs no second try. fn may read, put and delete those
-	// alone, each by its whole key; another one is an error. An error of fn leaves
-	// them all as they were and is returned as it is. fn may run more than once and
-	// must have no other effects.
+	// CountAttempts runs fn while it holds the counters of the given keys. Callers
+	// that ask for the same counters take turns, so a counter that everybody wants
+	// costs no second try. fn may read, put and delete only those, each by its whole
+	// key; any other is an error. An error of fn leaves all of them as they were and
+	// is returned as it is. fn may run more than once and must have no other effects.
 	CountAttempts(ctx context.Context, keys []AttemptKey, fn func(counts AttemptCounts) error) error
-	// View runs fn on one state of the store, which others may change meanwhile:
-	// it waits for no writer, and none waits for it. An error of fn is returned as
-	// it is. fn may run more than once and must use r only, never the Store.
+	// View runs fn on a snapshot of the store. It waits for no writer, and no writer
+	// waits for it. An error of fn is returned as it is. fn may run more than once
+	// and must use r only, never the Store.
 	View(ctx context.Context, fn func(r Reader) error) error
 	// Incarnation identifies this store's life; sessions of another are void. It
 	// changes before followers are told that it did.
 	Incarnation() string
-	// Descends reports whether a life of the given incarnation is the store's
-	// present one, or one that ended in a renewal on the way to it.
+	// Descends reports whether the store's life is that of the given incarnation, or
+	// came from it by renewals.
 	Descends(ctx context.Context, incarnation string) (bool, error)
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
@@ -640,20 +639,19 @@ type Store interface {
 	// Followers are told that it was renewed, and not of each sign-on. Devices
 	// stay: which of them were revoked since nobody here can know.
 	//
-	// Where the present life isn't the one of the incarnation from, as after
-	// somebody else's renewal, it is ErrConflict, and Incarnation returns the
-	// present one.
+	// If the store's incarnation is no longer from, because somebody else renewed
+	// it, Renew returns ErrConflict, and Incarnation returns the present one.
 	Renew(ctx context.Context, from string) error
 	// Position counts the transactions that created, changed, ended or deleted
 	// sign-ons, users, credentials or devices: a copy brought back is behind the
 	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through
 	// Renew.
 	Position(ctx context.Context) (int64, error)
-	// Lease has a holder do work that one of several processes does, for d from now
-	// by the store's clock, and reports false where another one has it. A holder
-	// asks again before d is over; 0 gives the work up, and reports false. All who
-	// ask about the same work name the same d. Work has to bear being done twice:
-	// a holder that is held up doesn't notice that its time is over.
+	// Lease gives work that only one of several processes does to a holder, for d
+	// from now by the store's clock. It reports false if another holder has it. The
+	// holder asks again before d is over; a d of 0 gives the work up and reports
+	// false. All who ask for the same work name the same d. The work must be safe to
+	// do twice: a holder that is held up doesn't notice that its time is over.
 	Lease(ctx context.Context, work, holder string, d time.Duration) (held bool, err error)
 	// Follow tells the follower of all changes from now on, until stop is
 	// called. What is being told at that moment may still arrive.

@@ -9,8 +9,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Rerun returns a store that runs each function for a transaction twice and rolls
-// the first run back, as stores may that several processes share: a function that
+// Rerun returns a store that runs the function of each transaction twice and rolls
+// the first run back, as a store that several processes share may: a function that
 // does anything outside its transaction does it twice.
 func Rerun(s store.Store) store.Store { return rerunning{s} }
 
