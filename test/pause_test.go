@@ -31,7 +31,7 @@ func TestF03CodesArePaused(t *testing.T) {
 	elsewhere := s.Client()
 	page := ada.ShowCode(elsewhere, passwordShown(t, s, elsewhere, ada), ada.Code())
 	if page.Status != http.StatusTooManyRequests || !strings.Contains(page.Text(), "Somebody who knows your password has entered many wrong codes") ||
-		!strings.Contains(page.Text(), "for the next 20 days") {
+		!strings.Contains(page.Text(), "For the next 20 days") {
 		t.Errorf("the right code: %d %s", page.Status, page.Text())
 	}
 	expectRetryAfter(t, page, 21*24*time.Hour)
@@ -42,13 +42,13 @@ func TestF03CodesArePaused(t *testing.T) {
 	ada.SignIn(known, s.At("app", "/"))
 	expectIn(t, s, known, "ada")
 
-	if out := expectDone(t, s, "mfa", "user", "show", "ada"); !strings.Contains(out.Stdout, "unknown browsers accept no authenticator codes from this user") {
+	if out := expectDone(t, s, "mfa", "user", "show", "ada"); !strings.Contains(out.Stdout, "unknown browsers accept no codes from this user except backup codes") {
 		t.Errorf("shown: %s", out.Stdout)
 	}
-	if page := known.Visit(s.At("login", "/account/activity")); !strings.Contains(page.Text(), "New browsers don't accept codes from your app") {
+	if page := known.Visit(s.At("login", "/account/activity")); !strings.Contains(page.Text(), "New browsers don't accept codes for now") {
 		t.Errorf("the activity: %s", page.Text())
 	}
-	if out := expectDone(t, s, "mfa", "user", "unlock", "ada"); !strings.Contains(out.Stdout, "Unlocked. Unknown browsers accepted no authenticator codes from this user") {
+	if out := expectDone(t, s, "mfa", "user", "unlock", "ada"); !strings.Contains(out.Stdout, "Unlocked. Unknown browsers accepted no codes from this user except backup codes") {
 		t.Errorf("unlocked: %s", out.Stdout)
 	}
 	ada.SignIn(elsewhere, s.At("app", "/"))

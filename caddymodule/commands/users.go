@@ -189,7 +189,7 @@ func tellUser(w io.Writer, u adminapi.User) error {
 	}
 	err := table.close()
 	if !u.PausedUntil.IsZero() {
-		_, pausedErr := fmt.Fprintf(w, "\nUntil %s, unknown browsers accept no authenticator codes from this user: %s\n"+
+		_, pausedErr := fmt.Fprintf(w, "\nUntil %s, unknown browsers accept no codes from this user except backup codes: %s\n"+
 			"Run `caddy mfa user unlock %s` to let them try again.\n", stamp(u.PausedUntil), wrongCodes, u.Name)
 		err = errors.Join(err, pausedErr)
 	}
@@ -212,7 +212,7 @@ func tellUnlocked(w io.Writer, done adminapi.Unlocked) error {
 		_, err := fmt.Fprintln(w, "Unlocked.")
 		return err
 	}
-	_, err := fmt.Fprintln(w, "Unlocked. Unknown browsers accepted no authenticator codes from this user: "+wrongCodes)
+	_, err := fmt.Fprintln(w, "Unlocked. Unknown browsers accepted no codes from this user except backup codes: "+wrongCodes)
 	return err
 }
 
