@@ -142,6 +142,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	if err != nil {
 		return fmt.Errorf("setting up password hashing: %w", err)
 	}
+	passwords.LeaveRoom()
 	if s.factors, err = a.makeFactors(passwords); err != nil {
 		return err
 	}

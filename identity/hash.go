@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -106,14 +105,13 @@ func NewHasher(config HasherConfig) (*Hasher, error) {
 	if config.Queue == nil {
 		config.Queue = NewQueue()
 	}
-	cores := runtime.GOMAXPROCS(0)
 	hasher := &Hasher{
 		peppers: config.Peppers,
 		random:  config.Random,
 		queue:   config.Queue,
 		limits: limits{
-			atOnce:  cmp.Or(config.AtOnce, max(1, cores-1)),
-			waiting: cmp.Or(config.Waiting, waitingPerCore*cores),
+			atOnce:  cmp.Or(config.AtOnce, max(1, cores()-1)),
+			waiting: cmp.Or(config.Waiting, waitingPerCore*cores()),
 			memory:  cmp.Or(config.Memory, DefaultMemory) >> 10,
 			maxWait: cmp.Or(config.MaxWait, defaultMaxWait),
 		},

@@ -266,6 +266,28 @@ func TestHasherLeavesACore(t *testing.T) {
 	}
 }
 
+// L02: whatever hashes take comes on top of what is there for requests, however
+// often the configuration is loaded.
+func TestHasherLeavesRoom(t *testing.T) {
+	cores := runtime.GOMAXPROCS(0)
+	t.Cleanup(func() { runtime.GOMAXPROCS(cores) })
+	for _, c := range []struct {
+		atOnce, want int
+		memory       uint64 // MiB
+	}{{1, 1, 256}, {3, 3, 256}, {3, 3, 256}, {9, 4, 256}, {3, 1, 64}, {3, 1, 1}} {
+		hasher, err := NewHasher(HasherConfig{Peppers: onePepper("p1", keyOne), AtOnce: c.atOnce, Memory: c.memory << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hasher.LeaveRoom(); runtime.GOMAXPROCS(0) != cores+c.want {
+			t.Errorf("%+v: GOMAXPROCS is %d on %d cores", c, runtime.GOMAXPROCS(0), cores)
+		}
+		if again := newTestHasher(t, HasherConfig{}).limits.atOnce; again != max(1, cores-1) {
+			t.Errorf("%+v: the next hasher runs %d at once", c, again)
+		}
+	}
+}
+
 func TestHashReportsMissingRandomness(t *testing.T) {
 	hasher := newTestHasher(t, HasherConfig{Random: bytes.NewReader(make([]byte, saltBytes-1))})
 	if _, err := hasher.Hash(t.Context(), "purple otter 41"); !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,10 +14,10 @@ import (
 	"github.com/portcullis-mfa/portcullis/test/scene"
 )
 
-// flood sends wrong passwords for made-up names, so many a second and each from
-// the address that is given for it, until it is stopped. stop returns how many
-// got each status.
-func flood(t testing.TB, s *scene.Scene, rate int, address func(i int) string) (stop func() map[int]int) {
+// flood sends wrong passwords for made-up names to a URL, so many a second and
+// each from the address that is given for it, until it is stopped. stop returns
+// how many got each status.
+func flood(t testing.TB, to string, rate int, address func(i int) string) (stop func() map[int]int) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DialContext: dialHere, MaxIdleConnsPerHost: 200}}
 	stopped := make(chan struct{})
@@ -35,7 +36,7 @@ func flood(t testing.TB, s *scene.Scene, rate int, address func(i int) string) (
 			sending.Go(func() {
 				status := 0
 				form := url.Values{"name": {fmt.Sprintf("nobody%d", i)}, "password": {"guess"}}
-				request, err := http.NewRequest(http.MethodPost, s.At("login", "/sign-in"), strings.NewReader(form.Encode()))
+				request, err := http.NewRequest(http.MethodPost, to, strings.NewReader(form.Encode()))
 				if err == nil {
 					request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 					request.Header.Set("X-Forwarded-For", address(i))
@@ -76,7 +77,7 @@ func TestL02AFloodOfWrongPasswords(t *testing.T) {
 		p.Browser.Follow(p.Browser.Submit(p.Browser.Visit(s.At("login", "/sign-out")).Form(), nil))
 	}
 	began := time.Now()
-	stop := flood(t, s, 60, ofManyNetworks)
+	stop := flood(t, s.At("login", "/sign-in"), 60, ofManyNetworks)
 	harness.Eventually(t, time.Minute, "the queue to be full", func() bool {
 		page := send(t, s.Client(), guess{name: "nobody", password: "guess", address: "192.0.2.200"}.asRequest(s))
 		return page.Status == http.StatusServiceUnavailable
@@ -104,6 +105,11 @@ func TestL02AFloodOfWrongPasswords(t *testing.T) {
 	}
 	if in < strangers/2 {
 		t.Errorf("%d of %d strangers with the right password got in", in, strangers)
+	}
+	// Hashes take nothing of what there is for requests.
+	cores := runtime.GOMAXPROCS(0)
+	if procs, want := (&busyServer{Server: s.Server}).metrics(t)["go_sched_gomaxprocs_threads"], cores+max(1, min(cores-1, 4)); procs != float64(want) {
+		t.Errorf("GOMAXPROCS is %v on %d cores, want %d", procs, cores, want)
 	}
 	if used := residentMemory(t, s); used > 512<<20 {
 		t.Errorf("the server takes %d MiB", int(used)>>20)
