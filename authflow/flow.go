@@ -93,6 +93,8 @@ type Flow struct {
 	Refusals int `json:"refusals,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`
+	// First says that a set-up made the first administrator.
+	First bool `json:"first,omitempty"`
 	// Account is what a set-up has chosen so far.
 	Account *account `json:"account,omitempty"`
 	// Closed counts, by purpose and kind, the questions of this flow that are over:

@@ -287,6 +287,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, ma
 			return nil, err
 		}
 		changed := f
+		changed.First = first
 		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Enrolment); err != nil {
 			return nil, err
 		}

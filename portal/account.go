@@ -288,7 +288,7 @@ func (p *Portal) done(w http.ResponseWriter, r *http.Request) string {
 		return p.words(r).kind(assurance.Factor(kind), "added")
 	}
 	switch what := cookie.Value; what {
-	case "renamed", "removed", "password", "ended", "ended_others", "forgotten", "revoked":
+	case "set_up", "first_set_up", "renamed", "removed", "password", "ended", "ended_others", "forgotten", "revoked":
 		return p.words(r).say("portal.done." + what)
 	}
 	return ""

@@ -352,6 +352,9 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 	if err != nil {
 		return err
 	}
+	if at.flow.Kind == authflow.SetUp {
+		setCookie(w, doneCookie, setUpDone(at.flow), time.Minute)
+	}
 	switch {
 	case granted.OfferPasskey:
 		p.redirect(w, offerURL(at.to))
@@ -363,6 +366,14 @@ func (p *Portal) grant(w http.ResponseWriter, r *http.Request, at stage) error {
 		return p.leave(w, r, granted.SignOn, at.to)
 	}
 	return nil
+}
+
+// setUpDone is what the first page says to somebody who has set up.
+func setUpDone(f authflow.Flow) string {
+	if f.First {
+		return "first_set_up"
+	}
+	return "set_up"
 }
 
 // keep has the browser keep what was granted, and the token by which it is known

@@ -17,7 +17,7 @@ func (p *Portal) home(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return p.page(w, r, http.StatusOK, "home", templates.HomeView{
-		Frame: p.frame(r), Name: v.user.Name, DisplayName: v.user.DisplayName,
+		Frame: p.frame(r), Done: p.done(w, r), Name: v.user.Name, DisplayName: v.user.DisplayName,
 		Since: local(v.signOn.Started), Until: local(v.signOn.Expires), Apps: p.Apps(r, v.user),
 	})
 }

@@ -93,3 +93,12 @@ func TestSignedOutIsForWhoIs(t *testing.T) {
 		t.Errorf("signed in: %d to %s", r.StatusCode, r.Header.Get("Location"))
 	}
 }
+
+// TestCertificatesHaveNoPageOfTheirOwn, with a CA for devices or without.
+func TestCertificatesHaveNoPageOfTheirOwn(t *testing.T) {
+	for _, path := range []string{"/account/certificate", "/account/certificate/add", "/account/password/add"} {
+		if r := atHome(t).send(http.MethodGet, path, nil); r.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+}

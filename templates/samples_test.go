@@ -48,7 +48,7 @@ func fullViews() map[string]any {
 			Ceremony: BackupCodes{Codes: []string{"k7mq-2v9x-tw4h", "p3nd-8zrc-j6yk"}}, Download: "/flow/file?id=x"},
 		"enrol_fido": EnrolView{Frame: frame, Called: "Blue key", Help: "/help/fido", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: Message{Field: "credential", Text: "That key didn't work.", Unknown: "AAEC"},
 			Ceremony: FIDOCeremony{Options: `{"challenge":"AA","rp":{"id":"login.example.com"}}`}},
-		"home": HomeView{Frame: frame, Name: "alice", DisplayName: "Alice Young",
+		"home": HomeView{Frame: frame, Done: "Your account is ready.", Name: "alice", DisplayName: "Alice Young",
 			Apps: []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}}, Since: since, Until: since.Add(12 * time.Hour)},
 		"sign_out":    SignOutView{Frame: frame, Name: "alice", Action: "/.mfa/sign-out"},
 		"signed_out":  SignedOutView{Frame: frame, SignIn: "/sign-in", ByDevice: true},

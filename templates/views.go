@@ -248,6 +248,7 @@ type Browser struct {
 // HomeView is the landing page of somebody who is signed in.
 type HomeView struct {
 	Frame
+	Done        string // what was just done; empty: nothing
 	Name        string
 	DisplayName string
 	Apps        []App

@@ -251,6 +251,7 @@ func (r *firstRun) copied() string {
 func (r *firstRun) land() {
 	r.t.Helper()
 	r.AwaitH1("Your apps")
+	r.AwaitText("Your account is ready, and you're an administrator")
 	r.shown("10-home")
 	for _, app := range []string{"app", "admin"} {
 		r.Navigate(r.at("login", "/"))
