@@ -447,6 +447,11 @@ login.example.com {
 	templates
 	mfa_portal
 }`, "templates runs on the portal's host"},
+		{"with a header that says who asks from where", "https://login.example.com", `
+login.example.com {
+	request_header X-Forwarded-For {http.request.header.X-Client}
+	mfa_portal
+}`, "request_header runs before mfa_portal, which must see what the client sent, and can change the header X-Forwarded-For: remove it"},
 		{"with errors that an app answers", "https://login.example.com", `
 login.example.com {
 	mfa_portal

@@ -71,6 +71,8 @@ func TestTakenInOneForm(t *testing.T) {
 		captures = `{"vars_regexp": {"` + uri + `": {"name": "r", "pattern": "^(/.*)$"}}}`
 		failure  = `{"handler": "error", "error": "` + uri + `"}`
 		refused  = ""
+		// raw captures nothing.
+		raw = `{"vars": {"` + uri + `": ["/%78"]}}`
 	)
 	for _, test := range []struct {
 		name, before string // JSON of routes
@@ -95,6 +97,11 @@ func TestTakenInOneForm(t *testing.T) {
 		{"an error", `{"handle": [{"handler": "subroute", "routes": [{"handle": [` + failure + `]}], "errors": {"routes": []}}]}`, "{http.error.message}", "/%78", " "},
 		{"what an error was made of", `{"handle": [{"handler": "subroute", "routes": [{"handle": [` + failure + `]}], "errors": {"routes": []}}]}, {"handle": [{"handler": "vars", "v": "{http.error.message}"}]}`,
 			"{http.vars.v}", "/%78", refused},
+		{"a variable in that form alone", `{"match": [` + raw + `], "handle": [{"handler": "vars", "v": "1"}]}`, "{http.vars.v}", "/%78", refused},
+		{"a group in that form alone", `{"group": "g", "match": [` + raw + `], "handle": [{"handler": "encode"}]}`, "{http.request.uri}", "/%78", refused},
+		{"an answer in another form", `{"match": [{"not": [` + raw + `]}], "handle": [{"handler": "static_response", "status_code": "302", "headers": {"Location": ["/"]}}]}`,
+			"{http.request.uri}", "/%78", refused},
+		{"an error in another form", `{"match": [{"not": [` + raw + `]}], "handle": [` + failure + `]}`, "{http.request.uri}", "/%78", refused},
 		{"a user of basic_auth", `{"handle": [{"handler": "authentication", "providers": {"http_basic": {"accounts": [{"username": "carol", "password": "` + carolsHash + `"}]}}}]}`,
 			"{http.auth.user.id}", "/x", " "},
 		{"that it would have come elsewhere", `{"match": [{"not": [{"vars_regexp": {"` + uri + `": {"pattern": "%"}}}]}], "handle": [{"handler": "static_response", "status_code": "302", "headers": {"Location": ["/"]}}]}`,
