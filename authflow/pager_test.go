@@ -448,6 +448,25 @@ func TestPagersEverywhere(t *testing.T) {
 			t.Error("the lost one still works")
 		}
 	})
+	t.Run("M01 a weak factor suspends nothing stronger", func(t *testing.T) {
+		h, o := newHouseWithPagers(t)
+		ada := h.person("ada")
+		ada.withPager(o, "555-1")
+		h.vault.Factors[0] = pager.Factor{Clock: h.clock, Weak: true}
+		f := ada.shown(cafe)
+		h.expectPage("pager 555-1", f, h.Challenge)
+		h.must(h.Lose(h.ctx, h.load(f), []string{ada.named("Authenticator app").ID}))
+		if err := h.answerPager(f, o.code()); !errors.Is(err, authflow.ErrWrongStep) {
+			t.Errorf("the pager is taken: %v", err)
+		}
+		step, err := h.Step(h.ctx, h.load(f), pager.Kind)
+		if err != nil || step.Factor != assurance.BackupCode || slices.Contains(step.Others, pager.Kind) {
+			t.Errorf("asked for is %+v, %v", step, err)
+		}
+		if ada.named("Authenticator app").Suspended {
+			t.Error("it was suspended")
+		}
+	})
 	t.Run("X03 nothing is sent of what isn't kept", func(t *testing.T) {
 		h, o := newHouseWithPagers(t)
 		ada := h.person("ada")

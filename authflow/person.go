@@ -9,17 +9,25 @@ import (
 )
 
 // personOf returns what the next step of a flow depends on, of somebody with
-// these active credentials. What the flow says is lost doesn't count.
+// these active credentials. What the flow says is lost doesn't count, nor does
+// what can't have it suspended.
 func (e *Engine) personOf(active []store.Credential, f Flow) Person {
 	who := Person{Have: make(map[assurance.Factor]bool), Passwordless: e.Rules.Passwordless}
-	has := slices.DeleteFunc(slices.Clone(active), func(c store.Credential) bool { return slices.Contains(f.Lost, c.ID) })
+	isLost := func(c store.Credential) bool { return slices.Contains(f.Lost, c.ID) }
+	rank := 0 // of what is lost
+	for _, c := range active {
+		if isLost(c) {
+			rank = max(rank, e.Vault.Factors.Traits(c.Kind).Rank)
+		}
+	}
+	has := slices.DeleteFunc(slices.Clone(active), isLost)
 	for _, c := range has {
 		who.Have[c.Kind] = true
 	}
 	who.Resistant = e.People.CanResistPhishing(has)
 	for _, factor := range e.Vault.Factors {
 		kind := factor.Kind()
-		if who.Have[kind] && e.Rules.offers(kind, f.Platform) {
+		if who.Have[kind] && e.Rules.offers(kind, f.Platform) && factor.Traits().Vouches >= rank {
 			who.Usable = append(who.Usable, kind)
 		}
 	}

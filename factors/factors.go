@@ -97,6 +97,10 @@ type Traits struct {
 	// Delivers says that a message is sent for each question. A flow puts the first
 	// question by itself, and every further one when the person presses a button.
 	Delivers bool
+	// Rank is what a proof has to vouch for to have a credential of the kind
+	// suspended as lost, and Vouches is up to which rank its own proofs do: what is
+	// read in a mailbox doesn't take a security key out of use.
+	Rank, Vouches int
 	// AMR names how its proofs are shown (RFC 8176 §2), for apps that are told.
 	AMR []string
 	// OnDemand says that the person has to press a button for the first question

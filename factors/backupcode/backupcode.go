@@ -64,7 +64,7 @@ func (f *Factor) Most() int { return 1 }
 
 // Traits implements factors.Factor. Codes have 60 bits.
 func (f *Factor) Traits() factors.Traits {
-	return factors.Traits{Weight: assurance.Second, AMR: []string{"otp"}}
+	return factors.Traits{Weight: assurance.Second, Rank: 1, Vouches: 1, AMR: []string{"otp"}}
 }
 
 // Reads reports whether answer "code" has the letters of a code.

@@ -136,7 +136,7 @@ func (f *Factor) Most() int { return 10 }
 // Traits implements factors.Factor. A signature can't be guessed.
 func (f *Factor) Traits() factors.Traits {
 	// User presence is always verified (WebAuthn §7.2).
-	return factors.Traits{Weight: assurance.Unphishable, Daily: true, Recalls: true, AMR: []string{"hwk", "user"}}
+	return factors.Traits{Weight: assurance.Unphishable, Daily: true, Recalls: true, Rank: 1, Vouches: 1, AMR: []string{"hwk", "user"}}
 }
 
 // Reads reports whether there is an answer "credential" at all.

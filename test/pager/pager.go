@@ -31,6 +31,8 @@ type Factor struct {
 	Clock func() time.Time
 	// OnDemand is as in factors.Traits.
 	OnDemand bool
+	// Weak says that pagers vouch for the loss of nothing.
+	Weak bool
 	// Rest is how long it takes until a message can be sent again.
 	Rest time.Duration
 }
@@ -80,7 +82,12 @@ func (Factor) Most() int { return 2 }
 
 // Traits implements factors.Factor.
 func (f Factor) Traits() factors.Traits {
+	vouches := 1
+	if f.Weak {
+		vouches = 0
+	}
 	return factors.Traits{
+		Rank: 1, Vouches: vouches,
 		Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true, OnDemand: f.OnDemand,
 		AMR: []string{"otp"},
 	}
