@@ -293,9 +293,11 @@ func (a *App) highest() assurance.Level {
 	return assurance.PhishingResistant
 }
 
-// makers make the second factors, in the order of recommendation. What is switched
-// off makes nil.
-var makers = []func(*App, *identity.Hasher) (factors.Factor, error){
+// maker makes a second factor, or nil where it is switched off.
+type maker func(*App, *identity.Hasher) (factors.Factor, error)
+
+// makers make the second factors, in the order of recommendation.
+var makers = []maker{
 	(*App).makeTOTP,
 	(*App).makeFIDO,
 	(*App).makeEmail,
@@ -305,8 +307,8 @@ var makers = []func(*App, *identity.Hasher) (factors.Factor, error){
 // makeFactors makes the second factors that are configured.
 func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
 	var set factors.Set
-	for _, maker := range makers {
-		made, err := maker(a, passwords)
+	for _, makes := range makers {
+		made, err := makes(a, passwords)
 		if err != nil {
 			return nil, err
 		}

@@ -177,6 +177,10 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	return nil
 }
 
+// newOutbox makes what sends the messages of factors in place of makeOutbox; nil:
+// makeOutbox does.
+var newOutbox func(*service) authflow.Outbox
+
 // makeFlows makes what people sign in by and see to their accounts with.
 func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.PasswordPolicy) {
 	s.vault = &credentials.Vault{Store: s.store, Factors: s.factors, Sealer: s.keys, Clock: time.Now, Random: rand.Reader}
@@ -199,7 +203,10 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 			Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
 		},
 	}
-	if a.mailer == nil {
+	if newOutbox != nil {
+		settings.Outbox = newOutbox(s)
+	}
+	if a.mailer == nil || newOutbox != nil {
 		s.flows = authflow.New(settings)
 		return
 	}

@@ -3,8 +3,10 @@ package harness
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +26,12 @@ const (
 
 var (
 	builtBinary = sync.OnceValues(buildBinary)
-	raceBinary  = sync.OnceValues(func() (string, error) { return buildHere(true) })
+	raceBinary  = sync.OnceValues(func() (string, error) { return buildHere(build{race: true}) })
+	// addedBinaries are by the folder that was added.
+	addedBinaries struct {
+		sync.Mutex
+		paths map[string]string
+	}
 )
 
 // Binary returns the path of the binary under test: the one that
@@ -52,6 +59,30 @@ func RaceBinary(t testing.TB) string {
 	return path
 }
 
+// AddedBinary returns the path of ./cmd/portcullis built as if the files of a folder
+// lay in the checkout, each at its relative path, once per test process. It skips
+// the test where another binary is to be tested.
+func AddedBinary(t testing.TB, folder string) string {
+	t.Helper()
+	if os.Getenv(EnvBinary) != "" {
+		t.Skipf("nothing can be added to the binary that %s names", EnvBinary)
+	}
+	addedBinaries.Lock()
+	defer addedBinaries.Unlock()
+	if path, built := addedBinaries.paths[folder]; built {
+		return path
+	}
+	path, err := buildHere(build{race: os.Getenv(EnvRace) == "1", added: folder})
+	if err != nil {
+		t.Fatalf("the binary with %s added: %v", folder, err)
+	}
+	if addedBinaries.paths == nil {
+		addedBinaries.paths = make(map[string]string)
+	}
+	addedBinaries.paths[folder] = path
+	return path
+}
+
 // buildBinary builds the one under test, unless another one is to be tested.
 func buildBinary() (string, error) {
 	if prebuilt := os.Getenv(EnvBinary); prebuilt != "" {
@@ -61,13 +92,13 @@ func buildBinary() (string, error) {
 		}
 		return filepath.Abs(path)
 	}
-	return buildHere(os.Getenv(EnvRace) == "1")
+	return buildHere(build{race: os.Getenv(EnvRace) == "1"})
 }
 
 // buildHere builds into a folder that outlives the process, so that the
 // suites, each a process of its own, don't link the same program one after
 // the other.
-func buildHere(race bool) (string, error) {
+func buildHere(b build) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
@@ -81,24 +112,64 @@ func buildHere(race bool) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	return goBuild(root, folder, race)
+	return b.run(root, folder)
 }
 
-// goBuild compiles and links; where nothing changed, go build leaves the
-// binary alone.
-func goBuild(root, folder string, race bool) (string, error) {
+// build is how ./cmd/portcullis is built.
+type build struct {
+	race  bool
+	added string // a folder of files that are built in; empty: none
+}
+
+// run compiles and links; where nothing changed, go build leaves the binary alone.
+func (b build) run(root, folder string) (string, error) {
 	binary := filepath.Join(folder, "portcullis")
-	arguments := []string{"build", "-o", binary}
-	if race {
+	arguments := []string{"build"}
+	if b.race {
 		binary += "-race"
-		arguments = []string{"build", "-race", "-o", binary}
+		arguments = append(arguments, "-race")
 	}
-	build := exec.Command("go", append(arguments, "./cmd/portcullis")...)
-	build.Dir = root
-	if output, err := build.CombinedOutput(); err != nil {
+	if b.added != "" {
+		which := sha256.Sum256([]byte(b.added))
+		binary += "-added-" + hex.EncodeToString(which[:4])
+		overlay, err := b.overlay(root, folder)
+		if err != nil {
+			return "", fmt.Errorf("adding files to ./cmd/portcullis: %w", err)
+		}
+		arguments = append(arguments, "-overlay", overlay)
+	}
+	command := exec.Command("go", append(arguments, "-o", binary, "./cmd/portcullis")...)
+	command.Dir = root
+	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building ./cmd/portcullis: %w\n%s", err, output)
 	}
 	return binary, nil
+}
+
+// overlay writes the file that tells go build where the added files are.
+func (b build) overlay(root, folder string) (string, error) {
+	added, err := filepath.Abs(b.added)
+	if err != nil {
+		return "", err
+	}
+	replace := make(map[string]string)
+	err = filepath.WalkDir(added, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		relative, err := filepath.Rel(added, path)
+		replace[filepath.Join(root, relative)] = path
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	content, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	overlay := filepath.Join(folder, "overlay.json")
+	return overlay, os.WriteFile(overlay, content, 0o600)
 }
 
 // moduleRoot finds the folder of go.mod at or above the working directory.

@@ -37,6 +37,8 @@ type Options struct {
 	// Binary is run in place of the one under test, to compare the two. Empty: no
 	// other is.
 	Binary string
+	// Added is a folder whose files are built into the binary; see AddedBinary.
+	Added string
 	// NoDebugLog leaves the debug log off, for measurements: writing it costs
 	// more than all else.
 	NoDebugLog bool
@@ -94,6 +96,9 @@ func newServer(t testing.TB, options Options) *Server {
 		binary = func(testing.TB) string { return options.Binary }
 	case options.Race:
 		binary = RaceBinary
+	}
+	if options.Added != "" {
+		binary = func(t testing.TB) string { return AddedBinary(t, options.Added) }
 	}
 	s := &Server{
 		t:       t,

@@ -66,6 +66,8 @@ type Options struct {
 	PanicsExpected bool
 	// Race is as in harness.Options.
 	Race bool
+	// Added is as in harness.Options.
+	Added string
 	// NoDebugLog is as in harness.Options.
 	NoDebugLog bool
 	// TOTP is how codes are made where the Caddyfile says so.
@@ -111,7 +113,7 @@ func start(t testing.TB, options Options, state harness.State) *Scene {
 	maps.Copy(vars, options.Vars)
 	s.Server = harness.Start(t, harness.Options{
 		Caddyfile: options.Caddyfile, Env: options.Env, PanicsExpected: options.PanicsExpected,
-		NoDebugLog: options.NoDebugLog, Race: options.Race,
+		NoDebugLog: options.NoDebugLog, Race: options.Race, Added: options.Added,
 		Vars: vars, State: state,
 	})
 	return s
