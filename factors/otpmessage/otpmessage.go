@@ -83,7 +83,10 @@ func (f *Factor) Most() int { return 1 }
 
 // Traits implements factors.Factor. Codes have eight digits.
 func (f *Factor) Traits() factors.Traits {
-	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true}
+	return factors.Traits{
+		Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true,
+		Rank: 1, AMR: []string{"otp"}, // a mailbox vouches for the loss of nothing
+	}
 }
 
 // Reads reports whether answer "code" has the form of a code, or an enrolment's
