@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 func init() {
@@ -100,7 +102,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "portal":
-		return oneArgument(d, &a.Portal)
+		return a.unmarshalPortal(d)
 	case "admins":
 		return unmarshalPeople(d, &a.Admins)
 	case "store":
@@ -141,6 +143,18 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, certificate and replacement_hold", d.Val())
 }
 
+// unmarshalPortal reads the portal's address, and checks it unless a placeholder
+// is in it.
+func (a *App) unmarshalPortal(d *caddyfile.Dispenser) error {
+	if err := oneArgument(d, &a.Portal); err != nil || !isPlain(a.Portal) {
+		return err
+	}
+	if _, err := parsePortal(a.Portal); err != nil {
+		return d.Errf("portal %s: %w", a.Portal, err)
+	}
+	return nil
+}
+
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	if a.StoreRaw != nil {
 		return d.Err("store is given twice")
@@ -165,10 +179,15 @@ func (a *App) unmarshalSession(d *caddyfile.Dispenser) error {
 		return d.Errf("session takes a block, not %q: write session { lifetime 12h }", d.Val())
 	}
 	a.Session = new(SessionSettings)
+	block := *d // whose line errors about several options name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := a.Session.unmarshalOption(d); err != nil {
 			return err
 		}
+	}
+	complete := *a.Session
+	if err := complete.complete(); err != nil {
+		return block.Errf("session: %w", err)
 	}
 	return nil
 }
@@ -200,6 +219,12 @@ func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 	}
 	if d.NextArg() {
 		return d.Err("accent takes one value")
+	}
+	if !isPlain(a.Accent) {
+		return nil
+	}
+	if err := templates.CheckAccent(a.Accent); err != nil {
+		return d.Errf("accent %w", err)
 	}
 	return nil
 }

@@ -161,6 +161,12 @@ var (
 
 var sixDigits = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
+// CheckAccent refuses what Options.Accent can't be.
+func CheckAccent(written string) error {
+	_, err := parseColour(written)
+	return err
+}
+
 func parseColour(written string) (colour, error) {
 	if !sixDigits.MatchString(written) {
 		return colour{}, fmt.Errorf("%q isn't a colour such as #1c5dbf", written)
