@@ -1,0 +1,130 @@
+package accesstoken
+
+import (
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// Prefix begins every token, whomever it is for.
+const Prefix = "pct_"
+
+// Kind is for whom a token is, as it stands behind Prefix.
+type Kind string
+
+// The kinds of tokens.
+const (
+	// Service: for a machine, made by an administrator.
+	Service Kind = "s_"
+	// Personal: made by a person for one app.
+	Personal Kind = "p_"
+)
+
+const (
+	selectorLength = 10
+	secretLength   = 27 // 160 bits
+	checksumLength = 6  // 32 bits
+	bodyLength     = selectorLength + secretLength + checksumLength
+	// Length is how long a token is.
+	Length = len(Prefix) + 2 + bodyLength
+
+	// letters are those of base 62: no hyphen, so that a double click takes a token
+	// whole.
+	letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// Pattern finds tokens in texts, as a regular expression (RE2).
+const Pattern = `pct_[sp]_[0-9A-Za-z]{43}`
+
+// New returns a fresh token, and its selector.
+func New(random io.Reader, kind Kind) (token, selector string, err error) {
+	body, err := randomLetters(random, selectorLength+secretLength)
+	if err != nil {
+		return "", "", fmt.Errorf("making an access token: %w", err)
+	}
+	token = Prefix + string(kind) + body
+	return token + checksum(token), body[:selectorLength], nil
+}
+
+// randomLetters returns letters that are all as likely.
+func randomLetters(random io.Reader, length int) (string, error) {
+	const fair = 256 - 256%len(letters) // bytes from here on would favour some
+	drawn := make([]byte, 0, length)
+	for buffer := make([]byte, length); len(drawn) < length; {
+		if _, err := io.ReadFull(random, buffer); err != nil {
+			return "", err
+		}
+		for _, b := range buffer {
+			if int(b) < fair && len(drawn) < length {
+				drawn = append(drawn, letters[int(b)%len(letters)])
+			}
+		}
+	}
+	return string(drawn), nil
+}
+
+// checksum returns the CRC-32 (IEEE) of a text in six letters.
+func checksum(text string) string {
+	sum := crc32.ChecksumIEEE([]byte(text))
+	var digits [checksumLength]byte
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = letters[sum%uint32(len(letters))]
+		sum /= uint32(len(letters))
+	}
+	return string(digits[:])
+}
+
+// IsOurs reports whether a text is meant to be one of our tokens, well-formed or
+// not.
+func IsOurs(text string) bool {
+	return strings.HasPrefix(text, Prefix+string(Service)) || strings.HasPrefix(text, Prefix+string(Personal))
+}
+
+// Selector returns the selector of a token, or false for a text that is none: it
+// costs no look-up to refuse it.
+func Selector(token string) (selector string, ok bool) {
+	if len(token) != Length || !IsOurs(token) {
+		return "", false
+	}
+	for i := len(token) - bodyLength; i < len(token); i++ {
+		if !isLetter(token[i]) {
+			return "", false
+		}
+	}
+	end := len(token) - checksumLength
+	begin := len(token) - bodyLength
+	return token[begin : begin+selectorLength], checksum(token[:end]) == token[end:]
+}
+
+func isLetter(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
+
+// IsIn reports whether a text holds a whole token.
+func IsIn(text string) bool {
+	for {
+		at := strings.Index(text, Prefix)
+		if at < 0 {
+			return false
+		}
+		text = text[at:]
+		if _, ok := Selector(text[:min(len(text), Length)]); ok {
+			return true
+		}
+		text = text[len(Prefix):]
+	}
+}
+
+// IsInQuery reports whether a query holds a whole token, escaped or not.
+func IsInQuery(query string) bool {
+	if IsIn(query) {
+		return true
+	}
+	if !strings.Contains(query, "%") {
+		return false
+	}
+	plain, err := url.PathUnescape(query)
+	return err == nil && IsIn(plain)
+}

@@ -1,0 +1,118 @@
+package accesstoken
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Scope is what a token is good for. The zero value is good for nothing.
+type Scope struct {
+	// Hosts are names of apps' hosts, canonical and without ports.
+	Hosts []string `json:"hosts"`
+	// Paths are paths of apps, each with all that is below it; none: all.
+	Paths []string `json:"paths,omitempty"`
+	// Methods are those of HTTP, and Upgrade for WebSockets and their kin, which
+	// are none; none: all.
+	Methods []string `json:"methods,omitempty"`
+	// From are networks from which the token is good; none: all.
+	From []netip.Prefix `json:"from,omitempty"`
+}
+
+// Upgrade stands among methods for requests that take their connection over.
+const Upgrade = "UPGRADE"
+
+// ScopeError says what about a scope can't be, and what to write instead.
+type ScopeError string
+
+func (e ScopeError) Error() string { return string(e) }
+
+// Text says it to operators.
+func (e ScopeError) Text() string { return string(e) }
+
+var (
+	hostName   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+	methodName = regexp.MustCompile(`^[A-Z]{1,32}$`)
+)
+
+// Checked returns the scope in the form in which Covers expects it, or a
+// ScopeError.
+func (s Scope) Checked() (Scope, error) {
+	if len(s.Hosts) == 0 {
+		return Scope{}, ScopeError("A token is for at least one host: give --host wiki.example.com.")
+	}
+	s.Hosts, s.Methods = slices.Clone(s.Hosts), slices.Clone(s.Methods)
+	for i, host := range s.Hosts {
+		s.Hosts[i] = strings.ToLower(strings.TrimSuffix(host, "."))
+		if !hostName.MatchString(s.Hosts[i]) {
+			return Scope{}, ScopeError(fmt.Sprintf("%q isn't the name of a host: write it as wiki.example.com, without scheme, port and wildcard.", host))
+		}
+	}
+	for _, path := range s.Paths {
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#%*\\;") || strings.Contains(path, "//") || strings.Contains(path+"/", "/../") || strings.Contains(path+"/", "/./") {
+			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a path: write it as /api, without a query and wildcards. It includes everything below it.", path))
+		}
+	}
+	for i, method := range s.Methods {
+		s.Methods[i] = strings.ToUpper(method)
+		if !methodName.MatchString(s.Methods[i]) {
+			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a method: write it as GET.", method))
+		}
+	}
+	for _, network := range s.From {
+		if network != network.Masked() {
+			return Scope{}, ScopeError(fmt.Sprintf("%s isn't a network: write it as %s.", network, network.Masked()))
+		}
+	}
+	return s, nil
+}
+
+// IsFor reports whether the token is good at a host at all.
+func (s *Scope) IsFor(host string) bool { return slices.Contains(s.Hosts, host) }
+
+// IsFrom reports whether the token is good from an address, which may be
+// malformed.
+func (s *Scope) IsFrom(address string) bool {
+	if len(s.From) == 0 {
+		return true
+	}
+	from, err := netip.ParseAddr(address)
+	return err == nil && slices.ContainsFunc(s.From, func(network netip.Prefix) bool { return network.Contains(from.Unmap()) })
+}
+
+// Covers reports whether method and path of a request are within the scope.
+func (s *Scope) Covers(r *http.Request) bool {
+	method := r.Method
+	if method == http.MethodConnect || r.Header.Get("Upgrade") != "" {
+		method = Upgrade
+	}
+	return (len(s.Methods) == 0 || slices.Contains(s.Methods, method)) &&
+		(len(s.Paths) == 0 || slices.ContainsFunc(s.Paths, func(path string) bool { return isBelow(r.URL.Path, path) }))
+}
+
+// isBelow reports whether a path is another one or below it, by whole segments.
+func isBelow(path, above string) bool {
+	above = strings.TrimSuffix(above, "/")
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// maxName is how long the name of a token may be.
+const maxName = 64
+
+// CheckName returns the name of a service token, or an error whose text says what
+// to write instead. It has no @, by which apps tell services from people.
+func CheckName(written string) (string, error) {
+	if !serviceName.MatchString(written) || len(written) > maxName {
+		return "", ScopeError("Name the token with letters, digits, dots, hyphens and underscores, 64 at most: ci, backup-nas.")
+	}
+	return strings.ToLower(written), nil
+}
+
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+
+// Speaker is the user name that apps are told for a service token.
+func Speaker(name string) string { return name + "@token" }
