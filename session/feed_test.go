@@ -78,6 +78,10 @@ func (s *slowStore) DeviceByCertificate(context.Context, string) (store.Device, 
 	return store.Device{}, store.ErrNotFound
 }
 
+func (s *slowStore) AccessTokenBySelector(context.Context, string) (store.AccessToken, error) {
+	return store.AccessToken{}, store.ErrNotFound
+}
+
 func (s *slowStore) TouchDevices(context.Context, []store.DeviceActivity) error { return nil }
 
 func (s *slowStore) EndUnseenSignOn(context.Context, string, time.Time, time.Time, string) error {

@@ -41,6 +41,8 @@ type Profile struct {
 	User
 	// GroupList is the groups joined by commas.
 	GroupList string
+	// Program is the name of the access token that speaks; empty: a person does.
+	Program string
 }
 
 // Keeper answers whether a sign-on or a device still counts, notes when it is
@@ -55,7 +57,9 @@ type Keeper struct {
 	signOns  *rows[keptSignOn]
 	profiles *rows[Profile]
 	devices  *rows[keptDevice] // by certificate
-	activity *activity
+	// accessTokens are by selector. Their reads have their turns apart from others.
+	accessTokens *rows[keptAccessToken]
+	activity     *activity
 	// deviceActivity is activity of devices.
 	deviceActivity *activity
 	connections    *connections
@@ -96,6 +100,7 @@ func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended).shelve(k.shelvedSignOns())
 	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended).shelve(shelvedProfiles)
 	k.devices = newRows(maxDevices, k.readDevice, k.current, func(error) bool { return false })
+	k.accessTokens = newRows(maxAccessTokens, k.readAccessToken, k.current, func(error) bool { return false })
 	return k
 }
 

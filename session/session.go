@@ -193,4 +193,5 @@ type Store interface {
 	EndSignOn(ctx context.Context, id string, at time.Time, reason string) error
 	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
 	TouchDevices(ctx context.Context, seen []store.DeviceActivity) error
+	AccessTokenBySelector(ctx context.Context, selector string) (store.AccessToken, error)
 }

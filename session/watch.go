@@ -124,6 +124,8 @@ func (k *Keeper) Changed(changes []store.Change) {
 			k.profiles.drop(change.ID)
 		case store.DeviceChanged:
 			k.devices.drop(change.ID)
+		case store.AccessTokenChanged:
+			k.accessTokens.drop(change.ID)
 		}
 		k.suspect(rests)
 	}
@@ -154,6 +156,7 @@ func (k *Keeper) dropAll() {
 	k.signOns.dropAll()
 	k.profiles.dropAll()
 	k.devices.dropAll()
+	k.accessTokens.dropAll()
 	k.suspect(func(c *Connection) bool { return !c.isNobodys() })
 }
 

@@ -471,6 +471,42 @@ type FormerNames interface {
 	ListFormerNames(ctx context.Context, name string) ([]FormerName, error)
 }
 
+// AccessToken is what a program carries in place of a person's session.
+type AccessToken struct {
+	ID   string // opaque, never reused
+	Name string // unique among tokens that aren't revoked
+	// Selector is the part of the token by which it is looked up; unique. Hash is
+	// of the whole token, as package token makes it.
+	Selector, Hash string
+	Groups         []string
+	Scope          []byte // what it is good for; the store doesn't read it
+	Created        time.Time
+	Expires        time.Time
+	Revoked        time.Time // zero: not revoked
+	// Suspended says that the store was brought back from a copy: the token may
+	// have been revoked since the copy was taken.
+	Suspended bool
+}
+
+// AccessTokens are the operations on access tokens. Those revoked and expired are
+// found too, until they are swept.
+type AccessTokens interface {
+	// CreateAccessToken inserts t, which is neither revoked nor suspended. A taken
+	// id, selector or name is ErrConflict.
+	CreateAccessToken(ctx context.Context, t AccessToken) error
+	AccessTokenBySelector(ctx context.Context, selector string) (AccessToken, error)
+	// AccessTokenByName returns the token of a name that isn't revoked.
+	AccessTokenByName(ctx context.Context, name string) (AccessToken, error)
+	// ListAccessTokens returns all, by name, of one name the newest first.
+	ListAccessTokens(ctx context.Context) ([]AccessToken, error)
+	// RevokeAccessToken revokes a token; of a revoked one the first time stays,
+	// without an error. The time must not be zero.
+	RevokeAccessToken(ctx context.Context, id string, at time.Time) error
+	// ResumeAccessToken lets a suspended token count again. One that isn't
+	// suspended stays as it is, without an error.
+	ResumeAccessToken(ctx context.Context, id string) error
+}
+
 // Events are the operations on audit events.
 type Events interface {
 	// AppendEvent adds e under an id above those of all events inserted before;
@@ -497,6 +533,7 @@ type Tx interface {
 	Issuers
 	FormerNames
 	Messages
+	AccessTokens
 	Events
 }
 
@@ -524,6 +561,9 @@ type Reader interface {
 	ListIssuers(ctx context.Context) ([]Issuer, error)
 	ListFormerNames(ctx context.Context, name string) ([]FormerName, error)
 	NewestMessage(ctx context.Context, purpose, ref string) (Message, error)
+	AccessTokenBySelector(ctx context.Context, selector string) (AccessToken, error)
+	AccessTokenByName(ctx context.Context, name string) (AccessToken, error)
+	ListAccessTokens(ctx context.Context) ([]AccessToken, error)
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
 	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
 }
@@ -546,6 +586,8 @@ type SweepLimits struct {
 	FormerNamesBefore time.Time
 	// MessagesBefore forgets messages that expired before it.
 	MessagesBefore time.Time
+	// AccessTokensBefore forgets access tokens that expired before it.
+	AccessTokensBefore time.Time
 	// EventsBefore forgets events older than it.
 	EventsBefore time.Time
 }
@@ -565,6 +607,9 @@ const (
 	// change names it by its Certificate: who looked in vain for that before it
 	// was created knows nothing else of it.
 	DeviceChanged ChangeKind = "device_changed"
+	// AccessTokenChanged was created, revoked, suspended or resumed. The change
+	// names it by its Selector.
+	AccessTokenChanged ChangeKind = "access_token_changed"
 )
 
 // Change names a row that is not as it was.
@@ -635,7 +680,8 @@ type Store interface {
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
 	// alive again. It deletes all sign-ons and records and has no browser
-	// remembered, so that nothing outlives the change whatever its cookie says.
+	// remembered, and suspends all access tokens, so that nothing outlives the change
+	// whatever its cookie says.
 	// Followers are told that it was renewed, and not of each sign-on. Devices
 	// stay: which of them were revoked since nobody here can know.
 	//
@@ -643,7 +689,7 @@ type Store interface {
 	// it, Renew returns ErrConflict, and Incarnation returns the present one.
 	Renew(ctx context.Context, from string) error
 	// Position counts the transactions that created, changed, ended or deleted
-	// sign-ons, users, credentials or devices: a copy brought back is behind the
+	// sign-ons, users, credentials, devices or access tokens: a copy brought back is behind the
 	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through
 	// Renew.
 	Position(ctx context.Context) (int64, error)

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) Handles) {
 		{"Issuers", issuerTests},
 		{"FormerNames", nameTests},
 		{"Messages", messageTests},
+		{"AccessTokens", accessTokenTests},
 		{"Events", eventTests},
 		{"Pages", pageTests},
 		{"Transactions", transactionTests},

@@ -138,6 +138,7 @@ func feedTells(t *testing.T, f fixture) {
 	f.people(t)
 	userChanged := store.Change{Kind: store.UserChanged, ID: "u1"}
 	device := []store.Change{{Kind: store.DeviceChanged, ID: certificateOf("d1")}}
+	token := []store.Change{{Kind: store.AccessTokenChanged, ID: accessToken("a").Selector}}
 	steps := []struct {
 		name string
 		do   func() error
@@ -162,6 +163,8 @@ func feedTells(t *testing.T, f fixture) {
 		}, device},
 		{"UpdateDevice", func() error { return f.UpdateDevice(f.ctx, store.Device{ID: "d1", Version: 1}) }, device},
 		{"RevokeDevice", func() error { return f.RevokeDevice(f.ctx, "d1", noon, "x") }, device},
+		{"CreateAccessToken", func() error { return f.CreateAccessToken(f.ctx, accessToken("a")) }, token},
+		{"RevokeAccessToken", func() error { return f.RevokeAccessToken(f.ctx, "a", noon) }, token},
 		{"DeleteUser", func() error { return f.DeleteUser(f.ctx, "u1") }, append(ended("u1-s3"), userChanged, device[0])},
 	}
 	for _, step := range steps {

@@ -56,6 +56,8 @@ func sweeps(now time.Time, limits store.SweepLimits) []statement {
 		(SELECT fingerprint FROM issuers WHERE expires < ? LIMIT ?)`)
 	before(limits.FormerNamesBefore, `DELETE FROM former_names WHERE (name, user_id) IN
 		(SELECT name, user_id FROM former_names WHERE given_up < ? LIMIT ?)`)
+	before(limits.AccessTokensBefore, `DELETE FROM access_tokens WHERE id IN
+		(SELECT id FROM access_tokens WHERE expires < ? LIMIT ?)`)
 	before(limits.MessagesBefore, `DELETE FROM messages WHERE id IN
 		(SELECT id FROM messages WHERE expires < ? LIMIT ?)`)
 	before(limits.EventsBefore, `DELETE FROM events WHERE id IN
