@@ -66,6 +66,9 @@ const (
 	UserUnlocked      Name = "user.unlocked"
 	UserChanged       Name = "user.changed"
 	UserDeleted       Name = "user.deleted"
+	TokenCreated      Name = "token.created"
+	TokenRevoked      Name = "token.revoked"
+	TokenResumed      Name = "token.resumed"
 	KeysRotated       Name = "keys.rotated"
 	AdminRefused      Name = "admin.refused"
 )
@@ -97,6 +100,8 @@ const (
 	Credential Field = "credential" // what its owner calls a credential
 	Serial     Field = "serial"     // number of a device's certificate
 	Issuer     Field = "issuer"     // name of the CA of a certificate, as the certificate has it
+	Token      Field = "token"      // name of an access token
+	Hosts      Field = "hosts"      // for which an access token is, comma-separated
 	Owner      Field = "owner"      // sign-in name of the user of a device, where somebody else uses it
 )
 
@@ -133,6 +138,9 @@ var catalogue = map[Name][]Field{
 	DeviceRefused:     {App, Reason, Serial, Issuer, Device, User, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
+	TokenCreated:      {Token, Hosts, Groups, By},
+	TokenRevoked:      {Token, By},
+	TokenResumed:      {Token, By},
 	UserCreated:       {User, By},
 	UserInvited:       {User, By},
 	UserSetUp:         {User, Address, UserAgent},

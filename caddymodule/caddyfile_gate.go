@@ -17,11 +17,13 @@ import (
 //		open MATCHER
 //		rule MATCHER {
 //			allow     user|group NAME…
+//			tokens    service|off
 //			assurance single|multi|phishing_resistant
 //			max_age   DURATION
 //			certificate accept|require|and password|off
 //		}
 //		allow     user|group NAME…
+//		tokens    service|off
 //		assurance single|multi|phishing_resistant
 //		max_age   DURATION
 //		certificate accept|require|and password|off
@@ -63,6 +65,8 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 		return err
 	case "allow":
 		return unmarshalPeople(h.Dispenser, &g.Allow)
+	case "tokens":
+		return unmarshalWord(h.Dispenser, &g.Tokens, parseTokens)
 	case "assurance":
 		return unmarshalWord(h.Dispenser, &g.Assurance, parseAssurance)
 	case "max_age":
@@ -88,7 +92,7 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "session_notice":
 		return onOrOff(h.Dispenser, &g.SessionNotice)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion and session_notice", h.Val())
+	return h.Errf("unknown option %q of mfa: there are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion and session_notice", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.
@@ -182,6 +186,8 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "allow":
 		return unmarshalPeople(d, &r.Allow)
+	case "tokens":
+		return unmarshalWord(d, &r.Tokens, parseTokens)
 	case "assurance":
 		return unmarshalWord(d, &r.Assurance, parseAssurance)
 	case "max_age":
@@ -189,7 +195,7 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "certificate":
 		return unmarshalMode(d, &r.Certificate)
 	}
-	return d.Errf("unknown option %q of rule: there are allow, assurance, max_age and certificate", d.Val())
+	return d.Errf("unknown option %q of rule: there are allow, tokens, assurance, max_age and certificate", d.Val())
 }
 
 // unmarshalMode reads what certificates do, of which one mode has two words.

@@ -33,6 +33,12 @@ type Gate struct {
 	// Allow is who may pass. Default: everybody who has signed in.
 	Allow *People `json:"allow,omitempty"`
 
+	// Tokens is service where programs may pass by access tokens of services
+	// (`caddy mfa token`), or off. Who may pass is said by allow group; a token is
+	// in no allow user, and whatever assurance the gate asks for is asked of people
+	// alone. Default: off.
+	Tokens string `json:"tokens,omitempty"`
+
 	// Assurance is what people must have proved: single (the password alone),
 	// multi (two factors) or phishing_resistant (a security key or passkey).
 	// Default: multi.
@@ -271,7 +277,7 @@ func parseClearSiteData(written string) (atSignOut bool, err error) {
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
 	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
-		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil
+		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil && g.Tokens == ""
 }
 
 // Interface guards

@@ -210,12 +210,50 @@ func TestGateForBrowsers(t *testing.T) {
 	}
 }
 
+// TestTokensAreInherited only by rules that ask no more of people.
+func TestTokensAreInherited(t *testing.T) {
+	for settings, takes := range map[string]bool{
+		`"allow": {"groups": ["machines"]}`: true,
+		`"certificate": "off"`:              true,
+		`"max_age": "15m"`:                  false,
+		`"assurance": "multi"`:              false,
+		`"tokens": "off"`:                   false,
+		`"assurance": "phishing_resistant", "tokens": "service"`: true,
+	} {
+		err := withGate(t, `"tokens": "service", "rules": [{"match": [{"path": ["/a"]}], `+settings+`}]`, func(gate *Gate) error {
+			if !gate.rest.serviceTokens || gate.resolved[0].serviceTokens != takes {
+				t.Errorf("%s: takes tokens: %t", settings, gate.resolved[0].serviceTokens)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", settings, err)
+		}
+	}
+	if err := withGate(t, `"assurance": "multi"`, func(gate *Gate) error {
+		if gate.rest.serviceTokens {
+			t.Error("tokens are on by default")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	for settings, says := range map[string]string{
+		`"tokens": "personal"`: `tokens "personal": write service or off`,
+		`"rules": [{"match": [{"path": ["/a"]}], "open": true, "tokens": "service"}]`: "certificate or tokens",
+	} {
+		if err := withGate(t, settings, func(*Gate) error { return nil }); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", settings, err)
+		}
+	}
+}
+
 // Each setting by itself keeps a gate out of handle_errors.
 func TestIsBare(t *testing.T) {
 	for _, settings := range []string{
 		`"rules": [{"match": [{"path": ["/a"]}]}]`, `"allow": {"users": ["a"]}`, `"assurance": "multi"`, `"max_age": "1h"`,
 		`"headers": {}`, `"hosts": ["app.example.com"]`, `"idle_ignores": [{"path": ["/a"]}]`, `"cors_preflight": "pass"`,
-		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`,
+		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`, `"tokens": "off"`,
 	} {
 		err := withGate(t, settings, func(gate *Gate) error {
 			if gate.isBare() {

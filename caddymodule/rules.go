@@ -25,6 +25,10 @@ type Rule struct {
 	// Allow is who may pass, in place of the gate's own. Default: the gate's.
 	Allow *People `json:"allow,omitempty"`
 
+	// Tokens is service or off, as at the gate. Default: the gate's, but off where the
+	// rule has an assurance, a max_age or certificate require of its own.
+	Tokens string `json:"tokens,omitempty"`
+
 	// Assurance is what people must have proved. Default: the gate's.
 	Assurance string `json:"assurance,omitempty"`
 
@@ -48,6 +52,8 @@ type resolvedRule struct {
 	explicit bool
 	// certificate is the mode that was written; empty: none.
 	certificate string
+	// serviceTokens lets programs in by the access tokens of services.
+	serviceTokens bool
 }
 
 // resolveRest resolves the gate's own settings.
@@ -57,7 +63,7 @@ func (g *Gate) resolveRest() error {
 		requirement: assurance.Requirement{Level: assurance.Multi},
 	}
 	var err error
-	g.rest, err = g.inherit(everySession, &Rule{Allow: g.Allow, Assurance: g.Assurance, MaxAge: g.MaxAge, Certificate: g.Certificate})
+	g.rest, err = g.inherit(everySession, &Rule{Allow: g.Allow, Assurance: g.Assurance, MaxAge: g.MaxAge, Certificate: g.Certificate, Tokens: g.Tokens})
 	return err
 }
 
@@ -80,8 +86,8 @@ func (g *Gate) resolveRule(rule *Rule) (resolvedRule, error) {
 		resolved.matchers, resolved.patterns = matchers, patterns
 		return resolved, err
 	}
-	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" {
-		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age or certificate")
+	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" || rule.Tokens != "" {
+		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age, certificate or tokens")
 	}
 	if matching.MatchAll(matchers, nil) {
 		return resolvedRule{}, layout.ErrWholeSite
@@ -139,6 +145,15 @@ func (g *Gate) inherit(base resolvedRule, written *Rule) (resolvedRule, error) {
 			return resolvedRule{}, err
 		}
 	}
+	switch {
+	case written.Tokens != "":
+		if resolved.serviceTokens, err = parseTokens(written.Tokens); err != nil {
+			return resolvedRule{}, err
+		}
+	case written.Assurance != "" || written.MaxAge != 0 || written.Certificate == "require":
+		// Whoever asks more of people didn't mean to let programs past that.
+		resolved.serviceTokens = false
+	}
 	resolved.explicit = base.explicit || written.Assurance != "" || written.MaxAge != 0
 	return resolved, nil
 }
@@ -153,6 +168,17 @@ func (g *Gate) reachable(written string) (assurance.Level, error) {
 		return assurance.None, fmt.Errorf("assurance %s: no configured factor can provide it, so nobody would pass: write %s", level, highest)
 	}
 	return level, nil
+}
+
+// parseTokens reports whether access tokens of services let programs in.
+func parseTokens(written string) (bool, error) {
+	switch written {
+	case "service":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("tokens %q: write service or off", written)
 }
 
 // parseAssurance reads an assurance that a person can be asked for.

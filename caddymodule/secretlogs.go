@@ -7,14 +7,16 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/portal"
 )
 
-// skipSecretAddress keeps a request whose address may hold a ticket or the
-// token of a link out of access logs, however the address is spelled and
-// whichever host it was sent to. All others are logged: nobody may hide a
-// request to an app by what they add to its query.
+// skipSecretAddress keeps a request whose address may hold a ticket, the token of
+// a link or a program's access token out of access logs, however the address is
+// spelled and whichever host it was sent to. All others are logged: nobody may hide
+// a request to an app by what they add to its query, since no app gets one with an
+// access token there.
 func skipSecretAddress(r *http.Request) {
 	if holdsSecret(r.URL) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
@@ -22,5 +24,5 @@ func skipSecretAddress(r *http.Request) {
 }
 
 func holdsSecret(u *url.URL) bool {
-	return portal.HoldsToken(u) || strings.HasPrefix(portal.PlainPath(u), gate.Prefix+"callback")
+	return accesstoken.IsInQuery(u.RawQuery) || portal.HoldsToken(u) || strings.HasPrefix(portal.PlainPath(u), gate.Prefix+"callback")
 }

@@ -152,7 +152,8 @@ func (s *service) sweep(ctx context.Context) error {
 		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-guess.KeptFor),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
 		DevicesBefore: now.Add(-keepDevices), FormerNamesBefore: now.Add(-accounts.FormerNamesKept),
-		MessagesBefore: now.Add(-keepMessages), EventsBefore: now.Add(-keepEvents),
+		MessagesBefore: now.Add(-keepMessages), AccessTokensBefore: now.Add(-keepDevices),
+		EventsBefore: now.Add(-keepEvents),
 	})
 }
 

@@ -131,6 +131,8 @@ func introduce(r *http.Request, v *gate.Visitor) {
 			return v.Level().String(), true
 		case "device":
 			return v.Device, true
+		case "program":
+			return v.User.Program, true
 		}
 		return "", true
 	})
@@ -235,10 +237,12 @@ func (g *Gate) rules() []gate.Rule {
 		rules = append(rules, gate.Rule{
 			Match: rule.matchers.AnyMatchWithError, Patterns: rule.patterns, Open: rule.open,
 			Allows: rule.allow.admits, Certificate: g.modeOf(rule), Require: g.certified(rule),
+			ServiceTokens: rule.serviceTokens,
 		})
 	}
 	return append(rules, gate.Rule{
 		Allows: g.rest.allow.admits, Certificate: g.modeOf(g.rest), Require: g.certified(g.rest),
+		ServiceTokens: g.rest.serviceTokens,
 	})
 }
 

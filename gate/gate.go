@@ -36,6 +36,8 @@ type Rule struct {
 	// connection. Require says what one does that is among a session's proofs.
 	Certificate CertificateMode
 	Require     assurance.Requirement
+	// ServiceTokens lets programs in by the access tokens of services.
+	ServiceTokens bool
 }
 
 // Sessions reads the session cookies of hosts and mints them.
@@ -50,6 +52,7 @@ type Sessions interface {
 // with it. Package session's Keeper says more.
 type SignOns interface {
 	LiveSignOn(ctx context.Context, l session.SignOnLookup) (session.LiveSignOn, error)
+	LiveAccessToken(ctx context.Context, l session.AccessTokenLookup) (session.LiveAccessToken, error)
 	End(ctx context.Context, id, reason string) (session.User, error)
 	Open(ctx context.Context, c *session.Connection, exchange session.Exchange) error
 	Close(c *session.Connection)
@@ -213,8 +216,7 @@ type Surroundings struct {
 // nothing that changes between requests has a say in its decisions.
 type Gate struct {
 	Settings
-	// handed reads what programs are given to hand over, which decides alone; nil:
-	// nothing is.
+	// handed reads what programs are given to hand over, which decides alone.
 	handed reader
 	// admissions are when those of devices were written down last; nil where no
 	// rule looks at certificates.
@@ -226,6 +228,7 @@ type Gate struct {
 // New returns a Gate.
 func New(s Settings) *Gate {
 	g := &Gate{Settings: s}
+	g.handed = tokenReader{g}
 	if slices.ContainsFunc(s.Rules, func(rule Rule) bool { return rule.Certificate != CertificateOff }) {
 		g.admissions = otter.Must(&otter.Options[admission, time.Time]{MaximumSize: maxAdmissions})
 	}

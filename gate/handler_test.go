@@ -163,6 +163,10 @@ func (f fakeSignOns) LiveSignOn(_ context.Context, l session.SignOnLookup) (sess
 	}, nil
 }
 
+func (f fakeSignOns) LiveAccessToken(context.Context, session.AccessTokenLookup) (session.LiveAccessToken, error) {
+	return session.LiveAccessToken{}, session.ErrEnded
+}
+
 func (f fakeSignOns) Open(_ context.Context, c *session.Connection, exchange session.Exchange) error {
 	if f.open != nil {
 		if err := f.open(signOnOf(c)); err != nil {

@@ -50,7 +50,7 @@ func NewIdentityHeaders(chosen HeaderNames, values HeaderValues) (*IdentityHeade
 		{&headers.names.Email, chosen.Email, defaults.Email},
 		{&headers.names.Groups, chosen.Groups, defaults.Groups},
 	}
-	taken := map[string]bool{canonical.FoldHeader(AssertionHeader): true}
+	taken := map[string]bool{canonical.FoldHeader(AssertionHeader): true, canonical.FoldHeader(ProgramHeader): true}
 	for _, field := range fields {
 		name := field.chosen
 		if name == "" {
@@ -146,6 +146,9 @@ func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, into *i
 		} else {
 			h[name] = into.values[i : i+1 : i+1]
 		}
+	}
+	if who.Program != "" {
+		h[ProgramHeader] = []string{who.Program}
 	}
 }
 

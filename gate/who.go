@@ -10,7 +10,7 @@ import (
 )
 
 // reader tells who sent a request by one kind of credential. Each is one file:
-// sessionReader and certificateReader.
+// sessionReader, certificateReader and tokenReader.
 type reader interface {
 	// take removes from a request what no app may see of the credential, and keeps
 	// it in the request's field for this reader. It is called for every request,
@@ -79,10 +79,8 @@ type refusal interface {
 // What was handed over decides alone, whatever else the request brings. Else the
 // person does who is there.
 func (g *Gate) identify(r *request, rule *Rule) (claim, error) {
-	if g.handed != nil {
-		if c, err := g.handed.read(r, rule); !errors.Is(err, errAbsent) {
-			return c, err
-		}
+	if c, err := g.handed.read(r, rule); !errors.Is(err, errAbsent) {
+		return c, err
 	}
 	return g.identifyPerson(r, rule)
 }
@@ -149,9 +147,6 @@ func (c *claim) signOn() string {
 func (g *Gate) takeCredentials(r *request) error {
 	if err := (sessionReader{g}).take(r); err != nil {
 		return err
-	}
-	if g.handed == nil {
-		return nil
 	}
 	return g.handed.take(r)
 }

@@ -70,6 +70,11 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"GET /mfa/devices/{id}":                       oneDevice(showDevice),
 		"POST /mfa/devices/{id}/rename":               oneDevice(renameDevice),
 		"POST /mfa/devices/{id}/revoke":               oneDevice(revokeDevice),
+		"POST /mfa/tokens":                            createToken,
+		"GET /mfa/tokens":                             listTokens,
+		"GET /mfa/tokens/{name}":                      oneToken((*accounts.Desk).Token),
+		"POST /mfa/tokens/{name}/revoke":              oneToken((*accounts.Desk).RevokeToken),
+		"POST /mfa/tokens/{name}/resume":              oneToken((*accounts.Desk).ResumeToken),
 		"POST /mfa/keys/rotate":                       rotateKeys,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })

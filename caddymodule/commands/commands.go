@@ -28,7 +28,7 @@ that answered runs. With --json, it prints what the API answered, and only that.
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
 			asGroup(cmd)
-			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), keysCommand(), templatesCommand())
+			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), keysCommand(), templatesCommand())
 		},
 	})
 }

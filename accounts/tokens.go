@@ -1,0 +1,146 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/accesstoken"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+var (
+	// ErrNoToken says that no token that isn't revoked has the name.
+	ErrNoToken = errors.New("no token has this name")
+	// ErrTokenTaken says that a token of the name exists.
+	ErrTokenTaken = errors.New("a token of this name exists: revoke it first, or choose another name")
+)
+
+// How long tokens count.
+const (
+	DefaultTokenLifetime = 90 * 24 * time.Hour
+	maxTokenLifetime     = 366 * 24 * time.Hour
+)
+
+// NewToken is a service token that is to be made.
+type NewToken struct {
+	Name   string
+	Groups []string
+	Scope  accesstoken.Scope
+	// Lifetime is how long it counts; zero: DefaultTokenLifetime.
+	Lifetime time.Duration
+}
+
+// CreateToken makes a token for a service, and returns it this once. What can't be
+// used is an error whose method Text says so to people.
+func (d *Desk) CreateToken(ctx context.Context, n NewToken) (store.AccessToken, string, error) {
+	made, err := d.checkedToken(n)
+	if err != nil {
+		return store.AccessToken{}, "", err
+	}
+	secret, selector, err := accesstoken.New(d.random, accesstoken.Service)
+	if err != nil {
+		return store.AccessToken{}, "", err
+	}
+	made.Selector, made.Hash = selector, token.Hash(secret)
+	if made.ID, err = token.New(d.random); err != nil {
+		return store.AccessToken{}, "", err
+	}
+	err = d.audit.Change(ctx, d.store, "creating an access token", func(tx store.Tx) ([]store.Event, error) {
+		event := d.audit.Event(audit.TokenCreated, "", audit.Fields{
+			audit.Token: made.Name, audit.Hosts: strings.Join(n.Scope.Hosts, ","), audit.Groups: strings.Join(made.Groups, ","), audit.By: by,
+		})
+		return []store.Event{event}, tx.CreateAccessToken(ctx, made)
+	})
+	if errors.Is(err, store.ErrConflict) {
+		return store.AccessToken{}, "", ErrTokenTaken
+	}
+	return made, secret, err
+}
+
+// checkedToken returns all of a token but what makes it one.
+func (d *Desk) checkedToken(n NewToken) (made store.AccessToken, err error) {
+	if n.Lifetime == 0 {
+		n.Lifetime = DefaultTokenLifetime
+	}
+	if n.Lifetime < time.Hour || n.Lifetime > maxTokenLifetime {
+		return made, accesstoken.ScopeError("A token counts for at least an hour and at most 366 days: give --expires 90d.")
+	}
+	if made.Name, err = accesstoken.CheckName(n.Name); err != nil {
+		return made, err
+	}
+	for _, written := range n.Groups {
+		group, err := identity.CheckGroup(written)
+		if err != nil {
+			return made, err
+		}
+		made.Groups = append(made.Groups, group)
+	}
+	scope, err := n.Scope.Checked()
+	if err != nil {
+		return made, err
+	}
+	if made.Scope, err = json.Marshal(scope); err != nil {
+		return made, fmt.Errorf("writing the scope of a token: %w", err)
+	}
+	made.Created = d.clock()
+	made.Expires = made.Created.Add(n.Lifetime)
+	return made, nil
+}
+
+// Tokens lists all tokens by name, those revoked and expired included.
+func (d *Desk) Tokens(ctx context.Context) (all []store.AccessToken, err error) {
+	err = d.store.View(ctx, func(r store.Reader) error {
+		all, err = r.ListAccessTokens(ctx)
+		return err
+	})
+	return all, err
+}
+
+// Token returns the token of a name.
+func (d *Desk) Token(ctx context.Context, name string) (found store.AccessToken, err error) {
+	err = d.store.View(ctx, func(r store.Reader) error {
+		found, err = r.AccessTokenByName(ctx, strings.ToLower(name))
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return store.AccessToken{}, ErrNoToken
+	}
+	return found, err
+}
+
+// RevokeToken ends a token, and whatever is under way with it.
+func (d *Desk) RevokeToken(ctx context.Context, name string) (store.AccessToken, error) {
+	return d.changeToken(ctx, name, audit.TokenRevoked, func(tx store.Tx, t *store.AccessToken) error {
+		t.Revoked = d.clock()
+		return tx.RevokeAccessToken(ctx, t.ID, t.Revoked)
+	})
+}
+
+// ResumeToken lets a token count again that waits since the store was restored.
+func (d *Desk) ResumeToken(ctx context.Context, name string) (store.AccessToken, error) {
+	return d.changeToken(ctx, name, audit.TokenResumed, func(tx store.Tx, t *store.AccessToken) error {
+		t.Suspended = false
+		return tx.ResumeAccessToken(ctx, t.ID)
+	})
+}
+
+func (d *Desk) changeToken(ctx context.Context, name string, what audit.Name, change func(store.Tx, *store.AccessToken) error) (changed store.AccessToken, err error) {
+	err = d.audit.Change(ctx, d.store, "changing an access token", func(tx store.Tx) ([]store.Event, error) {
+		if changed, err = tx.AccessTokenByName(ctx, strings.ToLower(name)); err != nil {
+			return nil, err
+		}
+		event := d.audit.Event(what, "", audit.Fields{audit.Token: changed.Name, audit.By: by})
+		return []store.Event{event}, change(tx, &changed)
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return store.AccessToken{}, ErrNoToken
+	}
+	return changed, err
+}

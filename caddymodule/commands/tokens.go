@@ -1,0 +1,120 @@
+package commands
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/portcullis-mfa/portcullis/accesstoken"
+	"github.com/portcullis-mfa/portcullis/caddymodule/adminapi"
+)
+
+func tokenCommand() *cobra.Command {
+	cmd := group("token", "Makes, lists and revokes the access tokens of services")
+	on := func(use, short, operation string, done string) *cobra.Command {
+		return command(use, short, exactly(1),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodPost, path: []string{"tokens", args[0], operation}}
+			},
+			as(func(w io.Writer, t adminapi.Token) error {
+				_, err := fmt.Fprintf(w, "%s: %s.\n", done, t.Name)
+				return err
+			}))
+	}
+	cmd.AddCommand(
+		createTokenCommand(),
+		command("list", "Lists tokens, those revoked and expired included", exactly(0),
+			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"tokens"}} },
+			as(tellTokens)),
+		command("show NAME", "Shows a token and what it is good for", exactly(1),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodGet, path: []string{"tokens", args[0]}}
+			},
+			as(tellToken)),
+		alsoTyped(on("revoke NAME", "Revokes a token and ends what is in progress with it", "revoke", "Revoked"), "delete", "remove", "rm"),
+		on("resume NAME", "Lets a token count again that is suspended since the store was restored", "resume", "Resumed"),
+	)
+	return cmd
+}
+
+func createTokenCommand() *cobra.Command {
+	var asked adminapi.NewToken
+	var from []string
+	var expires string
+	cmd := &cobra.Command{
+		Use: "create NAME", Short: "Makes a token for a service, and prints it once", Args: exactly(1), SilenceUsage: true,
+		Long: `The token lets a program in wherever a gate says "tokens service", at the hosts and
+within the paths, methods and networks given here. The app is told of NAME@token.
+The token can't be shown again.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asked.Name = args[0]
+			for _, written := range from {
+				network, err := netip.ParsePrefix(written)
+				if err != nil {
+					return fmt.Errorf("--from %s: write a network, as 192.0.2.0/24", written)
+				}
+				asked.Scope.From = append(asked.Scope.From, network)
+			}
+			lifetime, err := caddy.ParseDuration(expires)
+			if err != nil {
+				return fmt.Errorf("--expires %s: write a duration, as 90d", expires)
+			}
+			asked.Lifetime = int64(lifetime / time.Second)
+			return command("create NAME", "", exactly(1),
+				func(*cobra.Command, []string) call {
+					return call{method: http.MethodPost, path: []string{"tokens"}, body: asked}
+				},
+				as(tellMadeToken)).RunE(cmd, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&asked.Scope.Hosts, "host", nil, "Host at which it counts; may be given several times")
+	flags.StringArrayVar(&asked.Scope.Paths, "path", nil, "Path at which it counts, with everything below it; may be given several times (default: all)")
+	flags.StringArrayVar(&asked.Scope.Methods, "method", nil, "Method for which it counts, or "+accesstoken.Upgrade+" for WebSockets; may be given several times (default: all)")
+	flags.StringArrayVar(&asked.Groups, "group", nil, "Group that it is in; may be given several times")
+	flags.StringArrayVar(&from, "from", nil, "Network from which it counts, as 192.0.2.0/24; may be given several times (default: all)")
+	flags.StringVar(&expires, "expires", "90d", "How long it counts, 366d at most")
+	_ = cmd.MarkFlagRequired("host")
+	return cmd
+}
+
+func tellMadeToken(w io.Writer, made adminapi.MadeToken) error {
+	_, err := fmt.Fprintf(w, "%s\n", made.Token)
+	return err
+}
+
+func tellTokens(w io.Writer, all []adminapi.Token) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "No tokens.")
+		return err
+	}
+	table := newTable(w, "NAME", "STATUS", "HOSTS", "GROUPS", "EXPIRES")
+	for _, t := range all {
+		table.row(t.Name, inWords(t.Status), strings.Join(t.Scope.Hosts, ", "), strings.Join(t.Groups, ", "), stamp(t.Expires))
+	}
+	return table.close()
+}
+
+func tellToken(w io.Writer, t adminapi.Token) error {
+	table := newTable(w)
+	networks := make([]string, len(t.Scope.From))
+	for i, network := range t.Scope.From {
+		networks[i] = network.String()
+	}
+	for _, line := range [][2]string{
+		{"Name", t.Name}, {"Status", inWords(t.Status)}, {"Hosts", strings.Join(t.Scope.Hosts, ", ")}, {"Paths", strings.Join(t.Scope.Paths, ", ")},
+		{"Methods", strings.Join(t.Scope.Methods, ", ")}, {"From", strings.Join(networks, ", ")}, {"Groups", strings.Join(t.Groups, ", ")},
+		{"Created", stamp(t.Created)}, {"Expires", stamp(t.Expires)},
+	} {
+		if line[1] != "" {
+			table.row(line[0]+":", line[1])
+		}
+	}
+	return table.close()
+}

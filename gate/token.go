@@ -1,0 +1,131 @@
+package gate
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/portcullis-mfa/portcullis/accesstoken"
+	"github.com/portcullis-mfa/portcullis/session"
+)
+
+// ProgramHeader is where an app finds the name of the access token that speaks.
+const ProgramHeader = "Remote-Program"
+
+// tokenReader reads the access tokens of programs, in Authorization (RFC 9110
+// §11.6.2), as a Bearer value (RFC 6750 §2.1) or the password of Basic (RFC 7617);
+// or as a Bearer value in Proxy-Authorization, for apps that need Authorization
+// themselves. Caddy's logs leave out no other header.
+type tokenReader struct{ *Gate }
+
+// noToken is what is kept of a credential that is meant to be one of ours and
+// can't be.
+const noToken = accesstoken.Prefix
+
+var (
+	errSeveralTokens = errors.New("several credentials, one of which is an access token")
+	errTokenInQuery  = errors.New("an access token in the query")
+)
+
+// take implements reader: no app sees anything that is meant to be a token of ours,
+// well-formed or not.
+func (tokenReader) take(r *request) error {
+	if accesstoken.IsInQuery(r.URL.RawQuery) {
+		return errTokenInQuery
+	}
+	for _, name := range [...]string{"Authorization", "Proxy-Authorization"} {
+		lines := r.Header[name]
+		found, isBasic := "", false
+		for _, line := range lines {
+			if token, basic := tokenIn(line); token != "" {
+				found, isBasic = token, basic
+			}
+		}
+		if found == "" {
+			continue
+		}
+		delete(r.Header, name)
+		if len(lines) > 1 || r.handed != "" {
+			return errSeveralTokens
+		}
+		switch {
+		case isBasic && name != "Authorization":
+			found = noToken
+		case isBasic && isBrowser(r.Request):
+			// Browsers keep such credentials and send them by themselves, which would
+			// be a session without a second factor.
+			continue
+		}
+		r.handed = found
+	}
+	return nil
+}
+
+// tokenIn returns the token in a line of Authorization, noToken for what is meant to
+// be one and can't be, or nothing; and whether it came as Basic.
+func tokenIn(line string) (token string, isBasic bool) {
+	scheme, value, _ := strings.Cut(strings.TrimLeft(line, " \t"), " ")
+	value = strings.Trim(value, " \t")
+	switch {
+	case strings.EqualFold(scheme, "Bearer") && accesstoken.IsOurs(value):
+		return value, false
+	case !strings.EqualFold(scheme, "Basic"):
+		return "", false
+	}
+	decoded, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		decoded, err = base64.RawStdEncoding.DecodeString(value)
+	}
+	name, password, _ := strings.Cut(string(decoded), ":")
+	switch {
+	case err != nil:
+		return "", false
+	case accesstoken.IsOurs(name):
+		return noToken, true
+	case accesstoken.IsOurs(password):
+		return password, true
+	}
+	return "", false
+}
+
+// isBrowser reports whether a browser sent a request, as far as that can be told.
+func isBrowser(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Sec-Fetch-Mode") != "" || kindOf(r).seen()
+}
+
+// read implements reader.
+func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
+	if r.handed == "" || !rule.ServiceTokens {
+		return claim{}, errAbsent
+	}
+	live, err := t.SignOns.LiveAccessToken(r.Context(), session.AccessTokenLookup{Token: r.handed, MaxStaleness: t.MaxStaleness})
+	switch {
+	case errors.Is(err, session.ErrEnded):
+		return claim{}, refusedCredential{err}
+	case err != nil:
+		return claim{}, err
+	case !live.Scope.IsFor(r.host):
+		return claim{}, refusedCredential{errElsewhere}
+	}
+	return claim{
+		speaker: live.User, scope: tokenScope{live.Scope, live.Scope.IsFrom(t.Address(r.Request))}, sent: byHand,
+		expires: live.Expires, anchor: &live,
+	}, nil
+}
+
+var errElsewhere = errors.New("the access token is for another host")
+
+// tokenScope is what a token is good for, from where it came.
+type tokenScope struct {
+	*accesstoken.Scope
+	isFrom bool
+}
+
+// covers implements scope.
+func (s tokenScope) covers(r *http.Request) bool { return s.isFrom && s.Covers(r) }
+
+var (
+	_ reader = tokenReader{}
+	_ scope  = tokenScope{}
+)

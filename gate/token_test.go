@@ -1,0 +1,237 @@
+package gate
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/accesstoken"
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// tokenGate is a gate over a real store with tokens. Their time is the clock's.
+type tokenGate struct {
+	*testGate
+	db *sqlite.DB
+}
+
+// newTokenGate returns a gate that lets services in, whatever it asks of people.
+func newTokenGate(t *testing.T, rules ...Rule) tokenGate {
+	t.Helper()
+	if rules == nil {
+		rules = []Rule{{
+			Allows:  func(u session.User) bool { return slices.Contains(u.Groups, "machines") || u.Name == "alice" },
+			Require: assurance.Requirement{Level: assurance.PhishingResistant}, ServiceTokens: true,
+		}}
+	}
+	g := newTestGate(t, rules...)
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := session.NewKeeper(db, time.Now, zap.NewNop().Warn)
+	stop := db.Follow(keeper)
+	t.Cleanup(func() {
+		stop()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	g.SignOns, g.MaxStaleness = keeper, time.Minute
+	return tokenGate{g, db}
+}
+
+// counting is randomness that differs from one token to the next.
+var counting = &counter{}
+
+// add makes a token of a name for a scope.
+func (g tokenGate) add(t *testing.T, name string, scope accesstoken.Scope, groups ...string) string {
+	t.Helper()
+	if scope.Hosts == nil {
+		scope.Hosts = []string{"app.example.com"}
+	}
+	written, err := json.Marshal(scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, selector, err := accesstoken.New(counting, accesstoken.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := store.AccessToken{
+		ID: name, Name: name, Selector: selector, Hash: token.Hash(secret), Groups: groups, Scope: written,
+		Created: time.Now(), Expires: time.Now().Add(time.Hour),
+	}
+	if err := g.db.CreateAccessToken(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+func basic(name, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
+}
+
+// byProgram makes a request as programs do, with headers NAME: VALUE.
+func byProgram(target string, headers ...string) *http.Request {
+	r := navigate(target)
+	r.Header.Set("Accept", "*/*")
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Add(name, value)
+	}
+	return r
+}
+
+// A01: what a program brings is taken for one of ours or not, and then decides
+// alone.
+func TestA01Credentials(t *testing.T) {
+	g := newTokenGate(t)
+	ci := g.add(t, "ci", accesstoken.Scope{}, "machines")
+	wrong := ci[:len(ci)-1] + string(ci[len(ci)-1]^1)
+	const asBrowser = "Sec-Fetch-Site: cross-site"
+	for _, tt := range []struct {
+		what    string
+		headers []string
+		status  int
+		kept    string // of Authorization, by the app
+	}{
+		{"a Bearer value", []string{"Authorization: Bearer " + ci}, 200, ""},
+		{"in another case", []string{"Authorization: bEARER  " + ci + " "}, 200, ""},
+		{"a password", []string{"Authorization: " + basic("anybody", ci)}, 200, ""},
+		{"for a proxy", []string{"Proxy-Authorization: Bearer " + ci, "Authorization: Bearer of-the-app"}, 200, "Bearer of-the-app"},
+		{"beside garbage", []string{"Authorization: Bearer " + ci, "Cookie: __Host-mfa=garbage"}, 200, ""},
+		{"none", nil, 401, ""},
+		{"of the app's own", []string{"Authorization: Bearer of-the-app"}, 401, ""},
+		{"malformed", []string{"Authorization: Bearer pct_s_x"}, 401, ""},
+		{"a wrong checksum", []string{"Authorization: Bearer " + wrong}, 401, ""},
+		{"as a name", []string{"Authorization: " + basic(ci, "x")}, 401, ""},
+		{"a password for a proxy", []string{"Proxy-Authorization: " + basic("x", ci)}, 401, ""},
+		{"two", []string{"Authorization: Bearer " + ci, "Proxy-Authorization: Bearer " + ci}, 400, ""},
+		{"two lines", []string{"Authorization: Bearer " + ci, "Authorization: Basic eDp5"}, 400, ""},
+		{"a password that a browser sends", []string{"Authorization: " + basic("x", ci), asBrowser}, 401, ""},
+	} {
+		o := g.serve(byProgram("/x", tt.headers...))
+		if o.Code != tt.status || o.passed != (tt.status == 200) {
+			t.Errorf("%s: %d %s", tt.what, o.Code, o.Body)
+		}
+		if o.passed && (o.seen.Header.Get("Authorization") != tt.kept || o.seen.Header["Proxy-Authorization"] != nil ||
+			o.seen.Header.Get("Remote-User") != "ci@token" || o.seen.Header.Get(ProgramHeader) != "ci" || o.seen.Header.Get("Remote-Groups") != "machines") {
+			t.Errorf("%s: the app saw %v", tt.what, o.seen.Header)
+		}
+	}
+}
+
+// A01: a token that doesn't count is never made up for by a session beside it, and
+// its holder is never sent to sign in.
+func TestA01RefusedTokens(t *testing.T) {
+	g := newTokenGate(t)
+	only := func(scope accesstoken.Scope, groups ...string) string {
+		return g.add(t, token.Hash(time.Now().String())[:8], scope, groups...)
+	}
+	revoked := g.add(t, "revoked", accesstoken.Scope{}, "machines")
+	if err := g.db.RevokeAccessToken(t.Context(), "revoked", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	unknown, _, err := accesstoken.New(counting, accesstoken.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := only(accesstoken.Scope{}, "machines")
+	forged, _, _ := accesstoken.New(counting, accesstoken.Service)
+	for what, tt := range map[string]struct {
+		token, target, method string
+		status                int
+	}{
+		"that counts":              {whole, "/x", "GET", 200},
+		"revoked":                  {revoked, "/x", "GET", 401},
+		"unknown":                  {unknown, "/x", "GET", 401},
+		"never made":               {forged, "/x", "GET", 401},
+		"of another host":          {only(accesstoken.Scope{Hosts: []string{"other.example.com"}}, "machines"), "/x", "GET", 401},
+		"in no group":              {only(accesstoken.Scope{}), "/x", "GET", 403},
+		"of another path":          {only(accesstoken.Scope{Paths: []string{"/api"}}, "machines"), "/apix", "GET", 403},
+		"of its path":              {only(accesstoken.Scope{Paths: []string{"/api"}}, "machines"), "/api/x", "GET", 200},
+		"in two readings":          {only(accesstoken.Scope{Paths: []string{"/api"}}, "machines"), "/api/..;/x", "GET", 400},
+		"of another method":        {only(accesstoken.Scope{Methods: []string{"GET"}}, "machines"), "/x", "DELETE", 403},
+		"of another network":       {only(accesstoken.Scope{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, "machines"), "/x", "GET", 403},
+		"of its network":           {only(accesstoken.Scope{From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "machines"), "/x", "GET", 200},
+		"in the query":             {whole, "/x?token=" + whole, "GET", 400},
+		"in the query, escaped":    {whole, "/x?token=" + strings.Replace(whole, "_", "%5f", 1), "GET", 400},
+		"another's, in the query":  {whole, "/x?q=pct_s_abc", "GET", 200},
+		"at the gate's own routes": {whole, "/.mfa/whoami", "GET", 401},
+	} {
+		r := byProgram(tt.target, "Authorization: Bearer "+tt.token)
+		r.Method = tt.method
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		r.Header.Set("Sec-Fetch-Dest", "document")
+		o := g.serve(r)
+		if o.Code != tt.status || o.passed != (tt.status == 200) || o.Header().Get("Location") != "" || len(o.Header()["Set-Cookie"]) > 0 {
+			t.Errorf("%s: %d, %v", what, o.Code, o.Header())
+		}
+		if strings.Contains(o.Body.String(), tt.token) {
+			t.Errorf("%s: the answer holds the token", what)
+		}
+	}
+}
+
+// TestTokensWhereTheyAreOff removes them there too, looks none up, and leaves it to
+// the session.
+func TestTokensWhereTheyAreOff(t *testing.T) {
+	open := Rule{Match: func(r *http.Request) (bool, error) { return r.URL.Path == "/open", nil }, Open: true}
+	g := newTokenGate(t, open, restOf())
+	ci := g.add(t, "ci", accesstoken.Scope{}, "machines")
+	g.SignOns = fakeSignOns{g.testGate} // which knows no tokens
+	for target, cookie := range map[string]string{"/open": "", "/x": cookieGood} {
+		o := g.serve(byProgram(target, "Authorization: Bearer "+ci), cookie)
+		if o.expectPassed(t); o.passed && o.seen.Header["Authorization"] != nil {
+			t.Errorf("%s: the app saw the token", target)
+		}
+	}
+	g.serve(byProgram("/x", "Authorization: Bearer "+ci)).expectStopped(t, http.StatusUnauthorized)
+}
+
+// S04: what came with a token ends when it is revoked, or suspended.
+func TestS04StreamsEndWithTheirToken(t *testing.T) {
+	for what, end := range map[string]func(*sqlite.DB) error{
+		"revoked":   func(db *sqlite.DB) error { return db.RevokeAccessToken(t.Context(), "ci", time.Now()) },
+		"suspended": func(db *sqlite.DB) error { return db.Renew(t.Context(), db.Incarnation()) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			g := newTokenGate(t)
+			ci := g.add(t, "ci", accesstoken.Scope{}, "machines")
+			s := g.stream(t, byProgram("/x", "Authorization: Bearer "+ci))
+			if err := end(g.db); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-s.ended:
+			case <-time.After(20 * time.Second):
+				t.Error("it goes on")
+			}
+			g.serve(byProgram("/x", "Authorization: Bearer "+ci)).expectStopped(t, http.StatusUnauthorized)
+		})
+	}
+}
+
+// FuzzTokenIn holds that what is taken out of a header is meant to be one of ours.
+func FuzzTokenIn(f *testing.F) {
+	f.Add("Bearer pct_s_x")
+	f.Add(basic("x", "pct_p_x"))
+	f.Fuzz(func(t *testing.T, line string) {
+		if found, _ := tokenIn(line); found != "" && found != noToken && !accesstoken.IsOurs(found) {
+			t.Errorf("%q holds %q", line, found)
+		}
+	})
+}

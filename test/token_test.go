@@ -1,0 +1,140 @@
+package test
+
+import (
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/scene"
+)
+
+// tokenCaddyfile lets services into an app, but not into the part of it that asks
+// more of people.
+const tokenCaddyfile = `
+{
+	mfa {
+		portal http://login.localhost:{{.Port "web"}}
+		admins group admins
+	}
+}
+
+http://login.localhost:{{.Port "web"}} {
+	mfa_portal
+}
+
+http://app.localhost:{{.Port "web"}} {
+	log
+	mfa {
+		tokens service
+		allow group machines
+		rule /strict/* {
+			max_age 15m
+		}
+	}
+	reverse_proxy {{.Vars.app}}
+}
+
+http://people.localhost:{{.Port "web"}} {
+	log
+	mfa
+	reverse_proxy {{.Vars.app}}
+}
+`
+
+// tokens is a server with such an app.
+type tokens struct {
+	*scene.Scene
+	t *testing.T
+}
+
+// create makes a token, which no log and no file may hold from then on.
+func (s tokens) create(arguments ...string) string {
+	s.t.Helper()
+	out := s.CLI(append([]string{"mfa", "token", "create"}, arguments...)...)
+	token := strings.TrimSpace(out.Stdout)
+	if out.Code != 0 || !strings.HasPrefix(token, "pct_s_") {
+		s.t.Fatalf("mfa token create %q: %+v", arguments, out)
+	}
+	s.Canary(token)
+	return token
+}
+
+// curl sends a request by curl, and returns the status.
+func (s tokens) curl(host, path string, arguments ...string) string {
+	s.t.Helper()
+	arguments = append([]string{"-s", "-o", "/dev/null", "-w", "%{http_code}"}, arguments...)
+	out, err := exec.Command("curl", append(arguments, s.At(host, path))...).Output()
+	if err != nil {
+		s.t.Fatalf("curl: %v", err)
+	}
+	return string(out)
+}
+
+// A01: a service gets in by its token, as curl sends it, and nowhere else.
+func TestA01ServiceTokens(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "curl")
+	s := tokens{scene.Start(t, scene.Options{Settled: 1, Caddyfile: tokenCaddyfile}), t}
+	ci := s.create("ci", "--host", "app.localhost", "--group", "machines")
+	reader := s.create("reader", "--host", "app.localhost", "--group", "machines", "--path", "/api", "--method", "GET")
+	lonely := s.create("lonely", "--host", "app.localhost")
+	for _, tt := range []struct {
+		what, host, path string
+		arguments        []string
+		status           string
+	}{
+		{"a Bearer value", "app", "/x", []string{"-H", "Authorization: Bearer " + ci}, "200"},
+		{"a password", "app", "/x", []string{"-u", "ci:" + ci}, "200"},
+		{"a post", "app", "/x", []string{"-u", "ci:" + ci, "-d", "a=b"}, "200"},
+		{"within its path", "app", "/api/x", []string{"-u", "x:" + reader}, "200"},
+		{"out of its path", "app", "/apix", []string{"-u", "x:" + reader}, "403"},
+		{"another method", "app", "/api/x", []string{"-u", "x:" + reader, "-X", "DELETE"}, "403"},
+		{"not in the group", "app", "/x", []string{"-u", "x:" + lonely}, "403"},
+		{"where more is asked of people", "app", "/strict/x", []string{"-u", "x:" + ci}, "401"},
+		{"where tokens are off", "people", "/x", []string{"-u", "x:" + ci}, "401"},
+		{"in the query", "app", "/x?token=" + ci, nil, "400"},
+		{"at the portal", "login", "/account", []string{"-u", "x:" + ci}, "303"},
+	} {
+		s.App.Reset()
+		if status := s.curl(tt.host, tt.path, tt.arguments...); status != tt.status {
+			t.Errorf("%s: %s, not %s", tt.what, status, tt.status)
+		}
+		if tt.status != "200" {
+			s.App.ExpectNone(t)
+			continue
+		}
+		seen := s.App.ExpectOne(t)
+		if user := seen.Header.Get("Remote-User"); !strings.HasSuffix(user, "@token") || seen.Header.Get("Remote-Program")+"@token" != user || seen.Header["Authorization"] != nil {
+			t.Errorf("%s: the app saw %v", tt.what, seen.Header)
+		}
+	}
+	s.showAndRevoke(ci)
+}
+
+// showAndRevoke wants a token shown without what makes it one, and everything to end
+// with it.
+func (s tokens) showAndRevoke(ci string) {
+	s.t.Helper()
+	for _, command := range []string{"list", "show ci"} {
+		out := s.CLI(append([]string{"mfa", "token"}, strings.Fields(command)...)...)
+		if out.Code != 0 || !strings.Contains(out.Stdout, "machines") || strings.Contains(out.Stdout, "pct_") {
+			s.t.Errorf("mfa token %s: %+v", command, out)
+		}
+	}
+	if out := s.CLI("mfa", "token", "create", "ci", "--host", "app.localhost"); out.Code == 0 || !strings.Contains(out.Stderr, "revoke it first") {
+		s.t.Errorf("a name was taken twice: %+v", out)
+	}
+	stream := s.Client().Download(s.t, harness.Request{
+		URL: s.At("app", "/events"), Mode: harness.Fetch,
+		Header: http.Header{"Accept": {"text/event-stream"}, "Authorization": {"Bearer " + ci}},
+	})
+	if out := s.CLI("mfa", "token", "revoke", "ci"); out.Code != 0 {
+		s.t.Errorf("mfa token revoke: %+v", out)
+	}
+	harness.Eventually(s.t, patience, "the stream to end", stream.Ended)
+	if status := s.curl("app", "/x", "-u", "ci:"+ci); status != "401" {
+		s.t.Errorf("a revoked token gets %s", status)
+	}
+}
