@@ -25,10 +25,11 @@ type Email struct {
 	// this machine (localhost, 127.0.0.1 or ::1) is spoken to at port 25 and
 	// without TLS, unless ca is set. Required.
 	SMTP string `json:"smtp,omitempty"`
-	// Username and Password are what the server asks for; placeholders such as
-	// {env.SMTP_PASSWORD} and {file./etc/portcullis/smtp} keep them out of the
-	// configuration. Default: none.
+	// Username is the account at the server. Default: none, and no password.
 	Username string `json:"username,omitempty"`
+	// Password is that account's. A placeholder such as {env.SMTP_PASSWORD} or
+	// {file./etc/portcullis/smtp} keeps it out of the configuration. Required with
+	// a username.
 	Password string `json:"password,omitempty"`
 	// CA is a file with the certificates, in PEM, that vouch for the server.
 	// Default: what the system trusts.
