@@ -46,12 +46,6 @@ type form struct {
 	wrong func(t words, refused *factors.Refused) string
 }
 
-// saying is the wrong of a form of whose answers the same is always said: the text
-// of a key.
-func saying(key string) func(words, *factors.Refused) string {
-	return func(t words, _ *factors.Refused) string { return t.say(key) }
-}
-
 // sayingEither is saying where one text is for an answer without the form of one,
 // and another for a wrong one.
 func sayingEither(malformed, wrong string) func(words, *factors.Refused) string {

@@ -100,8 +100,8 @@ func (s *pagerSuite) expectProgress(t *testing.T, browser *harness.Client, page 
 // arrived is where redirects ended.
 func arrived(hops []*harness.Page) *harness.Page { return hops[len(hops)-1] }
 
-// TestFactorAddedByOneLine takes the factor through enrolment, sign-in, limits,
-// step-up and loss, by forms alone as where scripts are off.
+// TestFactorAddedByOneLine takes the factor through enrolment, sign-in,
+// limits and loss, by forms alone as where scripts are off.
 func TestFactorAddedByOneLine(t *testing.T) {
 	t.Parallel()
 	s := startPagers(t)
@@ -232,7 +232,7 @@ func (s *pagerSuite) testBrowser(t *testing.T) {
 	s.says(t, "yes")
 	v.AwaitH1("The app") // without a click
 
-	// A step-up, by the code.
+	// A sign-in that leads to an account page, by the code.
 	other := v.another(harness.BrowserOptions{})
 	other.Navigate(s.At("login", "/account/pager"))
 	other.showPassword(s.ada)
