@@ -61,8 +61,11 @@ type Config struct {
 
 // Subject is whom a token is about, and what they have shown.
 type Subject struct {
-	SignOn string // id; empty for a certificate alone
-	User   store.User
+	SignOn string // id; empty for a certificate alone, and for a program
+	// Program is the id of the access token by which a program speaks; empty: a
+	// person does.
+	Program string
+	User    store.User
 	// Proofs are those that the session counts with. The times in them are of
 	// when something was shown, not of this request: each other time makes
 	// another token.
@@ -98,10 +101,10 @@ type Signer struct {
 // identity is all that a token says, but for its times: where any of it
 // changes, another token is made.
 type identity struct {
-	signOn, userID, audience, keyID string
-	userVersion                     int64
-	shown                           shown
-	groups                          string // Filter
+	signOn, program, userID, audience, keyID string
+	userVersion                              int64
+	shown                                    shown
+	groups                                   string // Filter
 }
 
 // signed is a token and its times.
@@ -128,7 +131,7 @@ func NewSigner(c Config) *Signer {
 func (s *Signer) Token(subject Subject, audience string) (string, error) {
 	keyID, key := s.Keys.AssertionKey()
 	id := identity{
-		signOn: subject.SignOn, userID: subject.User.ID, userVersion: subject.User.Version,
+		signOn: subject.SignOn, program: subject.Program, userID: subject.User.ID, userVersion: subject.User.Version,
 		audience: audience, keyID: keyID, shown: s.whatWasShown(subject.Proofs),
 		groups: subject.Groups.Filter,
 	}
@@ -171,7 +174,13 @@ type claims struct {
 	Methods  []string `json:"amr"`
 	Level    string   `json:"acr"`
 	AuthTime int64    `json:"auth_time,omitempty"`
+
+	ClientID string `json:"client_id,omitempty"` // of a program, RFC 9068 §2.2
 }
+
+// byProgram is what a token says in "acr" and "amr" of a program: nobody has signed
+// in.
+const byProgram = "token"
 
 // sign makes a token. Its times are whole seconds (RFC 7519 §2, NumericDate).
 func (s *Signer) sign(subject Subject, id identity, key *ecdsa.PrivateKey, now time.Time) (signed, error) {
@@ -189,12 +198,16 @@ func (s *Signer) sign(subject Subject, id identity, key *ecdsa.PrivateKey, now t
 		return signed{}, fmt.Errorf("preparing to sign an assertion: %w", err)
 	}
 	user := subject.User
-	payload, err := json.Marshal(claims{
+	said := claims{
 		Issuer: s.Issuer, Audience: id.audience, Subject: user.ID,
 		Issued: made.issued.Unix(), Expires: made.expires.Unix(),
 		Username: user.Name, Name: user.DisplayName, Email: user.Email, Groups: subject.Groups.of(user.Groups),
 		Methods: id.shown.methods.names(), Level: id.shown.level.String(), AuthTime: id.shown.at,
-	})
+	}
+	if id.program != "" {
+		said.Methods, said.Level, said.AuthTime, said.ClientID = []string{byProgram}, byProgram, 0, id.program
+	}
+	payload, err := json.Marshal(said)
 	if err != nil {
 		return signed{}, fmt.Errorf("writing an assertion: %w", err)
 	}

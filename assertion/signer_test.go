@@ -114,6 +114,24 @@ func TestWhatATokenSays(t *testing.T) {
 	}
 }
 
+// TestAProgramHasNotSignedIn has an access token speak for a program: nobody has
+// proved anything, and two programs of one owner are told apart.
+func TestAProgramHasNotSignedIn(t *testing.T) {
+	b := newBench(t)
+	subject := ada()
+	subject.SignOn, subject.Proofs = "", nil
+	for _, program := range []string{"t1", "t2"} {
+		subject.Program = program
+		got := claimsOf(t, b.token(t, subject, app))
+		if got["acr"] != "token" || !reflect.DeepEqual(got["amr"], []any{"token"}) || got["client_id"] != program {
+			t.Errorf("the token of %s says %v", program, got)
+		}
+		if at, ok := got["auth_time"]; ok {
+			t.Errorf("somebody signed in at %v", at)
+		}
+	}
+}
+
 func TestWhatNobodyHasIsLeftOut(t *testing.T) {
 	subject := ada()
 	subject.User = store.User{ID: "id", Name: "ben"}

@@ -226,7 +226,7 @@ func (g *Gate) assertions(signer *assertion.Signer) (gate.Assertions, error) {
 // Token implements gate.Assertions.
 func (a assertions) Token(s gate.Statement, app string) (string, error) {
 	return a.Signer.Token(assertion.Subject{
-		SignOn: s.SignOn, User: s.User.User, Proofs: s.Proofs, Expires: s.Expires, Groups: a.groups,
+		SignOn: s.SignOn, Program: s.Program, User: s.User.User, Proofs: s.Proofs, Expires: s.Expires, Groups: a.groups,
 	}, app)
 }
 

@@ -77,7 +77,8 @@ type Assertions interface {
 
 // Statement is what is stated of somebody.
 type Statement struct {
-	SignOn  string // id; empty: a certificate alone says who it is
+	SignOn  string // id; empty: a certificate alone, or an access token, says who it is
+	Program string // id of the access token; empty: it is a person
 	User    *session.Profile
 	Proofs  []assurance.Proof
 	Expires time.Time

@@ -226,7 +226,7 @@ func (g *Gate) assert(r *request, c *claim) (string, error) {
 		return "", nil
 	}
 	assertion, err := g.Assertions.Token(Statement{
-		SignOn: c.signOn(), User: c.speaker, Proofs: c.proofs, Expires: c.expires,
+		SignOn: c.signOn(), Program: c.accessToken, User: c.speaker, Proofs: c.proofs, Expires: c.expires,
 	}, r.origin)
 	if err != nil {
 		return "", err

@@ -110,7 +110,7 @@ func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
 	}
 	return claim{
 		speaker: live.User, scope: tokenScope{live.Scope, live.Scope.IsFrom(t.Address(r.Request))}, sent: byHand,
-		expires: live.Expires, anchor: &live,
+		expires: live.Expires, anchor: &live, accessToken: live.ID,
 	}, nil
 }
 

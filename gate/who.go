@@ -46,6 +46,9 @@ type claim struct {
 	// device is the speaker's own, whose certificate is among the proofs; nil:
 	// none is.
 	device *presented
+	// accessToken is the id of the access token of which the claim was made; empty:
+	// of none.
+	accessToken string
 }
 
 // sending is how a credential came to be in a request. On that depends which
