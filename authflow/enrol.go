@@ -93,7 +93,7 @@ func (e *Engine) answerEnrolment(ctx context.Context, f Flow, given EnrolmentAns
 			return q.failing("checking an answer to", err)
 		}
 	}
-	refused := &factors.Refused{Reason: verdict.Reason, Drift: verdict.Drift}
+	refused := &factors.Refused{Reason: verdict.Reason, Drift: verdict.Drift, RetryAfter: verdict.RetryAfter}
 	if verdict.Barred {
 		refused.Model, refused.Credential = verdict.Model.Name, verdict.Made.Unique
 		e.Audit.Record(ctx, audit.FactorBarred, f.UserID, barred(f, given.Factor, verdict, c))

@@ -152,10 +152,16 @@ func (e *Engine) renderOnce(ctx context.Context, q posed, c person.Client) (Page
 		page, err := q.ceremony.Resume(ctx, q.asking, nil)
 		return Page{Page: page, Unasked: true}, q.failing("showing", err)
 	}
-	q, turn, err := e.ask(ctx, q, c)
+	asked, turn, err := e.ask(ctx, q, c)
+	if refused := new(factors.Refused); errors.As(err, &refused) && q.isSent() {
+		// Too many messages: the page stays, and its button says so.
+		page, err := q.ceremony.Resume(ctx, q.asking, nil)
+		return Page{Page: page, Unasked: true}, q.failing("showing", err)
+	}
 	if err != nil {
 		return Page{}, err
 	}
+	q = asked
 	page, err := q.ceremony.Resume(ctx, q.asking, turn.State)
 	return Page{Page: page, Until: turn.Until}, q.failing("resuming", err)
 }

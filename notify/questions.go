@@ -36,8 +36,12 @@ type Questions struct {
 	Writers map[assurance.Factor]Writer
 }
 
-// Queue keeps a message about a question.
+// Queue keeps a message about a question: *factors.Refused where there were too
+// many.
 func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Question) error {
+	if err := charge(ctx, tx, budgetsOf(about), q.Outbox.Clock()); err != nil {
+		return err
+	}
 	return q.Outbox.Queue(ctx, tx, store.Message{
 		Lane: store.LaneCodes, Purpose: AboutQuestion, Ref: about.Ref, UserID: about.Owner, Data: []byte(about.Kind),
 	}, codePatience)
