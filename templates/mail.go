@@ -34,6 +34,9 @@ type CodeMail struct {
 	At, Until time.Time
 	Address   string // where it was asked for
 	Known     bool   // by a browser that the person used before
+	// Adding says that the code checks an address that somebody adds. Whoever reads
+	// the mail may not know them.
+	Adding bool
 }
 
 // Framed returns the mail's content with its frame.

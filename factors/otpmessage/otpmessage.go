@@ -197,19 +197,20 @@ func (f proving) Compose(_ context.Context, a factors.Asking, state []byte) (any
 	if err != nil {
 		return nil, false, err
 	}
-	letter, open := f.letter(s, a, to.address)
-	return letter, open, nil
+	return f.letter(a, to.address, f.content(s, a)), f.clock().Before(s.until()), nil
 }
 
 // letter is the message of a question.
-func (f *Factor) letter(s question, a factors.Asking, address string) (factors.Letter, bool) {
-	return factors.Letter{
-		To: address, Template: f.template, Language: a.Scene.Language,
-		Content: templates.CodeMail{
-			Code: s.code(a.Ref), Name: a.Who.Name, At: s.Sent, Until: s.until(), Address: a.Scene.Address,
-			Known: a.Scene.Known, Host: a.Scene.Host,
-		},
-	}, f.clock().Before(s.until())
+func (f *Factor) letter(a factors.Asking, address string, content templates.CodeMail) factors.Letter {
+	return factors.Letter{To: address, Template: f.template, Language: a.Scene.Language, Content: content}
+}
+
+// content is what the message of a question shows.
+func (f *Factor) content(s question, a factors.Asking) templates.CodeMail {
+	return templates.CodeMail{
+		Code: s.code(a.Ref), Name: a.Who.Name, At: s.Sent, Until: s.until(), Address: a.Scene.Address,
+		Known: a.Scene.Known, Host: a.Scene.Host,
+	}
 }
 
 // recipient is whom a code goes to.
@@ -315,6 +316,7 @@ func (f enrolling) Compose(_ context.Context, a factors.Asking, state []byte) (a
 	if err != nil || s.Address == "" {
 		return nil, false, err
 	}
-	letter, open := f.letter(s, a, s.Address)
-	return letter, open, nil
+	content := f.content(s, a)
+	content.Adding, content.Name = true, "" // whoever reads it may not be the person
+	return f.letter(a, s.Address, content), f.clock().Before(s.until()), nil
 }

@@ -242,6 +242,9 @@ func TestEnrolmentInTwoSteps(t *testing.T) {
 	if to := m.letter().To; to != "ada@example.com" || !m.turn.Send {
 		t.Errorf("the code is sent to %q", to)
 	}
+	if content := m.letter().Content.(templates.CodeMail); !content.Adding || content.Name != "" {
+		t.Errorf("the mail to somebody who may be a stranger shows %+v", content)
+	}
 	if sent := m.page().Content.(templates.MessageEnrolment).Sent; sent == nil || sent.Address != "ada@example.com" {
 		t.Errorf("the page shows %+v", sent)
 	}
