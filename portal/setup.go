@@ -115,7 +115,7 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) err
 		if at.flow.Offered {
 			back = offerURL(at.to)
 		}
-		view.Cancel = cmp.Or(at.to.own, back)
+		view.Cancel, view.AtOnce = cmp.Or(at.to.own, back), at.flow.Offered
 	}
 	if at.flow.Kind != authflow.SetUp && !p.Factors.IsStandby(kind) {
 		if view.Called, err = p.suggestedName(r, at); err != nil {

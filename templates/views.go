@@ -211,6 +211,8 @@ type EnrolView struct {
 	Said     string   // of what was done just before; empty: nothing
 	Error    Message
 	Others   []Choice // what could be set up instead
+	// AtOnce says that the person has just said yes to an offer of it.
+	AtOnce bool
 	// Called is what the new one is called, to be changed as the person likes;
 	// empty: they aren't asked.
 	Called string

@@ -22,7 +22,6 @@ function say(text) {
 	status.textContent = text;
 }
 
-// The button keeps its room, so that nothing jumps when it comes.
 function offer(offered) {
 	form.classList.toggle("waiting", !offered);
 }
