@@ -61,6 +61,9 @@ func mailingScene(t *testing.T, settled int) (*scene.Scene, *mailbox.Server) {
 // mailedTitle is what the page says that asks for a code by e-mail.
 const mailedTitle = "Enter the code from your e-mail"
 
+// unsentTitle is what it says where no code is sent by itself.
+const unsentTitle = "Get a code by e-mail"
+
 var eightDigits = regexp.MustCompile(`\b[0-9]{8}\b`)
 
 // mailedCode waits for the n-th mail, and returns it with the code in it.
@@ -98,7 +101,7 @@ func withEmail(t *testing.T, s *scene.Scene, server *mailbox.Server, p *scene.Pe
 func askedByEmail(t *testing.T, s *scene.Scene, browser *harness.Client, p *scene.Person) *harness.Page {
 	t.Helper()
 	page := p.ShowPassword(browser, browser.Visit(s.At("app", "/page")))
-	if page.H1() == mailedTitle { // what was used last is asked for first
+	if page.H1() == mailedTitle || page.H1() == unsentTitle { // what was used last is asked for first
 		return page
 	}
 	return browser.Visit(page.Link("Get a code by e-mail"))
@@ -142,6 +145,19 @@ func TestCodesByEmail(t *testing.T) {
 	if page := submitted(other, asked.Form("one-time-code"), map[string]string{"one-time-code": code}); page.Status != 422 {
 		t.Errorf("M01 the same code elsewhere: %d %s", page.Status, page.Text())
 	}
+	// Whoever knows the password has five sent in an hour, and no sixth.
+	for range 3 {
+		askedByEmail(t, s, s.Client(), ada)
+	}
+	thief := s.Client()
+	asked = askedByEmail(t, s, thief, ada)
+	if asked.Status != 200 || asked.H1() != unsentTitle {
+		t.Errorf("M01 a sixth code: %d %s", asked.Status, asked.Text())
+	}
+	if page := submitted(thief, formTo(t, asked, "/flow/send"), nil); page.Status != 429 || !strings.Contains(page.Text(), "No more codes can be sent right now") {
+		t.Errorf("M01 a sixth code, by the button: %d %s", page.Status, page.Text())
+	}
+	mailedCode(t, s, server, 6) // the fifth, and that of the enrolment
 }
 
 // wrongOf is a code that isn't the right one.
