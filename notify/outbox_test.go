@@ -28,6 +28,13 @@ type post struct {
 	errs     []error // of the attempts, in turn; the last one stays
 }
 
+// count returns how many were sent.
+func (p *post) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sent)
+}
+
 func (p *post) Send(_ context.Context, m store.Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,8 +179,8 @@ func TestWokenAtOnce(t *testing.T) {
 		queue(t, o, db, "a", store.LaneCodes, time.Hour)
 		o.Wake()
 		time.Sleep(time.Second)
-		if len(p.sent) != 1 {
-			t.Errorf("%d were sent", len(p.sent))
+		if n := p.count(); n != 1 {
+			t.Errorf("%d were sent", n)
 		}
 		cancel()
 		time.Sleep(time.Minute)
