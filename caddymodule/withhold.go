@@ -133,6 +133,9 @@ func (t *outgoing) reveal(header http.Header, assertion string) {
 	}
 }
 
+// Unwrap returns the transport that sends.
+func (t *outgoing) Unwrap() http.RoundTripper { return t.RoundTripper }
+
 // RequiresContentLength implements reverseproxy.ContentLengthRequiredTransport.
 func (t *outgoing) RequiresContentLength() bool {
 	inner, ok := t.RoundTripper.(reverseproxy.ContentLengthRequiredTransport)

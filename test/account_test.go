@@ -405,7 +405,7 @@ func TestAccountCodesAndPassword(t *testing.T) {
 		form := formTo(t, browser.Visit(s.At("login", "/account/password")), "/account/password")
 		for _, c := range []struct{ current, chosen, says string }{
 			{"not the password", chosen, "That password doesn't match."},
-			{"", chosen, "That password doesn't match."},
+			{"", chosen, "Enter your password."},
 			{ada.Password, "short", "Use at least"},
 			{ada.Password, "", "Enter a password"},
 			{ada.Password, ada.Password, "your current password. Choose a different one."},

@@ -186,7 +186,7 @@ func testPasskeyAtSetUp(t *testing.T, s *suite) {
 	b.Fill("new-password", scene.Password("pia"))
 	b.ClickThrough("Continue")
 	b.AwaitH1("Set up your authenticator app")
-	b.ClickThrough(useKey)
+	b.ClickThrough(setUpKey)
 	b.AwaitH1(setUpKey)
 	b.AwaitText("Step 2 of 3")
 	b.inspect("84-key-set-up")

@@ -490,12 +490,12 @@ func testTypedCode(t *testing.T, s *suite) {
 }
 
 func testNoCookies(t *testing.T, s *suite) {
-	mia := s.Invited("mia")
+	moe := s.Invited("moe")
 	options := harness.BrowserOptions{NoCookies: true}
 	b := watched(t, harness.NewBrowser(t, s.Server, options), options)
 	s.App.Reset()
 	b.Navigate(s.At("app", "/"))
-	b.showPassword(mia)
+	b.showPassword(moe)
 	b.AwaitText("cookies")
 	b.inspect("60-cookies-blocked")
 	if kept := b.Cookies(s.At("login", "/")); len(kept) > 0 {

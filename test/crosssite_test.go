@@ -175,6 +175,7 @@ func TestW01CrossSite(t *testing.T) {
 		change{"a new password", replacing.Browser, s.At("login", "/flow/new-password"), url.Values{
 			"flow": {flowTo(t, due, "/flow/new-password")}, "password": {"marmalade trombone dora 83"},
 		}},
+		change{"a message", half, s.At("login", "/flow/send"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}, "factor": {"totp"}}},
 		change{"more time", half, s.At("login", "/flow/more-time"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}}},
 		change{"another language", signingIn, s.At("login", "/language"), url.Values{"language": {"de"}, "to": {"/"}}},
 	)

@@ -112,7 +112,7 @@ func TestBehindTLSFront(t *testing.T) {
 		for _, claim := range []string{"192.0.2.1", "192.0.2.1, 192.0.2.2"} {
 			form := thief.Visit(at("login", "/sign-in")).Form("current-password")
 			_, err := thief.Send(harness.Request{
-				Method: http.MethodPost, URL: form.Action.String(), From: form.Action.String(), Body: "username=ada&password=wrong",
+				Method: http.MethodPost, URL: form.Action.String(), From: form.Action.String(), Body: "name=ada&password=wrong",
 				Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "X-Forwarded-For": {claim}, "X-Real-Ip": {claim}, "Forwarded": {"for=192.0.2.1"}},
 			})
 			if err != nil {

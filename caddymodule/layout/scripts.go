@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"net/http"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -16,10 +17,21 @@ func ScriptSplits(server *caddyhttp.Server) (splits []string) {
 		if !ok {
 			return
 		}
-		if transport, ok := proxy.Transport.(*fastcgi.Transport); ok {
+		if transport, ok := innermost(proxy.Transport).(*fastcgi.Transport); ok {
 			splits = append(splits, transport.SplitPath...)
 		}
 	})
 	slices.Sort(splits)
 	return slices.Compact(splits)
+}
+
+// innermost returns the transport that others only stand before.
+func innermost(t http.RoundTripper) http.RoundTripper {
+	for {
+		outer, ok := t.(interface{ Unwrap() http.RoundTripper })
+		if !ok {
+			return t
+		}
+		t = outer.Unwrap()
+	}
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -35,10 +35,10 @@ type sentBeeps struct {
 	refs []string
 }
 
-func (b *sentBeeps) Queue(_ context.Context, _ store.Tx, _ assurance.Factor, ref string) error {
+func (b *sentBeeps) Queue(_ context.Context, _ store.Tx, q ceremony.Question) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refs = append(b.refs, ref)
+	b.refs = append(b.refs, q.Ref)
 	return nil
 }
 
