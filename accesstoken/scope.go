@@ -42,24 +42,24 @@ var (
 // ScopeError.
 func (s Scope) Checked() (Scope, error) {
 	if len(s.Hosts) == 0 {
-		return Scope{}, ScopeError("A token is for at least one host: give --host wiki.example.com.")
+		return Scope{}, ScopeError("A token needs at least one host: write --host wiki.example.com.")
 	}
 	s.Hosts, s.Methods = slices.Clone(s.Hosts), slices.Clone(s.Methods)
 	for i, host := range s.Hosts {
 		s.Hosts[i] = strings.ToLower(strings.TrimSuffix(host, "."))
 		if !hostName.MatchString(s.Hosts[i]) {
-			return Scope{}, ScopeError(fmt.Sprintf("%q isn't the name of a host: write it as wiki.example.com, without scheme, port and wildcard.", host))
+			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a host name: write it like wiki.example.com, without a scheme, port or wildcard.", host))
 		}
 	}
 	for _, path := range s.Paths {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#%*\\;") || strings.Contains(path, "//") || strings.Contains(path+"/", "/../") || strings.Contains(path+"/", "/./") {
-			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a path: write it as /api, without a query and wildcards. It includes everything below it.", path))
+			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a path: write it like /api, without a query or wildcards. It includes everything below it.", path))
 		}
 	}
 	for i, method := range s.Methods {
 		s.Methods[i] = strings.ToUpper(method)
 		if !methodName.MatchString(s.Methods[i]) {
-			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a method: write it as GET.", method))
+			return Scope{}, ScopeError(fmt.Sprintf("%q isn't a method: write it like GET.", method))
 		}
 	}
 	for _, network := range s.From {

@@ -17,9 +17,9 @@ import (
 
 var (
 	// ErrNoToken says that no token that isn't revoked has the name.
-	ErrNoToken = errors.New("no token has this name")
+	ErrNoToken = errors.New("there is no token with this name")
 	// ErrTokenTaken says that a token of the name exists.
-	ErrTokenTaken = errors.New("a token of this name exists: revoke it first, or choose another name")
+	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
 )
 
 // How long tokens count.
@@ -70,7 +70,7 @@ func (d *Desk) checkedToken(n NewToken) (made store.AccessToken, err error) {
 		n.Lifetime = DefaultTokenLifetime
 	}
 	if n.Lifetime < time.Hour || n.Lifetime > maxTokenLifetime {
-		return made, accesstoken.ScopeError("A token counts for at least an hour and at most 366 days: give --expires 90d.")
+		return made, accesstoken.ScopeError("A token works for at least an hour and at most 366 days: write --expires 90d, for example.")
 	}
 	if made.Name, err = accesstoken.CheckName(n.Name); err != nil {
 		return made, err

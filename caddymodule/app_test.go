@@ -193,7 +193,7 @@ func TestAppRefuses(t *testing.T) {
 		{`{"portal": "https://a.example", "totp": {"period": "30500ms"}}`, "period 30.5s"},
 		{`{"portal": "https://a.example", "totp": {"period": "3m"}}`, "period 3m0s"},
 		{`{"portal": "https://a.example", "totp": {"only_on": ["linux"], "not_on": ["ios"]}}`, "totp: only_on and not_on can't be combined"},
-		{`{"portal": "https://a.example", "totp": {"only_on": ["Linux"]}}`, `totp: unknown platform "Linux": there are windows, macos`},
+		{`{"portal": "https://a.example", "totp": {"only_on": ["Linux"]}}`, `totp: unknown platform "Linux": the platforms are windows, macos`},
 		{`{"portal": "https://a.example", "backup_codes": {"not_on": ["plan9"]}}`, `backup_codes: unknown platform "plan9"`},
 		{`{"portal": "https://a.example", "replacement_hold": "31d"}`, "replacement_hold 744h0m0s: write a time of up to 30d, or off"},
 		{`{"portal": "https://a.example", "replacement_hold": -1}`, "replacement_hold -1ns"},

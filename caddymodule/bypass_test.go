@@ -63,7 +63,7 @@ func TestWaysAround(t *testing.T) {
 		{"the same folder", "wiki.example.com {\n\troot /srv/wiki\n\tmfa\n\tfile_server\n}\nhttp://:8080 {\n\troot /srv/./wiki/\n\tfile_server\n}", "file_server serves the folder /srv/wiki without mfa, which guards it as site wiki.example.com"},
 		{"the same folder by its own root", "wiki.example.com {\n\troot /srv/wiki\n\tmfa\n\tfile_server\n}\nhttp://:8080 {\n\tfile_server {\n\t\troot /srv/wiki\n\t}\n}", "file_server serves the folder /srv/wiki without mfa"},
 		{"the same folders, one for each host", "wiki.example.com {\n\tmfa\n\tfile_server {\n\t\troot /srv/{host}\n\t}\n}\nhttp://:8080 {\n\tfile_server {\n\t\troot /srv/{host}\n\t}\n}", "file_server serves the folder /srv/{http.request.host} without mfa"},
-		{"the gated host in a response of another port", site("") + "wiki.example.com:8443 {\n\tintercept {\n\t\thandle_response {\n\t\t\treverse_proxy localhost:3001\n\t\t}\n\t}\n\trespond 404\n}", "intercept serves without mfa a host that mfa guards"},
+		{"the gated host in a response of another port", site("") + "wiki.example.com:8443 {\n\tintercept {\n\t\thandle_response {\n\t\t\treverse_proxy localhost:3001\n\t\t}\n\t}\n\trespond 404\n}", "intercept serves, without mfa, a host that mfa guards"},
 		{"a named route without end on another site", site("") + "&(loop) {\n\tinvoke loop\n}\npublic.example.com {\n\tinvoke loop\n}", "invoke loop is in the named route that it invokes"},
 		{"a named route without end in a response", site("") + "&(loop) {\n\treverse_proxy localhost:3001 {\n\t\thandle_response {\n\t\t\tinvoke loop\n\t\t}\n\t}\n}\nhttp://:8080 {\n\tinvoke loop\n}", "invoke loop is in the named route that it invokes"},
 

@@ -140,7 +140,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: there are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, certificate and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, certificate and replacement_hold", d.Val())
 }
 
 // unmarshalPortal reads the portal's address, and checks it unless a placeholder
@@ -201,7 +201,7 @@ func (s *SessionSettings) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "remember":
 		return duration(d, &s.Remember)
 	}
-	return d.Errf("unknown option %q of session: there are lifetime, idle and remember", d.Val())
+	return d.Errf("unknown option %q of session: the options are lifetime, idle and remember", d.Val())
 }
 
 // unmarshalAccent reads a colour. A # at the beginning of a word begins a

@@ -46,7 +46,7 @@ func (t *TOTP) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "only_on", "not_on":
 		return t.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of totp: there are algorithm, digits, period, issuer, only_on and not_on", d.Val())
+	return d.Errf("unknown option %q of totp: the options are algorithm, digits, period, issuer, only_on and not_on", d.Val())
 }
 
 // unmarshalPlatforms reads only_on or not_on.
@@ -59,7 +59,7 @@ func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
 		return d.Errf("%s is given twice", option)
 	}
 	if *names = d.RemainingArgs(); len(*names) == 0 {
-		return d.Errf("%s names no platform: there are %s", option, strings.Join(platforms, ", "))
+		return d.Errf("%s names no platform: the platforms are %s", option, strings.Join(platforms, ", "))
 	}
 	if err := p.check(); err != nil {
 		return d.WrapErr(err)
@@ -103,7 +103,7 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 		case "only_on", "not_on":
 			return a.FIDO.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of fido: there are passwordless, upgrade_offer, sign_count, rp_id, origins, abandon, attestation, only_on and not_on", d.Val())
+		return d.Errf("unknown option %q of fido: the options are passwordless, upgrade_offer, sign_count, rp_id, origins, abandon, attestation, only_on and not_on", d.Val())
 	})
 }
 
@@ -163,7 +163,7 @@ func (a *Attestation) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "certified":
 		return unmarshalWord(d, &a.Certified, fido.ParseLevel)
 	}
-	return d.Errf("unknown option %q of attestation: there are metadata, metadata_root, allow, deny and certified", d.Val())
+	return d.Errf("unknown option %q of attestation: the options are metadata, metadata_root, allow, deny and certified", d.Val())
 }
 
 func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
@@ -176,6 +176,6 @@ func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 		case "only_on", "not_on":
 			return a.BackupCodes.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of backup_codes: there are only_on and not_on", d.Val())
+		return d.Errf("unknown option %q of backup_codes: the options are only_on and not_on", d.Val())
 	})
 }

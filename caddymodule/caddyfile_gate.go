@@ -46,7 +46,7 @@ import (
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // consume the directive's name
 	if h.NextArg() {
-		return nil, h.Errf("mfa takes no matcher (%s), since requests that don't match would pass by it: write mfa alone, and rule or open inside it for parts of the site", h.Val())
+		return nil, h.Errf("mfa takes no matcher (%s), since requests that don't match would bypass it: write mfa alone, and rule or open inside it for parts of the site", h.Val())
 	}
 	gate := &Gate{Source: place(h.Dispenser)}
 	for h.NextBlock(0) {
@@ -92,7 +92,7 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "session_notice":
 		return onOrOff(h.Dispenser, &g.SessionNotice)
 	}
-	return h.Errf("unknown option %q of mfa: there are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion and session_notice", h.Val())
+	return h.Errf("unknown option %q of mfa: the options are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion and session_notice", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.
@@ -153,7 +153,7 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	case written == "*":
 		return nil, h.Errf("%s * would apply to every request: %s", directive, insteadOfAll(directive))
 	case !strings.HasPrefix(written, "/") && !strings.HasPrefix(written, "@"):
-		return nil, h.Errf("%q is no matcher: %s takes a path (/healthz) or the name of a matcher (@name)", written, directive)
+		return nil, h.Errf("%q isn't a matcher: %s takes a path (/healthz) or the name of a matcher (@name)", written, directive)
 	}
 	h.Reset()
 	h.Next() // to the directive; the matcher is looked for after it
@@ -195,7 +195,7 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "certificate":
 		return unmarshalMode(d, &r.Certificate)
 	}
-	return d.Errf("unknown option %q of rule: there are allow, tokens, assurance, max_age and certificate", d.Val())
+	return d.Errf("unknown option %q of rule: the options are allow, tokens, assurance, max_age and certificate", d.Val())
 }
 
 // unmarshalMode reads what certificates do, of which one mode has two words.
@@ -244,7 +244,7 @@ func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "encoding":
 		return unmarshalWord(d, &h.Encoding, parseHeaderEncoding)
 	}
-	return d.Errf("unknown option %q of headers: there are user, name, email, groups and encoding", d.Val())
+	return d.Errf("unknown option %q of headers: the options are user, name, email, groups and encoding", d.Val())
 }
 
 // unmarshalGroups reads the name of the header, the word only with patterns, or
@@ -295,7 +295,7 @@ func parsePortalDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, 
 		return nil, h.Errf("mfa_portal takes no matcher (%s), since the portal needs all paths of its host: write mfa_portal alone", h.Val())
 	}
 	if h.NextBlock(0) {
-		return nil, h.Errf("mfa_portal takes no block (%s): its settings stand in the global option mfa", h.Val())
+		return nil, h.Errf("mfa_portal takes no block (%s): its settings belong in the global option mfa", h.Val())
 	}
 	return h.NewRoute(nil, portal), nil
 }

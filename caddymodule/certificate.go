@@ -315,7 +315,7 @@ func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "crl":
 		return oneArgument(d, &c.CRL)
 	}
-	return d.Errf("unknown option %q of certificate: there are ca, lifetime, trust_pool, map and crl", d.Val())
+	return d.Errf("unknown option %q of certificate: the options are ca, lifetime, trust_pool, map and crl", d.Val())
 }
 
 func (c *Certificate) unmarshalTrustPool(d *caddyfile.Dispenser) error {

@@ -102,7 +102,7 @@ func (e *Email) readCA() (*x509.CertPool, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(content) {
-		return nil, fmt.Errorf("ca %s: there is no certificate in it: write a file in PEM", file)
+		return nil, fmt.Errorf("ca %s: it contains no certificate: name a PEM file", file)
 	}
 	return roots, nil
 }
@@ -117,7 +117,7 @@ func parseSMTP(written string) (c email.Config, err error) {
 	case err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
 		return c, errors.New("smtp: this isn't the address of a server: " + example)
 	case u.User != nil:
-		return c, errors.New("smtp: the address holds a user: write username and password as options of their own")
+		return c, errors.New("smtp: the address contains a user name: write username and password as separate options")
 	}
 	c.Host = u.Hostname()
 	switch u.Scheme {
@@ -190,5 +190,5 @@ func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "only_on", "not_on":
 		return e.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of email: there are smtp, username, password, ca, from, envelope_from, reply_to, helo, only_on and not_on", d.Val())
+	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, only_on and not_on", d.Val())
 }

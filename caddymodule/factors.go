@@ -106,7 +106,7 @@ func (p Platforms) check() error {
 	}
 	for _, name := range slices.Concat(p.OnlyOn, p.NotOn) {
 		if !slices.Contains(platforms, name) {
-			return fmt.Errorf("unknown platform %q: there are %s", name, strings.Join(platforms, ", "))
+			return fmt.Errorf("unknown platform %q: the platforms are %s", name, strings.Join(platforms, ", "))
 		}
 	}
 	return nil

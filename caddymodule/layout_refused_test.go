@@ -123,7 +123,7 @@ wiki.example.com {
 			mfa
 		}
 	}
-}`, "server srv0: no request comes to one of its mfa handlers"},
+}`, "server srv0: no request reaches any of its mfa handlers"},
 		{"gate in a site whose requests go elsewhere", `
 wiki.example.com {
 	@other host other.example.com
@@ -131,7 +131,7 @@ wiki.example.com {
 		mfa
 	}
 	respond hello
-}`, "server srv0: no request comes to one of its mfa handlers"},
+}`, "server srv0: no request reaches any of its mfa handlers"},
 
 		// ways around the gate
 		{"proxy before the gate", `
@@ -225,7 +225,7 @@ wiki.example.com {
 }
 wiki.example.com:8443 {
 	reverse_proxy localhost:3000
-}`, "site wiki.example.com on server srv1 (:8443): reverse_proxy serves without mfa a host that mfa guards on server srv0"},
+}`, "site wiki.example.com on server srv1 (:8443): reverse_proxy serves, without mfa, a host that mfa guards on server srv0"},
 		{"same host without a gate by plain HTTP", `
 wiki.example.com {
 	mfa
@@ -233,7 +233,7 @@ wiki.example.com {
 }
 http://wiki.example.com {
 	file_server
-}`, "file_server serves without mfa a host that mfa guards on server srv0"},
+}`, "file_server serves, without mfa, a host that mfa guards on server srv0"},
 		{"host of a gated wildcard on another port", `
 *.example.com {
 	mfa

@@ -40,7 +40,7 @@ func (a *App) unmarshalPassword(d *caddyfile.Dispenser) error {
 	a.Password = new(Password)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() != "hashing_memory" {
-			return d.Errf("unknown option %q of password: there is only hashing_memory", d.Val())
+			return d.Errf("unknown option %q of password: the only option is hashing_memory", d.Val())
 		}
 		if err := size(d, &a.Password.HashingMemory); err != nil {
 			return err

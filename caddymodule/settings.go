@@ -144,7 +144,7 @@ func (a *App) resolveSession() error {
 		a.MaxStaleness = caddy.Duration(time.Minute)
 	}
 	if staleness := time.Duration(a.MaxStaleness); staleness < 2*time.Second || staleness > time.Hour {
-		return fmt.Errorf("max_staleness %s: write a time from 2s, which changes may take to arrive, to 1h", staleness)
+		return fmt.Errorf("max_staleness %s: write a time from 2s (changes may take that long to arrive) to 1h", staleness)
 	}
 	return nil
 }

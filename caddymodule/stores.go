@@ -100,7 +100,7 @@ func (s *SQLiteStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() != "path" {
-			return d.Errf("unknown option %q of store sqlite: there is only path", d.Val())
+			return d.Errf("unknown option %q of store sqlite: the only option is path", d.Val())
 		}
 		if err := oneArgument(d, &s.Path); err != nil {
 			return err

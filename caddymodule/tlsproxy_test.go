@@ -158,7 +158,7 @@ http://wiki.example.com {
 }
 wiki.example.com {
 	reverse_proxy localhost:3000
-}`), "serves without mfa a host that mfa guards"},
+}`), "serves, without mfa, a host that mfa guards"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := arranged(t, tt.caddyfile)

@@ -158,7 +158,7 @@ func (o *Outbox) send(ctx context.Context, m store.Message) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	if err := o.Store.UpdateMessage(ctx, m); err != nil {
-		log.Error("writing down what became of a message", zap.Error(err))
+		log.Error("recording what became of a message", zap.Error(err))
 	}
 }
 

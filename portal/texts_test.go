@@ -105,7 +105,7 @@ func TestTooMany(t *testing.T) {
 		{guess.Slowed{RetryAfter: 4 * time.Minute}, templates.Message{Text: "Too many attempts.", RetryAfter: 4 * time.Minute}},
 		// No waiting helps, so none is told.
 		{guess.Slowed{RetryAfter: time.Hour, Locked: true}, templates.Message{Text: "Too many attempts. Use a browser that you've signed in with before, or another way to sign in. This one works again tomorrow."}},
-		{guess.Slowed{RetryAfter: 29*24*time.Hour + 20*time.Hour, Paused: true}, templates.Message{Text: "Somebody who knows your password has entered many wrong codes. For the next 30 days, this browser won't accept any codes except backup codes. Sign in another way, or in a browser that you've used before, and change your password: codes then work everywhere again. If you can't, ask the people who run this site for help."}},
+		{guess.Slowed{RetryAfter: 29*24*time.Hour + 20*time.Hour, Paused: true}, templates.Message{Text: "Somebody who knows your password has entered many wrong codes. For the next 30 days, this browser won't accept any codes except backup codes. Sign in another way, or in a browser that you've used before, and change your password: codes will then work everywhere again. If you can't, ask the people who run this site for help."}},
 	} {
 		if got := new(Portal).tooMany(speaker(t, "en"), &c.slowed); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.slowed, got, c.want)

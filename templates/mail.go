@@ -117,7 +117,7 @@ func (m mailTemplate) write(view any) (Mail, error) {
 	}
 	subject, body, found := strings.Cut(strings.TrimSpace(text.String()), "\n")
 	if !found {
-		return Mail{}, fmt.Errorf("its plain part has no text after the line of the subject: %w", fs.ErrInvalid)
+		return Mail{}, fmt.Errorf("its plain part has no text after the subject line: %w", fs.ErrInvalid)
 	}
 	return Mail{Subject: strings.TrimSpace(subject), Text: strings.TrimSpace(body) + "\n", HTML: html.String()}, nil
 }

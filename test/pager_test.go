@@ -202,7 +202,7 @@ func (s *pagerSuite) testAgain(t *testing.T) {
 		})
 	}
 	refused := browser.PostForm(s.At("login", "/flow/send"), form)
-	says(t, refused, http.StatusUnprocessableEntity, "We can't send any more.")
+	says(t, refused, http.StatusUnprocessableEntity, "We can't send any more messages.")
 	if s.newest(t) != ref {
 		t.Error("another question was asked")
 	}

@@ -137,7 +137,7 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 		expectIn(t, s, bob.Browser, "bob")
 	})
 	t.Run("new keys", func(t *testing.T) {
-		if out := expectDone(t, s, "mfa", "keys", "rotate"); !strings.HasPrefix(out.Stdout, "New keys are made.") {
+		if out := expectDone(t, s, "mfa", "keys", "rotate"); !strings.HasPrefix(out.Stdout, "New keys have been made.") {
 			t.Errorf("%q", out.Stdout)
 		}
 		if out := s.CLI("mfa", "keys", "rotate"); out.Code == 0 || strings.Contains(out.Stderr, "asking the running server") {

@@ -16,11 +16,12 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "mfa",
-		Short: "Administers the people, sign-ons, devices and keys of Portcullis",
-		Long: `Talks to the running server over Caddy's admin API: at --address, else at the
-address in the file that --config names, else at CADDY_ADMIN from the environment,
-else at localhost:2019. Each command says on standard error which portal the server
-that answered runs. With --json, it prints what the API answered, and only that.`,
+		Short: "Administers the people, sessions, devices, tokens and keys of Portcullis",
+		Long: `Talks to the running server over Caddy's admin API. The address of the API comes
+from --address, or else from the file that --config names, or else from CADDY_ADMIN
+in the environment. The default is localhost:2019. Each command names the portal of
+the server that answered on standard error. With --json, it prints only the API's
+answer.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			flags := cmd.PersistentFlags()
 			flags.String("address", "", "Address of the admin endpoint (default: CADDY_ADMIN from the environment, or localhost:2019)")
@@ -53,7 +54,7 @@ func command(use, short string, args cobra.PositionalArgs, request func(cmd *cob
 }
 
 func setupLinkCommand() *cobra.Command {
-	return command("setup-link", "Prints a link by which the first administrator sets up", exactly(0),
+	return command("setup-link", "Prints a link for setting up the first administrator's account", exactly(0),
 		func(*cobra.Command, []string) call {
 			return call{method: http.MethodPost, path: []string{"setup-link"}}
 		},
@@ -61,35 +62,35 @@ func setupLinkCommand() *cobra.Command {
 }
 
 func tellLink(w io.Writer, l adminapi.Link) error {
-	_, err := fmt.Fprintf(w, "%s\n\nIt works once, until %s. Hand it over in a way that only its receiver can read.\n", l.Link, stamp(l.Expires))
+	_, err := fmt.Fprintf(w, "%s\n\nIt works once, until %s. Send it in a way that only the recipient can read.\n", l.Link, stamp(l.Expires))
 	return err
 }
 
 func accessCodeCommand() *cobra.Command {
-	return command("access-code NAME", "Prints a code by which a user who lost everything sets up a new second factor", exactly(1),
+	return command("access-code NAME", "Prints a code that lets a user who lost everything set up a new second factor", exactly(1),
 		onUserCall("access-code"), as(tellCode))
 }
 
 func tellCode(w io.Writer, c adminapi.Code) error {
-	_, err := fmt.Fprintf(w, "%s\n\nIt works once, until %s, beside the user's password, and only to set up a new second factor.\n"+
-		"Make sure that you speak to the right person before you hand it over.\n", c.Code, stamp(c.Expires))
+	_, err := fmt.Fprintf(w, "%s\n\nIt works once, until %s, together with the user's password, and only to set up a new second factor.\n"+
+		"Make sure that you're talking to the right person before you hand it over.\n", c.Code, stamp(c.Expires))
 	return err
 }
 
 func keysCommand() *cobra.Command {
-	cmd := group("keys", "Looks after the key set")
-	cmd.AddCommand(command("rotate", "Makes new keys; the old ones are read for as long as something needs them", exactly(0),
+	cmd := group("keys", "Manages the key set")
+	cmd.AddCommand(command("rotate", "Makes new keys, and keeps the old ones for reading for as long as something needs them", exactly(0),
 		func(*cobra.Command, []string) call {
 			return call{method: http.MethodPost, path: []string{"keys", "rotate"}}
 		},
-		tellDone("New keys are made. In five minutes, when every node has read them, they come into use.")))
+		tellDone("New keys have been made. They come into use in five minutes, when every node has read them.")))
 	return cmd
 }
 
 func templatesCommand() *cobra.Command {
-	cmd := group("templates", "Looks after the pages")
+	cmd := group("templates", "Manages the pages")
 	cmd.AddCommand(&cobra.Command{
-		Use: "export DIRECTORY", Short: "Writes the built-in pages, texts, styles and scripts, to be changed and named by `templates`",
+		Use: "export DIRECTORY", Short: "Writes the built-in pages, texts, styles and scripts, for use with the option `templates`",
 		Args: exactly(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := templates.Export(args[0]); err != nil {

@@ -34,7 +34,7 @@ const bundlePassword = 16
 func deviceCommand() *cobra.Command {
 	cmd := group("device", "Issues, lists and revokes the certificates of devices")
 	revoke := new(adminapi.Revocation)
-	revokeCommand := command("revoke ID", "Revokes a device and ends what it opened", exactly(1),
+	revokeCommand := command("revoke ID", "Revokes a device and ends everything that it opened", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			return call{method: http.MethodPost, path: []string{"devices", args[0], "revoke"}, body: revoke}
 		},
@@ -42,10 +42,10 @@ func deviceCommand() *cobra.Command {
 			_, err := fmt.Fprintf(w, "Revoked: %s, serial %s.\n", showable.Text(d.Name), d.Serial)
 			return err
 		}))
-	revokeCommand.Flags().StringVar(&revoke.Reason, "reason", devices.DefaultReason, "Why, for those who read the revocation list: "+strings.Join(devices.Reasons(), ", "))
+	revokeCommand.Flags().StringVar(&revoke.Reason, "reason", devices.DefaultReason, "Reason for the revocation list: "+strings.Join(devices.Reasons(), ", "))
 	cmd.AddCommand(
 		issueCommand(),
-		command("list [USER]", "Lists devices, those revoked and expired included", atMost(1),
+		command("list [USER]", "Lists devices, including revoked and expired ones", atMost(1),
 			func(_ *cobra.Command, args []string) call {
 				c := call{method: http.MethodGet, path: []string{"devices"}}
 				if len(args) > 0 {
@@ -118,11 +118,11 @@ type issuing struct {
 func issueCommand() *cobra.Command {
 	var i issuing
 	cmd := &cobra.Command{
-		Use: "issue USER NAME", Short: "Issues a certificate for a device of a user's", Args: exactly(2), SilenceUsage: true,
-		Long: `With --csr, prints the certificate and those between it and the CA's root, for the
-key of a signing request that the device made. With --out, makes the key here and
-writes it with them into a PKCS #12 file, and prints the file's password once. The
-key never goes to the server.`,
+		Use: "issue USER NAME", Short: "Issues a certificate for a user's device", Args: exactly(2), SilenceUsage: true,
+		Long: `With --csr, certifies the key in a signing request that the device made, and prints
+the certificate and those between it and the CA's root. With --out, makes the key
+here, writes it and the certificates to a PKCS #12 file, and prints the file's
+password once. The key is never sent to the server.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if i.request != "" {
 				return i.fromRequest(cmd, args[0], args[1])
@@ -131,10 +131,10 @@ key never goes to the server.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&i.request, "csr", "", "File with a signing request (PEM), - for the standard input")
-	flags.StringVar(&i.bundle, "out", "", "PKCS #12 file to write (.p12); it must not be there yet")
-	flags.StringVar(&i.passwordFile, "password-file", "", "File with the password of the PKCS #12 file (default: one is made, and printed)")
-	flags.BoolVar(&i.legacy, "legacy", false, "Write the PKCS #12 file in the old, weak encryption that old systems want")
+	flags.StringVar(&i.request, "csr", "", "File with a signing request (PEM), or - for standard input")
+	flags.StringVar(&i.bundle, "out", "", "PKCS #12 file to write (.p12); it must not exist yet")
+	flags.StringVar(&i.passwordFile, "password-file", "", "File with the password of the PKCS #12 file (default: a new password is made and printed)")
+	flags.BoolVar(&i.legacy, "legacy", false, "Write the PKCS #12 file with the weak encryption that old systems need")
 	cmd.MarkFlagsOneRequired("csr", "out")
 	cmd.MarkFlagsMutuallyExclusive("csr", "out")
 	cmd.MarkFlagsMutuallyExclusive("csr", "password-file")
@@ -257,7 +257,7 @@ func (i issuing) password() (password string, made bool, err error) {
 	}
 	password = strings.TrimRight(string(written), "\r\n")
 	if password == "" {
-		return "", false, fmt.Errorf("there is no password in %s", i.passwordFile)
+		return "", false, fmt.Errorf("%s contains no password", i.passwordFile)
 	}
 	return password, false, nil
 }
@@ -304,13 +304,13 @@ func parseChain(written []byte) ([]*x509.Certificate, error) {
 	}
 	chain, err := x509.ParseCertificates(der.Bytes())
 	if err == nil && len(chain) == 0 {
-		err = errors.New("there is no certificate in it")
+		err = errors.New("it contains no certificate")
 	}
 	return chain, err
 }
 
 func (issued issuance) tellBundle(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "Written: %s, good until %s.\n", issued.File, stamp(issued.Device.Expires))
+	_, err := fmt.Fprintf(w, "Written: %s, valid until %s.\n", issued.File, stamp(issued.Device.Expires))
 	if issued.Password != "" {
 		_, passwordErr := fmt.Fprintf(w, "Password: %s\n\nIt isn't kept anywhere. Import the file on the device, then delete it.\n", issued.Password)
 		err = errors.Join(err, passwordErr)

@@ -30,13 +30,13 @@ func listSessionsCommand() *cobra.Command {
 			return c
 		},
 		as(tellSessions))
-	cmd.Flags().StringVar(&user, "user", "", "Only this user's")
+	cmd.Flags().StringVar(&user, "user", "", "Only this user's sessions")
 	return alsoTyped(cmd, "ls", "show")
 }
 
 func endSessionCommand() *cobra.Command {
 	var user string
-	cmd := command("end [ID]", "Ends one session by its id, or with --user all of a user's", nil,
+	cmd := command("end [ID]", "Ends one session, or all of a user's sessions with --user", nil,
 		func(_ *cobra.Command, args []string) call {
 			if user != "" {
 				return call{method: http.MethodPost, path: []string{"users", user, "end-sessions"}}

@@ -16,7 +16,7 @@ import (
 )
 
 func tokenCommand() *cobra.Command {
-	cmd := group("token", "Makes, lists and revokes the access tokens of services")
+	cmd := group("token", "Creates, lists and revokes service tokens")
 	on := func(use, short, operation string, done string) *cobra.Command {
 		return command(use, short, exactly(1),
 			func(_ *cobra.Command, args []string) call {
@@ -29,16 +29,16 @@ func tokenCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		createTokenCommand(),
-		command("list", "Lists tokens, those revoked and expired included", exactly(0),
+		command("list", "Lists tokens, including revoked and expired ones", exactly(0),
 			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"tokens"}} },
 			as(tellTokens)),
-		command("show NAME", "Shows a token and what it is good for", exactly(1),
+		command("show NAME", "Shows a token and what it is for", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodGet, path: []string{"tokens", args[0]}}
 			},
 			as(tellToken)),
-		alsoTyped(on("revoke NAME", "Revokes a token and ends what is in progress with it", "revoke", "Revoked"), "delete", "remove", "rm"),
-		on("resume NAME", "Lets a token count again that is suspended since the store was restored", "resume", "Resumed"),
+		alsoTyped(on("revoke NAME", "Revokes a token and ends everything in progress with it", "revoke", "Revoked"), "delete", "remove", "rm"),
+		on("resume NAME", "Resumes a token that was suspended because the store was restored from a copy", "resume", "Resumed"),
 	)
 	return cmd
 }
@@ -48,22 +48,22 @@ func createTokenCommand() *cobra.Command {
 	var from []string
 	var expires string
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Makes a token for a service, and prints it once", Args: exactly(1), SilenceUsage: true,
-		Long: `The token lets a program in wherever a gate says "tokens service", at the hosts and
-within the paths, methods and networks given here. The app is told of NAME@token.
+		Use: "create NAME", Short: "Creates a service token and prints it once", Args: exactly(1), SilenceUsage: true,
+		Long: `The token lets a program pass gates that say "tokens service", on the hosts and for
+the paths, methods and networks given here. The app sees the user name NAME@token.
 The token can't be shown again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			asked.Name = args[0]
 			for _, written := range from {
 				network, err := netip.ParsePrefix(written)
 				if err != nil {
-					return fmt.Errorf("--from %s: write a network, as 192.0.2.0/24", written)
+					return fmt.Errorf("--from %s: write a network such as 192.0.2.0/24", written)
 				}
 				asked.Scope.From = append(asked.Scope.From, network)
 			}
 			lifetime, err := caddy.ParseDuration(expires)
 			if err != nil {
-				return fmt.Errorf("--expires %s: write a duration, as 90d", expires)
+				return fmt.Errorf("--expires %s: write a duration such as 90d", expires)
 			}
 			asked.Lifetime = int64(lifetime / time.Second)
 			return command("create NAME", "", exactly(1),
@@ -74,12 +74,12 @@ The token can't be shown again.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&asked.Scope.Hosts, "host", nil, "Host at which it counts; may be given several times")
-	flags.StringArrayVar(&asked.Scope.Paths, "path", nil, "Path at which it counts, with everything below it; may be given several times (default: all)")
-	flags.StringArrayVar(&asked.Scope.Methods, "method", nil, "Method for which it counts, or "+accesstoken.Upgrade+" for WebSockets; may be given several times (default: all)")
-	flags.StringArrayVar(&asked.Groups, "group", nil, "Group that it is in; may be given several times")
-	flags.StringArrayVar(&from, "from", nil, "Network from which it counts, as 192.0.2.0/24; may be given several times (default: all)")
-	flags.StringVar(&expires, "expires", "90d", "How long it counts, 366d at most")
+	flags.StringArrayVar(&asked.Scope.Hosts, "host", nil, "Host that the token works for; may be given several times")
+	flags.StringArrayVar(&asked.Scope.Paths, "path", nil, "Path that the token works for, including everything below it; may be given several times (default: all)")
+	flags.StringArrayVar(&asked.Scope.Methods, "method", nil, "Method that the token works for, or "+accesstoken.Upgrade+" for WebSockets; may be given several times (default: all)")
+	flags.StringArrayVar(&asked.Groups, "group", nil, "Group that the token is in; may be given several times")
+	flags.StringArrayVar(&from, "from", nil, "Network that the token works from, such as 192.0.2.0/24; may be given several times (default: all)")
+	flags.StringVar(&expires, "expires", "90d", "How long the token works, 366d at most")
 	_ = cmd.MarkFlagRequired("host")
 	return cmd
 }

@@ -20,26 +20,26 @@ func userCommand() *cobra.Command {
 		alsoTyped(command("list", "Lists all users", exactly(0),
 			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"users"}} },
 			as(tellUsers)), "ls"),
-		alsoTyped(command("show NAME", "Shows a user with factors, sessions and remembered browsers", exactly(1),
+		alsoTyped(command("show NAME", "Shows a user with their factors, sessions and remembered browsers", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodGet, path: []string{"users", args[0]}}
 			},
 			as(tellUser)), "get", "info"),
-		command("invite NAME", "Prints a new invitation link for a user who hasn't set up yet", exactly(1),
+		command("invite NAME", "Prints a new invitation link for a user who hasn't set up their account yet", exactly(1),
 			onUserCall("invite"), as(tellLink)),
-		alsoTyped(command("disable NAME", "Bars a user and ends all their sessions", exactly(1),
+		alsoTyped(command("disable NAME", "Locks a user out and ends all their sessions", exactly(1),
 			onUserCall("disable"), as(tellDisabled)), "block", "suspend", "lock"),
 		command("enable NAME", "Lets a disabled user in again", exactly(1),
 			onUserCall("enable"), tellDone("Enabled.")),
 		command("unlock NAME", "Forgets a user's failed attempts", exactly(1),
 			onUserCall("unlock"), as(tellUnlocked)),
 		resetFactorsCommand(),
-		command("forget-browser NAME ID", "Has a remembered browser of a user asked for the second factor again", exactly(2),
+		command("forget-browser NAME ID", "Forgets a user's remembered browser, which then needs the second factor again", exactly(2),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"users", args[0], "browsers", args[1], "forget"}}
 			},
-			tellDone("Forgotten. The browser is asked for the second factor again.")),
-		alsoTyped(command("delete NAME", "Deletes a user with everything of theirs, and says what that was", exactly(1),
+			tellDone("Forgotten. The browser will be asked for the second factor again.")),
+		alsoTyped(command("delete NAME", "Deletes a user and everything that belongs to them, and prints what was deleted", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodDelete, path: []string{"users", args[0]}}
 			},
@@ -78,7 +78,7 @@ func addUserCommand() *cobra.Command {
 func setUserCommand() *cobra.Command {
 	var in adminapi.NewUser
 	var noGroups bool
-	cmd := command("set NAME", "Changes a user; what no flag names stays", exactly(1),
+	cmd := command("set NAME", "Changes a user; anything without a flag stays as it is", exactly(1),
 		func(cmd *cobra.Command, args []string) call {
 			return call{method: http.MethodPatch, path: []string{"users", args[0]}, body: changesTo(&in, cmd.Flags().Changed, noGroups)}
 		},
@@ -87,7 +87,7 @@ func setUserCommand() *cobra.Command {
 	flags.StringVar(&in.Name, "rename", "", "New sign-in name")
 	flags.StringVar(&in.DisplayName, "name", "", "Name to show; an empty one removes it")
 	flags.StringVar(&in.Email, "email", "", "E-mail address; an empty one removes it")
-	flags.StringArrayVar(&in.Groups, "group", nil, "Group, in place of all groups before; may be given several times")
+	flags.StringArrayVar(&in.Groups, "group", nil, "Group, replacing all groups that the user was in; may be given several times")
 	flags.BoolVar(&noGroups, "no-groups", false, "Remove the user from all groups")
 	cmd.MarkFlagsOneRequired("rename", "name", "email", "group", "no-groups")
 	cmd.MarkFlagsMutuallyExclusive("group", "no-groups")
@@ -138,7 +138,7 @@ func tellReset(w io.Writer, done adminapi.ResetDone) error {
 	case done.Code != nil:
 		return errors.Join(err, tellCode(w, *done.Code))
 	}
-	_, disabledErr := fmt.Fprintln(w, "The user is disabled. Once enabled again, they need `caddy mfa access-code`, or an invitation where the password was removed.")
+	_, disabledErr := fmt.Fprintln(w, "The user is disabled. Once enabled again, they need `caddy mfa access-code`, or an invitation if the password was removed.")
 	return errors.Join(err, disabledErr)
 }
 

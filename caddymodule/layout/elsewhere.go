@@ -31,7 +31,7 @@ func (s *surveyedServer) checkUngated(way []step, gated string) error {
 	}
 	for _, met := range way {
 		if met.named && !met.guarded && s.serves(met) {
-			return fmt.Errorf("%s serves without mfa a host that mfa guards on server %s: write mfa in this site too, or give it a host of its own", met.handler, gated)
+			return fmt.Errorf("%s serves, without mfa, a host that mfa guards on server %s: write mfa in this site too, or give it a host of its own", met.handler, gated)
 		}
 	}
 	return nil

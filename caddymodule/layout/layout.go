@@ -182,7 +182,7 @@ func (l Layout) checkPlaced(c Configuration) error {
 		if source := gate.Guarding().Source; source != "" {
 			at = source + ": " + at
 		}
-		return fmt.Errorf("%s: no request comes to one of its mfa handlers: it is inside another handler (such as handle_response), in a named route that nothing invokes, or in a site whose requests go elsewhere: put mfa at the top of its site", at)
+		return fmt.Errorf("%s: no request reaches any of its mfa handlers: it is inside another handler (such as handle_response), in a named route that nothing invokes, or in a site whose requests go elsewhere: put mfa at the top of its site", at)
 	}
 	return nil
 }
