@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// Prefix begins every token, whomever it is for.
+// Prefix begins every token, of either kind.
 const Prefix = "pct_"
 
-// Kind is for whom a token is, as it stands behind Prefix.
+// Kind says who a token is for, as written after Prefix.
 type Kind string
 
 // The kinds of tokens.
 const (
-	// Service: for a machine, made by an administrator.
+	// Service is for a machine, and created by an administrator.
 	Service Kind = "s_"
-	// Personal: made by a person for one app.
+	// Personal is created by a person for one app.
 	Personal Kind = "p_"
 )
 
@@ -27,7 +27,7 @@ const (
 	secretLength   = 27 // 160 bits
 	checksumLength = 6  // 32 bits
 	bodyLength     = selectorLength + secretLength + checksumLength
-	// Length is how long a token is.
+	// Length is the length of a token in bytes.
 	Length = len(Prefix) + 2 + bodyLength
 
 	// letters are those of base 62: no hyphen, so that a double click takes a token
@@ -35,10 +35,10 @@ const (
 	letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// Pattern finds tokens in texts, as a regular expression (RE2).
+// Pattern is a regular expression (RE2) that finds tokens in a text.
 const Pattern = `pct_[sp]_[0-9A-Za-z]{43}`
 
-// New returns a fresh token, and its selector.
+// New returns a new token and its selector.
 func New(random io.Reader, kind Kind) (token, selector string, err error) {
 	body, err := randomLetters(random, selectorLength+secretLength)
 	if err != nil {
@@ -48,7 +48,7 @@ func New(random io.Reader, kind Kind) (token, selector string, err error) {
 	return token + checksum(token), body[:selectorLength], nil
 }
 
-// randomLetters returns letters that are all as likely.
+// randomLetters returns letters, all equally likely.
 func randomLetters(random io.Reader, length int) (string, error) {
 	const fair = 256 - 256%len(letters) // bytes from here on would favour some
 	drawn := make([]byte, 0, length)
@@ -76,14 +76,13 @@ func checksum(text string) string {
 	return string(digits[:])
 }
 
-// IsOurs reports whether a text is meant to be one of our tokens, well-formed or
-// not.
+// IsOurs reports whether a text looks like one of our tokens, well-formed or not.
 func IsOurs(text string) bool {
 	return strings.HasPrefix(text, Prefix+string(Service)) || strings.HasPrefix(text, Prefix+string(Personal))
 }
 
-// Selector returns the selector of a token, or false for a text that is none: it
-// costs no look-up to refuse it.
+// Selector returns the selector of a token, or false if the text isn't a token. So
+// refusing it costs no look-up.
 func Selector(token string) (selector string, ok bool) {
 	if len(token) != Length || !IsOurs(token) {
 		return "", false
@@ -102,7 +101,7 @@ func isLetter(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
-// IsIn reports whether a text holds a whole token.
+// IsIn reports whether a text contains a whole token.
 func IsIn(text string) bool {
 	for {
 		at := strings.Index(text, Prefix)
@@ -117,7 +116,7 @@ func IsIn(text string) bool {
 	}
 }
 
-// IsInQuery reports whether a query holds a whole token, escaped or not.
+// IsInQuery reports whether a query contains a whole token, escaped or not.
 func IsInQuery(query string) bool {
 	if IsIn(query) {
 		return true

@@ -1,9 +1,9 @@
-// Package accesstoken is the form of the tokens that programs carry, and what one
-// is good for.
+// Package accesstoken defines the format of the tokens that programs carry, and
+// their scope.
 //
-// A token says at first sight that it is one of ours, so that scanners find those
-// that leak, and a checksum tells a mistyped one without asking anybody. It has a
-// selector, under which the store keeps the hash of the whole, and a secret.
+// A token begins with a fixed prefix, so that scanners can find leaked ones. A
+// checksum exposes mistyped tokens without a look-up. A token has a selector, under
+// which the store keeps the hash of the whole token, and a secret.
 //
-// It must not know where tokens are kept, nor how they come in a request.
+// The package must not know where tokens are kept, or how a request carries them.
 package accesstoken

@@ -9,28 +9,28 @@ import (
 	"strings"
 )
 
-// Scope is what a token is good for. The zero value is good for nothing.
+// Scope says which requests a token is for. The zero value allows none.
 type Scope struct {
-	// Hosts are names of apps' hosts, canonical and without ports.
+	// Hosts are the apps' host names, canonical and without ports.
 	Hosts []string `json:"hosts"`
-	// Paths are paths of apps, each with all that is below it; none: all.
+	// Paths are paths of the apps, each including everything below it; none: all.
 	Paths []string `json:"paths,omitempty"`
-	// Methods are those of HTTP, and Upgrade for WebSockets and their kin, which
-	// are none; none: all.
+	// Methods are HTTP methods, or Upgrade for WebSockets and the like, which have
+	// no method of their own; none: all.
 	Methods []string `json:"methods,omitempty"`
-	// From are networks from which the token is good; none: all.
+	// From are the networks from which the token works; none: all.
 	From []netip.Prefix `json:"from,omitempty"`
 }
 
-// Upgrade stands among methods for requests that take their connection over.
+// Upgrade, among methods, means requests that take over their connection.
 const Upgrade = "UPGRADE"
 
-// ScopeError says what about a scope can't be, and what to write instead.
+// ScopeError says what is wrong with a scope, and what to write instead.
 type ScopeError string
 
 func (e ScopeError) Error() string { return string(e) }
 
-// Text says it to operators.
+// Text returns the error as operators see it.
 func (e ScopeError) Text() string { return string(e) }
 
 var (
@@ -70,11 +70,10 @@ func (s Scope) Checked() (Scope, error) {
 	return s, nil
 }
 
-// IsFor reports whether the token is good at a host at all.
+// IsFor reports whether the token works for a host at all.
 func (s *Scope) IsFor(host string) bool { return slices.Contains(s.Hosts, host) }
 
-// IsFrom reports whether the token is good from an address, which may be
-// malformed.
+// IsFrom reports whether the token works from an address, which may be malformed.
 func (s *Scope) IsFrom(address string) bool {
 	if len(s.From) == 0 {
 		return true
@@ -83,7 +82,7 @@ func (s *Scope) IsFrom(address string) bool {
 	return err == nil && slices.ContainsFunc(s.From, func(network netip.Prefix) bool { return network.Contains(from.Unmap()) })
 }
 
-// Covers reports whether method and path of a request are within the scope.
+// Covers reports whether the method and path of a request are within the scope.
 func (s *Scope) Covers(r *http.Request) bool {
 	method := r.Method
 	if method == http.MethodConnect || r.Header.Get("Upgrade") != "" {
@@ -104,7 +103,7 @@ func isBelow(path, above string) bool {
 const maxName = 64
 
 // CheckName returns the name of a service token, or an error whose text says what
-// to write instead. It has no @, by which apps tell services from people.
+// to write instead. A name can't contain @, by which apps tell services from people.
 func CheckName(written string) (string, error) {
 	if !serviceName.MatchString(written) || len(written) > maxName {
 		return "", ScopeError("Name the token with letters, digits, dots, hyphens and underscores, 64 at most: ci, backup-nas.")
@@ -114,5 +113,5 @@ func CheckName(written string) (string, error) {
 
 var serviceName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 
-// Speaker is the user name that apps are told for a service token.
+// Speaker returns the user name that apps see for a service token.
 func Speaker(name string) string { return name + "@token" }

@@ -16,29 +16,29 @@ import (
 )
 
 var (
-	// ErrNoToken says that no token that isn't revoked has the name.
+	// ErrNoToken says that there is no token with the name, except revoked ones.
 	ErrNoToken = errors.New("there is no token with this name")
-	// ErrTokenTaken says that a token of the name exists.
+	// ErrTokenTaken says that a token with the name exists.
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
 )
 
-// How long tokens count.
+// How long tokens work.
 const (
 	DefaultTokenLifetime = 90 * 24 * time.Hour
 	maxTokenLifetime     = 366 * 24 * time.Hour
 )
 
-// NewToken is a service token that is to be made.
+// NewToken describes a service token to create.
 type NewToken struct {
 	Name   string
 	Groups []string
 	Scope  accesstoken.Scope
-	// Lifetime is how long it counts; zero: DefaultTokenLifetime.
+	// Lifetime is how long the token works; zero: DefaultTokenLifetime.
 	Lifetime time.Duration
 }
 
-// CreateToken makes a token for a service, and returns it this once. What can't be
-// used is an error whose method Text says so to people.
+// CreateToken creates a service token, and returns it this once. If a setting can't
+// be used, the method Text of the error says so to people.
 func (d *Desk) CreateToken(ctx context.Context, n NewToken) (store.AccessToken, string, error) {
 	made, err := d.checkedToken(n)
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *Desk) checkedToken(n NewToken) (made store.AccessToken, err error) {
 	return made, nil
 }
 
-// Tokens lists all tokens by name, those revoked and expired included.
+// Tokens lists all tokens by name, including revoked and expired ones.
 func (d *Desk) Tokens(ctx context.Context) (all []store.AccessToken, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
 		all, err = r.ListAccessTokens(ctx)
@@ -103,7 +103,7 @@ func (d *Desk) Tokens(ctx context.Context) (all []store.AccessToken, err error) 
 	return all, err
 }
 
-// Token returns the token of a name.
+// Token returns the token with a name.
 func (d *Desk) Token(ctx context.Context, name string) (found store.AccessToken, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
 		found, err = r.AccessTokenByName(ctx, strings.ToLower(name))
@@ -115,7 +115,7 @@ func (d *Desk) Token(ctx context.Context, name string) (found store.AccessToken,
 	return found, err
 }
 
-// RevokeToken ends a token, and whatever is under way with it.
+// RevokeToken revokes a token, and ends everything in progress with it.
 func (d *Desk) RevokeToken(ctx context.Context, name string) (store.AccessToken, error) {
 	return d.changeToken(ctx, name, audit.TokenRevoked, func(tx store.Tx, t *store.AccessToken) error {
 		t.Revoked = d.clock()
@@ -123,7 +123,7 @@ func (d *Desk) RevokeToken(ctx context.Context, name string) (store.AccessToken,
 	})
 }
 
-// ResumeToken lets a token count again that waits since the store was restored.
+// ResumeToken resumes a token that was suspended when the store was restored.
 func (d *Desk) ResumeToken(ctx context.Context, name string) (store.AccessToken, error) {
 	return d.changeToken(ctx, name, audit.TokenResumed, func(tx store.Tx, t *store.AccessToken) error {
 		t.Suspended = false

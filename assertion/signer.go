@@ -62,8 +62,8 @@ type Config struct {
 // Subject is whom a token is about, and what they have shown.
 type Subject struct {
 	SignOn string // id; empty for a certificate alone, and for a program
-	// Program is the id of the access token by which a program speaks; empty: a
-	// person does.
+	// Program is the id of the access token that a program uses; empty: a person is
+	// signed in.
 	Program string
 	User    store.User
 	// Proofs are those that the session counts with. The times in them are of

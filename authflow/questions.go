@@ -119,8 +119,8 @@ func (e *Engine) isOpen(q posed) bool { return q.kept.Ref != "" && q.kept.IsOpen
 // Page is a question as it is shown.
 type Page struct {
 	factors.Page
-	// Until is when the question can't be answered any more; zero: when its flow
-	// ends.
+	// Until is the last moment at which the question can be answered; zero: when its
+	// flow ends.
 	Until time.Time
 	// Unasked says that nothing is asked until Send is called.
 	Unasked bool

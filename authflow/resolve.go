@@ -12,9 +12,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Resolve hands a message of another device to the question that it names. It
-// returns what the device is told, and advances no flow. ceremony.ErrNone where
-// no such question is open, or its flow is gone.
+// Resolve hands a message from another device to the question that it names. It
+// returns the reply for the device, and advances no flow. It returns ceremony.ErrNone
+// if no such question is open, or if its flow is gone.
 func (e *Engine) Resolve(ctx context.Context, kind assurance.Factor, ref string, message []byte) ([]byte, error) {
 	for tries := 1; ; tries++ {
 		reply, err := e.resolve(ctx, kind, ref, message)
@@ -72,8 +72,8 @@ func (e *Engine) found(ctx context.Context, kind assurance.Factor, ref string) (
 	return q, err
 }
 
-// Compose returns what is to be sent about a question, and whether there still
-// is something to send.
+// Compose returns what to send about a question, and whether the message is still
+// needed.
 func (e *Engine) Compose(ctx context.Context, kind assurance.Factor, ref string) (message any, open bool, err error) {
 	q, err := e.found(ctx, kind, ref)
 	if errors.Is(err, ceremony.ErrNone) {

@@ -10,9 +10,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/person"
 )
 
-// Send has a question's message sent when the person presses a button: the first
-// one, where none was sent by itself, or one more. *factors.Refused says that the
-// factor sends none now.
+// Send sends a question's message when the person presses a button: the first one, if
+// none was sent by itself, or another one. It returns *factors.Refused if the factor
+// sends none now.
 func (e *Engine) Send(ctx context.Context, f Flow, kind assurance.Factor, c person.Client) error {
 	return e.retried(ctx, f, func(f Flow) error {
 		q, err := e.poseAny(ctx, f, kind)
@@ -54,7 +54,7 @@ func (e *Engine) poseAny(ctx context.Context, f Flow, kind assurance.Factor) (po
 	return q, err
 }
 
-// Progress says how far a question is for which another device has to answer.
+// Progress is the progress of a question that another device has to answer.
 type Progress string
 
 // The progress of questions.
@@ -64,7 +64,7 @@ const (
 	ProgressOver    Progress = "over"    // it isn't asked, or can't be answered any more
 )
 
-// Poll returns the progress of a flow's question of a kind. It only reads.
+// Poll returns the progress of a flow's question of a kind. It changes nothing.
 func (e *Engine) Poll(ctx context.Context, f Flow, kind assurance.Factor) (Progress, error) {
 	for _, p := range []ceremony.Purpose{ceremony.Proof, ceremony.Enrolment} {
 		q, err := e.book().Find(ctx, e.Store, f.ref(p, kind))

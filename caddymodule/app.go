@@ -26,11 +26,11 @@ func init() {
 type App struct {
 	// Portal is the address of the site that serves mfa_portal, where people
 	// sign in: https://HOST or https://HOST:PORT, as browsers reach it. Plain
-	// http:// is taken for localhost and names under it. Required.
+	// http:// works for localhost and names under it. Required.
 	Portal string `json:"portal,omitempty"`
 
-	// Admins are the administrators. The first one, who sets up by a link, is
-	// put into the groups named here. Default: nobody.
+	// Admins are the administrators. The first administrator, who sets up an account
+	// with a link, is added to the groups named here. Default: nobody.
 	Admins *People `json:"admins,omitempty"`
 
 	// StoreRaw is where users, credentials and sign-ons are kept. Default:
@@ -45,8 +45,8 @@ type App struct {
 	// Name is the brand shown above every page. Default: Portcullis.
 	Name string `json:"name,omitempty"`
 
-	// Contact is whom people are told to ask for help: a name, an address or a
-	// URL. Default: none, and pages say nothing of it.
+	// Contact is who people can ask for help: a name, an address or a URL. Default:
+	// none, and pages don't mention one.
 	Contact string `json:"contact,omitempty"`
 
 	// Logo is an SVG or PNG file, of at most 64 KiB, that is shown above every
@@ -54,60 +54,59 @@ type App struct {
 	Logo string `json:"logo,omitempty"`
 
 	// Accent is the colour of buttons and links, as #rrggbb. It is darkened or
-	// lightened as far as it takes to be readable, in light and dark. Default:
-	// a blue.
+	// lightened until it is readable on light and dark pages. Default: a blue.
 	Accent string `json:"accent,omitempty"`
 
-	// Templates is a directory whose files take the place of the built-in
-	// pages, texts, styles and scripts of the same relative path; see `caddy mfa
-	// templates export`. Default: none.
+	// Templates is a directory whose files replace the built-in pages, texts, styles
+	// and scripts with the same relative path; see `caddy mfa templates export`.
+	// Default: none.
 	Templates string `json:"templates,omitempty"`
 
 	// Session says how long people stay signed in. Default: 12 hours, one hour
 	// of which may be idle, and the second factor is asked for each time.
 	Session *SessionSettings `json:"session,omitempty"`
 
-	// Password sets up how passwords are checked. Default: hashing takes up to
+	// Password configures how passwords are checked. Default: hashing takes up to
 	// 256 MiB of memory.
 	Password *Password `json:"password,omitempty"`
 
-	// MaxStaleness is how long a node that is cut off from the store's changes
-	// goes on serving what it knows; a sign-on that is ended meanwhile may live
-	// on there for so long. Then it answers 503 to all but open paths. At least
-	// 2s, at most 1h. SQLite is in the same process, and never cut off.
-	// Default: 1m.
+	// MaxStaleness is how long a node that is cut off from the store's changes may
+	// go on with what it knows. During that time, it may still accept a sign-on that
+	// has ended. After that, it answers 503 except on open paths. At least 2s, at
+	// most 1h. SQLite runs in the same process and is never cut off. Default: 1m.
 	MaxStaleness caddy.Duration `json:"max_staleness,omitempty"`
 
-	// BehindTLSProxy says that TLS ends at a proxy in front of this server, so
-	// that gates and portal may be served over plain HTTP for other names than
-	// localhost, too. Browsers reach those at https://HOST. Each server that
-	// does so needs `trusted_proxies`, and answers only what one of these
-	// proxies says has come over HTTPS (X-Forwarded-Proto). Default: false.
+	// BehindTLSProxy says that TLS ends at a proxy in front of this server. Gates and
+	// portal may then be served over plain HTTP for names other than localhost, which
+	// browsers reach at https://HOST. Each server that does so needs
+	// `trusted_proxies`, and answers only requests that one of these proxies says came
+	// over HTTPS (X-Forwarded-Proto). Default: false.
 	BehindTLSProxy bool `json:"behind_tls_proxy,omitempty"`
 
-	// TOTP sets up codes from authenticator apps. Default: SHA-1, 6 digits, 30
+	// TOTP configures codes from authenticator apps. Default: SHA-1, 6 digits, 30
 	// seconds, which every such app can do.
 	TOTP *TOTP `json:"totp,omitempty"`
 
-	// FIDO sets up security keys and passkeys. Default: people may use them,
+	// FIDO configures security keys and passkeys. Default: people may use them,
 	// unless the portal's host is an IP address or a name without a dot, to which
 	// they can't be bound.
 	FIDO *FIDO `json:"fido,omitempty"`
 
-	// BackupCodes sets up the codes that people keep for when all else is lost.
+	// BackupCodes configures the codes that people keep for when all else is lost.
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
 
-	// Email has codes sent by e-mail. Default: none are.
+	// Email lets people use codes by e-mail as their second factor. Default: they
+	// can't.
 	Email *Email `json:"email,omitempty"`
 
-	// Certificate says which CAs vouch for devices. Default: none, and no device
-	// counts.
+	// Certificate says which CAs vouch for devices. Default: none, and device
+	// certificates aren't accepted.
 	Certificate *Certificate `json:"certificate,omitempty"`
 
-	// ReplacementHold is for how long a credential that was set up in place of
-	// a lost one counts for no more than multi, even if it is a security key;
-	// at most 30d, and 0 for not at all. Default: 24h.
+	// ReplacementHold is how long a credential that replaces a lost one is on
+	// probation: until then, it counts as multi at most, even if it is a security
+	// key. At most 30d; 0 means no probation. Default: 24h.
 	ReplacementHold *caddy.Duration `json:"replacement_hold,omitempty"`
 
 	ctx     caddy.Context

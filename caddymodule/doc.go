@@ -1,12 +1,12 @@
-// Package caddymodule is where everything meets Caddy: the mfa app, the gate and
+// Package caddymodule connects everything with Caddy: the mfa app, the gate and
 // the portal as handlers, and their Caddyfile. Below it, layout checks how sites
-// are laid out, adminapi serves the admin API, and commands holds the
+// are laid out, adminapi serves the admin API, and commands contains the
 // `caddy mfa` commands.
 //
 // It turns configuration into values and connects the other packages with
 // Caddy's life cycle and requests; what a session, a proof or a page is belongs
-// to those packages. It must not know SQL, and holds no rule of the product
-// that another package could hold.
+// to those packages. It must not know SQL, and contains no rule of the
+// product that another package could contain.
 //
 // A configuration comes to life in three steps:
 //
@@ -19,5 +19,5 @@
 //	           answers 503
 //
 // The Caddyfile is read in the package of the types that it fills, since Caddy
-// wants that as a method of theirs.
+// expects a method of those types to do it.
 package caddymodule

@@ -16,39 +16,39 @@ import (
 	"github.com/portcullis-mfa/portcullis/notify/email"
 )
 
-// Email has codes sent by e-mail, as a second factor. They protect less than an
-// app or a key does: whoever can read somebody's mail can read them.
+// Email lets people use codes by e-mail as their second factor. A code protects less
+// than an app or a key: anyone who can read the mailbox has the code.
 type Email struct {
-	// SMTP is the server that takes the mail: smtp://HOST or smtp://HOST:PORT,
-	// which has to offer STARTTLS and is asked at port 587 by default, or
-	// smtps://HOST for TLS from the start, at port 465 by default. A server on
-	// this machine (localhost, 127.0.0.1 or ::1) is spoken to at port 25 and
-	// without TLS, unless ca is set. Required.
+	// SMTP is the server that accepts the mail: smtp://HOST or smtp://HOST:PORT,
+	// which requires STARTTLS and uses port 587 by default, or smtps://HOST, which
+	// uses TLS from the start, and port 465 by default. A server on this machine
+	// (localhost, 127.0.0.1 or ::1) is reached without TLS and at port 25 by
+	// default, unless ca is set. Required.
 	SMTP string `json:"smtp,omitempty"`
-	// Username is the account at the server. Default: none, and no password.
+	// Username is the user name for the server. Default: none, and no password.
 	Username string `json:"username,omitempty"`
-	// Password is that account's. A placeholder such as {env.SMTP_PASSWORD} or
-	// {file./etc/portcullis/smtp} keeps it out of the configuration. Required with
-	// a username.
+	// Password is the password for the server. To keep it out of the configuration,
+	// use a placeholder such as {env.SMTP_PASSWORD} or {file./etc/portcullis/smtp}.
+	// Required with a username.
 	Password string `json:"password,omitempty"`
-	// CA is a file with the certificates, in PEM, that vouch for the server.
-	// Default: what the system trusts.
+	// CA is a PEM file with the CA certificates that vouch for the server. Default:
+	// the system's.
 	CA string `json:"ca,omitempty"`
-	// From is who the mail is from: an address, or "Name <address>". Required.
+	// From is the sender: an address, or "Name <address>". Required.
 	From string `json:"from,omitempty"`
-	// EnvelopeFrom is the address to which servers report mail that they can't
-	// deliver. Default: that of From.
+	// EnvelopeFrom is the address that servers report undeliverable mail to.
+	// Default: that of From.
 	EnvelopeFrom string `json:"envelope_from,omitempty"`
-	// ReplyTo is the address to which people answer. Default: that of From.
+	// ReplyTo is the address that replies go to. Default: that of From.
 	ReplyTo string `json:"reply_to,omitempty"`
-	// HELO is what this server calls itself to the other. Default: the portal's
-	// host.
+	// HELO is the name that Portcullis gives when it connects to the mail server.
+	// Default: the portal's host.
 	HELO string `json:"helo,omitempty"`
 
 	Platforms
 }
 
-// resolve completes and checks the settings, and returns what hands mail over.
+// resolve completes and checks the settings, and returns the Mailer for them.
 func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 	server, err := expand("smtp", e.SMTP)
 	if err != nil {
@@ -89,8 +89,7 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 	return email.New(config)
 }
 
-// readCA returns the certificates that vouch for the server; nil: those that the
-// system trusts do.
+// readCA returns the certificates that vouch for the server; nil: the system's.
 func (e *Email) readCA() (*x509.CertPool, error) {
 	file, err := expand("ca", e.CA)
 	if err != nil || file == "" {

@@ -20,36 +20,36 @@ import (
 	"github.com/portcullis-mfa/portcullis/identity"
 )
 
-// TOTP sets up codes from authenticator apps. Changing it leaves credentials
-// that are enrolled already as they are.
+// TOTP configures codes from authenticator apps. Changing it doesn't affect
+// credentials that are already enrolled.
 type TOTP struct {
 	// Algorithm is sha1, sha256 or sha512. Many authenticator apps silently
-	// compute wrong codes for all but sha1. Default: sha1.
+	// compute wrong codes for anything but sha1. Default: sha1.
 	Algorithm string `json:"algorithm,omitempty"`
 	// Digits is how long a code is: 6 or 8. Default: 6.
 	Digits int `json:"digits,omitempty"`
 	// Period is how long a code is shown: whole seconds, 15s to 2m. Default:
 	// 30s.
 	Period caddy.Duration `json:"period,omitempty"`
-	// Issuer is the name under which apps list the account. It takes no colon,
-	// which separates issuer and account. Default: the app's name.
+	// Issuer is the name under which apps list the account. It can't contain a
+	// colon, which separates issuer and account. Default: the app's name.
 	Issuer string `json:"issuer,omitempty"`
 
 	Platforms
 }
 
-// FIDO sets up security keys and passkeys.
+// FIDO configures security keys and passkeys.
 type FIDO struct {
-	// Off says that nobody can add any, and none counts. Default: false.
+	// Off says that nobody can add a key, and that no key counts. Default: false.
 	Off bool `json:"off,omitempty"`
-	// Passwordless says that a passkey whose device has checked who holds it
-	// (PIN, fingerprint, face) signs people in by itself, without name and
-	// password. Default: true.
+	// Passwordless says that a passkey signs people in by itself, without name and
+	// password, if its device has checked who is using it (PIN, fingerprint, face).
+	// Default: true.
 	Passwordless *bool `json:"passwordless,omitempty"`
-	// SignCount says what comes of a key whose signature counter didn't rise
-	// since it was used last, which may mean that there is a copy of it: strict
-	// refuses it, lenient accepts it. Either way it is an audit event. Keys that
-	// don't count, as most passkeys, are always accepted. Default: strict.
+	// SignCount says what happens to a key whose signature counter hasn't risen
+	// since its last use, which may mean that there is a copy of it: strict refuses
+	// it, lenient accepts it. Either way, an audit event is recorded. Keys that
+	// don't count, such as most passkeys, are always accepted. Default: strict.
 	SignCount string `json:"sign_count,omitempty"`
 	// RPID is the host that keys are bound to (RP ID): the portal's host, or a
 	// parent domain of it. It may also be another host, such as the portal's
@@ -62,38 +62,38 @@ type FIDO struct {
 	// to serve the same there. Browsers take five registrable names. Default:
 	// none.
 	Origins []string `json:"origins,omitempty"`
-	// Abandon names RP IDs of before. Keys that are bound to them work no more;
-	// without this, a configuration under which they wouldn't isn't loaded.
-	// Default: none.
+	// Abandon names former RP IDs. Keys that are bound to them no longer work.
+	// Without this setting, a configuration that would stop keys from working
+	// doesn't load. Default: none.
 	Abandon []string `json:"abandon,omitempty"`
-	// Attestation has keys prove what they are when they are enrolled. Default:
-	// none is asked for, and all keys may be enrolled.
+	// Attestation makes keys prove what they are when they are enrolled. Default:
+	// no proof is asked for, and all keys may be enrolled.
 	Attestation *Attestation `json:"attestation,omitempty"`
-	// UpgradeOffer says whether somebody who has no security key or passkey that
-	// is bound to the RP ID, and signs in by something weaker where the device can
-	// keep one, is offered one afterwards: once a day at most, and not for 30 days
-	// after "not now". Default: true.
+	// UpgradeOffer says whether people are offered a passkey after they signed in
+	// with something weaker, if they have no security key or passkey that is bound
+	// to the RP ID and their device can keep one. The offer comes once a day at
+	// most, and not for 30 days after "not now". Default: true.
 	UpgradeOffer *bool `json:"upgrade_offer,omitempty"`
 
 	Platforms
 }
 
-// BackupCodes sets up the codes that people keep for when all else is lost.
+// BackupCodes configures the codes that people keep for when all else is lost.
 type BackupCodes struct {
-	// Off says that nobody is given backup codes, and none counts. Default:
+	// Off says that nobody gets backup codes, and that none counts. Default:
 	// false.
 	Off bool `json:"off,omitempty"`
 
 	Platforms
 }
 
-// Platforms says where a second factor is asked for. Browsers can claim any
-// platform, so this is for convenience and protects nothing.
+// Platforms says on which platforms a second factor is asked for. Browsers can
+// claim any platform, so this is for convenience and protects nothing.
 type Platforms struct {
-	// OnlyOn names the platforms where the factor is asked for: windows, macos,
+	// OnlyOn names the platforms on which the factor is asked for: windows, macos,
 	// linux, android, ios. Default: all, and browsers that don't say.
 	OnlyOn []string `json:"only_on,omitempty"`
-	// NotOn names platforms where the factor isn't asked for. Default: none.
+	// NotOn names platforms on which the factor isn't asked for. Default: none.
 	NotOn []string `json:"not_on,omitempty"`
 }
 
@@ -155,8 +155,8 @@ func (a *App) resolveFactors() error {
 	return nil
 }
 
-// resolveFIDO completes and checks what is said of security keys. What the
-// factor itself would refuse at the start is refused here.
+// resolveFIDO completes and checks the settings for security keys. It refuses
+// what the factor itself would refuse at the start.
 func (a *App) resolveFIDO() error {
 	a.fidoWritten = a.FIDO != nil
 	if !a.fidoWritten {
@@ -198,7 +198,7 @@ func (a *App) resolveFIDO() error {
 	return err
 }
 
-// What sign_count can be.
+// The values of sign_count.
 const (
 	signCountStrict  = "strict"
 	signCountLenient = "lenient"
@@ -356,7 +356,7 @@ func (a *App) makeBackupCodes(passwords *identity.Hasher) (factors.Factor, error
 	return backupcode.New(a.Name, cheaper, time.Now, rand.Reader), nil
 }
 
-// relatedOrigins is what browsers are told of the origins that may use the
+// relatedOrigins is what browsers are told about the origins that may use the
 // keys; nil: there are no others.
 func (a *App) relatedOrigins() ([]byte, error) {
 	if a.FIDO.Off || len(a.FIDO.Origins) == 0 {

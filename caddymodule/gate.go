@@ -20,23 +20,21 @@ func init() {
 	caddy.RegisterModule(new(Gate))
 }
 
-// Gate lets only those requests of a site through whose sender has proved who
-// they are. It stands at the top of a site, once, and takes no matcher. Within
-// `handle_errors` it takes no settings, and passes on only requests that the
-// site's gate has passed before.
+// Gate lets a request through only if its sender has proved who they are. Write it
+// once, at the top of a site; it takes no matcher. Within `handle_errors`, it takes
+// no settings, and passes on only requests that have passed the site's gate.
 type Gate struct {
-	// Rules say what differs for parts of the site. The first rule that
-	// matches decides; what none matches is decided by the gate's own
-	// settings. Default: none.
+	// Rules say what is different for parts of the site. The first rule that matches
+	// decides. If none matches, the gate's own settings decide. Default: none.
 	Rules []*Rule `json:"rules,omitempty"`
 
 	// Allow is who may pass. Default: everybody who has signed in.
 	Allow *People `json:"allow,omitempty"`
 
-	// Tokens is service where programs may pass by access tokens of services
-	// (`caddy mfa token`), or off. Who may pass is said by allow group; a token is
-	// in no allow user, and whatever assurance the gate asks for is asked of people
-	// alone. Default: off.
+	// Tokens is service or off. With service, programs may pass with service tokens
+	// (`caddy mfa token`). Allow group decides which tokens may pass; allow user
+	// never applies to a token. The assurance that the gate asks for applies to
+	// people only. Default: off.
 	Tokens string `json:"tokens,omitempty"`
 
 	// Assurance is what people must have proved: single (the password alone),
@@ -44,59 +42,56 @@ type Gate struct {
 	// Default: multi.
 	Assurance string `json:"assurance,omitempty"`
 
-	// MaxAge is how old the proof may be that the assurance turns on: the
-	// newest second factor, or the password under single. Whoever has an older
-	// one is asked for that again. Default: as long as the session lasts.
+	// MaxAge is how old the proof that the assurance depends on may be: the newest
+	// second factor, or the password with single. If the proof is older, people are
+	// asked for it again. Default: as long as the session lasts.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
 	// Certificate is what the certificate of a managed device does: accept (it
-	// says who asks, and stands for the default assurance), require (nobody
+	// identifies the sender, and satisfies the default assurance), require (nobody
 	// passes without one), and_password (with one, people are asked for their
-	// password alone) or off. Default: accept, where the site's TLS asks for
-	// certificates and the app's certificate names a CA; else off.
+	// password alone) or off. Default: accept if the site's TLS asks for
+	// certificates and the app's certificate names a CA, otherwise off.
 	Certificate string `json:"certificate,omitempty"`
 
-	// Headers are the request headers that tell the app who asks. Whatever a
-	// client sends under these names is removed.
+	// Headers are the request headers that tell the app who is signed in. Anything
+	// that a client sends under these names is removed.
 	Headers *Headers `json:"headers,omitempty"`
 
-	// Hosts are the hosts that a site guards whose address names none: HOST or
-	// HOST:PORT, where HOST may be a wildcard for one label (*.example.com).
-	// Elsewhere, they add ports at which browsers reach the site's hosts.
-	// Default: the hosts of the site.
+	// Hosts are the hosts to guard if the site's address names none: HOST or
+	// HOST:PORT, where HOST may be a wildcard for one label (*.example.com). On other
+	// sites, they add ports at which browsers reach the site's hosts. Default: the
+	// hosts of the site.
 	Hosts []string `json:"hosts,omitempty"`
 
-	// IdleIgnoresRaw says which requests are made by pages on their own, such
-	// as polling: they don't keep a sign-on from going idle. Default: none.
+	// IdleIgnoresRaw says which requests pages send on their own, such as polling.
+	// They don't keep a sign-on from going idle. Default: none.
 	IdleIgnoresRaw caddyhttp.RawMatcherSets `json:"idle_ignores,omitempty" caddy:"namespace=http.matchers"`
 
-	// CORSPreflight is pass where the app itself answers CORS preflights,
-	// which browsers send without cookies: they are let through, without
-	// cookies and without an identity. Default: they get 401, as everything
-	// that nobody has signed in for.
+	// CORSPreflight is pass if the app itself answers CORS preflights, which browsers
+	// send without cookies. They are then let through, without cookies and without an
+	// identity. Default: they get 401, like every request without a sign-on.
 	CORSPreflight string `json:"cors_preflight,omitempty"`
 
-	// CookieSameSite is lax or none. With none, browsers send the session
-	// cookie with what pages of other sites ask for, too, so that these can
-	// embed the app; requests that change something are refused from there.
-	// Default: lax.
+	// CookieSameSite is lax or none. With none, browsers also send the session cookie
+	// with requests from pages of other sites, so that those can embed the app.
+	// Requests from there that change something are refused. Default: lax.
 	CookieSameSite string `json:"cookie_same_site,omitempty"`
 
-	// ClearSiteData is when browsers are told to forget what the app keeps in
-	// them (caches, storage and unsaved work there): user_change (when another
-	// person signs in than the last time) or sign_out (then, and whenever
-	// somebody signs out at the app). At a shared computer, signing out there
-	// always clears. Default: user_change.
+	// ClearSiteData is when browsers are told to forget what the app keeps in them
+	// (caches, and storage including unsaved work): user_change (when somebody else
+	// signs in) or sign_out (then, and whenever somebody signs out at the app). At a
+	// shared computer, signing out at the app always clears. Default: user_change.
 	ClearSiteData string `json:"clear_site_data,omitempty"`
 
-	// Assertion sends the app a signed statement of who asks, a JWT in the
-	// header X-Mfa-Assertion, which it can check by the keys at
+	// Assertion sends the app a signed statement of who is signed in, a JWT in the
+	// header X-Mfa-Assertion. The app can check it with the keys at
 	// PORTAL/.well-known/jwks.json. Default: false.
 	Assertion bool `json:"assertion,omitempty"`
 
-	// SessionNotice puts a small script into the app's pages. It tells people when
-	// the session of an open page has ended, and lets them sign in again in another
-	// tab, so that nothing on the page is lost. Default: false.
+	// SessionNotice adds a small script to the app's pages. The script tells people
+	// when the session of an open page has ended, and lets them sign in again in a
+	// new tab, so that nothing on the page is lost. Default: false.
 	SessionNotice *bool `json:"session_notice,omitempty"`
 
 	// Source is where the handler is written, as FILE:LINE, for messages. The
@@ -120,26 +115,27 @@ type Gate struct {
 	parameters  []string // of a query, which rules name
 	preflights  bool
 	sameSite    http.SameSite
-	// clearAtSignOut says that signing out clears what the app keeps in a browser.
+	// clearAtSignOut says that signing out clears the app's data in a browser.
 	clearAtSignOut bool
 	// asks says, since the app's start, that TLS asks for certificates at one of
 	// the site's hosts at least.
 	asks bool
 
-	// approach is, since the app's start, the way on which requests come to the gate.
+	// approach is the way by which requests reach the gate. It is set at the app's
+	// start.
 	approach *approach.Approach
-	// standIn is, since the app's start, what requests have in place of the
-	// assertion until they leave; empty: they have the assertion itself.
+	// standIn replaces the assertion in requests until they are sent to the app;
+	// empty: they carry the assertion itself. It is set at the app's start.
 	standIn string
 
-	// placed is where the gate stands. It is nil until the app has started;
+	// placed is the gate's place. It is nil until the app has started;
 	// until then requests get 503.
 	placed atomic.Pointer[layout.Placement]
 	// serving decides on requests, once the gate is placed.
 	serving atomic.Pointer[gate.Gate]
 }
 
-// isErrorRoute reports whether the gate stands within handle_errors.
+// isErrorRoute reports whether the gate is within handle_errors.
 func (g *Gate) isErrorRoute() bool {
 	at := g.placed.Load()
 	return at != nil && at.ErrorRoute

@@ -7,8 +7,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/gate"
 )
 
-// Headers are the request headers that tell an app who asks: their names, and
-// what they hold.
+// Headers are the request headers that tell an app who is signed in: their names, and
+// what they contain.
 type Headers struct {
 	// User is the header for the sign-in name. Default: Remote-User.
 	User string `json:"user,omitempty"`
@@ -20,9 +20,9 @@ type Headers struct {
 	// Remote-Groups.
 	Groups string `json:"groups,omitempty"`
 
-	// GroupsOnly are the groups that the app is told of, in the header and in
-	// the assertion: names, in which a star stands for any text. Rules still see
-	// all groups. Default: all.
+	// GroupsOnly are the groups that the app is told about, in the header and in the
+	// assertion. In their names, a star matches any text. Rules still see all groups.
+	// Default: all.
 	GroupsOnly []string `json:"groups_only,omitempty"`
 
 	// Encoding is how text beyond ASCII is written: percent (Zo%C3%AB, with %25
@@ -31,8 +31,8 @@ type Headers struct {
 	Encoding string `json:"encoding,omitempty"`
 }
 
-// checked returns the headers, unless the gate would refuse them at the start:
-// `caddy validate` shall say so.
+// checked returns the headers, or an error if the gate would refuse them at the
+// start, so that `caddy validate` reports it.
 func (h *Headers) checked() (Headers, error) {
 	if h == nil {
 		return Headers{}, nil

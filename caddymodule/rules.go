@@ -13,26 +13,26 @@ import (
 	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
-// Rule says what differs for a part of a site.
+// Rule says what is different for part of a site.
 type Rule struct {
 	// MatcherSetsRaw says which requests the rule is for. Required.
 	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// Open lets these requests through without anybody signed in and without
+	// Open lets these requests through without anybody signed in, and without
 	// looking anybody up. It excludes the settings below. Default: false.
 	Open bool `json:"open,omitempty"`
 
-	// Allow is who may pass, in place of the gate's own. Default: the gate's.
+	// Allow is who may pass, in place of the gate's list. Default: the gate's.
 	Allow *People `json:"allow,omitempty"`
 
-	// Tokens is service or off, as at the gate. Default: the gate's, but off where the
-	// rule has an assurance, a max_age or certificate require of its own.
+	// Tokens is service or off, as in the gate. Default: the gate's, but off if the
+	// rule sets assurance, max_age or certificate require.
 	Tokens string `json:"tokens,omitempty"`
 
 	// Assurance is what people must have proved. Default: the gate's.
 	Assurance string `json:"assurance,omitempty"`
 
-	// MaxAge is how old the proof may be that the assurance turns on. Default:
+	// MaxAge is how old the proof that the assurance depends on may be. Default:
 	// the gate's.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
@@ -52,7 +52,7 @@ type resolvedRule struct {
 	explicit bool
 	// certificate is the mode that was written; empty: none.
 	certificate string
-	// serviceTokens lets programs in by the access tokens of services.
+	// serviceTokens lets programs pass with service tokens.
 	serviceTokens bool
 }
 
@@ -96,7 +96,7 @@ func (g *Gate) resolveRule(rule *Rule) (resolvedRule, error) {
 }
 
 // loadMatchers loads the matchers in a field of a module, which holds raw.
-// Caddy takes no matchers for "all requests"; here they were forgotten.
+// To Caddy, no matchers means all requests; here, somebody forgot them.
 func loadMatchers(ctx caddy.Context, module any, field string, raw caddyhttp.RawMatcherSets) (caddyhttp.MatcherSets, error) {
 	if len(raw) == 0 {
 		return nil, errors.New("it has no matcher, and would apply to every request")
@@ -151,7 +151,7 @@ func (g *Gate) inherit(base resolvedRule, written *Rule) (resolvedRule, error) {
 			return resolvedRule{}, err
 		}
 	case written.Assurance != "" || written.MaxAge != 0 || written.Certificate == "require":
-		// Whoever asks more of people didn't mean to let programs past that.
+		// A rule that asks more of people isn't meant to let programs bypass it.
 		resolved.serviceTokens = false
 	}
 	resolved.explicit = base.explicit || written.Assurance != "" || written.MaxAge != 0
@@ -170,7 +170,7 @@ func (g *Gate) reachable(written string) (assurance.Level, error) {
 	return level, nil
 }
 
-// parseTokens reports whether access tokens of services let programs in.
+// parseTokens reports whether programs may pass with service tokens.
 func parseTokens(written string) (bool, error) {
 	switch written {
 	case "service":

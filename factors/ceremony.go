@@ -27,9 +27,9 @@ type Scene struct {
 	UserAgent string `json:"user_agent,omitempty"`
 	// Known says that the browser signed the person in before.
 	Known bool `json:"known,omitempty"`
-	// Host is the app that is to be opened; empty: the portal itself.
+	// Host is the app that the person wants to open; empty: the portal itself.
 	Host string `json:"host,omitempty"`
-	// Language is the one that the person reads, as in the lang attribute.
+	// Language is the language of the person's pages, as in the lang attribute.
 	Language string `json:"language,omitempty"`
 }
 
@@ -58,8 +58,8 @@ type Page struct {
 	Content any
 	// File, where there is one, is offered for download beside the page.
 	File *File
-	// Waits says that another device can answer, so that the browser that asked
-	// has to find out whether one has.
+	// Waits says that another device can answer, so the browser that asked has to
+	// find out whether one has.
 	Waits bool
 	// Again says when the message can be sent again; nil: it can't be.
 	Again *Again
@@ -161,17 +161,17 @@ var ErrOver = errors.New("the question is over")
 type Ceremony interface {
 	// Begin puts the question.
 	Begin(ctx context.Context, a Asking) (Turn, error)
-	// Resume returns the question's page. It has no side effect. ErrOver has the
-	// question put anew. A nil state, which only a kind with the trait Delivers or
-	// OnDemand has to expect, says that nothing is asked until the person presses a
-	// button.
+	// Resume returns the question's page. It has no side effect. After ErrOver, the
+	// question is put anew. A nil state means that nothing is asked until the person
+	// presses a button. Only kinds with the trait Delivers or OnDemand have to expect
+	// it.
 	Resume(ctx context.Context, a Asking, state []byte) (Page, error)
 	// Check decides on an answer. A nil answer collects what another device has
 	// answered.
 	Check(ctx context.Context, a Asking, state []byte, answer Answer) (Verdict, error)
 }
 
-// Resender is a Ceremony that can send its message again, by the person's wish.
+// Resender is a Ceremony that can send its message again if the person asks for it.
 type Resender interface {
 	// Again returns the next turn, with Send, or a refusal such as TooSoon.
 	Again(ctx context.Context, a Asking, state []byte) (Verdict, error)
@@ -187,16 +187,16 @@ type Resolver interface {
 // Letter is a message to a person.
 type Letter struct {
 	To string // an address of the kind that the factor sends to
-	// Template is what it is written by, in the Language; Content is what that
+	// Template names the template of the letter, in the Language; Content is what it
 	// shows.
 	Template string
 	Language string
 	Content  any
 }
 
-// Composer is a Ceremony that has messages sent.
+// Composer is a Ceremony that sends messages.
 type Composer interface {
-	// Compose returns what is to be sent, such as a Letter, and whether there still
-	// is something to send.
+	// Compose returns what to send, such as a Letter, and whether the message is
+	// still needed.
 	Compose(ctx context.Context, a Asking, state []byte) (message any, open bool, err error)
 }

@@ -95,16 +95,17 @@ type Traits struct {
 	// after them.
 	Guessable bool
 	// Delivers says that a message is sent for each question. A flow puts the first
-	// question by itself, and every further one when the person presses a button.
+	// question by itself, and each further one when the person presses a button.
 	Delivers bool
-	// Rank is what a proof has to vouch for to have a credential of the kind
-	// suspended as lost, and Vouches is up to which rank its own proofs do: what is
-	// read in a mailbox doesn't take a security key out of use.
+	// Rank is the rank that a proof has to vouch for to suspend a credential of this
+	// kind as lost. Vouches is the highest rank that proofs of this kind vouch for: a
+	// code from a mailbox can't suspend a security key.
 	Rank, Vouches int
-	// AMR names how its proofs are shown (RFC 8176 §2), for apps that are told.
+	// AMR are the authentication methods of its proofs (RFC 8176 §2), as apps are
+	// told.
 	AMR []string
-	// OnDemand says that the person has to press a button for the first question
-	// too.
+	// OnDemand says that even the first question waits until the person presses a
+	// button.
 	OnDemand bool
 }
 
@@ -138,8 +139,8 @@ type Describer interface {
 
 // Valued is a Factor whose texts name values of its configuration.
 type Valued interface {
-	// Values returns what the texts about the kind may name, such as how often its
-	// codes change.
+	// Values returns the values for texts about the kind, such as how often its codes
+	// change.
 	Values() map[string]any
 }
 
@@ -177,11 +178,11 @@ type Announcer interface {
 	Announcement(who Subject, all []Credential) (any, error)
 }
 
-// Details is what there is to tell the owner of a credential besides its name and
-// its times. Nothing of it is secret.
+// Details tell the owner of a credential more than its name and its times. They
+// contain no secret.
 type Details struct {
-	// Form names the icon, and the text below portal.kind.KIND.form, of what the
-	// credential is kept in; empty: nothing is told.
+	// Form says what the credential is kept in, by the name of an icon and of a text
+	// below portal.kind.KIND.form; empty: it isn't shown.
 	Form string
 	// Model is what the authenticator is called; empty: nobody knows.
 	Model string
@@ -189,11 +190,11 @@ type Details struct {
 	Picture string
 	// By names texts below portal.kind.KIND.by: how browsers reach it.
 	By []string
-	// Stock is what is left of a credential that is used up; nil: it isn't.
+	// Stock is what is left of a credential that gets used up; nil: it doesn't.
 	Stock *Stock
 }
 
-// Stock is what is left of a credential of which each use takes one.
+// Stock is what is left of a credential that gets used up.
 type Stock struct {
 	Left, Total int
 	Used        []time.Time // oldest first
@@ -246,8 +247,8 @@ func (s Set) Weights() assurance.Weights {
 	return weights
 }
 
-// Methods name how proofs of the kinds are shown (RFC 8176 §2). Of a device's key
-// it isn't known where it is kept.
+// Methods returns the authentication methods of each kind (RFC 8176 §2). Where a
+// device keeps its key isn't known.
 func (s Set) Methods() map[assurance.Factor][]string {
 	methods := map[assurance.Factor][]string{assurance.Password: {"pwd"}, assurance.Certificate: {"swk"}}
 	for _, f := range s {
@@ -265,7 +266,7 @@ func (s Set) Traits(kind assurance.Factor) Traits {
 	return f.Traits()
 }
 
-// IsStandby reports whether a second factor of the kind is configured that isn't
+// IsStandby reports whether the kind is configured as a second factor and isn't
 // Daily.
 func (s Set) IsStandby(kind assurance.Factor) bool {
 	f, err := s.Get(kind)

@@ -36,7 +36,7 @@ type Rule struct {
 	// connection. Require says what one does that is among a session's proofs.
 	Certificate CertificateMode
 	Require     assurance.Requirement
-	// ServiceTokens lets programs in by the access tokens of services.
+	// ServiceTokens lets programs pass with service tokens.
 	ServiceTokens bool
 }
 
@@ -95,8 +95,8 @@ type Tickets interface {
 	Redeem(ctx context.Context, value string, r ticket.Request) (session.SignOn, session.User, error)
 }
 
-// Returns keeps return URLs that don't fit into a request, and finds that of any
-// request.
+// Returns keeps return URLs that don't fit into a request, and finds the return URL
+// of any request.
 type Returns interface {
 	Keep(ctx context.Context, r ticket.Request, whole string) error
 	Find(ctx context.Context, r ticket.Request) (string, error)
@@ -192,7 +192,7 @@ type App struct {
 	StandIn string
 	// Preflights lets CORS preflights through, without cookies and identity.
 	Preflights bool
-	// SessionNotice puts a script into the app's pages that tells people when their
+	// SessionNotice adds a script to the app's pages that tells people when their
 	// session has ended; see notice.go.
 	SessionNotice bool
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// LanguageCookie holds the language that somebody chose at the portal, for
+	// LanguageCookie contains the language that somebody chose at the portal, for
 	// the gate's own pages.
 	LanguageCookie = "__Host-mfa-language"
 	// languageLifetime is how long browsers keep it; none keeps a cookie for

@@ -10,7 +10,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
-// ProgramHeader is where an app finds the name of the access token that speaks.
+// ProgramHeader is the header that tells an app the name of the access token.
 const ProgramHeader = "Remote-Program"
 
 // tokenReader reads the access tokens of programs, in Authorization (RFC 9110

@@ -8,12 +8,12 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Whoever guesses at a second factor knows the password already. The waits of
+// Anyone who guesses at a second factor knows the password already. The waits of
 // limit.go alone don't stop them for good, since each sign-in of the owner's
 // makes them shorter. So there is a budget too: a number of wrong answers that
-// unknown browsers get in a period. Its 13 periods of a year come to 325
-// guesses. Of the million codes of an authenticator app three are right at a
-// time, so that is a chance of 1 in 1,000.
+// unknown browsers get in a period. The 13 periods of a year come to 325 guesses.
+// At any time, three of the million codes of an authenticator app are right, so the
+// chance is 1 in 1,000.
 //
 // The budget is one for all factors of an account: with one for each, every
 // further factor would give a thief more guesses. Neither a right answer nor a

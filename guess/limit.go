@@ -38,7 +38,7 @@ const (
 	ScopeName = "name"
 	// ScopeAddress counts per client address, and per wider network.
 	ScopeAddress = "address"
-	// ScopeBudget counts per user, over all that can be guessed beside the
+	// ScopeBudget counts per user, over everything that can be guessed besides the
 	// password, in unknown browsers.
 	ScopeBudget = "budget"
 

@@ -5,25 +5,24 @@ import (
 	"fmt"
 )
 
-// ErrVoid says that there is nothing to send any more: the question was answered,
-// or the credential removed.
+// ErrVoid says that a message is no longer needed: its question was answered, or its
+// credential removed.
 var ErrVoid = errors.New("there is nothing to send any more")
 
-// Unknown is the code of a failure after which the message may have been taken all
-// the same.
+// Unknown is the code of a failure after which the server may still have accepted
+// the message.
 const Unknown = "unknown"
 
-// Failure says why a message couldn't be handed over. It names neither the
-// address nor anything of the message, so it can be logged.
+// Failure says why a message couldn't be handed over. It contains neither the
+// address nor any part of the message, so it can be logged.
 type Failure struct {
 	// Code says in one word what failed, such as connect, tls or recipient.
 	Code string
-	// Status is what the server answered, such as "450 4.2.0"; empty: it didn't.
+	// Status is the server's answer, such as "450 4.2.0"; empty: there was none.
 	Status string
-	// Permanent says that trying again makes no sense.
+	// Permanent says that trying again is pointless.
 	Permanent bool
-	// Err is what a person who runs the server wants to know besides; it may be
-	// nil.
+	// Err tells operators more; it may be nil.
 	Err error
 }
 

@@ -42,20 +42,20 @@ type Store interface {
 	NewestMessage(ctx context.Context, purpose, ref string) (store.Message, error)
 }
 
-// Queuer keeps a message, in a transaction.
+// Queuer stores a message in a transaction.
 type Queuer interface {
 	QueueMessage(ctx context.Context, m store.Message) error
 }
 
-// Route writes and hands over messages of one purpose.
+// Route writes and hands over the messages of one purpose.
 type Route interface {
-	// Send returns ErrVoid where there is nothing to send any more, and a
-	// *Failure where it couldn't hand the message over. It is called again with
-	// the same id, so that whoever gets it twice can tell.
+	// Send returns ErrVoid if the message is no longer needed, and a *Failure if it
+	// couldn't hand the message over. Later attempts have the same id, so that a
+	// recipient can recognize duplicates.
 	Send(ctx context.Context, m store.Message) error
 }
 
-// Settings are what an Outbox is made of. All fields are needed.
+// Settings configure an Outbox. All fields are required.
 type Settings struct {
 	Store  Store
 	Clock  func() time.Time
@@ -65,7 +65,7 @@ type Settings struct {
 	Routes map[string]Route
 }
 
-// Outbox sends what is queued. It is safe for concurrent use.
+// Outbox sends queued messages. It is safe for concurrent use.
 type Outbox struct {
 	Settings
 	woken chan struct{}
@@ -74,8 +74,8 @@ type Outbox struct {
 // New returns an Outbox. It sends nothing until it is run.
 func New(s Settings) *Outbox { return &Outbox{s, make(chan struct{}, 1)} }
 
-// Queue keeps a message about something, in the transaction that makes it
-// necessary. It leaves from now on, and is given up after a while.
+// Queue stores a message in the transaction that makes it necessary. The message is
+// due from now on, and expires after patience.
 func (o *Outbox) Queue(ctx context.Context, tx Queuer, m store.Message, patience time.Duration) error {
 	id := make([]byte, 16)
 	if _, err := io.ReadFull(o.Random, id); err != nil {
@@ -87,7 +87,7 @@ func (o *Outbox) Queue(ctx context.Context, tx Queuer, m store.Message, patience
 	return tx.QueueMessage(ctx, m)
 }
 
-// Wake has the outbox look for what is due. It doesn't wait for that.
+// Wake makes the outbox look for messages that are due. It doesn't wait for that.
 func (o *Outbox) Wake() {
 	select {
 	case o.woken <- struct{}{}:
@@ -95,8 +95,8 @@ func (o *Outbox) Wake() {
 	}
 }
 
-// Run sends what is due until the context ends. What is being sent then has a few
-// seconds to be finished.
+// Run sends messages that are due until the context ends. Messages that are being
+// sent at that moment get a few seconds to finish.
 func (o *Outbox) Run(ctx context.Context) {
 	ticker := time.NewTicker(lookout)
 	defer ticker.Stop()

@@ -18,7 +18,7 @@ const AboutQuestion = "question"
 // with less than two of its ten minutes left is of little use.
 const codePatience = 8 * time.Minute
 
-// Composer finds out what there is to say about a question.
+// Composer composes what there is to say about a question.
 type Composer interface {
 	Compose(ctx context.Context, kind assurance.Factor, ref string) (message any, open bool, err error)
 }
@@ -32,12 +32,12 @@ type Writer interface {
 type Questions struct {
 	Outbox   *Outbox
 	Composer Composer
-	// Writers are by the kind of factor that a question is about.
+	// Writers are keyed by the kind of factor that a question is about.
 	Writers map[assurance.Factor]Writer
 }
 
-// Queue keeps a message about a question: *factors.Refused where there were too
-// many.
+// Queue stores a message about a question. It returns *factors.Refused if there have
+// been too many.
 func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Question) error {
 	if err := charge(ctx, tx, budgetsOf(about), q.Outbox.Clock()); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Quest
 	}, codePatience)
 }
 
-// Wake has what was queued sent.
+// Wake makes the outbox send what was queued.
 func (q *Questions) Wake() { q.Outbox.Wake() }
 
 // Send implements Route.

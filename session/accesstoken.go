@@ -27,13 +27,13 @@ type keptAccessToken struct {
 	refused  bool
 }
 
-// LiveAccessToken is an access token that counted when it was looked up.
+// LiveAccessToken is an access token that was valid when it was looked up.
 type LiveAccessToken struct {
 	ID      string
 	Expires time.Time
-	// User is for whom it speaks: nobody who could sign in.
+	// User is who the token speaks for: never somebody who could sign in.
 	User *Profile
-	// Scope is what it is good for. Nobody changes it.
+	// Scope says which requests it is for. It must not be changed.
 	Scope *accesstoken.Scope
 
 	keeper   *Keeper
@@ -48,9 +48,9 @@ type AccessTokenLookup struct {
 	MaxStaleness time.Duration
 }
 
-// LiveAccessToken returns the access token if it counts now. ErrEnded is a definite
-// no; any other error means that it could not be told. What is no token by its
-// checksum costs no look-up.
+// LiveAccessToken returns the access token if it is valid now. ErrEnded means that it
+// isn't; with any other error, it isn't known. A token with a wrong checksum costs no
+// look-up.
 func (k *Keeper) LiveAccessToken(ctx context.Context, l AccessTokenLookup) (LiveAccessToken, error) {
 	selector, ok := accesstoken.Selector(l.Token)
 	if !ok {

@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// PageSize is how many rows a page has at most, unless its Limit says otherwise.
+// PageSize is the most rows that a page has, unless its Limit says otherwise.
 const PageSize = 500
 
 // Page says which part of a list is wanted. A row that stays in its place while
@@ -14,11 +14,11 @@ type Page[Row any] struct {
 	// After is the last row of the page before; the zero row asks for the first
 	// page. The row may be gone by now.
 	After Row
-	// Limit is how many rows there are at most; 0: PageSize.
+	// Limit is the most rows that the page has; 0: PageSize.
 	Limit int
 }
 
-// Size returns the Limit, or PageSize where there is none.
+// Size returns the Limit, or PageSize if there is none.
 func (p Page[Row]) Size() int {
 	if p.Limit <= 0 {
 		return PageSize
@@ -29,8 +29,8 @@ func (p Page[Row]) Size() int {
 // A List returns one page of a list. A page that isn't full is the last one.
 type List[Row any] func(ctx context.Context, page Page[Row]) ([]Row, error)
 
-// Each reads a list page by page. It ends after the first error, which comes with
-// the zero row.
+// Each reads a list page by page. It stops after the first error, which it yields
+// with the zero row.
 func Each[Row any](ctx context.Context, list List[Row]) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		var page Page[Row]

@@ -191,7 +191,7 @@ type DeviceActivity struct {
 	Seen   time.Time
 }
 
-// Lane orders what waits to be sent: what is in a lower one leaves first.
+// Lane orders waiting messages: those in a lower lane are sent first.
 type Lane int
 
 // The lanes.
@@ -202,22 +202,23 @@ const (
 	LaneBulk                 // all the rest
 )
 
-// MessageState is how far a message has come.
+// MessageState says what became of a message.
 type MessageState string
 
 // The states of messages.
 const (
 	MessageWaiting MessageState = "waiting"
-	// MessageHandedOver was taken by a server. Whether it arrives, nobody knows.
+	// MessageHandedOver says that a server accepted the message. Nobody knows whether
+	// it arrives.
 	MessageHandedOver MessageState = "handed_over"
-	// MessageFailed is given up.
+	// MessageFailed says that the sender gave up.
 	MessageFailed MessageState = "failed"
-	// MessageVoid turned out to be of no use before it left.
+	// MessageVoid says that the message was no longer needed when it was due.
 	MessageVoid MessageState = "void"
 )
 
-// Message is one that waits to be sent, or what became of it. It holds neither
-// its text nor a secret: what it says is composed when it leaves.
+// Message is a message that waits to be sent, or a record of what became of it. It
+// contains neither its text nor a secret: its text is composed when it is sent.
 type Message struct {
 	ID      string
 	Lane    Lane
@@ -228,7 +229,7 @@ type Message struct {
 	Queued  time.Time
 	Due     time.Time // it leaves no earlier
 	Expires time.Time // and no later
-	// Claimed is until when somebody is sending it; zero: nobody is.
+	// Claimed is the end of the present claim; zero: nobody is sending it.
 	Claimed  time.Time
 	Attempts int // how often it was tried
 	State    MessageState
@@ -241,17 +242,17 @@ type Messages interface {
 	// QueueMessage inserts m with version 1. A taken id is ErrConflict, an
 	// unknown user ErrNotFound.
 	QueueMessage(ctx context.Context, m Message) error
-	// ClaimMessages returns up to most of those that wait, are due and haven't
-	// expired, and that nobody is sending, in the order of lanes and then as
-	// they are due. It claims them until the given time and raises their
-	// versions: of any number of callers exactly one gets a message.
+	// ClaimMessages returns up to most messages that wait, are due, haven't expired
+	// and aren't being sent, ordered by lane and then by Due. It claims them until
+	// the given time and raises their versions, so that exactly one of any number
+	// of callers gets a message.
 	ClaimMessages(ctx context.Context, now, until time.Time, most int) ([]Message, error)
-	// UpdateMessage is a compare-and-set on the version, as UpdateUser, of
-	// Due, Claimed, Attempts, State and Failure only.
+	// UpdateMessage changes only Due, Claimed, Attempts, State and Failure. Like
+	// UpdateUser, it is a compare-and-set on the version.
 	UpdateMessage(ctx context.Context, m Message) error
-	// NewestMessage returns the message about a thing that was queued last.
+	// NewestMessage returns the message about a thing that was queued most recently.
 	NewestMessage(ctx context.Context, purpose, ref string) (Message, error)
-	// VoidMessagesOf has none of a user's messages that wait leave any more.
+	// VoidMessagesOf makes all of a user's waiting messages void.
 	VoidMessagesOf(ctx context.Context, userID string) error
 }
 
@@ -286,7 +287,7 @@ type Users interface {
 	// ErrConflict, or ErrNotFound. A name or address that another user has is
 	// ErrConflict too.
 	UpdateUser(ctx context.Context, u User) error
-	// ListUsers returns a page of all users by name. One who is renamed while the
+	// ListUsers returns a page of all users by name. A user who is renamed while the
 	// pages are read may be on none of them, or on two.
 	ListUsers(ctx context.Context, page Page[User]) ([]User, error)
 	// CountUsers counts users in the given states; none given counts all.
@@ -350,8 +351,8 @@ type SignOns interface {
 	// LastSeen after now becomes now. It raises their versions and returns how
 	// many it has changed.
 	PullBackSignOns(ctx context.Context, now, latest time.Time) (int, error)
-	// ListSignOns returns a page of those not ended whose absolute limit lies
-	// after now, newest first; an empty userID lists everybody's.
+	// ListSignOns returns a page of the sign-ons that haven't ended and whose absolute
+	// limit is after now, newest first; an empty userID lists everybody's.
 	ListSignOns(ctx context.Context, userID string, now time.Time, page Page[SignOn]) ([]SignOn, error)
 }
 
@@ -471,39 +472,40 @@ type FormerNames interface {
 	ListFormerNames(ctx context.Context, name string) ([]FormerName, error)
 }
 
-// AccessToken is what a program carries in place of a person's session.
+// AccessToken is what a program presents in place of a person's session.
 type AccessToken struct {
 	ID   string // opaque, never reused
 	Name string // unique among tokens that aren't revoked
-	// Selector is the part of the token by which it is looked up; unique. Hash is
-	// of the whole token, as package token makes it.
+	// Selector is the unique part of the token by which it is looked up. Hash is the
+	// hash of the whole token, made by package token.
 	Selector, Hash string
 	Groups         []string
 	Scope          []byte // what it is good for; the store doesn't read it
 	Created        time.Time
 	Expires        time.Time
 	Revoked        time.Time // zero: not revoked
-	// Suspended says that the store was brought back from a copy: the token may
-	// have been revoked since the copy was taken.
+	// Suspended says that the store was restored from a copy: the token may have
+	// been revoked since the copy was taken.
 	Suspended bool
 }
 
-// AccessTokens are the operations on access tokens. Those revoked and expired are
-// found too, until they are swept.
+// AccessTokens are the operations on access tokens. They also find revoked and
+// expired tokens, until those are swept.
 type AccessTokens interface {
 	// CreateAccessToken inserts t, which is neither revoked nor suspended. A taken
 	// id, selector or name is ErrConflict.
 	CreateAccessToken(ctx context.Context, t AccessToken) error
 	AccessTokenBySelector(ctx context.Context, selector string) (AccessToken, error)
-	// AccessTokenByName returns the token of a name that isn't revoked.
+	// AccessTokenByName returns the token with the name that isn't revoked.
 	AccessTokenByName(ctx context.Context, name string) (AccessToken, error)
-	// ListAccessTokens returns all, by name, of one name the newest first.
+	// ListAccessTokens returns all tokens by name; tokens that share a name, newest
+	// first.
 	ListAccessTokens(ctx context.Context) ([]AccessToken, error)
-	// RevokeAccessToken revokes a token; of a revoked one the first time stays,
-	// without an error. The time must not be zero.
+	// RevokeAccessToken revokes a token. If it is revoked already, the earlier time
+	// stays, and there is no error. The time must not be zero.
 	RevokeAccessToken(ctx context.Context, id string, at time.Time) error
-	// ResumeAccessToken lets a suspended token count again. One that isn't
-	// suspended stays as it is, without an error.
+	// ResumeAccessToken resumes a suspended token. A token that isn't suspended stays
+	// as it is, without an error.
 	ResumeAccessToken(ctx context.Context, id string) error
 }
 
@@ -512,12 +514,12 @@ type Events interface {
 	// AppendEvent adds e under an id above those of all events inserted before;
 	// e.ID is ignored.
 	AppendEvent(ctx context.Context, e Event) error
-	// ListEvents returns events newest first. Transactions commit in another order
-	// than they insert, so an event can appear later than one with a higher id.
+	// ListEvents returns events, newest first. Transactions may commit in another
+	// order than they insert, so an event can appear later than one with a higher id.
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
 	// EventsAfter returns events with higher ids than after, lowest first, at most
 	// limit of them. It holds events back while one with a lower id could still
-	// appear: whoever continues after the last event they got misses none.
+	// appear, so a caller that continues after its last event misses none.
 	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
 }
 
@@ -607,8 +609,8 @@ const (
 	// change names it by its Certificate: who looked in vain for that before it
 	// was created knows nothing else of it.
 	DeviceChanged ChangeKind = "device_changed"
-	// AccessTokenChanged was created, revoked, suspended or resumed. The change
-	// names it by its Selector.
+	// AccessTokenChanged says that a token was created, revoked, suspended or
+	// resumed. The change names it by its Selector.
 	AccessTokenChanged ChangeKind = "access_token_changed"
 )
 
@@ -631,7 +633,7 @@ type Follower interface {
 	// that nothing looks current because a clock was set back.
 	Heartbeat(sent time.Time)
 	// Renewed says that the store began another life (see Store.Renew) under the
-	// given incarnation: whatever was read before is void.
+	// given incarnation: everything read before is void.
 	Renewed(incarnation string)
 	// Lost says that changes since the last Heartbeat may never be told:
 	// whatever was read before the next Heartbeat is in doubt.
@@ -671,8 +673,8 @@ type Store interface {
 	// waits for it. An error of fn is returned as it is. fn may run more than once
 	// and must use r only, never the Store.
 	View(ctx context.Context, fn func(r Reader) error) error
-	// Incarnation identifies this store's life; sessions of another are void. It
-	// changes before followers are told that it did.
+	// Incarnation identifies this store's life. Sessions of another life are void. It
+	// changes before followers are told so.
 	Incarnation() string
 	// Descends reports whether the store's life is that of the given incarnation, or
 	// came from it by renewals.
@@ -682,10 +684,10 @@ type Store interface {
 	// alive again. It deletes all sign-ons and records and has no browser
 	// remembered, and suspends all access tokens, so that nothing outlives the change
 	// whatever its cookie says.
-	// Followers are told that it was renewed, and not of each sign-on. Devices
-	// stay: which of them were revoked since nobody here can know.
+	// Followers are told that the store was renewed, but not about each sign-on.
+	// Devices stay: the store can't know which of them have been revoked since.
 	//
-	// If the store's incarnation is no longer from, because somebody else renewed
+	// If the store's incarnation is no longer from, because another process renewed
 	// it, Renew returns ErrConflict, and Incarnation returns the present one.
 	Renew(ctx context.Context, from string) error
 	// Position counts the transactions that created, changed, ended or deleted
@@ -693,11 +695,11 @@ type Store interface {
 	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through
 	// Renew.
 	Position(ctx context.Context) (int64, error)
-	// Lease gives work that only one of several processes does to a holder, for d
-	// from now by the store's clock. It reports false if another holder has it. The
-	// holder asks again before d is over; a d of 0 gives the work up and reports
-	// false. All who ask for the same work name the same d. The work must be safe to
-	// do twice: a holder that is held up doesn't notice that its time is over.
+	// Lease gives a holder work that only one of several processes should do, for d
+	// from now by the store's clock. It reports false if another holder has the work.
+	// The holder asks again before d is over. A d of 0 gives the work up and reports
+	// false. All callers that ask for the same work pass the same d. The work must be
+	// safe to do twice: a holder that is delayed doesn't notice that d is over.
 	Lease(ctx context.Context, work, holder string, d time.Duration) (held bool, err error)
 	// Follow tells the follower of all changes from now on, until stop is
 	// called. What is being told at that moment may still arrive.

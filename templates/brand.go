@@ -161,7 +161,7 @@ var (
 
 var sixDigits = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
-// CheckAccent refuses what Options.Accent can't be.
+// CheckAccent refuses text that isn't valid for Options.Accent.
 func CheckAccent(written string) error {
 	_, err := parseColour(written)
 	return err

@@ -10,27 +10,27 @@ import (
 	"time"
 )
 
-// Mail is an e-mail that is written, but for whom it is from and to.
+// Mail is the text of an e-mail, without its sender and recipient.
 type Mail struct {
 	Subject string
 	Text    string
 	HTML    string
 }
 
-// MailFrame is what every e-mail shows beside its own.
+// MailFrame is what every e-mail shows around its own content.
 type MailFrame struct {
 	Brand   string
 	Contact string
 	Portal  string // the portal's address
 }
 
-// CodeMail is what the e-mail "code" shows.
+// CodeMail is the view of the e-mail "code".
 type CodeMail struct {
 	MailFrame
 	Code string
 	Name string // sign-in name
 	Host string // the app that is to be opened; empty: the portal itself
-	// At is when the code was asked for, and Until how long it counts.
+	// At is when the code was asked for, and Until is when it expires.
 	At, Until time.Time
 	Address   string // where it was asked for
 	Known     bool   // by a browser that the person used before
@@ -39,7 +39,7 @@ type CodeMail struct {
 	Adding bool
 }
 
-// Framed returns the mail's content with its frame.
+// Framed returns the view of the mail with its frame.
 func (m CodeMail) Framed(f MailFrame) any {
 	m.MailFrame = f
 	return m
@@ -122,7 +122,7 @@ func (m mailTemplate) write(view any) (Mail, error) {
 	return Mail{Subject: strings.TrimSpace(subject), Text: strings.TrimSpace(body) + "\n", HTML: html.String()}, nil
 }
 
-// Mail writes an e-mail in a language, filled with the view that belongs to it.
+// Mail writes an e-mail in a language, from the view that belongs to it.
 func (s *Set) Mail(name, language string, view any) (Mail, error) {
 	parsed, there := s.mails[s.catalogue(language).tag][name]
 	if !there {

@@ -78,7 +78,7 @@ type SignInView struct {
 	Device string
 	// Notice is what is wrong with the device's certificate; empty: nothing.
 	Notice string
-	// Help says what to do about a forgotten password; empty: nothing does.
+	// Help is the page about forgotten passwords; empty: there is none.
 	Help string
 }
 
@@ -87,18 +87,18 @@ type Choice struct {
 	Kind string // factor kind
 	Text string // "Use a backup code"
 	URL  string
-	// Standby says that it is a way out, for need, and not a choice.
+	// Standby says that it is for emergencies, such as backup codes.
 	Standby bool
 }
 
-// Waiting is what a page needs whose question another device can answer.
+// Waiting is what a page needs if another device can answer its question.
 type Waiting struct {
 	Poll string        // URL at which wait.js asks whether it has
 	Page string        // URL of the page itself
 	Left time.Duration // until it can't be answered any more; 0: it has no time of its own
 }
 
-// Sending is the button by which a message about a question is sent.
+// Sending is the button that sends a message about a question.
 type Sending struct {
 	Flow   string
 	Factor string
@@ -144,7 +144,7 @@ func (v ChallengeView) Choices() []Choice {
 	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return c.Standby })
 }
 
-// Standbys are the ways out among the others, such as backup codes.
+// Standbys returns the other ways that are for emergencies, such as backup codes.
 func (v ChallengeView) Standbys() []Choice {
 	return slices.DeleteFunc(slices.Clone(v.Others), func(c Choice) bool { return !c.Standby })
 }
@@ -301,8 +301,8 @@ type LeaveFrameView struct {
 	SignIn string // URL, opened in the whole window
 }
 
-// SignedInView ends a sign-in that was begun in a new tab, beside a form or, if
-// BesidePage, beside a page that goes on as it is.
+// SignedInView ends a sign-in in a new tab. The tab was opened beside a form or, with
+// BesidePage, beside a page that stays open.
 type SignedInView struct {
 	Frame
 	Host       string
@@ -362,7 +362,8 @@ type BackupCodes struct {
 	Codes []string
 }
 
-// MessageCode is what challenge_email shows, and enrol_email once a code was sent.
+// MessageCode is what challenge_email shows, and enrol_email once a code has been
+// sent.
 type MessageCode struct {
 	Address string // masked where whoever sees it may not know it
 	Sent    bool   // a code is on its way there

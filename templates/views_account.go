@@ -43,7 +43,8 @@ type Happening struct {
 	At    time.Time
 	Text  string
 	Where string // browser, address; may be empty
-	// Alarming says that it failed, or that somebody else may be behind it.
+	// Alarming says that the event is a failure, or that somebody else may be behind
+	// it.
 	Alarming bool
 }
 

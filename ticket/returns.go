@@ -15,8 +15,8 @@ const (
 	MaxKeptReturn = 16 << 10
 	// MaxSealedReturn bounds it as Returns' codec seals it.
 	MaxSealedReturn = 2 * MaxKeptReturn
-	// KeptReturnLifetime is for how long a return URL is kept: for longer than
-	// anybody may take to sign in.
+	// KeptReturnLifetime is how long a return URL is kept: longer than a sign-in may
+	// take.
 	KeptReturnLifetime = 90 * time.Minute
 
 	// maxKeptReturns bounds how many are kept in each KeptReturnLifetime, since
@@ -29,14 +29,14 @@ const (
 // ErrTooManyReturns says that no more return URLs are kept for now.
 var ErrTooManyReturns = errors.New("too many long return URLs are being kept")
 
-// ReturnStore is what Returns needs of the store.
+// ReturnStore is the part of the store that Returns needs.
 type ReturnStore interface {
 	PutRecord(ctx context.Context, r store.Record) error
 	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
 }
 
-// Returns keeps return URLs that are longer than MaxReturn while people sign
-// in, sealed. It is safe for concurrent use.
+// Returns keeps return URLs that are longer than MaxReturn, sealed, while people sign
+// in. It is safe for concurrent use.
 type Returns struct {
 	store ReturnStore
 	codec Codec
@@ -47,14 +47,13 @@ type Returns struct {
 	kept  int
 }
 
-// NewReturns returns an empty Returns. The codec must take values of
-// MaxKeptReturn.
+// NewReturns returns an empty Returns. The codec must accept values of MaxKeptReturn.
 func NewReturns(s ReturnStore, codec Codec, clock func() time.Time) *Returns {
 	return &Returns{store: s, codec: codec, clock: clock}
 }
 
-// Keep keeps the return URL of a request. It returns ErrTooManyReturns where
-// others have had too many kept.
+// Keep keeps the return URL of a request. It returns ErrTooManyReturns if too many
+// are being kept.
 func (k *Returns) Keep(ctx context.Context, r Request, whole string) error {
 	if !within(whole, r.Origin) || len(whole) > MaxKeptReturn {
 		return fmt.Errorf("keeping a return URL: it must lie within %s", r.Origin)
@@ -90,8 +89,8 @@ func (k *Returns) reserve() bool {
 	return true
 }
 
-// Find returns the URL to which a request leads back: the one that is kept for
-// it, or the request's own where none is.
+// Find returns the return URL of a request: the one that is kept for it, or else the
+// request's own.
 func (k *Returns) Find(ctx context.Context, r Request) (string, error) {
 	if !r.Kept {
 		return r.Return, nil

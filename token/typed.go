@@ -7,10 +7,9 @@ import (
 	"golang.org/x/text/width"
 )
 
-// ReadDigits reads a code of so many digits as people type or paste it: in
-// whatever digits their phone writes, with anything blank anywhere and a dash
-// between digits. It returns ASCII digits. A sign, which is a dash before all
-// digits, is no part of a code.
+// ReadDigits reads a code of the given length as people type or paste it: in the
+// digits of any script, with blanks anywhere and a dash between digits. It returns
+// ASCII digits. A dash before all digits is a sign and isn't part of a code.
 func ReadDigits(typed string, length int) (code string, ok bool) {
 	read := make([]byte, 0, length)
 	dash := false // since the last digit
@@ -28,8 +27,7 @@ func ReadDigits(typed string, length int) (code string, ok bool) {
 	return string(read), len(read) == length && !dash
 }
 
-// Trimmed returns what somebody typed or pasted without anything blank around
-// it.
+// Trimmed returns what somebody typed or pasted without the blanks around it.
 func Trimmed(typed string) string { return strings.TrimFunc(typed, isBlank) }
 
 // isBlank reports whether a character leaves no ink: white space, and those that

@@ -26,15 +26,15 @@ func init() {
 	caddy.RegisterModule(new(Admin))
 }
 
-// PortalHeader names, in every answer of the API, the portal of the server that
-// gave it: several servers may run on one machine, and the commands find one by
+// PortalHeader is the header, in every response of the API, that names the portal of
+// the server. Several servers may run on one machine, and the commands find one by
 // its admin address alone.
 const PortalHeader = "Mfa-Portal"
 
-// Admin serves, on Caddy's admin endpoint below /mfa/, what the `caddy mfa`
-// commands ask for. Whoever reaches the admin endpoint may do everything, as
-// everywhere in Caddy; what a browser sends there is refused, because a page
-// of any site can make one send it.
+// Admin serves the API of the `caddy mfa` commands, below /mfa/ on Caddy's admin
+// endpoint. As everywhere in Caddy, anyone who can reach the admin endpoint may do
+// everything. Admin refuses requests from browsers, because a page of any site can
+// make a browser send them.
 type Admin struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -89,12 +89,12 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 
 // App is the mfa app, as far as this package needs it.
 type App interface {
-	// Administration returns what there is to administer. It waits until the app
-	// serves, and returns nil if ctx ends first, or the app doesn't start.
+	// Administration returns the app's Server. It waits until the app serves, and
+	// returns nil if ctx ends first or the app doesn't start.
 	Administration(ctx context.Context) *Server
 }
 
-// Server is what an app that serves gives to its administrators.
+// Server is what a running app offers its administrators.
 type Server struct {
 	Desk  *accounts.Desk
 	Flows *authflow.Engine

@@ -9,8 +9,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// What follows is the body of a request or an answer each, as JSON. The
-// commands print answers in the same form with --json.
+// Each type below is the JSON body of a request or a response. With --json, the
+// commands print responses in the same form.
 type (
 	// User is a person with an account.
 	User struct {
@@ -26,7 +26,7 @@ type (
 		// PausedUntil is until when unknown browsers accept no codes from the user.
 		PausedUntil time.Time `json:"paused_until,omitzero"`
 	}
-	// Unlocked answers that a user was unlocked.
+	// Unlocked is the response when a user has been unlocked.
 	Unlocked struct {
 		// WasPaused says that unknown browsers accepted no codes from the user.
 		WasPaused bool `json:"was_paused,omitempty"`
@@ -42,7 +42,7 @@ type (
 		Address   string    `json:"address,omitempty"`
 		UserAgent string    `json:"user_agent,omitempty"`
 	}
-	// Browser is one that skips the second factor.
+	// Browser is a browser that skips the second factor.
 	Browser struct {
 		ID        string    `json:"id"`
 		UserAgent string    `json:"user_agent,omitempty"`
@@ -60,21 +60,21 @@ type (
 		Code    string    `json:"code"`
 		Expires time.Time `json:"expires"`
 	}
-	// NewUser asks for a user.
+	// NewUser asks for a new user.
 	NewUser struct {
 		Name        string   `json:"name"`
 		DisplayName string   `json:"display_name"`
 		Email       string   `json:"email"`
 		Groups      []string `json:"groups"`
 	}
-	// Changes asks for changes to a user. What is nil stays as it is.
+	// Changes asks for changes to a user. Nil fields stay as they are.
 	Changes struct {
 		Name        *string   `json:"name,omitempty"`
 		DisplayName *string   `json:"display_name,omitempty"`
 		Email       *string   `json:"email,omitempty"`
 		Groups      *[]string `json:"groups,omitempty"`
 	}
-	// Done answers that a user was changed or deleted.
+	// Done is the response when a user has been changed or deleted.
 	Done struct {
 		User    *User  `json:"user,omitempty"`
 		Warning string `json:"warning,omitempty"`
@@ -83,14 +83,14 @@ type (
 	Reset struct {
 		Password bool `json:"password"` // remove it, too
 	}
-	// ResetDone answers what was removed, and gives what the user needs next.
+	// ResetDone says what was removed, and contains what the user needs next.
 	ResetDone struct {
 		Factors []string `json:"factors"`
 		Ended   int      `json:"ended"`
 		Code    *Code    `json:"access_code,omitempty"`
 		Link    *Link    `json:"invitation,omitempty"`
 	}
-	// Ended answers how many sessions were ended.
+	// Ended says how many sessions were ended.
 	Ended struct {
 		Ended int `json:"ended"`
 	}
@@ -119,7 +119,7 @@ type (
 		Name    string `json:"name"`
 		Request string `json:"request"` // PEM
 	}
-	// Issued answers with a certificate.
+	// Issued is the response with a new certificate.
 	Issued struct {
 		Device Device `json:"device"`
 		Chain  string `json:"chain"` // PEM, the device's own first

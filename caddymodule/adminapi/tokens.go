@@ -28,7 +28,7 @@ func tokenOf(t store.AccessToken) (Token, error) {
 	return shown, nil
 }
 
-// oneToken is an operation that comes to a token.
+// oneToken is an operation on one token.
 func oneToken(do func(desk *accounts.Desk, ctx context.Context, name string) (store.AccessToken, error)) operation {
 	return func(ctx context.Context, s *Server, r *http.Request) (any, error) {
 		t, err := do(s.Desk, ctx, r.PathValue("name"))
@@ -69,7 +69,7 @@ func createToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 }
 
 type (
-	// Token is an access token of a service, without what makes it one.
+	// Token is a service token, without its secret.
 	Token struct {
 		Name    string            `json:"name"`
 		Groups  []string          `json:"groups,omitempty"`
@@ -79,14 +79,14 @@ type (
 		Expires time.Time         `json:"expires"`
 		Revoked time.Time         `json:"revoked,omitzero"`
 	}
-	// NewToken asks for a token.
+	// NewToken asks for a new token.
 	NewToken struct {
 		Name     string            `json:"name"`
 		Groups   []string          `json:"groups,omitempty"`
 		Scope    accesstoken.Scope `json:"scope"`
 		Lifetime int64             `json:"lifetime_seconds,omitempty"` // 0: 90 days
 	}
-	// MadeToken is a new token. It is told this once.
+	// MadeToken is a new token. Only this response contains the token itself.
 	MadeToken struct {
 		Token string `json:"token"`
 		Made  Token  `json:"made"`

@@ -21,7 +21,7 @@ const takenVar = "mfa.taken"
 
 type takenValues []string
 
-// Approach is the way of requests to a gate.
+// Approach is the way that requests take to a gate.
 type Approach struct {
 	gate   layout.Gate
 	server *caddyhttp.Server
@@ -34,11 +34,11 @@ func To(gate layout.Gate, hosts []origin.Pattern) *Approach {
 	return &Approach{gate: gate, server: server, takes: takesBefore(gate, server, hosts)}
 }
 
-// Takes reports whether anything on the way may keep something of a request
-// that depends on the form in which the client sent it.
+// Takes reports whether anything on the way may keep a part of a request that
+// depends on the form in which the client sent it.
 func (a *Approach) Takes() bool { return a.takes }
 
-// Note notes what was taken from a request that has just come.
+// Note records what was taken from a request that has just arrived.
 func (a *Approach) Note(r *http.Request) {
 	if a.takes {
 		caddyhttp.SetVar(r.Context(), takenVar, a.takenFrom(r))
@@ -48,8 +48,8 @@ func (a *Approach) Note(r *http.Request) {
 
 var errTaken = errors.New("a handler before mfa took a value from the request that would differ in the form that mfa decides on")
 
-// Check refuses a request from whose present form something else would be taken
-// than was taken from it when it came.
+// Check refuses a request if its present form would yield something else than was
+// taken from it when it arrived.
 func (a *Approach) Check(r *http.Request) error {
 	if !a.takes {
 		return nil
@@ -93,7 +93,7 @@ func forgetError(r *http.Request) {
 	}
 }
 
-// passage is one request's way to the gate, as Caddy's compiled routes lead it.
+// passage is one request's way to the gate through Caddy's compiled routes.
 // Their handlers don't run.
 type passage struct {
 	*Approach

@@ -1,8 +1,8 @@
-// Package layout looks at how the sites of a configuration are laid out, and
-// refuses those in which a request could get around a gate.
+// Package layout checks how the sites of a configuration are laid out, and refuses
+// configurations in which a request could get around a gate.
 //
 // It follows the requests for each host through the provisioned routes
-// (walk.go), and judges what they meet: the checks are listed in Check. It
-// yields where gates and portal are, errors and warnings. It must not know the
-// running app: gates and portal are handlers to it, with a description each.
+// (walk.go), and judges what they meet; Check lists the checks. It returns the places
+// of gates and portal, errors and warnings. It must not know the running app: to this
+// package, gates and portal are handlers that describe themselves.
 package layout

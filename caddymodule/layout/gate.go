@@ -20,21 +20,21 @@ type Gate interface {
 // Portal is the handler that serves the portal.
 type Portal interface {
 	caddyhttp.MiddlewareHandler
-	// PortalSource returns where the handler is written, as FILE:LINE, or "".
+	// PortalSource returns the place of the handler as FILE:LINE, or "".
 	PortalSource() string
 }
 
-// Guarding is how a gate guards its site, as far as the layout turns on it.
+// Guarding is how a gate guards its site, as far as it matters to the layout.
 type Guarding struct {
 	// Source is where the handler is written, as FILE:LINE, or "".
 	Source string
-	// Server is the one to which the gate belongs.
+	// Server is the server that the gate belongs to.
 	Server *caddyhttp.Server
 	// Declared are the hosts that its own settings name.
 	Declared []origin.Pattern
 	// Open are the matchers of the rules that let everybody pass.
 	Open []caddyhttp.MatcherSets
-	// Matchers are all that it asks of requests.
+	// Matchers are all matchers of the gate.
 	Matchers []caddyhttp.MatcherSets
 	// Weakest is the lowest level with which somebody passes.
 	Weakest assurance.Level
@@ -42,7 +42,7 @@ type Guarding struct {
 	Bare bool
 }
 
-// ErrWholeSite refuses open rules that are for every request.
+// ErrWholeSite says that an open rule applies to every request.
 var ErrWholeSite = errors.New("open applies to every request, so the whole site would be open: remove mfa from the site, or name the paths that everybody may see")
 
 // checkOpen returns ErrWholeSite where an open rule matches every request for

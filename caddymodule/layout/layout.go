@@ -13,32 +13,32 @@ import (
 	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 )
 
-// Layout is where gates and portals stand in a configuration that leaves no
-// way around them.
+// Layout is where gates and portals are in a configuration that leaves no way around
+// them.
 type Layout struct {
 	Gates   map[Gate]Placement
 	Portals []Portal
-	// Apps are the gated hosts that have a name of their own, by host. Hosts
-	// that only a wildcard covers are unknown until somebody asks for them.
+	// Apps are the gated hosts that have a name of their own, by host. Hosts that
+	// only a wildcard covers are unknown until somebody opens them.
 	Apps []App
 	// Weakest is the lowest level with which any gate lets somebody pass, at
 	// most assurance.Multi.
 	Weakest assurance.Level
-	// Outlets are those of the gates.
+	// Outlets are the outlets of the gates.
 	Outlets []Outlet
-	// Warnings are what an operator had better look at.
+	// Warnings are what operators should look into.
 	Warnings []string
 }
 
-// Placement is where a gate stands.
+// Placement is where a gate is.
 type Placement struct {
-	// Site is whose requests come to the gate.
+	// Site is the site whose requests reach the gate.
 	Site origin.Site
-	// UsualHost returns a host of the site, which may have a port, with the one
-	// at which browsers reach it.
+	// UsualHost returns a host of the site, which may have a port, with the port at
+	// which browsers reach it.
 	UsualHost func(host string) string
-	// ErrorRoute says that the gate stands within handle_errors, where it
-	// passes only what the site's gate has passed. It has no site of its own.
+	// ErrorRoute says that the gate is within handle_errors, where it lets through
+	// only requests that have passed the site's gate. It has no site of its own.
 	ErrorRoute bool
 }
 
@@ -49,7 +49,7 @@ type App struct {
 	Gate Gate
 }
 
-// Configuration is what is laid out.
+// Configuration is the configuration to check.
 type Configuration struct {
 	// Sites is the http app, provisioned.
 	Sites *caddyhttp.App
@@ -61,11 +61,11 @@ type Configuration struct {
 	Gates []Gate
 }
 
-// Check walks all routes of the http app, for each host that is named somewhere,
-// and finds gates and portals. It refuses, naming host and handler and what to
-// write instead, whatever would let a request for a gated host past its gate,
-// would leave a gate without hosts that it may sign for, or would put the portal
-// where it can't work or isn't alone.
+// Check walks all routes of the http app, for each host that the configuration names,
+// and finds gates and portals. It refuses a configuration that would let a request
+// for a gated host past its gate, leave a gate without hosts that it may sign for, or
+// put the portal where it can't work or isn't alone. The error names the host, the
+// handler, and what to write instead.
 func Check(c Configuration) (Layout, error) {
 	s, err := newSurvey(c)
 	if err != nil {

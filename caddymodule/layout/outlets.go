@@ -11,18 +11,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// Outlet is where requests that passed a gate leave for apps.
+// Outlet is where requests that have passed a gate are sent to apps.
 type Outlet struct {
 	Gate Gate
 	At   string // where the gate stands, for warnings
 	// Proxies send them.
 	Proxies []*reverseproxy.Handler
-	// Fit are those of the proxies whose transport can be replaced.
+	// Fit are the proxies whose transport can be replaced.
 	Fit []*reverseproxy.Handler
-	// Unfit says why assertions can't be put in there alone; empty: they can.
+	// Unfit says why assertions can't be inserted only there; empty: they can.
 	Unfit string
-	// Verbose is the module name of a transport that logs at DEBUG what it
-	// sends; empty: there is none.
+	// Verbose is the module name of a transport that logs what it sends at DEBUG;
+	// empty: there is none.
 	Verbose caddy.ModuleID
 }
 

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// LogFilter is what logs must leave out where nobody here can keep it from them,
-// as it is written in a Caddyfile. It is one for all, since a log has one format.
+// LogFilter is the Caddyfile block that makes a log leave out secrets that Portcullis
+// can't keep out of it. There is one block for all, since a log has one format.
 const LogFilter = `format filter {
 	request>uri query {
 		replace token REDACTED

@@ -1,7 +1,7 @@
-// Package matching tells, without any request, what Caddy's matchers can look
-// at and which requests they match.
+// Package matching works out, without a request, what Caddy's matchers can look at
+// and which requests they match.
 //
-// It takes matchers as they are written in JSON, or loaded. What can't be told
-// is reported on the side of caution, as each function says. It must not know
-// gates, nor what is done about the answers.
+// It takes matchers as JSON or loaded. When it can't be sure, it errs on the side of
+// caution, as each function says. The package must not know gates, or what is done
+// with the answers.
 package matching

@@ -16,11 +16,11 @@ const AnyOtherHost = "?"
 type Certainty int
 
 const (
-	// Never: it holds for none of them.
+	// Never says that it holds for none of them.
 	Never Certainty = iota
-	// Maybe: it depends on the request, or it can't be told.
+	// Maybe says that it depends on the request, or isn't known.
 	Maybe
-	// Always: it holds for each.
+	// Always says that it holds for each.
 	Always
 )
 

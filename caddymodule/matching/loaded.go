@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 )
 
-// Each calls do with each matcher, those within `not` included.
+// Each calls do with each matcher, including those within `not`.
 func Each(sets caddyhttp.MatcherSets, do func(matcher any)) {
 	for _, set := range sets {
 		for _, matcher := range set {
@@ -23,7 +23,7 @@ func Each(sets caddyhttp.MatcherSets, do func(matcher any)) {
 	}
 }
 
-// Written returns a matcher as JSON, or "" for one that can't be written so.
+// Written returns a matcher as JSON, or "" if it can't be written as JSON.
 func Written(matcher any) string {
 	var written strings.Builder
 	encoder := json.NewEncoder(&written)
@@ -34,8 +34,8 @@ func Written(matcher any) string {
 	return written.String()
 }
 
-// Headers returns the headers that a matcher names. Of an expression that
-// looks at any it returns all words.
+// Headers returns the headers that a matcher names. For an expression that looks
+// at headers, it returns all words of the expression.
 func Headers(matcher any) []string {
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchHeader:

@@ -1,19 +1,19 @@
-// Package otpmessage is the factor of codes that are sent in messages, such as
-// e-mails, each to an address that belongs to the credential.
+// Package otpmessage implements codes that are sent in messages, such as e-mails, to
+// the address of a credential.
 //
-// A code is made for one question, and counts for that alone. It is derived from
-// a seed that the question keeps sealed, so neither the message that waits to be
-// sent nor the store holds it. A code lasts ten minutes and takes five guesses.
-// A further message repeats it while at least half of that is left, since
-// messages overtake each other; after that there is a new code. The guesses are
-// counted over all codes of a question.
+// A code is made for one question and works only for that question. It is derived
+// from a seed that the question keeps sealed, so neither the waiting message nor the
+// store contains the code. A code works for ten minutes, and a question allows five
+// wrong guesses, counted over all its codes. A further message repeats the code while
+// at least half of its time is left, since messages can overtake each other. After
+// that, it contains a new code.
 //
 //	Begin ──▶ sent ──▶ Check ──▶ accepted
 //	           ▲ │       └─────▶ refused; the fifth time closes the question
-//	    Again ─┘ └─────────────▶ Compose, when the message leaves
+//	    Again ─┘ └─────────────▶ Compose, when the message is sent
 //
 // The package must not know how messages are delivered, how failures are counted
-// in all, or how many messages somebody may have sent.
+// overall, or how many messages somebody may have sent to them.
 package otpmessage
 
 import (
@@ -30,7 +30,7 @@ import (
 
 // What a code is good for; NIST SP 800-63B-4 §3.1.3 asks for ten minutes at most.
 const (
-	// Lifetime is how long a code counts.
+	// Lifetime is how long a code works.
 	Lifetime = 10 * time.Minute
 	// repeatable is how much of that is left at least where a further message
 	// repeats the code.
@@ -55,7 +55,7 @@ type channel struct {
 	template string
 }
 
-// Factor is the factor of codes by one kind of message.
+// Factor is the factor for codes by one kind of message.
 type Factor struct {
 	channel
 	clock  func() time.Time
@@ -78,7 +78,7 @@ func NewEmail(clock func() time.Time, random io.Reader) *Factor {
 // Kind implements factors.Factor.
 func (f *Factor) Kind() assurance.Factor { return f.kind }
 
-// Most returns 1: a new address takes the place of the old.
+// Most returns 1: a new address replaces the old one.
 func (f *Factor) Most() int { return 1 }
 
 // Traits implements factors.Factor. Codes have eight digits.
@@ -104,7 +104,7 @@ func (f *Factor) Enrolling() factors.Ceremony { return enrolling{f} }
 
 type proving struct{ *Factor }
 
-// Begin has a message sent.
+// Begin asks for a message to be sent.
 func (f proving) Begin(context.Context, factors.Asking) (factors.Turn, error) {
 	s, err := f.newQuestion()
 	if err != nil {

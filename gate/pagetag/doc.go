@@ -1,9 +1,9 @@
-// Package pagetag puts one script tag into a page while the page passes by.
+// Package pagetag adds one script tag to a page as the page is sent.
 //
-// It decides from the headers of a response whether anything may be put into it
-// at all, and from the beginning of its body where. It holds back no more than
-// that beginning. What it can't tell for sure it leaves as it is: a page without
+// From the headers of a response, it decides whether the page may be changed at all.
+// From the beginning of the body, it decides where the tag goes. It holds back no more
+// than that beginning. If it isn't sure, it leaves the page unchanged: a page without
 // the tag works as before.
 //
-// It must not know what the script does, nor who asked for the page.
+// The package must not know what the script does, or who asked for the page.
 package pagetag

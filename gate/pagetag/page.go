@@ -16,7 +16,7 @@ const (
 	prescanned = 1 << 10
 )
 
-// Page is a page into which the tag goes, and of which nothing has left yet.
+// Page is a page that gets the tag, and of which nothing has been sent yet.
 type Page struct {
 	tag string
 	// declared says that the headers name the page's charset.
@@ -25,10 +25,9 @@ type Page struct {
 	done     bool
 }
 
-// Prepare changes the headers of a response that is about to leave so that they
-// are true of the page with the tag in it, and returns that page; nil: nothing may
-// be put into this response. The tag must be ASCII. It loads a script from origin,
-// which asks origin.
+// Prepare changes the headers of a response that is about to be sent to fit the page
+// with the tag, and returns that page; nil: the response must not be changed. The tag
+// must be ASCII. It loads a script from origin, which sends requests to origin.
 func Prepare(h http.Header, status int, tag, origin string) *Page {
 	charset, isPage := charsetOf(h)
 	if !isPage || !isComplete(h, status) || !isASCIISuperset(charset) || !mayChange(h) || !policiesAllow(h, origin) {
@@ -103,7 +102,7 @@ func mayChange(h http.Header) bool {
 		func(name string) bool { return len(h[name]) > 0 })
 }
 
-// Take takes what the app writes next, and returns what may leave now.
+// Take takes what the app writes next, and returns what may be sent now.
 func (p *Page) Take(written []byte) []byte {
 	if p.done {
 		return written
@@ -112,11 +111,11 @@ func (p *Page) Take(written []byte) []byte {
 	return p.ready(false)
 }
 
-// Flush returns what may leave now that the app wants all of it to leave. A few
-// bytes may stay that mean nothing to a browser yet.
+// Flush returns what may be sent now that the app has flushed. It may keep a few
+// bytes that mean nothing to a browser yet.
 func (p *Page) Flush() []byte { return p.ready(true) }
 
-// Rest returns what is held back when the app is done.
+// Rest returns what is still held back when the app is done.
 func (p *Page) Rest() []byte {
 	left := p.ready(true)
 	left = append(left, p.held...)
@@ -124,7 +123,7 @@ func (p *Page) Rest() []byte {
 	return left
 }
 
-// IsDone reports whether the rest of the page passes as it is.
+// IsDone reports whether the rest of the page passes unchanged.
 func (p *Page) IsDone() bool { return p.done }
 
 // ready returns the beginning of the page once it is clear where the tag belongs.

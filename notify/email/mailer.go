@@ -31,8 +31,7 @@ type Security int
 
 // The ways to protect one.
 const (
-	// StartTLS asks for TLS on the connection, and goes no further without it
-	// (RFC 3207).
+	// StartTLS upgrades the connection to TLS, and gives up if it can't (RFC 3207).
 	StartTLS Security = iota
 	// ImplicitTLS begins with TLS (RFC 8314 §3.3).
 	ImplicitTLS
@@ -40,29 +39,29 @@ const (
 	Plain
 )
 
-// Config says how e-mails leave.
+// Config says how e-mails are sent.
 type Config struct {
 	Host     string
 	Port     int
 	Security Security
 	// Roots are trusted to vouch for the server; nil: the system's are.
 	Roots *x509.CertPool
-	// Username and Password are given to the server; empty: none are.
+	// Username and Password are for the server; empty: it needs none.
 	Username, Password string
-	// From is who e-mails are from, as in "Example <login@example.com>".
+	// From is the sender, as in "Example <login@example.com>".
 	From string
-	// EnvelopeFrom is where servers report what they couldn't deliver; empty: at
+	// EnvelopeFrom is the address that servers report undeliverable mail to; empty:
 	// the address of From.
 	EnvelopeFrom string
-	// ReplyTo is where answers of people go; empty: to From.
+	// ReplyTo is the address that replies go to; empty: From.
 	ReplyTo string
-	// HELO is what this machine calls itself.
+	// HELO is the name that this machine gives to the server.
 	HELO string
 }
 
 // Mail is one e-mail to one address.
 type Mail struct {
-	// ID makes its Message-ID: whoever gets one twice can tell.
+	// ID is part of the Message-ID, so that recipients can recognize duplicates.
 	ID      string
 	To      string
 	Subject string
@@ -89,7 +88,7 @@ func New(c Config) (*Mailer, error) {
 	return &Mailer{c}, nil
 }
 
-// Send hands an e-mail over. It returns a *notify.Failure where it couldn't.
+// Send hands an e-mail over, or returns a *notify.Failure.
 func (m *Mailer) Send(ctx context.Context, one Mail) error {
 	message, err := m.message(one)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package storetest has stores by which the packages that use one are tested. It
-// must not know any implementation of the contract.
+// Package storetest provides stores for testing the packages that use one. It must
+// not know any implementation of the contract.
 package storetest
 
 import (
@@ -10,8 +10,8 @@ import (
 )
 
 // Rerun returns a store that runs the function of each transaction twice and rolls
-// the first run back, as a store that several processes share may: a function that
-// does anything outside its transaction does it twice.
+// the first run back, as a store that several processes share may do. A function
+// that does anything outside its transaction does it twice.
 func Rerun(s store.Store) store.Store { return rerunning{s} }
 
 type rerunning struct{ store.Store }
