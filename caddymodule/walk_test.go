@@ -57,10 +57,10 @@ func TestWalk(t *testing.T) {
 			"site admin.example.com on server apps (:443): " + before},
 		{"what error routes keep",
 			`{` + onWiki + `, "handle": [{"handler": "subroute", "routes": [` + failing + `], "errors": {"routes": [{"handle": [` + harmless + `]}]}}, ` + gate + `]}`, "",
-			"vars stands in error routes that lead to mfa"},
+			"vars is in error routes that lead to mfa"},
 		{"a body that error routes set",
 			`{` + onWiki + `, "handle": [{"handler": "subroute", "routes": [` + failing + `], "errors": {"routes": [{"handle": [{"handler": "request_body", "set": "b"}]}]}}, ` + gate + `]}`, "",
-			"request_body stands in error routes that lead to mfa"},
+			"request_body is in error routes that lead to mfa"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := arrangedJSON(t, []byte(`{"apps": {"mfa": {"portal": "https://login.example.com"}, "http": {"servers": {

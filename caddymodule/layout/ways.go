@@ -78,7 +78,7 @@ func checkUnaltered(way []step) error {
 			continue
 		}
 		if met.failing {
-			return fmt.Errorf("%s stands in error routes that lead to mfa, which must decide on what the client asked for, however it came there: put it after mfa", met.handler)
+			return fmt.Errorf("%s is in error routes that lead to mfa, which must decide on what the client asked for, however it got there: put it after mfa", met.handler)
 		}
 		if what := altered(met.module, way[first].gate); what != "" {
 			return fmt.Errorf("%s runs before mfa, which must decide on what the client asked for, and can change %s: put it after mfa", met.handler, what)
