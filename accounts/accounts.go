@@ -251,8 +251,8 @@ func (d *Desk) Enable(ctx context.Context, name string) error {
 	})
 }
 
-// Unlock forgets a user's failed attempts, in all browsers. It reports whether
-// there were so many that unknown browsers accepted no codes from them.
+// Unlock forgets a user's failed attempts, in all browsers. It reports whether there
+// were so many that unknown browsers had stopped accepting the user's codes.
 func (d *Desk) Unlock(ctx context.Context, name string) (wasPaused bool, err error) {
 	err = d.change(ctx, name, func(tx store.Tx, user store.User) ([]store.Event, error) {
 		until, err := guess.PausedUntil(ctx, tx, user.ID, d.clock())

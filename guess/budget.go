@@ -75,8 +75,8 @@ func decideBudget(s *spent, now time.Time) *Slowed {
 	return nil
 }
 
-// PausedUntil returns until when unknown browsers take no answers from a user
-// that could be guessed, because so many were wrong; zero: they take them.
+// PausedUntil returns until when unknown browsers accept no guessable answers from a
+// user, because too many were wrong; zero: they accept them.
 func PausedUntil(ctx context.Context, r reader, userID string, now time.Time) (time.Time, error) {
 	failures, err := r.GetAttempts(ctx, ScopeBudget, budgetKey(userID))
 	if err != nil || inWindow(failures, budgetPeriod, now).Failures < budget {

@@ -51,7 +51,7 @@ const (
 // counters grow for names and addresses.
 func Kept() map[string]int { return map[string]int{ScopeName: 10_000, ScopeAddress: 100_000} }
 
-// KeptFor is for how long after its last failure a counter matters.
+// KeptFor is how long a counter matters after its last failure.
 const KeptFor = budgetPeriod
 
 // Slowed says that an attempt was not even looked at.

@@ -59,20 +59,20 @@ func OpenMark(ctx context.Context, storage Storage) *Mark {
 	return m
 }
 
-// Incarnation returns the incarnation in the mark as it was found; empty: there was
-// no mark.
+// Incarnation returns the incarnation in the mark that was found at opening; empty:
+// there was no mark.
 func (m *Mark) Incarnation() string { return m.found.Incarnation }
 
-// Present is a store as it is opened.
+// Present describes a store that has just been opened.
 type Present struct {
 	Incarnation string
 	Position    int64
-	// Descends says that its life came from that of the mark by renewals, which
+	// Descends says that the store's life came from the mark's by renewals, which
 	// ended everything that an older copy could bring back.
 	Descends bool
 }
 
-// Found is what a mark says of the store without looking at it.
+// Found is what a mark says about the store, before anybody looks at the store.
 type Found int
 
 // What was found at the opening of a mark.
@@ -100,14 +100,14 @@ func (m *Mark) Found() Found {
 // that get an error renew the store's incarnation before they serve anything, and
 // log it.
 //
-// There is no doubt where no mark was kept yet. A store in which nothing has
-// happened is ErrEmptied where something had: that is to stop the start, since
-// everybody in it would be gone in silence. One of another incarnation than the
-// mark's that doesn't descend from it is in doubt however far it is: sessions of
-// its own life may be about, as when a copy is brought back that an earlier start
-// has renewed already. So is any store if the mark can't be read: ending all
-// sessions is safe, while going on as if nothing were known is not, and it is no
-// reason to refuse the service.
+// There is no doubt if no mark has been kept yet. If the store is empty but the mark
+// says that something had happened in it, Doubt returns ErrEmptied. Callers must then
+// stop the start, since everybody in the store would be gone without a word. A store
+// of another incarnation that doesn't descend from the mark's is in doubt whatever its
+// position: sessions of its own life may still exist, for example if the copy had
+// already been renewed by an earlier start. So is any store if the mark can't be read:
+// ending all sessions is safe, going on as if nothing were known is not, and an
+// unreadable mark is no reason to refuse service.
 func (m *Mark) Doubt(s Present) error {
 	switch {
 	case s.Position == 0 && m.found.Position > 0:

@@ -41,7 +41,7 @@ type LiveAccessToken struct {
 	token    *row[keptAccessToken]
 }
 
-// AccessTokenLookup says which access token is asked about, and how.
+// AccessTokenLookup says which access token to look up, and how.
 type AccessTokenLookup struct {
 	Token string // as the program sent it
 	// MaxStaleness is as in SignOnLookup.

@@ -80,9 +80,8 @@ type openedCookie struct {
 // each.
 const maxOpened = 75_000
 
-// NewCookies returns a mint for the store whose present incarnation is given.
-// generation changes whenever the codec's keys do: what other keys opened is
-// forgotten.
+// NewCookies returns a mint for the store with the present incarnation. generation
+// changes whenever the codec's keys do: values that other keys opened are forgotten.
 func NewCookies(codec Codec, generation func() uint64, incarnation func() string, clock func() time.Time) *Cookies {
 	return &Cookies{
 		codec: codec, generation: generation, incarnation: incarnation, clock: clock,

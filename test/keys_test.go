@@ -510,7 +510,7 @@ func TestX09RotationUnderLoad(t *testing.T) {
 		harness.Eventually(t, time.Minute, "requests", func() bool { return traffic.passed.Load() > before+20 })
 	}
 	awaitTraffic()
-	if out := expectDone(t, s, "mfa", "keys", "rotate"); !strings.Contains(out.Stdout, "In five minutes") {
+	if out := expectDone(t, s, "mfa", "keys", "rotate"); !strings.Contains(out.Stdout, "in five minutes") {
 		t.Errorf("rotating: %q", out.Stdout)
 	}
 	awaitTraffic()

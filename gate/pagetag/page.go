@@ -40,8 +40,8 @@ func Prepare(h http.Header, status int, tag, origin string) *Page {
 	return &Page{tag: tag, declared: charset != ""}
 }
 
-// Weaken makes the validator of a response a weak one (RFC 9110 §8.8.1): the page
-// that the browser keeps has the tag in it, and isn't the app's byte for byte.
+// Weaken makes the validator of a response weak (RFC 9110 §8.8.1): the page that the
+// browser keeps contains the tag, so it isn't the app's page byte for byte.
 func Weaken(h http.Header) {
 	if etag := h.Get("Etag"); etag != "" && !strings.HasPrefix(etag, "W/") {
 		h.Set("Etag", "W/"+etag)
