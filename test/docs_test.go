@@ -96,7 +96,7 @@ func TestOptionsInTheReference(t *testing.T) {
 	}
 }
 
-var listOfOptions = regexp.MustCompile(`there (?:are|is only) (.*?), at `)
+var listOfOptions = regexp.MustCompile(`the (?:options are|only option is) (.*?), at `)
 
 // knownOptions returns the options that the parser names when it meets another.
 func knownOptions(t *testing.T, caddyfile string) []string {
