@@ -102,6 +102,22 @@ func TestScope(t *testing.T) {
 			t.Errorf("%s %s: %t", tt.method, tt.path, !tt.covered)
 		}
 	}
+	streams := Scope{Hosts: []string{"git.example.com"}, Methods: []string{Upgrade, "POST"}}
+	for _, tt := range []struct {
+		method, upgrade string
+		covered         bool
+	}{
+		{"GET", "websocket", true}, {"CONNECT", "", true}, {"CONNECT", "websocket", true}, {"POST", "", true}, {"POST", "tcp", true},
+		{"GET", "", false}, {"DELETE", "", false}, {"DELETE", "websocket", false}, {"PUT", "tcp", false}, {"HEAD", "websocket", false},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		if r.Method = tt.method; tt.upgrade != "" {
+			r.Header.Set("Upgrade", tt.upgrade)
+		}
+		if streams.Covers(r) != tt.covered {
+			t.Errorf("%s with the upgrade %q: %t", tt.method, tt.upgrade, !tt.covered)
+		}
+	}
 	whole := Scope{Hosts: []string{"git.example.com"}}
 	if r := httptest.NewRequest(http.MethodDelete, "/x", nil); !whole.Covers(r) || !whole.IsFrom("") {
 		t.Error("a token for a host isn't good for all of it")

@@ -16,7 +16,8 @@ type Scope struct {
 	// Paths are paths of the apps, each including everything below it; none: all.
 	Paths []string `json:"paths,omitempty"`
 	// Methods are HTTP methods, or Upgrade for WebSockets and the like, which have
-	// no method of their own; none: all.
+	// no method of their own; none: all. A request that asks for an upgrade by
+	// another method than GET needs that method too.
 	Methods []string `json:"methods,omitempty"`
 	// From are the networks from which the token works; none: all.
 	From []netip.Prefix `json:"from,omitempty"`
@@ -84,12 +85,20 @@ func (s *Scope) IsFrom(address string) bool {
 
 // Covers reports whether the method and path of a request are within the scope.
 func (s *Scope) Covers(r *http.Request) bool {
-	method := r.Method
-	if method == http.MethodConnect || r.Header.Get("Upgrade") != "" {
-		method = Upgrade
-	}
-	return (len(s.Methods) == 0 || slices.Contains(s.Methods, method)) &&
+	return (len(s.Methods) == 0 || s.coversMethod(r)) &&
 		(len(s.Paths) == 0 || slices.ContainsFunc(s.Paths, func(path string) bool { return isBelow(r.URL.Path, path) }))
+}
+
+// coversMethod reports whether the method of a request is within the scope. An app
+// that knows nothing of the upgrade does what the method says: to upgrade by GET
+// reads at most, and anything else could be done by every method.
+func (s *Scope) coversMethod(r *http.Request) bool {
+	upgrades := r.Method == http.MethodConnect || r.Header.Get("Upgrade") != ""
+	if upgrades && !slices.Contains(s.Methods, Upgrade) {
+		return false
+	}
+	isHandshake := upgrades && (r.Method == http.MethodGet || r.Method == http.MethodConnect)
+	return isHandshake || slices.Contains(s.Methods, r.Method)
 }
 
 // isBelow reports whether a path is another one or below it, by whole segments.

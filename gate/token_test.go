@@ -186,6 +186,29 @@ func TestA01RefusedTokens(t *testing.T) {
 	}
 }
 
+// A01: a token for some methods opens no others to requests that ask for an upgrade.
+func TestA01Upgrades(t *testing.T) {
+	g := newTokenGate(t)
+	streams := g.add(t, "streams", accesstoken.Scope{Methods: []string{"GET", accesstoken.Upgrade}}, "machines")
+	for _, tt := range []struct {
+		what, method string
+		headers      []string
+		status       int
+	}{
+		{"a handshake", "GET", []string{"Connection: Upgrade", "Upgrade: websocket"}, 200},
+		{"another method", "DELETE", nil, 403},
+		{"another method that upgrades", "DELETE", []string{"Connection: Upgrade", "Upgrade: websocket"}, 403},
+		{"another method that isn't said to upgrade", "DELETE", []string{"Upgrade: websocket"}, 403},
+		{"another method in a header", "GET", []string{"Connection: Upgrade", "Upgrade: x", "X-Http-Method-Override: DELETE"}, 403},
+	} {
+		r := byProgram("/x", append(tt.headers, "Authorization: Bearer "+streams)...)
+		r.Method = tt.method
+		if o := g.serve(r); o.Code != tt.status || o.passed != (tt.status == 200) {
+			t.Errorf("%s: %d %s", tt.what, o.Code, o.Body)
+		}
+	}
+}
+
 // TestTokensWhereTheyAreOff removes them there too, looks none up, and leaves it to
 // the session.
 func TestTokensWhereTheyAreOff(t *testing.T) {
