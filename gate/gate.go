@@ -98,7 +98,7 @@ type Tickets interface {
 // Returns keeps return URLs that don't fit into a request, and finds the return URL
 // of any request.
 type Returns interface {
-	Keep(ctx context.Context, r ticket.Request, whole string) error
+	Keep(ctx context.Context, r ticket.Request, whole, address string) error
 	Find(ctx context.Context, r ticket.Request) (string, error)
 }
 

@@ -221,7 +221,7 @@ func (f fakeRequests) Read(value string) (ticket.Request, bool, error) {
 
 type fakeReturns struct{ *testGate }
 
-func (f fakeReturns) Keep(_ context.Context, r ticket.Request, whole string) error {
+func (f fakeReturns) Keep(_ context.Context, r ticket.Request, whole, _ string) error {
 	if f.kept == nil {
 		f.kept = make(map[string]string)
 	}

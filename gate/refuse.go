@@ -172,7 +172,7 @@ func (g *Gate) toPortal(w http.ResponseWriter, r *request, ask ticket.Request) {
 	}
 	ask.Origin, ask.NonceHash, ask.Expires = r.origin, token.Hash(nonce), g.Clock().Add(ticket.RequestLifetime)
 	if whole := ask.Return; len(whole) > ticket.MaxReturn {
-		if err := g.Returns.Keep(r.Context(), ask, whole); errors.Is(err, ticket.ErrTooManyReturns) {
+		if err := g.Returns.Keep(r.Context(), ask, whole, g.Address(r.Request)); errors.Is(err, ticket.ErrTooManyReturns) {
 			g.tooLong(w, r, ask.Ask)
 			return
 		} else if err != nil {

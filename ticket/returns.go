@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -20,8 +21,11 @@ const (
 	KeptReturnLifetime = 90 * time.Minute
 
 	// maxKeptReturns bounds how many are kept in each KeptReturnLifetime, since
-	// strangers can have them kept.
+	// strangers can have them kept; addressShare and networkShare are how many of
+	// them one address can have, and the wider network that it belongs to.
 	maxKeptReturns = 1000
+	addressShare   = 200 // so many people may share one
+	networkShare   = 2 * addressShare
 
 	returnNamespace = "return"
 )
@@ -45,6 +49,9 @@ type Returns struct {
 	mu    sync.Mutex
 	since time.Time // when kept was last zero
 	kept  int
+	// shares are how many of them an address or a network has. All of these are
+	// of URLs that are kept, so there are no more than twice as many.
+	shares map[netip.Prefix]int
 }
 
 // NewReturns returns an empty Returns. The codec must accept values of MaxKeptReturn.
@@ -52,13 +59,14 @@ func NewReturns(s ReturnStore, codec Codec, clock func() time.Time) *Returns {
 	return &Returns{store: s, codec: codec, clock: clock}
 }
 
-// Keep keeps the return URL of a request. It returns ErrTooManyReturns if too many
-// are being kept.
-func (k *Returns) Keep(ctx context.Context, r Request, whole string) error {
+// Keep keeps the return URL of a request from an address, which may be malformed.
+// It returns ErrTooManyReturns where that address, its network, or all together
+// have had too many kept.
+func (k *Returns) Keep(ctx context.Context, r Request, whole, address string) error {
 	if !within(whole, r.Origin) || len(whole) > MaxKeptReturn {
 		return fmt.Errorf("keeping a return URL: it must lie within %s", r.Origin)
 	}
-	if !k.reserve() {
+	if !k.reserve(sharersOf(address)) {
 		return ErrTooManyReturns
 	}
 	sealed, err := k.codec.Encode([]byte(whole))
@@ -75,18 +83,36 @@ func (k *Returns) Keep(ctx context.Context, r Request, whole string) error {
 }
 
 // reserve counts one more URL to keep, unless there are too many.
-func (k *Returns) reserve() bool {
+func (k *Returns) reserve(address, network netip.Prefix) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.clock()
-	if age := now.Sub(k.since); age < 0 || age >= KeptReturnLifetime {
-		k.since, k.kept = now, 0
+	if age := now.Sub(k.since); age < 0 || age >= KeptReturnLifetime || k.shares == nil {
+		k.since, k.kept, k.shares = now, 0, make(map[netip.Prefix]int)
 	}
-	if k.kept >= maxKeptReturns {
+	if k.kept >= maxKeptReturns || k.shares[address] >= addressShare || k.shares[network] >= networkShare {
 		return false
 	}
 	k.kept++
+	k.shares[address]++
+	k.shares[network]++
 	return true
+}
+
+// sharersOf folds an address into what one customer of a provider holds, an IPv4
+// address or an IPv6 /64, and the wider network of that, which one customer may
+// hold too. All that is malformed is one.
+func sharersOf(written string) (address, network netip.Prefix) {
+	a, err := netip.ParseAddr(written)
+	if err != nil {
+		// Two that no address has.
+		return netip.Prefix{}, netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	narrow, wide := 64, 48
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		narrow, wide = 32, 24
+	}
+	return netip.PrefixFrom(a, narrow).Masked(), netip.PrefixFrom(a, wide).Masked()
 }
 
 // Find returns the return URL of a request: the one that is kept for it, or else the
