@@ -15,8 +15,8 @@ import (
 // skipSecretAddress keeps a request whose address may hold a ticket, the token of
 // a link or a program's access token out of access logs, however the address is
 // spelled and whichever host it was sent to. All others are logged: nobody may hide
-// a request to an app by what they add to its query, since no app gets one with an
-// access token there.
+// a request by what they add to its query, since no app gets one with an access
+// token there, and the portal refuses it.
 func skipSecretAddress(r *http.Request) {
 	if holdsSecret(r.URL) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)

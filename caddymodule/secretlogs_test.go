@@ -1,10 +1,14 @@
 package caddymodule
 
 import (
+	"crypto/rand"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 )
 
@@ -37,6 +41,27 @@ func TestAddressesThatHoldSecrets(t *testing.T) {
 		}
 		if got := holdsSecret(u); got != want {
 			t.Errorf("%s: %t", address, got)
+		}
+	}
+}
+
+// D02: nobody hides from the access log what the portal does for them, such as to try
+// a password: what is left out for an access token in its query is refused.
+func TestD02PortalTakesNoAccessTokens(t *testing.T) {
+	made, _, err := accesstoken.New(rand.Reader, accesstoken.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, status := range map[string]int{
+		"x=" + made: http.StatusBadRequest,
+		"x=" + strings.ReplaceAll(made, "_", "%5f"): http.StatusBadRequest,
+		"x=pct_s_x": http.StatusServiceUnavailable, // as nothing is configured
+		"":          http.StatusServiceUnavailable,
+	} {
+		w := httptest.NewRecorder()
+		err := new(Portal).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/sign-in?"+query, nil), nil)
+		if w.Code != status || err != nil || strings.Contains(w.Body.String(), made) {
+			t.Errorf("%q: %d, %v", query, w.Code, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
@@ -249,6 +250,13 @@ func (g *Gate) rules() []gate.Rule {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	skipSecretAddress(r)
+	if accesstoken.IsInQuery(r.URL.RawQuery) {
+		// It isn't logged, and anybody can make such a text up.
+		upload.Ignore(w, r)
+		w.Header().Set("Cache-Control", "no-store")
+		http.Error(w, "An access token must not be in an address.", http.StatusBadRequest)
+		return nil
+	}
 	if p.app == nil {
 		return unready(w, r)
 	}
