@@ -66,6 +66,19 @@ func TestD02PortalTakesNoAccessTokens(t *testing.T) {
 	}
 }
 
+// D02: the filter takes out all that Caddy keeps from logs unless log_credentials is
+// set.
+func TestD02FilterOfCredentials(t *testing.T) {
+	for _, line := range []string{
+		"request>headers>Cookie delete", "request>headers>Authorization delete", "request>headers>Proxy-Authorization delete",
+		"resp_headers>Set-Cookie delete",
+	} {
+		if !strings.Contains(layout.LogFilter, "\t"+line+"\n") {
+			t.Errorf("it lacks %s", line)
+		}
+	}
+}
+
 // D02: what Caddy logs before or beside mfa is warned of, with the filter to write.
 func TestWarningsOfLogs(t *testing.T) {
 	const wiki = "wiki.example.com {\n\tLOG\n\tmfa\n\treverse_proxy localhost:3000\n}\n"

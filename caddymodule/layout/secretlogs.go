@@ -14,6 +14,7 @@ const LogFilter = `format filter {
 	request>headers>X-Mfa-Assertion delete
 	request>headers>Cookie delete
 	request>headers>Authorization delete
+	request>headers>Proxy-Authorization delete
 	resp_headers>Set-Cookie delete
 	env>HTTP_X_MFA_ASSERTION delete
 }`
@@ -29,7 +30,7 @@ func (s *survey) checkLogs() error {
 	}
 	for _, server := range s.servers {
 		if server.credentials && s.matters(server) {
-			s.warn("server %s (%s): log_credentials writes session cookies into logs: remove it, or write into each log:\n%s", server.name, strings.Join(server.listen, ", "), LogFilter)
+			s.warn("server %s (%s): log_credentials writes session cookies and access tokens into logs: remove it, or write into each log:\n%s", server.name, strings.Join(server.listen, ", "), LogFilter)
 		}
 		if server.comparesNames && server.logs && s.matters(server) {
 			s.warn("server %s (%s): strict_sni_host, which is on by itself where client certificates are asked for, has Caddy answer 421 before mfa sees the request, and the access log may then hold the token of an invitation or a ticket: write into each log:\n%s", server.name, strings.Join(server.listen, ", "), LogFilter)
