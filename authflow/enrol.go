@@ -202,7 +202,8 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 // enrolled, so that whoever had nothing left is in; until its hold is over, it
 // counts for less, and so does all else that is enrolled for as long as that
 // after a loss, or while something else is held: whoever reported it may not be
-// the owner.
+// the owner. Nor may be who shows no more than what vouches for less than the new
+// credential will.
 func (e *Engine) markEnrolled(ctx context.Context, tx store.Tx, f *Flow, credential *store.Credential, verified bool) error {
 	shown := f.Proofs
 	switch {
@@ -227,8 +228,11 @@ func (e *Engine) markEnrolled(ctx context.Context, tx store.Tx, f *Flow, credent
 	if err != nil {
 		return err
 	}
-	lately := func(p assurance.Proof) bool { return e.isDailyProof(p) && f.Started.Sub(p.At) <= person.FreshFor }
-	if onProbation || f.Kind == SignIn || !slices.ContainsFunc(shown, lately) {
+	vouches := func(p assurance.Proof) bool {
+		traits := e.Vault.Factors.Traits
+		return e.isDailyProof(p) && f.Started.Sub(p.At) <= person.FreshFor && traits(p.Factor).Vouches >= traits(credential.Kind).Vouches
+	}
+	if onProbation || f.Kind == SignIn || !slices.ContainsFunc(shown, vouches) {
 		credential.ProbationUntil = e.Clock().Add(e.Rules.Hold)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/test/pager"
 )
 
 const hold = 24 * time.Hour
@@ -575,4 +576,23 @@ func TestEverythingIsHeldAfterALoss(t *testing.T) {
 			t.Error("a key in the place of the one that was reported lost counts at once")
 		}
 	})
+	for what, weak := range map[string]bool{"by a message that vouches for little": true, "by a message that vouches for as much": false} {
+		t.Run(what, func(t *testing.T) {
+			h := holdingWithKeys(t)
+			h.vault.Factors = slices.Insert(slices.Clone(h.vault.Factors), 0, factors.Factor(pager.Factor{Clock: h.clock, Weak: weak}))
+			h.guesses.Guessable = h.vault.Factors.Guessable()
+			o := &outbox{h: h}
+			h.Outbox = o
+			ada := h.person("ada")
+			ada.withPager(o, "555-1")
+			f := ada.shown(cafe)
+			h.expectPage("pager 555-1", f, h.Challenge)
+			h.must(h.answerPager(f, o.code()))
+			granted, err := h.Grant(h.ctx, h.load(f), "", cafe)
+			h.must(err)
+			if until := adds(h, granted.SignOn, ada); until.IsZero() == weak {
+				t.Errorf("a key that is added is held until %s", until)
+			}
+		})
+	}
 }

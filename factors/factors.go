@@ -99,7 +99,8 @@ type Traits struct {
 	Delivers bool
 	// Rank is the rank that a proof has to vouch for to suspend a credential of this
 	// kind as lost. Vouches is the highest rank that proofs of this kind vouch for: a
-	// code from a mailbox can't suspend a security key.
+	// code from a mailbox can't suspend a security key. What is enrolled by proofs that
+	// vouch for less than its own will is on probation at first.
 	Rank, Vouches int
 	// AMR are the authentication methods of its proofs (RFC 8176 §2), as apps are
 	// told.
