@@ -241,7 +241,7 @@ http://wiki.example.com {
 }
 wiki.example.com:8443 {
 	reverse_proxy localhost:3000
-}`, "site wiki.example.com on server srv1 (:8443): reverse_proxy serves without mfa"},
+}`, "site wiki.example.com on server srv1 (:8443): reverse_proxy serves, without mfa,"},
 
 		// error routes
 		{"handle_errors proxies", `
