@@ -48,7 +48,7 @@ func (a *App) withhold(outlets []layout.Outlet) {
 // logs may hold; empty: they can't be kept out of logs.
 func (a *App) standIn(out layout.Outlet, text string) string {
 	if why := a.loggedFrom(out); why != "" {
-		a.logger.Warn(fmt.Sprintf("%s: %s, so Caddy's logs may contain the header X-Mfa-Assertion, and anyone who reads it there can act as that person for some minutes: write this into each log:\n%s", out.At, why, layout.LogFilter))
+		a.logger.Warn(fmt.Sprintf("%s: %s, so Caddy's logs may contain the header X-Mfa-Assertion, and anyone who reads it there can act as that person for some minutes: write into each log:\n%s", out.At, why, layout.LogFilter))
 	}
 	if out.Unfit != "" {
 		return ""
