@@ -43,7 +43,7 @@ func (l *Limiter) spent(ctx context.Context, r reader, user store.User) (*spent,
 	if err != nil {
 		return nil, err
 	}
-	s := &spent{failures: inWindow(failures, budgetPeriod, l.Clock())}
+	s := &spent{failures: failures.Within(budgetPeriod, l.Clock())}
 	s.failures.Scope, s.failures.Key = ScopeBudget, budgetKey(user.ID)
 	for _, kind := range l.Guessable {
 		if !l.isBudgeted(kind) {
@@ -79,7 +79,7 @@ func decideBudget(s *spent, now time.Time) *Slowed {
 // user, because too many were wrong; zero: they accept them.
 func PausedUntil(ctx context.Context, r reader, userID string, now time.Time) (time.Time, error) {
 	failures, err := r.GetAttempts(ctx, ScopeBudget, budgetKey(userID))
-	if err != nil || inWindow(failures, budgetPeriod, now).Failures < budget {
+	if err != nil || failures.Within(budgetPeriod, now).Failures < budget {
 		return time.Time{}, err
 	}
 	return failures.First.Add(budgetPeriod), nil

@@ -107,12 +107,3 @@ func decideAddress(a store.Attempts, limit int, now time.Time) *Slowed {
 	}
 	return &Slowed{RetryAfter: a.First.Add(addressWindow).Sub(now)}
 }
-
-// inWindow returns a count of failures without those that are too old. A window
-// that lies in the future is one from before the clock was set back, and over.
-func inWindow(a store.Attempts, window time.Duration, now time.Time) store.Attempts {
-	if now.Before(a.First) || now.Sub(a.First) >= window {
-		return store.Attempts{Scope: a.Scope, Key: a.Key, First: now}
-	}
-	return a
-}

@@ -8,6 +8,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/netblock"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -82,8 +83,8 @@ func (l *Limiter) countersOf(a Attempt) (keys []store.AttemptKey) {
 			named(scope, key+underWay)
 		}
 	}
-	named(ScopeAddress, addressKey(a.Address))
-	named(ScopeAddress, networkKey(a.Address))
+	named(ScopeAddress, netblock.Holder(a.Address))
+	named(ScopeAddress, netblock.Network(a.Address))
 	return keys
 }
 
@@ -112,7 +113,7 @@ func (l *Limiter) counts(ctx context.Context, r reader, a Attempt) (counts, erro
 			return c, err
 		}
 	}
-	for _, key := range []string{addressKey(a.Address), networkKey(a.Address)} {
+	for _, key := range []string{netblock.Holder(a.Address), netblock.Network(a.Address)} {
 		if key == "" {
 			continue
 		}
@@ -121,7 +122,7 @@ func (l *Limiter) counts(ctx context.Context, r reader, a Attempt) (counts, erro
 			return c, err
 		}
 		source.Scope, source.Key = ScopeAddress, key
-		c.sources = append(c.sources, inWindow(source, addressWindow, now))
+		c.sources = append(c.sources, source.Within(addressWindow, now))
 	}
 	return c, nil
 }

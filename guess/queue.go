@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/netblock"
 )
 
 // ErrBusy says that too many people sign in at this moment.
@@ -39,7 +40,7 @@ func (l *Limiter) turn(a Attempt, c counts, signedIn bool) identity.Turn {
 	if a.isKnown() || signedIn {
 		return identity.Turn{Known: true, Sharer: a.User.ID}
 	}
-	turn := identity.Turn{Sharer: addressKey(a.Address), Network: networkKey(a.Address)}
+	turn := identity.Turn{Sharer: netblock.Holder(a.Address), Network: netblock.Network(a.Address)}
 	turn.Since = l.turnedAway.since(turn.Sharer)
 	for i, source := range c.sources {
 		if i == 0 {
@@ -64,6 +65,6 @@ func (a Attempt) Waiting(ctx context.Context) context.Context {
 		return WaitingFor(ctx, a.User.ID)
 	}
 	return identity.As(ctx, identity.Turn{
-		Known: true, Sharer: addressKey(a.Address), Network: networkKey(a.Address),
+		Known: true, Sharer: netblock.Holder(a.Address), Network: netblock.Network(a.Address),
 	})
 }

@@ -54,13 +54,12 @@ func charge(ctx context.Context, tx store.AttemptCounts, budgets []budget, at ti
 		if err != nil {
 			return fmt.Errorf("reading how many messages left: %w", err)
 		}
-		if over := count.First.Add(b.per); !at.Before(over) || at.Before(count.First) {
-			count = store.Attempts{Scope: counted, Key: b.key, First: at}
-		} else if count.Failures >= b.most {
-			return &factors.Refused{Reason: factors.TooOften, RetryAfter: over.Sub(at)}
+		count = count.Within(b.per, at)
+		if count.Failures >= b.most {
+			return &factors.Refused{Reason: factors.TooOften, RetryAfter: count.First.Add(b.per).Sub(at)}
 		}
+		count.Scope, count.Key, count.Last = counted, b.key, at
 		count.Failures++
-		count.Last = at
 		if err := tx.PutAttempts(ctx, count); err != nil {
 			return fmt.Errorf("counting a message: %w", err)
 		}

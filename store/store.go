@@ -151,6 +151,15 @@ type Attempts struct {
 	Last     time.Time // the newest failure
 }
 
+// Within returns a count without what is too old. A window that lies in the future is
+// one from before the clock was set back, and over.
+func (a Attempts) Within(window time.Duration, now time.Time) Attempts {
+	if now.Before(a.First) || now.Sub(a.First) >= window {
+		return Attempts{Scope: a.Scope, Key: a.Key, First: now}
+	}
+	return a
+}
+
 // Browser is a browser that a user signed in with before.
 type Browser struct {
 	ID        string

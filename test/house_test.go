@@ -51,9 +51,9 @@ var arrows = []arrow{
 	{"selfservice", []string{"person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
-	{"guess", []string{"identity", "audit", "store", "assurance"}},
+	{"guess", []string{"identity", "audit", "store", "assurance", "netblock"}},
 	{"devices", []string{"session", "identity", "audit", "store", "publickey"}},
-	{"ticket", []string{"session", "store", "assurance", "token"}},
+	{"ticket", []string{"session", "store", "assurance", "token", "netblock"}},
 
 	{"session", []string{"accesstoken", "store", "assurance", "token"}},
 	{"assertion", []string{"store", "assurance"}},
@@ -88,6 +88,7 @@ var arrows = []arrow{
 	{"boundedlog", nil},
 	{"earlydata", nil},
 	{"fileaccess", nil},
+	{"netblock", nil},
 
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/netblock"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -51,7 +51,7 @@ type Returns struct {
 	kept  int
 	// shares are how many of them an address or a network has. All of these are
 	// of URLs that are kept, so there are no more than twice as many.
-	shares map[netip.Prefix]int
+	shares map[string]int
 }
 
 // NewReturns returns an empty Returns. The codec must accept values of MaxKeptReturn.
@@ -66,7 +66,7 @@ func (k *Returns) Keep(ctx context.Context, r Request, whole, address string) er
 	if !within(whole, r.Origin) || len(whole) > MaxKeptReturn {
 		return fmt.Errorf("keeping a return URL: it must lie within %s", r.Origin)
 	}
-	if !k.reserve(sharersOf(address)) {
+	if !k.reserve(netblock.Holder(address), netblock.Network(address)) {
 		return ErrTooManyReturns
 	}
 	sealed, err := k.codec.Encode([]byte(whole))
@@ -83,12 +83,12 @@ func (k *Returns) Keep(ctx context.Context, r Request, whole, address string) er
 }
 
 // reserve counts one more URL to keep, unless there are too many.
-func (k *Returns) reserve(address, network netip.Prefix) bool {
+func (k *Returns) reserve(address, network string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.clock()
 	if age := now.Sub(k.since); age < 0 || age >= KeptReturnLifetime || k.shares == nil {
-		k.since, k.kept, k.shares = now, 0, make(map[netip.Prefix]int)
+		k.since, k.kept, k.shares = now, 0, make(map[string]int)
 	}
 	if k.kept >= maxKeptReturns || k.shares[address] >= addressShare || k.shares[network] >= networkShare {
 		return false
@@ -97,22 +97,6 @@ func (k *Returns) reserve(address, network netip.Prefix) bool {
 	k.shares[address]++
 	k.shares[network]++
 	return true
-}
-
-// sharersOf folds an address into what one customer of a provider holds, an IPv4
-// address or an IPv6 /64, and the wider network of that, which one customer may
-// hold too. All that is malformed is one.
-func sharersOf(written string) (address, network netip.Prefix) {
-	a, err := netip.ParseAddr(written)
-	if err != nil {
-		// Two that no address has.
-		return netip.Prefix{}, netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	}
-	narrow, wide := 64, 48
-	if a = a.Unmap().WithZone(""); a.Is4() {
-		narrow, wide = 32, 24
-	}
-	return netip.PrefixFrom(a, narrow).Masked(), netip.PrefixFrom(a, wide).Masked()
 }
 
 // Find returns the return URL of a request: the one that is kept for it, or else the
