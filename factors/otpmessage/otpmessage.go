@@ -120,13 +120,13 @@ func (f proving) Resume(_ context.Context, a factors.Asking, state []byte) (fact
 		return factors.Page{}, err
 	}
 	if state == nil {
-		return factors.Page{Content: f.page(to.masked(f.channel), false)}, nil
+		return factors.Page{Content: f.page(f.mask(to.address), false)}, nil
 	}
 	s, err := parseQuestion(state)
 	if err != nil {
 		return factors.Page{}, err
 	}
-	return factors.Page{Content: f.page(to.masked(f.channel), true), Again: s.mayAgain()}, nil
+	return factors.Page{Content: f.page(f.mask(to.address), true), Again: s.mayAgain()}, nil
 }
 
 // page is what both ceremonies show of a code.
@@ -136,9 +136,6 @@ func (f *Factor) page(address string, sent bool) templates.MessageCode {
 
 // Check decides on answer "code".
 func (f proving) Check(_ context.Context, a factors.Asking, state []byte, answer factors.Answer) (factors.Verdict, error) {
-	if answer == nil {
-		return factors.Verdict{Outcome: factors.OutcomePending}, nil // there is no other device
-	}
 	s, err := parseQuestion(state)
 	if err != nil {
 		return factors.Verdict{}, err
@@ -216,8 +213,6 @@ func (f *Factor) content(s question, a factors.Asking) templates.CodeMail {
 // recipient is whom a code goes to.
 type recipient struct{ id, address string }
 
-func (r recipient) masked(c channel) string { return c.mask(r.address) }
-
 // addressee returns the credential that a question is about. Of several the
 // newest counts: the others are replaced, whether or not their rows are gone.
 func addressee(a factors.Asking) (recipient, error) {
@@ -263,8 +258,6 @@ func (f enrolling) Check(_ context.Context, a factors.Asking, state []byte, answ
 	switch {
 	case err != nil:
 		return factors.Verdict{}, err
-	case answer == nil:
-		return factors.Verdict{Outcome: factors.OutcomePending}, nil
 	case answer["address"] != "" || s.Address == "":
 		return f.sendTo(s, answer["address"])
 	}
