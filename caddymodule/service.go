@@ -177,9 +177,8 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	return nil
 }
 
-// newOutbox makes what sends the messages of factors in place of makeOutbox; nil:
-// makeOutbox does.
-var newOutbox func(*service) authflow.Outbox
+// newOutbox makes what sends the messages of factors; nil: there is nothing to send.
+var newOutbox = (*service).makeOutbox
 
 // makeFlows makes what people sign in by and see to their accounts with.
 func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.PasswordPolicy) {
@@ -195,30 +194,24 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 	s.selfService = selfservice.New(selfservice.Settings{
 		Store: s.store, People: s.people, Vault: s.vault, Clock: time.Now, Remembers: a.Session.Remember > 0,
 	})
-	settings := authflow.Settings{
+	s.flows = authflow.New(authflow.Settings{
 		Store: s.store, People: s.people, Vault: s.vault, Guesses: guesses,
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 		Rules: authflow.Rules{
 			Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
 			Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
 		},
-	}
-	if newOutbox != nil {
-		settings.Outbox = newOutbox(s)
-	}
-	if a.mailer == nil || newOutbox != nil {
-		s.flows = authflow.New(settings)
-		return
-	}
-	questions := s.makeOutbox(a)
-	settings.Outbox = questions
-	s.flows = authflow.New(settings)
-	questions.Composer = s.flows
+	})
+	s.flows.Outbox = newOutbox(s, a)
 }
 
-// makeOutbox makes what sends messages to people.
-func (s *service) makeOutbox(a *App) *notify.Questions {
-	questions := &notify.Questions{Writers: map[assurance.Factor]notify.Writer{
+// makeOutbox makes what sends messages about the questions of flows to people; nil:
+// nothing does.
+func (s *service) makeOutbox(a *App) authflow.Outbox {
+	if a.mailer == nil {
+		return nil
+	}
+	questions := &notify.Questions{Composer: s.flows, Writers: map[assurance.Factor]notify.Writer{
 		assurance.Email: &email.Writer{
 			Pages: s.pages, Mailer: a.mailer, Clock: time.Now,
 			Frame: templates.MailFrame{Brand: a.Name, Contact: a.Contact, Portal: a.portal.String()},

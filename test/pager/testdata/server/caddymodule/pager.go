@@ -19,7 +19,7 @@ import (
 
 func init() {
 	makers = append([]maker{makePager}, makers...)
-	newOutbox = func(*service) authflow.Outbox { return &beeps }
+	newOutbox = func(*service, *App) authflow.Outbox { return &beeps }
 	caddy.RegisterModule(pagers{})
 }
 
