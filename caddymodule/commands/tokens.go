@@ -47,31 +47,29 @@ func createTokenCommand() *cobra.Command {
 	var asked adminapi.NewToken
 	var from []string
 	var expires string
-	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Creates a service token and prints it once", Args: exactly(1), SilenceUsage: true,
-		Long: `The token lets a program pass gates that say "tokens service", on the hosts and for
-the paths, methods and networks given here. The app sees the user name NAME@token.
-The token can't be shown again.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
+	cmd := command("create NAME", "Creates a service token and prints it once", exactly(1),
+		func(_ *cobra.Command, args []string) call {
 			asked.Name = args[0]
-			for _, written := range from {
-				network, err := netip.ParsePrefix(written)
-				if err != nil {
-					return fmt.Errorf("--from %s: write a network such as 192.0.2.0/24", written)
-				}
-				asked.Scope.From = append(asked.Scope.From, network)
-			}
-			lifetime, err := caddy.ParseDuration(expires)
-			if err != nil {
-				return fmt.Errorf("--expires %s: write a duration such as 90d", expires)
-			}
-			asked.Lifetime = int64(lifetime / time.Second)
-			return command("create NAME", "", exactly(1),
-				func(*cobra.Command, []string) call {
-					return call{method: http.MethodPost, path: []string{"tokens"}, body: asked}
-				},
-				as(tellMadeToken)).RunE(cmd, args)
+			return call{method: http.MethodPost, path: []string{"tokens"}, body: asked}
 		},
+		as(tellMadeToken))
+	cmd.Long = `The token lets a program pass gates that say "tokens service", on the hosts and for
+the paths, methods and networks given here. The app sees the user name NAME@token.
+The token can't be shown again.`
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		for _, written := range from {
+			network, err := netip.ParsePrefix(written)
+			if err != nil {
+				return fmt.Errorf("--from %s: write a network such as 192.0.2.0/24", written)
+			}
+			asked.Scope.From = append(asked.Scope.From, network)
+		}
+		lifetime, err := caddy.ParseDuration(expires)
+		if err != nil {
+			return fmt.Errorf("--expires %s: write a duration such as 90d", expires)
+		}
+		asked.Lifetime = int64(lifetime / time.Second)
+		return nil
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&asked.Scope.Hosts, "host", nil, "Host that the token works for; may be given several times")
