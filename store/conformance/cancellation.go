@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -16,9 +17,43 @@ var cancellationTests = []test{
 	{"nothing is half done", cancelledMidway},
 }
 
-// operations is every operation of the contract, each valid by itself once
-// there is a user u1 with c1, s1 and d1 and a record k.
+// operations is every operation of the contract, each valid by itself once populate
+// has added a row of each kind.
 func (f fixture) operations() map[string]func(context.Context) error {
+	all := f.operationsForPrograms()
+	maps.Copy(all, f.operationsOnMessages())
+	maps.Copy(all, f.operationsOnPeople())
+	return all
+}
+
+func (f fixture) operationsForPrograms() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"CreateAccessToken": func(ctx context.Context) error { return f.CreateAccessToken(ctx, accessToken("t9")) },
+		"AccessTokenBySelector": func(ctx context.Context) error {
+			return second(f.AccessTokenBySelector(ctx, "selector of t1"))
+		},
+		"AccessTokenByName": func(ctx context.Context) error { return second(f.AccessTokenByName(ctx, "name of t1")) },
+		"ListAccessTokens":  func(ctx context.Context) error { return second(f.ListAccessTokens(ctx)) },
+		"RevokeAccessToken": func(ctx context.Context) error { return f.RevokeAccessToken(ctx, "t1", noon) },
+		"ResumeAccessToken": func(ctx context.Context) error { return f.ResumeAccessToken(ctx, "t1") },
+	}
+}
+
+func (f fixture) operationsOnMessages() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"QueueMessage": func(ctx context.Context) error { return f.QueueMessage(ctx, aMessage("m9")) },
+		"ClaimMessages": func(ctx context.Context) error {
+			return second(f.ClaimMessages(ctx, noon, noon.Add(time.Minute), 9))
+		},
+		"UpdateMessage": func(ctx context.Context) error {
+			return f.UpdateMessage(ctx, store.Message{ID: "m1", Version: 1})
+		},
+		"NewestMessage":  func(ctx context.Context) error { return second(f.NewestMessage(ctx, "question", "about m1")) },
+		"VoidMessagesOf": func(ctx context.Context) error { return f.VoidMessagesOf(ctx, "u1") },
+	}
+}
+
+func (f fixture) operationsOnPeople() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"CreateUser":  func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u9", Name: "u9"}) },
 		"UserByID":    func(ctx context.Context) error { return second(f.UserByID(ctx, "u1")) },
@@ -137,6 +172,8 @@ func (f fixture) state(t *testing.T) []any {
 		get(f.ListIssuers(f.ctx))(t),
 		get(f.ListFormerNames(f.ctx, "former"))(t),
 		get(f.ListEvents(f.ctx, store.EventFilter{}))(t),
+		get(f.ListAccessTokens(f.ctx))(t),
+		get(f.NewestMessage(f.ctx, "question", "about m1"))(t),
 	}
 }
 
@@ -153,6 +190,10 @@ func (f fixture) populate(t *testing.T) {
 	must(t, f.CreateBrowser(f.ctx, b))
 	f.addDevice(t, "u1", "d1")
 	must(t, f.AppendEvent(f.ctx, store.Event{At: noon, Name: "e1"}))
+	must(t, f.CreateAccessToken(f.ctx, accessToken("t1")))
+	m := aMessage("m1")
+	m.UserID = "u1"
+	must(t, f.QueueMessage(f.ctx, m))
 }
 
 func cancelledOperations(t *testing.T, f fixture) {

@@ -109,7 +109,7 @@ func lifePositionRises(t *testing.T, f fixture) {
 	last := f.position(t)
 	for _, name := range []string{
 		"CreateUser", "UpdateUser", "CreateCredential", "UpdateCredential", "CreateSignOn", "UpdateSignOn",
-		"EndSignOn", "EndUnseenSignOn", "EndSignOnsOf", "CreateDevice", "UpdateDevice", "RevokeDevice", "Renew", "DeleteUser",
+		"EndSignOn", "EndUnseenSignOn", "EndSignOnsOf", "CreateDevice", "UpdateDevice", "RevokeDevice", "CreateAccessToken", "RevokeAccessToken", "Renew", "DeleteUser",
 	} {
 		must(t, operations[name](f.ctx))
 		position := f.position(t)
@@ -131,6 +131,8 @@ func lifePositionStays(t *testing.T, f fixture) {
 	must(t, f.EndSignOn(f.ctx, "ended", noon, "x"))
 	f.addDevice(t, "u1", "revoked")
 	must(t, f.RevokeDevice(f.ctx, "revoked", noon, "x"))
+	must(t, f.CreateAccessToken(f.ctx, accessToken("revoked")))
+	must(t, f.RevokeAccessToken(f.ctx, "revoked", noon))
 	operations := f.operations()
 	for name, refused := range map[string]func(context.Context) error{
 		"UpdateUser": func(ctx context.Context) error { return f.UpdateUser(ctx, store.User{ID: "u1", Version: 7}) },
@@ -154,12 +156,14 @@ func lifePositionStays(t *testing.T, f fixture) {
 			_, err := f.EndSignOnsOf(ctx, "nobody", noon, "x")
 			return err
 		},
-		"CreateUser":       func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u1"}) },
-		"CreateCredential": func(ctx context.Context) error { return f.CreateCredential(ctx, store.Credential{ID: "c9"}) },
-		"CreateSignOn":     func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9"}) },
-		"CreateDevice":     func(ctx context.Context) error { return f.CreateDevice(ctx, store.Device{ID: "d9"}) },
-		"UpdateDevice":     func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 7}) },
-		"RevokeDevice":     func(ctx context.Context) error { return f.RevokeDevice(ctx, "revoked", noon, "again") },
+		"CreateUser":        func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u1"}) },
+		"CreateCredential":  func(ctx context.Context) error { return f.CreateCredential(ctx, store.Credential{ID: "c9"}) },
+		"CreateSignOn":      func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9"}) },
+		"CreateDevice":      func(ctx context.Context) error { return f.CreateDevice(ctx, store.Device{ID: "d9"}) },
+		"UpdateDevice":      func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 7}) },
+		"RevokeDevice":      func(ctx context.Context) error { return f.RevokeDevice(ctx, "revoked", noon, "again") },
+		"CreateAccessToken": func(ctx context.Context) error { return f.CreateAccessToken(ctx, accessToken("t1")) },
+		"RevokeAccessToken": func(ctx context.Context) error { return f.RevokeAccessToken(ctx, "revoked", noon) },
 		"Renew": func(ctx context.Context) error {
 			return f.Atomically(ctx, func(tx store.Tx) error { return errors.Join(tx.DeleteUser(ctx, "u1"), errRefused) })
 		},
