@@ -48,6 +48,8 @@ type service struct {
 	flows   *authflow.Engine
 	// outbox sends messages to people; nil: none are sent.
 	outbox *notify.Outbox
+	// writers write and hand over the messages of factors, by kind.
+	writers map[assurance.Factor]notify.Writer
 	// selfService is what people change about their own account.
 	selfService *selfservice.Service
 	keeper      *session.Keeper
@@ -211,12 +213,13 @@ func (s *service) makeOutbox(a *App) authflow.Outbox {
 	if a.mailer == nil {
 		return nil
 	}
-	questions := &notify.Questions{Composer: s.flows, Writers: map[assurance.Factor]notify.Writer{
+	s.writers = map[assurance.Factor]notify.Writer{
 		assurance.Email: &email.Writer{
 			Pages: s.pages, Mailer: a.mailer, Clock: time.Now,
 			Frame: templates.MailFrame{Brand: a.Name, Contact: a.Contact, Portal: a.portal.String()},
 		},
-	}}
+	}
+	questions := &notify.Questions{Composer: s.flows, Writers: s.writers}
 	s.outbox = notify.New(notify.Settings{
 		Store: s.store, Clock: time.Now, Random: rand.Reader, Logger: a.logger.Named("outbox"),
 		Routes: map[string]notify.Route{notify.AboutQuestion: questions},

@@ -76,14 +76,23 @@ func New(s Settings) *Outbox { return &Outbox{s, make(chan struct{}, 1)} }
 // Queue stores a message in the transaction that makes it necessary. The message is
 // due from now on, and expires after patience.
 func (o *Outbox) Queue(ctx context.Context, tx Queuer, m store.Message, patience time.Duration) error {
-	id := make([]byte, 16)
-	if _, err := io.ReadFull(o.Random, id); err != nil {
-		return fmt.Errorf("making the id of a message: %w", err)
+	id, err := NewID(o.Random)
+	if err != nil {
+		return err
 	}
-	m.ID, m.State = hex.EncodeToString(id), store.MessageWaiting
+	m.ID, m.State = id, store.MessageWaiting
 	m.Queued = o.Clock()
 	m.Due, m.Expires = m.Queued, m.Queued.Add(patience)
 	return tx.QueueMessage(ctx, m)
+}
+
+// NewID makes the id of a message.
+func NewID(random io.Reader) (string, error) {
+	id := make([]byte, 16)
+	if _, err := io.ReadFull(random, id); err != nil {
+		return "", fmt.Errorf("making the id of a message: %w", err)
+	}
+	return hex.EncodeToString(id), nil
 }
 
 // Wake makes the outbox look for messages that are due. It doesn't wait for that.

@@ -23,9 +23,10 @@ type Composer interface {
 	Compose(ctx context.Context, kind assurance.Factor, ref string) (message any, open bool, err error)
 }
 
-// Writer writes a letter and hands it over; see Route.
+// Writer writes a letter, hands it over, and returns what the server answered; see
+// Route.
 type Writer interface {
-	Write(ctx context.Context, id string, letter factors.Letter) error
+	Write(ctx context.Context, id string, letter factors.Letter) (answer string, err error)
 }
 
 // Questions queues messages about questions, and is their Route.
@@ -65,5 +66,6 @@ func (q *Questions) Send(ctx context.Context, m store.Message) error {
 	if !ok || !known {
 		return fmt.Errorf("nothing sends a %T about a question of kind %q", content, kind)
 	}
-	return writer.Write(ctx, m.ID, letter)
+	_, err = writer.Write(ctx, m.ID, letter)
+	return err
 }

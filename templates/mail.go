@@ -45,8 +45,15 @@ func (m CodeMail) Framed(f MailFrame) any {
 	return m
 }
 
+// TestMail is the view of the e-mail "test", by which an operator finds out whether
+// mail can be sent.
+type TestMail struct{ MailFrame }
+
+// Framed returns the view of the mail with its frame.
+func (m TestMail) Framed(f MailFrame) any { return TestMail{f} }
+
 // emptyMails holds an empty view of each e-mail.
-var emptyMails = map[string]any{"code": CodeMail{}}
+var emptyMails = map[string]any{"code": CodeMail{}, "test": TestMail{}}
 
 // mailTemplate writes the parts of an e-mail in one language.
 type mailTemplate struct {

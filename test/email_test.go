@@ -171,6 +171,7 @@ func TestX08MailThatCantBeSent(t *testing.T) {
 	s, server := mailingScene(t, 1)
 	ada := s.Administrator("ada")
 	withEmail(t, s, server, ada, "ada@example.org")
+	testMessages(t, s, server)
 	server.Fail(mailbox.Failure{At: mailbox.AtRcpt, Code: 450})
 	browser := s.Client()
 	page := askedByEmail(t, s, browser, ada)
@@ -178,12 +179,37 @@ func TestX08MailThatCantBeSent(t *testing.T) {
 		return strings.Contains(s.Log(), "a message couldn't be sent")
 	})
 	server.Fail(mailbox.Failure{})
-	_, code := mailedCode(t, s, server, 2)
+	_, code := mailedCode(t, s, server, 3) // the first two checked the address, and the server
 	page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
 	if page.Status != 200 || page.URL.Path != "/page" {
 		t.Fatalf("the code led to %d %s: %s", page.Status, page.URL, page.Text())
 	}
 	if strings.Contains(s.Log(), "ada@example.org") {
 		t.Error("the log names the address")
+	}
+}
+
+// testMessages has the operator see what the mail server answers: once as it takes
+// the message, once as it refuses the recipient.
+func testMessages(t *testing.T, s *scene.Scene, server *mailbox.Server) {
+	t.Helper()
+	before := len(server.Inbox())
+	out := expectDone(t, s, "mfa", "notify", "test", "Grace@example.org")
+	if !strings.Contains(out.Stdout, "Handed over. The server answered: 2.0.0") {
+		t.Errorf("the command says %q", out.Stdout)
+	}
+	inbox := server.Inbox()
+	if len(inbox) != before+1 || inbox[before].To != "grace@example.org" || !strings.Contains(inbox[before].Header("Subject"), "Example Corp") {
+		t.Errorf("the inbox is %v", inbox)
+	}
+	server.Fail(mailbox.Failure{At: mailbox.AtRcpt, Code: 552, Enhanced: [3]int{5, 2, 2}})
+	for arguments, want := range map[string]string{
+		"grace@example.org": "552 5.2.2. The server doesn't accept the recipient. Check the address.",
+		"grace":             "this isn't an e-mail address",
+	} {
+		out := s.CLI("mfa", "notify", "test", arguments)
+		if out.Code == 0 || !strings.Contains(out.Stderr, want) {
+			t.Errorf("%s: the command says %+v, want %s", arguments, out, want)
+		}
 	}
 }

@@ -37,7 +37,7 @@ var arrows = []arrow{
 	{"caddymodule/layout", []string{"caddymodule/matching", "caddymodule/origin", "assurance"}},
 	{"caddymodule/matching", nil},
 	{"caddymodule/origin", nil},
-	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "token", "showable"}},
+	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},

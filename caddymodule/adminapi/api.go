@@ -75,6 +75,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"GET /mfa/tokens/{name}":                      oneToken((*accounts.Desk).Token),
 		"POST /mfa/tokens/{name}/revoke":              oneToken((*accounts.Desk).RevokeToken),
 		"POST /mfa/tokens/{name}/resume":              oneToken((*accounts.Desk).ResumeToken),
+		"POST /mfa/notify/test":                       testMessage,
 		"POST /mfa/keys/rotate":                       rotateKeys,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })
@@ -101,6 +102,9 @@ type Server struct {
 	Audit *audit.Log
 	// RotateKeys makes a new generation of keys.
 	RotateKeys func(context.Context) error
+	// SendTest hands a test message over to whoever delivers to an address. It returns
+	// a *notify.Failure if nobody accepted it.
+	SendTest func(ctx context.Context, to string) (HandedOver, error)
 	// IsAdmin reports whether a user is an administrator; nil: the configuration
 	// names none.
 	IsAdmin func(store.User) bool

@@ -29,7 +29,7 @@ answer.`,
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
 			asGroup(cmd)
-			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), keysCommand(), templatesCommand())
+			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), notifyCommand(), keysCommand(), templatesCommand())
 		},
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -88,28 +89,28 @@ func New(c Config) (*Mailer, error) {
 	return &Mailer{c}, nil
 }
 
-// Send hands an e-mail over, or returns a *notify.Failure.
-func (m *Mailer) Send(ctx context.Context, one Mail) error {
+// Send hands an e-mail over and returns what the server answered, or a *notify.Failure.
+func (m *Mailer) Send(ctx context.Context, one Mail) (answer string, err error) {
 	message, err := m.message(one)
 	if err != nil {
-		return err
+		return "", err
 	}
 	client, connection, err := m.dial(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = connection.CloseWithSMTPClient(client) }() // QUIT; nothing depends on it
 	if !isASCII(one.To) {
 		if able, _ := client.Extension("SMTPUTF8"); !able {
-			return &notify.Failure{Code: "address", Permanent: true, Err: errors.New("the server can't send to addresses beyond ASCII (RFC 6531)")}
+			return "", &notify.Failure{Code: "address", Permanent: true, Err: errors.New("the server can't send to addresses beyond ASCII (RFC 6531)")}
 		}
 	}
 	err = connection.SendWithSMTPClient(client, message)
 	// An error after the server took it, such as of RSET, changes nothing.
 	if err == nil || message.IsDelivered() {
-		return nil
+		return message.ServerResponse(), nil
 	}
-	return failure(ctx, err)
+	return "", failure(ctx, err)
 }
 
 // message puts an e-mail into the form of RFC 5322.
@@ -205,14 +206,17 @@ func (c Config) authentication() mail.SMTPAuthType {
 	return mail.SMTPAuthAutoDiscover
 }
 
+// enhanced matches the enhanced status code that a reply begins with (RFC 2034 §4).
+var enhanced = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}\b`)
+
 // dialFailure is why no connection came about. What the server said may hold what
-// was sent to it, so its code alone is kept.
+// was sent to it, so its codes alone are kept.
 func dialFailure(err error) *notify.Failure {
 	var answer *textproto.Error
 	var verification *tls.CertificateVerificationError
 	f := &notify.Failure{Code: "connect"}
 	if errors.As(err, &answer) {
-		f.Code, f.Status = "greeting", strconv.Itoa(answer.Code)
+		f.Code, f.Status = "greeting", strings.TrimSpace(strconv.Itoa(answer.Code)+" "+enhanced.FindString(answer.Msg))
 	}
 	switch {
 	case errors.As(err, &verification):

@@ -41,9 +41,10 @@ func send(t *testing.T, ctx context.Context, c email.Config, to string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mailer.Send(ctx, email.Mail{
+	_, err = mailer.Send(ctx, email.Mail{
 		ID: "0123456789abcdef", To: to, Subject: "Your code for Bücher", Text: "12345678\n", HTML: "<p>12345678</p>", At: noon,
 	})
+	return err
 }
 
 var asked = mailbox.Options{Username: "portcullis", Password: "correct horse"}
@@ -106,7 +107,7 @@ func TestFailures(t *testing.T) {
 		to      string
 		want    notify.Failure
 	}{
-		"a wrong password":       {change: func(c *email.Config) { c.Password = "wrong" }, want: notify.Failure{Code: "auth", Status: "535"}},
+		"a wrong password":       {change: func(c *email.Config) { c.Password = "wrong" }, want: notify.Failure{Code: "auth", Status: "535 5.7.8"}},
 		"a stranger's server":    {change: func(c *email.Config) { c.Roots = nil }, want: notify.Failure{Code: "tls"}},
 		"no STARTTLS":            {options: mailbox.Options{Plain: true}, want: notify.Failure{Code: "tls"}},
 		"nobody listens":         {change: func(c *email.Config) { c.Port = 1 }, want: notify.Failure{Code: "connect"}},

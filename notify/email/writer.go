@@ -19,13 +19,13 @@ type Writer struct {
 	Pages  Pages
 	Frame  templates.MailFrame
 	Mailer interface {
-		Send(ctx context.Context, one Mail) error
+		Send(ctx context.Context, one Mail) (answer string, err error)
 	}
 	Clock func() time.Time
 }
 
 // Write writes a letter and hands it over; see Mailer.Send.
-func (w *Writer) Write(ctx context.Context, id string, letter factors.Letter) error {
+func (w *Writer) Write(ctx context.Context, id string, letter factors.Letter) (answer string, err error) {
 	content := letter.Content
 	if framed, ok := content.(interface {
 		Framed(templates.MailFrame) any
@@ -34,7 +34,7 @@ func (w *Writer) Write(ctx context.Context, id string, letter factors.Letter) er
 	}
 	written, err := w.Pages.Mail(letter.Template, letter.Language, content)
 	if err != nil {
-		return fmt.Errorf("writing a letter: %w", err)
+		return "", fmt.Errorf("writing a letter: %w", err)
 	}
 	return w.Mailer.Send(ctx, Mail{
 		ID: id, To: letter.To, Subject: written.Subject, Text: written.Text, HTML: written.HTML, At: w.Clock(),
