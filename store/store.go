@@ -62,8 +62,11 @@ type User struct {
 	// NewPassword says that the password has to be replaced at the next
 	// sign-in.
 	NewPassword bool
-	Created     time.Time
-	Version     int64
+	// Language and Zone are what messages to the user are written in: the language
+	// and the time zone (IANA) of the newest sign-in; empty: they aren't known.
+	Language, Zone string
+	Created        time.Time
+	Version        int64
 }
 
 // CredentialState says whether a credential can be used.
@@ -234,7 +237,9 @@ type Message struct {
 	Purpose string // what kind of thing it is about
 	Ref     string // which one
 	UserID  string // whom it is for; empty: somebody who has no account yet
-	Data    []byte // what there is to know besides
+	// Data is what there is to know besides. It is deleted once the message no longer
+	// waits.
+	Data    []byte
 	Queued  time.Time
 	Due     time.Time // it leaves no earlier
 	Expires time.Time // and no later
@@ -256,12 +261,14 @@ type Messages interface {
 	// the given time and raises their versions, so that exactly one of any number
 	// of callers gets a message.
 	ClaimMessages(ctx context.Context, now, until time.Time, most int) ([]Message, error)
-	// UpdateMessage changes only Due, Claimed, Attempts, State and Failure. Like
-	// UpdateUser, it is a compare-and-set on the version.
+	// UpdateMessage changes only Due, Claimed, Attempts, State and Failure, and deletes
+	// Data unless the message still waits. Like UpdateUser, it is a compare-and-set on
+	// the version.
 	UpdateMessage(ctx context.Context, m Message) error
 	// NewestMessage returns the message about a thing that was queued most recently.
 	NewestMessage(ctx context.Context, purpose, ref string) (Message, error)
-	// VoidMessagesOf makes all of a user's waiting messages void.
+	// VoidMessagesOf makes all of a user's waiting messages void, and deletes their
+	// Data.
 	VoidMessagesOf(ctx context.Context, userID string) error
 }
 

@@ -112,14 +112,21 @@ func messagesClaimRace(t *testing.T, f fixture) {
 }
 
 func messagesUpdate(t *testing.T, f fixture) {
-	m := f.queue(t, aMessage("m1"))
+	known := aMessage("m1")
+	known.Data = anyBytes()
+	m := f.queue(t, known)
+	m.Failure = "busy"
+	must(t, f.UpdateMessage(f.ctx, m))
+	m.Version = 2
+	wantEqual(t, "still waiting", get(f.NewestMessage(f.ctx, m.Purpose, m.Ref))(t), m)
 	changed := m
 	changed.Due, changed.Claimed, changed.Attempts = noon.Add(time.Second), noon.Add(time.Minute), 2
 	changed.State, changed.Failure = store.MessageFailed, "refused"
 	changed.Purpose, changed.Ref, changed.Queued, changed.Expires = "other", "other", noon.Add(1), noon.Add(2)
 	must(t, f.UpdateMessage(f.ctx, changed))
 	want := changed
-	want.Purpose, want.Ref, want.Queued, want.Expires, want.Version = m.Purpose, m.Ref, m.Queued, m.Expires, 2
+	want.Purpose, want.Ref, want.Queued, want.Expires, want.Version = m.Purpose, m.Ref, m.Queued, m.Expires, 3
+	want.Data = nil
 	wantEqual(t, "updated", get(f.NewestMessage(f.ctx, m.Purpose, m.Ref))(t), want)
 	wantError(t, f.UpdateMessage(f.ctx, changed), store.ErrConflict)
 	wantError(t, f.UpdateMessage(f.ctx, store.Message{ID: "none", Version: 1}), store.ErrNotFound)
@@ -143,7 +150,7 @@ func messagesOfUser(t *testing.T, f fixture) {
 	f.addUser(t, "u2")
 	for _, id := range []string{"m1", "m2", "m3"} {
 		m := aMessage(id)
-		m.UserID = map[string]string{"m1": "u1", "m2": "u2"}[id]
+		m.UserID, m.Data = map[string]string{"m1": "u1", "m2": "u2"}[id], anyBytes()
 		f.queue(t, m)
 	}
 	handed := aMessage("m4")
@@ -156,6 +163,7 @@ func messagesOfUser(t *testing.T, f fixture) {
 	}
 	wantEqual(t, "states", []store.MessageState{state("m1"), state("m2"), state("m3"), state("m4")},
 		[]store.MessageState{store.MessageVoid, store.MessageWaiting, store.MessageWaiting, store.MessageHandedOver})
+	wantEqual(t, "what is known of a void one", get(f.NewestMessage(f.ctx, "question", "about m1"))(t).Data, []byte(nil))
 	must(t, f.DeleteUser(f.ctx, "u1"))
 	_, err := f.NewestMessage(f.ctx, "question", "about m1")
 	wantError(t, err, store.ErrNotFound)

@@ -24,7 +24,7 @@ func usersComeBack(t *testing.T, f fixture) {
 	tests := map[string]store.User{
 		"full": {
 			ID: "u1", Name: "zoë", DisplayName: awkward, Email: "zoë@example.com",
-			Groups: []string{"admins", awkward}, Status: store.UserInvited, Created: noon,
+			Groups: []string{"admins", awkward}, Status: store.UserInvited, Language: awkward, Zone: "Europe/Berlin", Created: noon,
 		},
 		"bare": {ID: "u2", Name: "bob", Status: store.UserActive},
 	}
@@ -86,7 +86,7 @@ func usersUpdate(t *testing.T, f fixture) {
 	u := f.addUser(t, "u1")
 	changed := store.User{
 		ID: "u1", Name: "alice", DisplayName: awkward, Email: "alice@example.com",
-		Groups: []string{"engineers"}, Status: store.UserDisabled, Created: noon.AddDate(1, 0, 0), Version: 1,
+		Groups: []string{"engineers"}, Status: store.UserDisabled, Language: "de", Zone: "Asia/Tokyo", Created: noon.AddDate(1, 0, 0), Version: 1,
 	}
 	must(t, f.UpdateUser(f.ctx, changed))
 	wantError(t, f.UpdateUser(f.ctx, u), store.ErrConflict)

@@ -63,8 +63,9 @@ func (o operations) ClaimMessages(ctx context.Context, now, until time.Time, mos
 // UpdateMessage implements store.Messages.
 func (o operations) UpdateMessage(ctx context.Context, m store.Message) error {
 	return o.compareAndSet(ctx, "updating a message", statement{
-		`UPDATE messages SET due = ?, claimed = ?, attempts = ?, state = ?, failure = ?, version = version + 1
-		 WHERE id = ? AND version = ?`,
+		`UPDATE messages SET due = ?1, claimed = ?2, attempts = ?3, state = ?4, failure = ?5, version = version + 1,
+			data = CASE ?4 WHEN 'waiting' THEN data ELSE x'' END
+		 WHERE id = ?6 AND version = ?7`,
 		[]any{micros(m.Due), micros(m.Claimed), m.Attempts, m.State, m.Failure, m.ID, m.Version},
 	}, statement{`SELECT 1 FROM messages WHERE id = ?`, []any{m.ID}})
 }
@@ -80,7 +81,7 @@ func (o operations) NewestMessage(ctx context.Context, purpose, ref string) (sto
 // VoidMessagesOf implements store.Messages.
 func (o operations) VoidMessagesOf(ctx context.Context, userID string) error {
 	_, err := o.takingAway().change(ctx, "voiding a user's messages", statement{
-		`UPDATE messages SET state = 'void', claimed = 0, version = version + 1 WHERE user_id = ? AND state = 'waiting'`,
+		`UPDATE messages SET state = 'void', claimed = 0, data = x'', version = version + 1 WHERE user_id = ? AND state = 'waiting'`,
 		[]any{userID},
 	})
 	return err

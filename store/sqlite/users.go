@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	userColumns      = `id, name, display_name, email, groups, status, new_password, created, version`
+	userColumns      = `id, name, display_name, email, groups, status, new_password, language, zone, created, version`
 	selectUserByName = `SELECT ` + userColumns + ` FROM users WHERE name = ?`
 	// The second condition lets the partial index serve, and nobody be found
 	// by an empty address.
@@ -24,7 +24,7 @@ func scanUser(row scanner) (store.User, error) {
 		groups  []byte
 		created int64
 	}
-	err := row.Scan(&r.ID, &r.Name, &r.DisplayName, &r.Email, &r.groups, &r.Status, &r.NewPassword, &r.created, &r.Version)
+	err := row.Scan(&r.ID, &r.Name, &r.DisplayName, &r.Email, &r.groups, &r.Status, &r.NewPassword, &r.Language, &r.Zone, &r.created, &r.Version)
 	if err != nil {
 		return store.User{}, err
 	}
@@ -41,8 +41,8 @@ func (o operations) CreateUser(ctx context.Context, u store.User) error {
 		return failed(ctx, doing, err)
 	}
 	_, err = o.change(ctx, doing, statement{
-		`INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)`,
-		[]any{u.ID, u.Name, u.DisplayName, u.Email, groups, string(u.Status), u.NewPassword, micros(u.Created)},
+		`INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		[]any{u.ID, u.Name, u.DisplayName, u.Email, groups, string(u.Status), u.NewPassword, u.Language, u.Zone, micros(u.Created)},
 	}, untold)
 	return err
 }
@@ -73,9 +73,9 @@ func (o operations) UpdateUser(ctx context.Context, u store.User) error {
 		o = o.takingAway()
 	}
 	return o.compareAndSet(ctx, doing, statement{
-		`UPDATE users SET name = ?, display_name = ?, email = ?, groups = ?, status = ?, new_password = ?, version = version + 1
+		`UPDATE users SET name = ?, display_name = ?, email = ?, groups = ?, status = ?, new_password = ?, language = ?, zone = ?, version = version + 1
 		 WHERE id = ? AND version = ?`,
-		[]any{u.Name, u.DisplayName, u.Email, groups, string(u.Status), u.NewPassword, u.ID, u.Version},
+		[]any{u.Name, u.DisplayName, u.Email, groups, string(u.Status), u.NewPassword, u.Language, u.Zone, u.ID, u.Version},
 	}, statement{`SELECT 1 FROM users WHERE id = ?`, []any{u.ID}}, store.Change{Kind: store.UserChanged, ID: u.ID})
 }
 
