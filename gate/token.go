@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/accesstoken"
@@ -65,28 +66,78 @@ func (tokenReader) take(r *request) error {
 // tokenIn returns the token in a line of Authorization, noToken for what is meant to
 // be one and can't be, or nothing; and whether it came as Basic.
 func tokenIn(line string) (token string, isBasic bool) {
-	scheme, value, _ := strings.Cut(strings.TrimLeft(line, " \t"), " ")
-	value = strings.Trim(value, " \t")
+	const spaces = " \t"
+	line = strings.Trim(line, spaces)
+	scheme, value := line, ""
+	if end := strings.IndexAny(line, spaces); end >= 0 {
+		scheme, value = line[:end], strings.TrimLeft(line[end:], spaces)
+	}
+	isBasic = strings.EqualFold(scheme, "Basic")
 	switch {
 	case strings.EqualFold(scheme, "Bearer") && accesstoken.IsOurs(value):
 		return value, false
-	case !strings.EqualFold(scheme, "Basic"):
-		return "", false
+	case isBasic:
+		if name, password, ok := basicCredentials(value); ok && !accesstoken.IsOurs(name) && accesstoken.IsOurs(password) {
+			return password, true
+		}
 	}
-	decoded, err := base64.StdEncoding.DecodeString(value)
-	if err != nil {
-		decoded, err = base64.RawStdEncoding.DecodeString(value)
-	}
-	name, password, _ := strings.Cut(string(decoded), ":")
-	switch {
-	case err != nil:
-		return "", false
-	case accesstoken.IsOurs(name):
-		return noToken, true
-	case accesstoken.IsOurs(password):
-		return password, true
+	if hidesToken(line) {
+		return noToken, isBasic
 	}
 	return "", false
+}
+
+// basicCredentials decodes a value of Basic, with or without its padding.
+func basicCredentials(value string) (name, password string, ok bool) {
+	decoded, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(decoded), ":")
+}
+
+// hidesToken reports whether an app could find a token of ours in a line of
+// Authorization that isn't written as it should be: after a scheme of its own, in
+// quotes, beyond a space outside ASCII, or in a value of Basic from which lenient
+// decoders leave out what isn't base64 (as RFC 2045 §6.8 says).
+func hidesToken(line string) bool {
+	if holdsToken(line) {
+		return true
+	}
+	begin := strings.IndexFunc(line, func(r rune) bool { return r < 'A' || r > 'z' })
+	if begin < 0 || !strings.EqualFold(line[:begin], "Basic") {
+		return false
+	}
+	digits := strings.Map(base64Digit, line[begin:])
+	if len(digits)%4 == 1 {
+		digits = digits[:len(digits)-1] // no byte comes of it
+	}
+	decoded, err := base64.RawStdEncoding.DecodeString(digits)
+	return err == nil && holdsToken(string(decoded))
+}
+
+// holdsToken reports whether one of a text's words begins as our tokens do, or it has
+// a whole one anywhere.
+func holdsToken(text string) bool {
+	if !strings.Contains(text, accesstoken.Prefix) {
+		return false
+	}
+	betweenWords := func(r rune) bool { return r > '~' || strings.ContainsRune(" \t\"',:;=<>()[]{}", r) }
+	return slices.ContainsFunc(strings.FieldsFunc(text, betweenWords), accesstoken.IsOurs) || accesstoken.IsIn(text)
+}
+
+// base64Digit returns the digit that a letter stands for in either alphabet (RFC 4648
+// §4 and §5), or a negative number to leave it out.
+func base64Digit(r rune) rune {
+	switch {
+	case r == '-':
+		return '+'
+	case r == '_':
+		return '/'
+	case r == '+' || r == '/' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z':
+		return r
+	}
+	return -1
 }
 
 // isBrowser reports whether a browser sent a request, as far as that can be told.

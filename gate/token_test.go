@@ -110,7 +110,10 @@ func TestA01Credentials(t *testing.T) {
 	}{
 		{"a Bearer value", []string{"Authorization: Bearer " + ci}, 200, ""},
 		{"in another case", []string{"Authorization: bEARER  " + ci + " "}, 200, ""},
+		{"after a tab", []string{"Authorization: Bearer\t" + ci}, 200, ""},
+		{"after several spaces", []string{"Authorization: \tBEARER \t " + ci + "\t"}, 200, ""},
 		{"a password", []string{"Authorization: " + basic("anybody", ci)}, 200, ""},
+		{"a password after a tab", []string{"Authorization: " + strings.Replace(basic("anybody", ci), " ", "\t", 1)}, 200, ""},
 		{"for a proxy", []string{"Proxy-Authorization: Bearer " + ci, "Authorization: Bearer of-the-app"}, 200, "Bearer of-the-app"},
 		{"beside garbage", []string{"Authorization: Bearer " + ci, "Cookie: __Host-mfa=garbage"}, 200, ""},
 		{"none", nil, 401, ""},
@@ -119,6 +122,10 @@ func TestA01Credentials(t *testing.T) {
 		{"a wrong checksum", []string{"Authorization: Bearer " + wrong}, 401, ""},
 		{"as a name", []string{"Authorization: " + basic(ci, "x")}, 401, ""},
 		{"a password for a proxy", []string{"Proxy-Authorization: " + basic("x", ci)}, 401, ""},
+		{"after a space of Unicode", []string{"Authorization: Bearer\u00a0" + ci}, 401, ""},
+		{"after a space of Latin-1", []string{"Authorization: Bearer\xa0" + ci}, 401, ""},
+		{"after another scheme", []string{"Authorization: token " + ci}, 401, ""},
+		{"without a scheme", []string{"Authorization: " + ci}, 401, ""},
 		{"two", []string{"Authorization: Bearer " + ci, "Proxy-Authorization: Bearer " + ci}, 400, ""},
 		{"two lines", []string{"Authorization: Bearer " + ci, "Authorization: Basic eDp5"}, 400, ""},
 		{"a password that a browser sends", []string{"Authorization: " + basic("x", ci), asBrowser}, 401, ""},
@@ -248,12 +255,39 @@ func TestS04StreamsEndWithTheirToken(t *testing.T) {
 	}
 }
 
+// A01: no app gets a token, however the header is written in which it could find one.
+func TestA01TokensInOddHeaders(t *testing.T) {
+	const ci = "pct_s_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZa2AMqFI"
+	inBase64 := strings.TrimPrefix(basic("x", ci), "Basic ")
+	for line, want := range map[string]string{
+		"Bearer\t" + ci: ci, "bearer \t " + ci + "\t": ci, "\tBearer " + ci: ci,
+		"Basic\t" + inBase64: ci, "bAsIc  " + inBase64 + " ": ci, "Basic " + strings.TrimRight(inBase64, "="): ci,
+
+		"Bearer\u00a0" + ci: noToken, "Bearer\xa0" + ci: noToken, "Bearer\x85" + ci: noToken, "Bearer\u2003" + ci: noToken, "Bearer \ufeff" + ci: noToken,
+		"Bearer\u00a0pct_s_x": noToken, "Bearer \u3000pct_p_x": noToken,
+		"Bearer: " + ci: noToken, "Bearer=" + ci: noToken, `Bearer "` + ci + `"`: noToken, "Bearer token=" + ci: noToken, "Bearer x, " + ci: noToken,
+		"Bearer Bearer " + ci: noToken, "Bearer," + ci: noToken, "Bearer" + ci: noToken, "Bearer x" + ci: noToken,
+		ci: noToken, "token " + ci: noToken, "Digest username=\"" + ci + "\"": noToken, "Basic " + inBase64 + ", Bearer " + ci: noToken,
+		basic(ci, ""): noToken, basic("x:y", ci): noToken, basic("x", " "+ci): noToken, basic("x", "pct_s_x,"): "pct_s_x,",
+		"Basic " + inBase64[:8] + "!" + inBase64[8:]: noToken, "Basic\u00a0" + inBase64: noToken, "Basic=" + inBase64: noToken,
+		"Basic " + inBase64[:8] + " " + inBase64[8:]: noToken, "Basic " + base64.URLEncoding.EncodeToString([]byte("\xff\xfe\xff:"+ci)): noToken,
+
+		"": "", "Bearer": "", "Bearer ": "", "Bearer of-the-app": "", "Bearer xpct_s_x": "", "Bearer pct_x_y": "", "Basic": "", "Basic !": "",
+		basic("alice", "a password"): "", basic("alice", "xpct_s_x"): "", "Negotiate " + inBase64: "",
+	} {
+		if got, _ := tokenIn(line); got != want {
+			t.Errorf("%q holds %q, not %q", line, got, want)
+		}
+	}
+}
+
 // FuzzTokenIn holds that what is taken out of a header is meant to be one of ours.
 func FuzzTokenIn(f *testing.F) {
 	f.Add("Bearer pct_s_x")
 	f.Add(basic("x", "pct_p_x"))
 	f.Fuzz(func(t *testing.T, line string) {
-		if found, _ := tokenIn(line); found != "" && found != noToken && !accesstoken.IsOurs(found) {
+		found, _ := tokenIn(line)
+		if found != "" && found != noToken && !accesstoken.IsOurs(found) || found == "" && accesstoken.IsIn(line) {
 			t.Errorf("%q holds %q", line, found)
 		}
 	})

@@ -86,6 +86,8 @@ func TestA01ServiceTokens(t *testing.T) {
 		status           string
 	}{
 		{"a Bearer value", "app", "/x", []string{"-H", "Authorization: Bearer " + ci}, "200"},
+		{"after a tab", "app", "/x", []string{"-H", "Authorization: bearer\t" + ci}, "200"},
+		{"after a space outside ASCII", "app", "/x", []string{"-H", "Authorization: Bearer\u00a0" + ci}, "401"},
 		{"a password", "app", "/x", []string{"-u", "ci:" + ci}, "200"},
 		{"a post", "app", "/x", []string{"-u", "ci:" + ci, "-d", "a=b"}, "200"},
 		{"within its path", "app", "/api/x", []string{"-u", "x:" + reader}, "200"},
