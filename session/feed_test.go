@@ -82,6 +82,8 @@ func (s *slowStore) AccessTokenBySelector(context.Context, string) (store.Access
 	return store.AccessToken{}, store.ErrNotFound
 }
 
+func (s *slowStore) ListAccessTokens(context.Context) ([]store.AccessToken, error) { return nil, nil }
+
 func (s *slowStore) TouchDevices(context.Context, []store.DeviceActivity) error { return nil }
 
 func (s *slowStore) EndUnseenSignOn(context.Context, string, time.Time, time.Time, string) error {

@@ -57,8 +57,9 @@ type Keeper struct {
 	signOns  *rows[keptSignOn]
 	profiles *rows[Profile]
 	devices  *rows[keptDevice] // by certificate
-	// accessTokens are by selector. Their reads have their turns apart from others.
+	// accessTokens are by selector.
 	accessTokens *rows[keptAccessToken]
+	knownTokens  knownTokens
 	activity     *activity
 	// deviceActivity is activity of devices.
 	deviceActivity *activity
@@ -101,6 +102,7 @@ func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended).shelve(shelvedProfiles)
 	k.devices = newRows(maxDevices, k.readDevice, k.current, func(error) bool { return false })
 	k.accessTokens = newRows(maxAccessTokens, k.readAccessToken, k.current, func(error) bool { return false })
+	k.accessTokens.isLikely = k.knownTokens.has
 	return k
 }
 
@@ -112,6 +114,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	watch, flush := time.NewTicker(watchEvery), time.NewTicker(Granularity)
 	defer watch.Stop()
 	defer flush.Stop()
+	k.learnTokens(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -122,6 +125,7 @@ func (k *Keeper) Run(ctx context.Context) {
 			k.Watch()
 		case <-flush.C:
 			k.Flush(ctx)
+			k.learnTokens(ctx)
 		}
 	}
 }

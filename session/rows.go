@@ -51,6 +51,11 @@ type rows[V any] struct {
 	// shelved says how the rows are written that are on the shelves of the shards.
 	shelved shelved[V]
 
+	// isLikely reports whether a row is probably there; nil: all are. Reads of the
+	// others have slots of their own, so that made-up ids delay none that is there.
+	isLikely func(id string) bool
+	guesses  chan struct{}
+
 	slots  chan struct{}
 	epoch  atomic.Pointer[epoch]
 	seed   maphash.Seed
@@ -95,9 +100,10 @@ func newRows[V any](size int, read func(context.Context, string) (V, error), kee
 			// to its row.
 			OnAtomicDeletion: func(e otter.DeletionEvent[string, *row[V]]) { e.Value.dropped.Store(true) },
 		}),
-		gone:  otter.Must(&otter.Options[string, error]{MaximumSize: maxGone}),
-		slots: make(chan struct{}, maxReads),
-		seed:  maphash.MakeSeed(),
+		gone:    otter.Must(&otter.Options[string, error]{MaximumSize: maxGone}),
+		slots:   make(chan struct{}, maxReads),
+		guesses: make(chan struct{}, maxGuesses),
+		seed:    maphash.MakeSeed(),
 	}
 	r.epoch.Store(new(epoch))
 	for i := range r.shards {
@@ -278,9 +284,13 @@ func (r *rows[V]) fill(s *shard[V], id string, into *reading[V]) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
+	slots := r.slots
+	if r.isLikely != nil && !r.isLikely(id) {
+		slots = r.guesses
+	}
 	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {

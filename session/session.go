@@ -193,4 +193,5 @@ type Store interface {
 	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
 	TouchDevices(ctx context.Context, seen []store.DeviceActivity) error
 	AccessTokenBySelector(ctx context.Context, selector string) (store.AccessToken, error)
+	ListAccessTokens(ctx context.Context) ([]store.AccessToken, error)
 }

@@ -125,6 +125,7 @@ func (k *Keeper) Changed(changes []store.Change) {
 		case store.DeviceChanged:
 			k.devices.drop(change.ID)
 		case store.AccessTokenChanged:
+			k.knownTokens.add(change.ID)
 			k.accessTokens.drop(change.ID)
 		}
 		k.suspect(rests)
@@ -142,6 +143,7 @@ func (k *Keeper) suspect(matches func(*Connection) bool) {
 // Heartbeat implements store.Follower.
 func (k *Keeper) Heartbeat(sent time.Time) {
 	if k.lost.Swap(false) {
+		k.knownTokens.miss()
 		k.dropAll()
 	}
 	k.heard.Store(int64(sent.Sub(k.began)))
