@@ -100,6 +100,9 @@ type App struct {
 	// can't.
 	Email *Email `json:"email,omitempty"`
 
+	// Push lets people approve sign-ins on their phone. Default: they can't.
+	Push *Push `json:"push,omitempty"`
+
 	// Certificate says which CAs vouch for devices. Default: none, and device
 	// certificates aren't accepted.
 	Certificate *Certificate `json:"certificate,omitempty"`
@@ -162,7 +165,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolveCertificate, a.loadStore, a.boundExit, a.completeHandlers,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolvePush, a.resolveCertificate, a.loadStore, a.boundExit, a.completeHandlers,
 	} {
 		if err := resolve(); err != nil {
 			return err
@@ -224,7 +227,10 @@ func (a *App) arrange() (layout.Layout, error) {
 	for i, g := range a.gates {
 		gates[i] = g
 	}
-	found, err := layout.Check(layout.Configuration{Sites: sites, Portal: a.portal, BehindProxy: a.BehindTLSProxy, Gates: gates})
+	found, err := layout.Check(layout.Configuration{
+		Sites: sites, Portal: a.portal, Authenticator: a.Push.authenticator, AuthenticatorSource: a.Push.Source,
+		BehindProxy: a.BehindTLSProxy, Gates: gates,
+	})
 	if err != nil {
 		return layout.Layout{}, err
 	}
@@ -232,7 +238,7 @@ func (a *App) arrange() (layout.Layout, error) {
 	return found, err
 }
 
-// place lets gates and portals serve.
+// place lets gates, portals and authenticators serve.
 func (a *App) place() {
 	for _, g := range a.gates {
 		if at, ok := a.layout.Gates[g]; ok {
@@ -242,6 +248,11 @@ func (a *App) place() {
 	for _, found := range a.layout.Portals {
 		if portal, ok := found.(*Portal); ok {
 			portal.placed.Store(true)
+		}
+	}
+	for _, found := range a.layout.Authenticators {
+		if phones, ok := found.(*Authenticator); ok {
+			phones.placed.Store(true)
 		}
 	}
 }

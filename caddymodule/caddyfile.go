@@ -21,6 +21,9 @@ func init() {
 
 	httpcaddyfile.RegisterDirective("mfa_portal", parsePortalDirective)
 	httpcaddyfile.RegisterDirectiveOrder("mfa_portal", httpcaddyfile.Before, "respond")
+
+	httpcaddyfile.RegisterDirective("mfa_authenticator", parseAuthenticatorDirective)
+	httpcaddyfile.RegisterDirectiveOrder("mfa_authenticator", httpcaddyfile.Before, "respond")
 }
 
 // parseApp reads the global option:
@@ -71,6 +74,16 @@ func init() {
 //		}
 //		backup_codes on|off
 //		backup_codes {
+//			only_on|not_on PLATFORM…
+//		}
+//		push off
+//		push {
+//			authenticator URL
+//			subject       mailto:ADDRESS|URL
+//			digits        2…6
+//			services      HOST…
+//			geoip         FILE
+//			proxy         URL
 //			only_on|not_on PLATFORM…
 //		}
 //		certificate {
@@ -135,12 +148,14 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalBackupCodes(d)
 	case "email":
 		return a.unmarshalEmail(d)
+	case "push":
+		return a.unmarshalPush(d)
 	case "certificate":
 		return a.unmarshalCertificate(d)
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, certificate and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, push, certificate and replacement_hold", d.Val())
 }
 
 // unmarshalPortal reads the portal's address, and checks it unless a placeholder

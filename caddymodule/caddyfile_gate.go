@@ -289,13 +289,32 @@ func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {
 
 // parsePortalDirective reads mfa_portal, which takes nothing.
 func parsePortalDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	source, err := bareDirective(h, "the portal")
+	if err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, &Portal{Source: source}), nil
+}
+
+// parseAuthenticatorDirective reads mfa_authenticator, which takes nothing.
+func parseAuthenticatorDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	source, err := bareDirective(h, "the authenticator")
+	if err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, &Authenticator{Source: source}), nil
+}
+
+// bareDirective reads a directive that takes no matcher and no block, and returns
+// where it is written.
+func bareDirective(h httpcaddyfile.Helper, called string) (source string, err error) {
 	h.Next() // consume the directive's name
-	portal := &Portal{Source: place(h.Dispenser)}
+	name, source := h.Val(), place(h.Dispenser)
 	if h.NextArg() {
-		return nil, h.Errf("mfa_portal takes no matcher (%s), since the portal needs all paths of its host: write mfa_portal alone", h.Val())
+		return "", h.Errf("%s takes no matcher (%s), since %s needs all paths of its host: write %s alone", name, h.Val(), called, name)
 	}
 	if h.NextBlock(0) {
-		return nil, h.Errf("mfa_portal takes no block (%s): its settings belong in the global option mfa", h.Val())
+		return "", h.Errf("%s takes no block (%s): its settings belong in the global option mfa", name, h.Val())
 	}
-	return h.NewRoute(nil, portal), nil
+	return source, nil
 }

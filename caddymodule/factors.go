@@ -281,6 +281,8 @@ func (a *App) offered(kind assurance.Factor, platform string) bool {
 		return a.BackupCodes.include(platform)
 	case assurance.Email:
 		return a.Email == nil || a.Email.include(platform)
+	case assurance.Push:
+		return a.Push.include(platform)
 	}
 	return true
 }

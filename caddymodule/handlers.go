@@ -13,7 +13,7 @@ func init() {
 	caddy.RegisterModule(new(handlers))
 }
 
-// handlers are all gates and portals of a configuration. Handlers can't ask for
+// handlers are all gates, portals and authenticators of a configuration. Handlers can't ask for
 // the mfa app, since it looks at the complete http app, and Caddy provisions
 // the two in any order. So they register here, and the mfa app completes them.
 // It is an app because Caddy makes one of each for a configuration when it is
@@ -21,6 +21,8 @@ func init() {
 type handlers struct {
 	gates   []*Gate
 	portals []*Portal
+	// authenticators serve the phone's app.
+	authenticators []*Authenticator
 }
 
 // CaddyModule returns the Caddy module information.
@@ -58,6 +60,11 @@ func (h *handlers) Start() error {
 			return errNoPortal
 		}
 	}
+	for _, p := range h.authenticators {
+		if p.app == nil {
+			return errNoPortal
+		}
+	}
 	return nil
 }
 
@@ -76,6 +83,9 @@ func (a *App) completeHandlers() error {
 		return err
 	}
 	for _, p := range h.portals {
+		p.app = a
+	}
+	for _, p := range h.authenticators {
 		p.app = a
 	}
 	for _, g := range h.gates {

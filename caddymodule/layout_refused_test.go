@@ -479,6 +479,70 @@ login.example.com {
 	}
 }
 
+func TestAuthenticatorRefused(t *testing.T) {
+	const named = "push {\n\t\t\tauthenticator https://phone.example.com\n\t\t}"
+	for _, tt := range []struct{ name, push, site, want string }{
+		{"named, but no site", named, "", "Caddyfile:4: no site serves the authenticator https://phone.example.com: write phone.example.com { mfa_authenticator }"},
+		{"named, but another handler", named, `
+phone.example.com {
+	respond hello
+}`, "no site serves the authenticator"},
+		{"served, but not named", "", `
+phone.example.com {
+	mfa_authenticator
+}`, "Caddyfile:12: site phone.example.com on server srv0 (:443): mfa_authenticator is here, but no option names this host: write in the global option mfa: push { authenticator https://phone.example.com }"},
+		{"served, but off", "push off", `
+phone.example.com {
+	mfa_authenticator
+}`, "mfa_authenticator is here, but no option names this host"},
+		{"on another host", named, `
+app.example.com, phone.example.com {
+	mfa_authenticator
+}`, "site app.example.com on server srv0 (:443): mfa_authenticator is here, but the authenticator is https://phone.example.com: write mfa_authenticator on its host only, or name this one as authenticator in the option push of mfa"},
+		{"on every host", named, `
+:8443 {
+	mfa_authenticator
+}`, "mfa_authenticator is on a site that accepts every host: put it in a site of its own: phone.example.com { mfa_authenticator }"},
+		{"on the portal's host", "push {\n\t\t\tauthenticator https://login.example.com\n\t\t}", "", "Caddyfile:4: push: authenticator https://login.example.com: this is the portal's host"},
+		{"behind a gate", named, `
+phone.example.com {
+	mfa
+	mfa_authenticator
+}`, "mfa guards the authenticator's own host"},
+		{"behind a gate on another port", named, `
+phone.example.com:8443 {
+	mfa
+}
+phone.example.com {
+	mfa_authenticator
+}`, "mfa guards the authenticator's own host, where phones that aren't signed in have to reach it: give the authenticator a host of its own"},
+		{"beside an app", named, `
+phone.example.com {
+	handle /app/* {
+		reverse_proxy localhost:3000
+	}
+	mfa_authenticator
+}`, "reverse_proxy runs on the authenticator's host, which the authenticator needs for itself"},
+		{"in a path", named, `
+phone.example.com {
+	handle /app/* {
+		mfa_authenticator
+	}
+}`, "mfa_authenticator is under a matcher that isn't about the host (path)"},
+		{"by plain HTTP", named, `
+http://phone.example.com {
+	mfa_authenticator
+}`, "mfa_authenticator is served over plain HTTP"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := arranged(t, "{\n\tmfa {\n\t\tportal https://login.example.com\n\t\t"+tt.push+"\n\t}\n}\nlogin.example.com {\n\tmfa_portal\n}\n"+tt.site)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestPortalInAWildcardSite(t *testing.T) {
 	found, err := arranged(t, `{
 	mfa {

@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/authenticator"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/credentials"
@@ -62,6 +63,8 @@ type service struct {
 	desk        *accounts.Desk
 	devices     *devices.Reader
 	portal      *portal.Portal
+	// authenticator serves the phone's app; nil: there is none.
+	authenticator http.Handler
 	// revocations are the operator's revocation lists; nil: there are none.
 	revocations *devices.Revocations
 	// refreshIssuers learns what devices were issued from, here and elsewhere.
@@ -176,7 +179,14 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
-	return nil
+	if a.Push.Off {
+		return nil
+	}
+	s.authenticator, err = authenticator.NewApp(authenticator.AppSettings{
+		Pages: s.pages, API: http.NotFoundHandler(), Brand: a.Name, Contact: a.Contact,
+		Secure: a.Push.authenticator.Scheme == "https",
+	})
+	return err
 }
 
 // newOutbox makes what sends the messages of factors; nil: there is nothing to send.

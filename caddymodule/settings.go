@@ -35,9 +35,14 @@ func (a *App) resolvePortal() error {
 // parsePortal reads the portal's address and brings it to the form in which
 // browsers send it as an origin.
 func parsePortal(written string) (*url.URL, error) {
+	return parseOwnAddress(written, "https://login.example.com", "portal")
+}
+
+// parseOwnAddress reads the address of a site of ours, as parsePortal does.
+func parseOwnAddress(written, example, called string) (*url.URL, error) {
 	u, err := url.Parse(written)
 	if err != nil || u.Host == "" {
-		return nil, errors.New("this isn't an address: write https://login.example.com")
+		return nil, errors.New("this isn't an address: write " + example)
 	}
 	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Opaque != "" {
 		return nil, errors.New("write the scheme, the host and, if needed, the port, and nothing else")
@@ -47,7 +52,7 @@ func parsePortal(written string) (*url.URL, error) {
 		return nil, err
 	}
 	if host.IsWildcard() {
-		return nil, errors.New("the portal has one host, not a wildcard")
+		return nil, errors.New("the " + called + " has one host, not a wildcard")
 	}
 	switch {
 	case u.Scheme == "http" && !origin.IsLocalhost(host.Name):

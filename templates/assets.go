@@ -48,6 +48,10 @@ func loadAssets(from sources, b brand) (assets, error) {
 	return loaded, nil
 }
 
+// Accent returns the style sheet that sets the operator's accent colour; nil: there
+// is none.
+func (s *Set) Accent() []byte { return s.assets.files["brand.css"] }
+
 // AssetPath is the path, without slashes at its ends, under which the assets
 // are to be served: it holds a digest over all of them, so that what a browser
 // keeps under it never grows old. [Frame.Assets] is this path behind whatever

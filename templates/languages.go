@@ -1,6 +1,8 @@
 package templates
 
 import (
+	"strings"
+
 	"golang.org/x/text/language"
 )
 
@@ -45,6 +47,22 @@ func (s *Set) Text(language, key string, values map[string]any) string {
 		return key
 	}
 	return text
+}
+
+// Texts returns the texts of a language whose keys begin with a table's name and a
+// dot, such as "authenticator.", with the values still to be put in. What the
+// language lacks is in English. Of plural forms there is one: the last.
+func (s *Set) Texts(language, table string) map[string]string {
+	texts := make(map[string]string)
+	for c := s.catalogue(language); c != nil; c = c.fallback {
+		for key, found := range c.messages {
+			name, within := strings.CutPrefix(key, table)
+			if _, there := texts[name]; within && !there {
+				texts[name] = found.other
+			}
+		}
+	}
+	return texts
 }
 
 func (s *Set) catalogue(tag string) *catalogue {

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -40,6 +40,7 @@ var arrows = []arrow{
 	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
+	{"authenticator", []string{"templates", "upload"}},
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"notify/email", []string{"notify", "factors", "templates"}},

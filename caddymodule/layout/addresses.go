@@ -12,7 +12,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
-// checkAddresses looks at how gates and portal learn clients' addresses where a
+// checkAddresses looks at how our handlers learn clients' addresses where a
 // proxy stands in front: it refuses rules by the address of that proxy where
 // nobody else connects, and else warns of them, and of addresses that clients
 // choose.
@@ -37,10 +37,11 @@ func (s *survey) checkAddresses() error {
 
 var errPeer = errors.New("a rule of mfa looks at remote_ip, which behind_tls_proxy makes the proxy's own address for everybody: write client_ip instead")
 
-// matters reports whether a gate or the portal is on the server.
+// matters reports whether a gate, the portal or the authenticator is on the server.
 func (s *survey) matters(server *surveyedServer) bool {
 	return slices.ContainsFunc(s.hosts, func(host string) bool {
-		return hasGate(server.ways[host]) || hasPortal(server.ways[host])
+		way := server.ways[host]
+		return hasGate(way) || slices.ContainsFunc(s.homes, func(h home) bool { return h.isIn(way) })
 	})
 }
 

@@ -24,6 +24,13 @@ type Portal interface {
 	PortalSource() string
 }
 
+// Authenticator is the handler that serves the phone's app.
+type Authenticator interface {
+	caddyhttp.MiddlewareHandler
+	// AuthenticatorSource returns the place of the handler as FILE:LINE, or "".
+	AuthenticatorSource() string
+}
+
 // Guarding is how a gate guards its site, as far as it matters to the layout.
 type Guarding struct {
 	// Source is where the handler is written, as FILE:LINE, or "".

@@ -11,10 +11,15 @@ import (
 )
 
 // hostsOf returns the hosts that a walk must be made for so that nothing is
-// missed: all that host matchers, gates and the portal name, all overlaps of
-// wildcards, and
-func hostsOf(sites *caddyhttp.App, portal string) []string {
-	c := &hostCollector{hosts: map[string]bool{portal: true, matching.AnyOtherHost: true}}
+// missed: all that host matchers, gates and our own addresses name, all overlaps of
+// wildcards, and matching.AnyOtherHost.
+func hostsOf(sites *caddyhttp.App, homes []home) []string {
+	c := &hostCollector{hosts: map[string]bool{matching.AnyOtherHost: true}}
+	for _, home := range homes {
+		if home.address != nil {
+			c.hosts[home.address.Hostname()] = true
+		}
+	}
 	for _, server := range sites.Servers {
 		c.routes(server.Routes)
 		if server.Errors != nil {

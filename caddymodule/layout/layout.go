@@ -18,6 +18,8 @@ import (
 type Layout struct {
 	Gates   map[Gate]Placement
 	Portals []Portal
+	// Authenticators serve the phone's app.
+	Authenticators []Authenticator
 	// Apps are the gated hosts that have a name of their own, by host. Hosts that
 	// only a wildcard covers are unknown until somebody opens them.
 	Apps []App
@@ -55,6 +57,10 @@ type Configuration struct {
 	Sites *caddyhttp.App
 	// Portal is the portal's address: scheme and host only.
 	Portal *url.URL
+	// Authenticator is the address of the phone's app: scheme and host only; nil:
+	// there is none. AuthenticatorSource is where it is written, as FILE:LINE, or "".
+	Authenticator       *url.URL
+	AuthenticatorSource string
 	// BehindProxy says that TLS may end at a proxy that a server trusts.
 	BehindProxy bool
 	// Gates are all that were provisioned, wherever they are.
@@ -64,15 +70,15 @@ type Configuration struct {
 // Check walks all routes of the http app, for each host that the configuration names,
 // and finds gates and portals. It refuses a configuration that would let a request
 // for a gated host past its gate, leave a gate without hosts that it may sign for, or
-// put the portal where it can't work or isn't alone. The error names the host, the
-// handler, and what to write instead.
+// put the portal or the authenticator where it can't work or isn't alone. The error
+// names the host, the handler, and what to write instead.
 func Check(c Configuration) (Layout, error) {
 	s, err := newSurvey(c)
 	if err != nil {
 		return Layout{}, err
 	}
 	for _, check := range []func() error{
-		s.checkEndless, s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkSources, s.checkAddresses, s.checkLogs, s.checkPortal,
+		s.checkEndless, s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkSources, s.checkAddresses, s.checkLogs, s.checkHomes,
 	} {
 		if err := check(); err != nil {
 			return Layout{}, err
@@ -97,6 +103,9 @@ func (s *survey) result() Layout {
 	for portal := range s.portals {
 		found.Portals = append(found.Portals, portal)
 	}
+	for authenticator := range s.authenticators {
+		found.Authenticators = append(found.Authenticators, authenticator)
+	}
 	return found
 }
 
@@ -115,7 +124,7 @@ func (s *survey) appsOf(known *guard) []App {
 // urlOf returns the URL at which browsers reach one of a gate's hosts.
 func (s *survey) urlOf(known *guard, host string) string {
 	scheme := origin.SchemeOf(known.site.Scheme, host)
-	besidePortal := hasPortal(known.server.ways[s.portal.Hostname()])
+	besidePortal := s.homes[0].isIn(known.server.ways[s.portal.Hostname()])
 	// Behind a TLS proxy, only ports that the gate names are its own.
 	sameWay := besidePortal && scheme == s.portal.Scheme && scheme == known.site.Scheme
 	return scheme + "://" + origin.Authority(scheme, host, known.site.PortFor(host, s.portal.Port(), sameWay))

@@ -23,9 +23,12 @@ type survey struct {
 	hosts       []string // all that are told apart, sorted
 	servers     []*surveyedServer
 	guards      map[Gate]*guard
+	homes       []home
 	portals     map[Portal]bool
-	outlets     []Outlet
-	warnings    []string
+	// authenticators are those that requests come to.
+	authenticators map[Authenticator]bool
+	outlets        []Outlet
+	warnings       []string
 }
 
 // warn notes what isn't wrong for certain, once.
@@ -65,12 +68,14 @@ type guard struct {
 
 func newSurvey(c Configuration) (*survey, error) {
 	s := &survey{
-		portal:      c.Portal,
-		behindProxy: c.BehindProxy,
-		hosts:       hostsOf(c.Sites, c.Portal.Hostname()),
-		guards:      make(map[Gate]*guard),
-		portals:     make(map[Portal]bool),
+		portal:         c.Portal,
+		behindProxy:    c.BehindProxy,
+		homes:          homesOf(c),
+		guards:         make(map[Gate]*guard),
+		portals:        make(map[Portal]bool),
+		authenticators: make(map[Authenticator]bool),
 	}
+	s.hosts = hostsOf(c.Sites, s.homes)
 	httpPort := cmp.Or(c.Sites.HTTPPort, caddyhttp.DefaultHTTPPort)
 	for _, name := range slices.Sorted(maps.Keys(c.Sites.Servers)) {
 		server, err := surveyServer(name, c.Sites.Servers[name], httpPort)
@@ -155,6 +160,8 @@ func (s *surveyedServer) sourceOf(host string) string {
 			return met.gate.Guarding().Source
 		case met.portal != nil:
 			return met.portal.PortalSource()
+		case met.phone != nil:
+			return met.phone.AuthenticatorSource()
 		}
 	}
 	return ""

@@ -93,6 +93,7 @@ type step struct {
 	module  caddyhttp.MiddlewareHandler
 	gate    Gate
 	portal  Portal
+	phone   Authenticator
 	does    conduct
 	bearing
 }
@@ -224,6 +225,9 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at bearing) bearing 
 		at.guarded = true
 	case Portal:
 		w.note(step{handler: "mfa_portal", portal: h, bearing: at})
+		at.ended = true
+	case Authenticator:
+		w.note(step{handler: "mfa_authenticator", phone: h, bearing: at})
 		at.ended = true
 	default:
 		if does := conductOf(handler); does != passes {

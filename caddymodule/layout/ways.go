@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
 
 // checkEndless refuses named routes that lead to themselves, on any site: what
@@ -40,8 +38,10 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 	if err := checkGates(way); err != nil {
 		return err
 	}
-	if err := s.checkPortals(way, host); err != nil {
-		return err
+	for _, h := range s.homes {
+		if err := s.checkHome(h, way, host); err != nil {
+			return err
+		}
 	}
 	for _, met := range way {
 		if met.gate != nil {
@@ -61,10 +61,6 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 func hasGate(way []step) bool { return slices.ContainsFunc(way, isGate) }
 
 func isGate(met step) bool { return met.gate != nil && !met.failing }
-
-func hasPortal(way []step) bool {
-	return slices.ContainsFunc(way, func(met step) bool { return met.portal != nil })
-}
 
 // checkUnaltered refuses, before a gate, what changes a request in a way that
 // matters to the gate, or to the matchers that lead to it.
@@ -102,27 +98,6 @@ func checkGates(way []step) error {
 			return errors.New("two mfa handlers see the same requests, and a site has one gate: keep one, and write rule inside it for what differs in parts of the site")
 		default:
 			first = &way[i]
-		}
-	}
-	return nil
-}
-
-// checkPortals refuses portals that stand on another host than the portal's,
-// or see only some of its requests.
-func (s *survey) checkPortals(way []step, host string) error {
-	for _, met := range way {
-		switch {
-		case met.portal == nil:
-		case host == matching.AnyOtherHost:
-			return fmt.Errorf("mfa_portal is on a site that accepts every host: put it in a site of its own: %s { mfa_portal }", s.portal.Host)
-		case host != s.portal.Hostname():
-			return fmt.Errorf("mfa_portal is here, but the portal is %s: write mfa_portal on its host only, or name this one as portal in the global option mfa", s.portal)
-		case met.failing:
-			return errors.New("mfa_portal is in handle_errors: put it at the top of the site")
-		case met.under != "":
-			return fmt.Errorf("mfa_portal is under a matcher that isn't about the host (%s), but the portal needs all paths of its host: put it at the top of the site", met.under)
-		default:
-			s.portals[met.portal] = true
 		}
 	}
 	return nil
