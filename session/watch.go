@@ -120,6 +120,8 @@ func (k *Keeper) Changed(changes []store.Change) {
 		case store.SignOnChanged:
 			k.signOns.drop(change.ID)
 			continue
+		case store.RecordsChanged:
+			continue // nothing of them is in memory, and no connection rests on one
 		case store.UserChanged:
 			k.profiles.drop(change.ID)
 		case store.DeviceChanged:

@@ -76,6 +76,9 @@ type CredentialState string
 const (
 	CredentialActive    CredentialState = "active"
 	CredentialSuspended CredentialState = "suspended"
+	// CredentialFrozen can't be used until its owner has signed in with another
+	// factor.
+	CredentialFrozen CredentialState = "frozen"
 )
 
 // Credential is one enrolled instance of a factor.
@@ -94,7 +97,10 @@ type Credential struct {
 	ProbationUntil time.Time
 	// Realm is where it works, of a kind that works in one place alone; see
 	// factors.Bound.
-	Realm   string
+	Realm string
+	// Holder is what credentials have in common that one thing holds, such as a
+	// phone: they are renamed, reported lost and removed together. Empty: it is alone.
+	Holder  string
 	Version int64
 }
 
@@ -326,7 +332,7 @@ type Credentials interface {
 	// by it.
 	CountByRealm(ctx context.Context, kind assurance.Factor) ([]RealmCount, error)
 	// UpdateCredential is a compare-and-set on the version, as UpdateUser.
-	// Id, user, kind, realm and creation time stay.
+	// Id, user, kind, realm, holder and creation time stay.
 	UpdateCredential(ctx context.Context, c Credential) error
 	// DeleteCredential is a compare-and-set on the version.
 	DeleteCredential(ctx context.Context, id string, version int64) error
@@ -385,6 +391,9 @@ type Records interface {
 	// TakeRecord reads and deletes: of any number of callers exactly one gets
 	// the record, the others ErrNotFound.
 	TakeRecord(ctx context.Context, namespace, key string, now time.Time) (Record, error)
+	// RecordsOf returns a user's records in a namespace, by key. The empty owner owns
+	// none.
+	RecordsOf(ctx context.Context, namespace, owner string, now time.Time) ([]Record, error)
 	// DeleteRecordsOf deletes a user's records in a namespace but for the one
 	// with the key that is spared; empty: none is. The empty owner owns none.
 	DeleteRecordsOf(ctx context.Context, namespace, owner, spared string) error
@@ -568,6 +577,7 @@ type Reader interface {
 	SignOnByID(ctx context.Context, id string) (SignOn, error)
 	ListSignOns(ctx context.Context, userID string, now time.Time, page Page[SignOn]) ([]SignOn, error)
 	GetRecord(ctx context.Context, namespace, key string, now time.Time) (Record, error)
+	RecordsOf(ctx context.Context, namespace, owner string, now time.Time) ([]Record, error)
 	GetAttempts(ctx context.Context, scope, key string) (Attempts, error)
 	BrowserByToken(ctx context.Context, userID, tokenHash string) (Browser, error)
 	BrowsersOf(ctx context.Context, userID string) ([]Browser, error)
@@ -628,6 +638,9 @@ const (
 	// AccessTokenChanged says that a token was created, revoked, suspended or
 	// resumed. The change names it by its Selector.
 	AccessTokenChanged ChangeKind = "access_token_changed"
+	// RecordsChanged says that records of a user were put, updated, taken or deleted.
+	// The change names the user. Records without an owner aren't told of.
+	RecordsChanged ChangeKind = "records_changed"
 )
 
 // Change names a row that is not as it was.

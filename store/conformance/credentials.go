@@ -36,7 +36,7 @@ func credentialsComeBack(t *testing.T, f fixture) {
 			ID: "c1", UserID: "u1", Kind: assurance.FIDO, Name: awkward, Secret: anyBytes(),
 			State: store.CredentialSuspended, Created: noon, LastUsed: noon.Add(time.Microsecond),
 			LastUsedOn:     map[string]time.Time{"linux": noon, awkward: noon.Add(time.Microsecond)},
-			ProbationUntil: noon.Add(time.Hour), Realm: awkward,
+			ProbationUntil: noon.Add(time.Hour), Realm: awkward, Holder: awkward,
 		},
 		"bare": {ID: "c2", UserID: "u1", Kind: assurance.TOTP, State: store.CredentialActive},
 	}

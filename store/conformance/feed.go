@@ -139,6 +139,7 @@ func feedTells(t *testing.T, f fixture) {
 	userChanged := store.Change{Kind: store.UserChanged, ID: "u1"}
 	device := []store.Change{{Kind: store.DeviceChanged, ID: certificateOf("d1")}}
 	token := []store.Change{{Kind: store.AccessTokenChanged, ID: accessToken("a").Selector}}
+	records := []store.Change{{Kind: store.RecordsChanged, ID: "u1"}}
 	steps := []struct {
 		name string
 		do   func() error
@@ -165,6 +166,20 @@ func feedTells(t *testing.T, f fixture) {
 		{"RevokeDevice", func() error { return f.RevokeDevice(f.ctx, "d1", noon, "x") }, device},
 		{"CreateAccessToken", func() error { return f.CreateAccessToken(f.ctx, accessToken("a")) }, token},
 		{"RevokeAccessToken", func() error { return f.RevokeAccessToken(f.ctx, "a", noon) }, token},
+		{"PutRecord", func() error {
+			return f.PutRecord(f.ctx, store.Record{Namespace: "n", Key: "k", Owner: "u1", Expires: noon.Add(time.Hour)})
+		}, records},
+		{"UpdateRecord", func() error {
+			return f.UpdateRecord(f.ctx, store.Record{Namespace: "n", Key: "k", Owner: "u1", Expires: noon.Add(time.Hour), Version: 1}, noon)
+		}, records},
+		{"TakeRecord", func() error {
+			_, err := f.TakeRecord(f.ctx, "n", "k", noon)
+			return err
+		}, records},
+		{"DeleteRecordsOf", func() error {
+			f.addRecord(t, "n", "k2", "u1")
+			return f.DeleteRecordsOf(f.ctx, "n", "u1", "")
+		}, records},
 		{"DeleteUser", func() error { return f.DeleteUser(f.ctx, "u1") }, append(ended("u1-s3"), userChanged, device[0])},
 	}
 	for _, step := range steps {

@@ -20,6 +20,7 @@ var recordTests = []test{
 	{"are taken by exactly one", recordsTakeRace},
 	{"are taken by exactly one transaction", recordsTakeAtomically},
 	{"of a user are deleted", recordsOfUser},
+	{"of a user are listed", recordsListed},
 }
 
 func recordsComeBack(t *testing.T, f fixture) {
@@ -140,6 +141,16 @@ func recordsTakeAtomically(t *testing.T, f fixture) {
 		return err
 	}), store.ErrNotFound)
 	wantEqual(t, "sign-ons", len(get(f.ListSignOns(f.ctx, "", noon, store.Page[store.SignOn]{}))(t)), int(signedOn.Load()))
+}
+
+func recordsListed(t *testing.T, f fixture) {
+	second, first := f.addRecord(t, "flow", "k2", "u1"), f.addRecord(t, "flow", "k1", "u1")
+	f.addRecord(t, "flow", "k3", "u2")
+	f.addRecord(t, "flow", "k4", "")
+	f.addRecord(t, "invitation", "k5", "u1")
+	wantEqual(t, "of u1", get(f.RecordsOf(f.ctx, "flow", "u1", noon))(t), []store.Record{first, second})
+	wantEqual(t, "at their expiry", len(get(f.RecordsOf(f.ctx, "flow", "u1", first.Expires))(t)), 0)
+	wantEqual(t, "of nobody", len(get(f.RecordsOf(f.ctx, "flow", "", noon))(t)), 0)
 }
 
 func recordsOfUser(t *testing.T, f fixture) {

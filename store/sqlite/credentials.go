@@ -8,7 +8,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-const credentialColumns = `id, user_id, kind, name, secret, state, created, last_used, last_used_on, held_until, realm, version`
+const credentialColumns = `id, user_id, kind, name, secret, state, created, last_used, last_used_on, held_until, realm, holder, version`
 
 func scanCredential(row scanner) (store.Credential, error) {
 	var c store.Credential
@@ -16,7 +16,7 @@ func scanCredential(row scanner) (store.Credential, error) {
 		created, lastUsed, probationUntil int64
 		lastUsedOn                        []byte
 	)
-	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &probationUntil, &c.Realm, &c.Version)
+	err := row.Scan(&c.ID, &c.UserID, &c.Kind, &c.Name, &c.Secret, &c.State, &created, &lastUsed, &lastUsedOn, &probationUntil, &c.Realm, &c.Holder, &c.Version)
 	if err != nil {
 		return store.Credential{}, err
 	}
@@ -33,10 +33,10 @@ func (o operations) CreateCredential(ctx context.Context, c store.Credential) er
 		return failed(ctx, doing, err)
 	}
 	_, err = o.change(ctx, doing, statement{
-		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		`INSERT INTO credentials (` + credentialColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		[]any{
 			c.ID, c.UserID, string(c.Kind), c.Name, notNull(c.Secret), string(c.State),
-			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.ProbationUntil), c.Realm,
+			micros(c.Created), micros(c.LastUsed), usedOn, micros(c.ProbationUntil), c.Realm, c.Holder,
 		},
 	}, untold)
 	return err

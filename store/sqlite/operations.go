@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/store"
@@ -34,6 +35,11 @@ type transaction struct {
 // untold is a change that raises the store's position alone: nobody keeps such
 // a row in memory.
 var untold store.Change
+
+// movesOn reports whether the transaction raises the store's position.
+func (t *transaction) movesOn() bool {
+	return slices.ContainsFunc(t.changes, func(c store.Change) bool { return c.Kind != store.RecordsChanged })
+}
 
 func (t *transaction) note(changes ...store.Change) { t.changes = append(t.changes, changes...) }
 

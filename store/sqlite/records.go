@@ -22,8 +22,16 @@ func (o operations) PutRecord(ctx context.Context, r store.Record) error {
 	_, err := o.change(ctx, "putting a record", statement{
 		`INSERT INTO records (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, 1)`,
 		[]any{r.Namespace, r.Key, r.Owner, notNull(r.Value), micros(r.Expires)},
-	})
+	}, recordsChanged(r.Owner)...)
 	return err
+}
+
+// recordsChanged is what followers are told of the records of a user.
+func recordsChanged(owner string) []store.Change {
+	if owner == "" {
+		return nil
+	}
+	return []store.Change{{Kind: store.RecordsChanged, ID: owner}}
 }
 
 // GetRecord implements store.Records.
@@ -32,6 +40,15 @@ func (o operations) GetRecord(ctx context.Context, namespace, key string, now ti
 		`SELECT `+recordColumns+` FROM records WHERE namespace = ? AND key = ? AND expires > ?`,
 		namespace, key, micros(now))
 	return one(ctx, "reading a record", row, scanRecord)
+}
+
+// RecordsOf implements store.Records.
+func (o operations) RecordsOf(ctx context.Context, namespace, owner string, now time.Time) ([]store.Record, error) {
+	query := statement{
+		`SELECT ` + recordColumns + ` FROM records WHERE owner = ? AND owner <> '' AND namespace = ? AND expires > ? ORDER BY key`,
+		[]any{owner, namespace, micros(now)},
+	}
+	return list(ctx, "listing a user's records", o.rows, query, scanRecord)
 }
 
 // UpdateRecord implements store.Records.
@@ -43,7 +60,7 @@ func (o operations) UpdateRecord(ctx context.Context, r store.Record, now time.T
 	}, statement{
 		`SELECT 1 FROM records WHERE namespace = ? AND key = ? AND expires > ?`,
 		[]any{r.Namespace, r.Key, micros(now)},
-	})
+	}, recordsChanged(r.Owner)...)
 }
 
 // TakeRecord implements store.Records.
@@ -53,7 +70,9 @@ func (o operations) TakeRecord(ctx context.Context, namespace, key string, now t
 		row := rows.QueryRowContext(ctx,
 			`DELETE FROM records WHERE namespace = ? AND key = ? AND expires > ? RETURNING `+recordColumns,
 			namespace, key, micros(now))
-		taken, err = one(ctx, "taking a record", row, scanRecord)
+		if taken, err = one(ctx, "taking a record", row, scanRecord); err == nil {
+			rows.note(recordsChanged(taken.Owner)...)
+		}
 		return err
 	})
 	if err != nil {
@@ -68,6 +87,6 @@ func (o operations) DeleteRecordsOf(ctx context.Context, namespace, owner, spare
 	_, err := o.change(ctx, "deleting a user's records", statement{
 		`DELETE FROM records WHERE owner = ? AND owner <> '' AND namespace = ? AND key <> ?`,
 		[]any{owner, namespace, spared},
-	})
+	}, recordsChanged(owner)...)
 	return err
 }

@@ -193,7 +193,7 @@ func (db *DB) try(ctx context.Context, fn func(*transaction) error) (*transactio
 	defer func() { _ = tx.Rollback() }()
 	work.querier = tx
 	err = fn(work)
-	if err == nil && len(work.changes) > 0 {
+	if err == nil && work.movesOn() {
 		_, err = tx.ExecContext(ctx, `UPDATE position SET value = value + 1`)
 	}
 	if errors.Is(err, sql.ErrTxDone) {
