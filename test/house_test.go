@@ -62,6 +62,7 @@ var arrows = []arrow{
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/otpmessage", []string{"factors", "identity", "templates", "assurance", "token"}},
 	{"factors/totp", []string{"factors", "templates", "assurance", "token"}},
+	{"factors/push/message", nil},
 	{"factors/factortest", []string{"factors"}},
 	{"test/pager", []string{"factors", "assurance", "token"}},
 	{"factors", []string{"assurance"}},
