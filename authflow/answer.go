@@ -54,7 +54,7 @@ func (e *Engine) next(ctx context.Context, r stepReader, f Flow, active []store.
 		}
 		who.NewPassword = user.NewPassword
 	}
-	f.Proofs = standing(f.Proofs, active)
+	f.Proofs = e.Vault.Factors.Vouching(standing(f.Proofs, active), f.Rank)
 	if !replaces(f, active) {
 		f.Replacing = ""
 	}

@@ -17,6 +17,8 @@ type Raise struct {
 	SignOn store.SignOn
 	User   store.User // as the store has them now
 	Ask    assurance.Requirement
+	// Rank is as in Flow.
+	Rank int
 	// Request and Return are as in Flow.
 	Request, Return string
 	Client          person.Client
@@ -28,7 +30,7 @@ type Raise struct {
 func (e *Engine) BeginStepUp(ctx context.Context, r Raise) (Flow, error) {
 	f := Flow{
 		Kind: StepUp, UserID: r.User.ID, Name: r.User.Name, DisplayName: r.User.DisplayName,
-		Ask: r.Ask, Request: r.Request, Return: r.Return,
+		Ask: r.Ask, Rank: r.Rank, Request: r.Request, Return: r.Return,
 		Proofs: r.SignOn.Proofs, SignOn: r.SignOn.ID, Shared: r.SignOn.Shared, Platform: r.Client.Platform,
 	}
 	if r.User.NewPassword && assurance.Of(r.SignOn.Proofs, e.Vault.Factors.Weights()) < assurance.Single {
@@ -38,16 +40,18 @@ func (e *Engine) BeginStepUp(ctx context.Context, r Raise) (Flow, error) {
 }
 
 // signInAnew makes a step-up a sign-in in which nothing has been shown yet.
-func (f *Flow) signInAnew() { f.Kind, f.SignOn, f.Proofs, f.PasswordMark = SignIn, "", nil, "" }
+func (f *Flow) signInAnew() {
+	f.Kind, f.SignOn, f.Proofs, f.PasswordMark, f.Rank = SignIn, "", nil, "", 0
+}
 
 // BeginFreshCheck begins a flow that checks a person again before they change
 // something, and then leads to a path of the portal's own.
 func (e *Engine) BeginFreshCheck(ctx context.Context, s store.SignOn, u store.User, returnPath string, c person.Client) (Flow, error) {
-	ask, err := e.People.Freshness(ctx, u.ID)
+	check, err := e.People.FreshCheck(ctx, u.ID)
 	if err != nil {
 		return Flow{}, err
 	}
-	return e.BeginStepUp(ctx, Raise{SignOn: s, User: u, Ask: ask, Return: returnPath, Client: c})
+	return e.BeginStepUp(ctx, Raise{SignOn: s, User: u, Ask: check.Ask, Rank: check.Rank, Return: returnPath, Client: c})
 }
 
 // Adding says which kind of credential is added, and where the person goes then.

@@ -113,10 +113,10 @@ func TestKeysGiveTheHighestAssurance(t *testing.T) {
 	if level := assurance.Of(granted.SignOn.Proofs, h.vault.Factors.Weights()); level != assurance.PhishingResistant {
 		t.Errorf("password and key are %s: %+v", level, granted.SignOn.Proofs)
 	}
-	ask, err := h.Freshness(h.ctx, ada.id)
+	check, err := h.FreshCheck(h.ctx, ada.id)
 	h.must(err)
-	if ask.Level != assurance.PhishingResistant {
-		t.Errorf("changes ask for %s", ask.Level)
+	if check.Ask.Level != assurance.PhishingResistant {
+		t.Errorf("changes ask for %s", check.Ask.Level)
 	}
 }
 
@@ -347,8 +347,8 @@ func TestHeldKeysArentAskedFor(t *testing.T) {
 	if step := h.stepOf(ada.stepUp(ada.in())); step != authflow.StepNoFactor {
 		t.Errorf("with nothing but held ones, the step is %s", step)
 	}
-	if ask, err := h.Freshness(h.ctx, ada.id); err != nil || ask.Level != assurance.Multi {
-		t.Errorf("changes ask for %s, %v", ask.Level, err)
+	if check, err := h.FreshCheck(h.ctx, ada.id); err != nil || check.Ask.Level != assurance.Multi {
+		t.Errorf("changes ask for %s, %v", check.Ask.Level, err)
 	}
 	f = ada.shown(person.Client{})
 	h.must(h.showKey(f, ada.phone.shown(h, f), person.Client{}))

@@ -52,6 +52,8 @@ type Flow struct {
 	DisplayName string `json:"display_name,omitempty"`
 	// Ask is what the flow has to reach.
 	Ask assurance.Requirement `json:"ask"`
+	// Rank is the rank that its second factor has to vouch for.
+	Rank int `json:"rank,omitempty"`
 	// Request is the gate's signed request, which the caller understands.
 	Request string `json:"request,omitempty"`
 	// Return is where at the caller's own to go afterwards; empty: to where

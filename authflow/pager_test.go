@@ -467,6 +467,7 @@ func TestPagersEverywhere(t *testing.T) {
 			t.Error("it was suspended")
 		}
 	})
+	t.Run("M01 a weak factor changes nothing stronger", weakFactorChangesNothing)
 	t.Run("X03 nothing is sent of what isn't kept", func(t *testing.T) {
 		h, o := newHouseWithPagers(t)
 		ada := h.person("ada")
@@ -483,4 +484,57 @@ func TestPagersEverywhere(t *testing.T) {
 			t.Error("a page is shown of what nothing sends")
 		}
 	})
+}
+
+// weakFactorChangesNothing has somebody who reads the pager of an owner with an
+// authenticator app go for the app, and for all else that the account page offers.
+func weakFactorChangesNothing(t *testing.T) {
+	h, o := newHouseWithPagers(t)
+	ada := h.person("ada")
+	ada.withPager(o, "555-1")
+	h.vault.Factors[0] = pager.Factor{Clock: h.clock, Weak: true}
+	app := ada.named("Authenticator app").ID
+	signOn := ada.byPager(o)
+	check := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, person.ErrStale) {
+			t.Errorf("%s after a weak factor: %v", what, err)
+		}
+	}
+	_, err := h.Remove(h.ctx, signOn, ada.user(), app, cafe)
+	check("removing the app", err)
+	_, err = h.RemoveAll(h.ctx, signOn, ada.user(), pager.Kind, cafe)
+	check("removing the pager", err)
+	check("renaming the app", h.Rename(h.ctx, signOn, ada.user(), app, "Mine", cafe))
+	_, err = h.BeginEnrolment(h.ctx, signOn, ada.user(), authflow.Adding{Kind: assurance.TOTP, Return: "/account"}, cafe)
+	check("adding an app", err)
+
+	f, err := h.BeginFreshCheck(h.ctx, signOn, ada.user(), "/account", cafe)
+	h.must(err)
+	step, err := h.Step(h.ctx, h.load(f), pager.Kind)
+	if err != nil || step.Kind != authflow.StepChallenge || step.Factor == pager.Kind || slices.Contains(step.Others, pager.Kind) {
+		t.Fatalf("the fresh check asks for %+v, %v", step, err)
+	}
+	h.must(ada.answer(f, ada.code(), cafe))
+	granted, err := h.Grant(h.ctx, h.load(f), "", cafe)
+	h.must(err)
+	h.must(h.Rename(h.ctx, granted.SignOn, ada.user(), app, "Mine", cafe))
+
+	// What is on probation asks for nothing: somebody else may have added it.
+	h.hold(app)
+	signOn = ada.byPager(o)
+	_, err = h.Remove(h.ctx, signOn, ada.user(), app, cafe)
+	h.must(err)
+}
+
+// byPager signs in by a code that is sent to the pager.
+func (p *member) byPager(o *outbox) store.SignOn {
+	p.h.t.Helper()
+	f := p.shown(cafe)
+	_, err := p.h.Challenge(p.h.ctx, f, pager.Kind, cafe)
+	p.h.must(err)
+	p.h.must(p.h.answerPager(f, o.code()))
+	granted, err := p.h.Grant(p.h.ctx, p.h.load(f), "", cafe)
+	p.h.must(err)
+	return granted.SignOn
 }

@@ -14,7 +14,7 @@ import (
 func (e *Engine) personOf(active []store.Credential, f Flow) Person {
 	who := Person{Have: make(map[assurance.Factor]bool), Passwordless: e.Rules.Passwordless}
 	isLost := func(c store.Credential) bool { return slices.Contains(f.Lost, c.ID) }
-	rank := 0 // of what is lost
+	rank := f.Rank // that has to be vouched for, as that of what is lost has
 	for _, c := range active {
 		if isLost(c) {
 			rank = max(rank, e.Vault.Factors.Traits(c.Kind).Rank)
@@ -25,9 +25,12 @@ func (e *Engine) personOf(active []store.Credential, f Flow) Person {
 		who.Have[c.Kind] = true
 	}
 	who.Resistant = e.People.CanResistPhishing(has)
+	canAsk := func(kind assurance.Factor) bool {
+		return slices.ContainsFunc(has, func(c store.Credential) bool { return c.Kind == kind && e.mayAsk(f, c, false) })
+	}
 	for _, factor := range e.Vault.Factors {
 		kind := factor.Kind()
-		if who.Have[kind] && e.Rules.offers(kind, f.Platform) && factor.Traits().Vouches >= rank {
+		if canAsk(kind) && e.Rules.offers(kind, f.Platform) && factor.Traits().Vouches >= rank {
 			who.Usable = append(who.Usable, kind)
 		}
 	}

@@ -89,11 +89,15 @@ func (e *Engine) poseProof(ctx context.Context, q *posed, kind assurance.Factor)
 
 // askable opens those active credentials of a kind that a flow may ask for.
 func (e *Engine) askable(active []store.Credential, f Flow, kind assurance.Factor, resistant bool) ([]factors.Credential, map[string]store.Credential, error) {
-	now := e.Clock()
-	active = slices.DeleteFunc(slices.Clone(active), func(c store.Credential) bool {
-		return slices.Contains(f.Lost, c.ID) || resistant && now.Before(c.ProbationUntil)
-	})
+	active = slices.DeleteFunc(slices.Clone(active), func(c store.Credential) bool { return !e.mayAsk(f, c, resistant) })
 	return e.Vault.Open(active, kind)
+}
+
+// mayAsk reports whether a flow may ask for an active credential. One on probation
+// neither resists phishing nor vouches for anything.
+func (e *Engine) mayAsk(f Flow, c store.Credential, resistant bool) bool {
+	onProbation := e.Clock().Before(c.ProbationUntil)
+	return !slices.Contains(f.Lost, c.ID) && !(onProbation && (resistant || f.Rank > 0))
 }
 
 // poseEnrolment has a question be about a new credential.

@@ -18,6 +18,7 @@ package factors
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -256,6 +257,17 @@ func (s Set) Methods() map[assurance.Factor][]string {
 		methods[f.Kind()] = f.Traits().AMR
 	}
 	return methods
+}
+
+// Vouching returns those proofs that may vouch for a rank: without second factors
+// that vouch for less, or that were on probation when they were shown.
+func (s Set) Vouching(proofs []assurance.Proof, rank int) []assurance.Proof {
+	if rank == 0 {
+		return proofs
+	}
+	return slices.DeleteFunc(slices.Clone(proofs), func(p assurance.Proof) bool {
+		return p.Factor != assurance.Password && (p.HeldToMulti || s.Traits(p.Factor).Vouches < rank)
+	})
 }
 
 // Traits are those of a kind; the zero Traits: it isn't configured.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -19,23 +20,42 @@ const FreshFor = 5 * time.Minute
 // ErrStale says that a fresh check of the person comes first.
 var ErrStale = errors.New("a fresh check comes first")
 
-// Freshness returns what a change of a user's factors asks for.
-func (k *Keeper) Freshness(ctx context.Context, userID string) (assurance.Requirement, error) {
-	active, err := k.Vault.ActiveOf(ctx, userID)
-	if err != nil {
-		return assurance.Requirement{}, err
-	}
-	return k.freshness(active), nil
+// FreshCheck is what a change of somebody's factors asks for.
+type FreshCheck struct {
+	Ask assurance.Requirement
+	// Rank is the rank that the second factor has to vouch for.
+	Rank int
 }
 
-// freshness asks for a second factor shown lately, of the highest level that the
-// credentials can reach.
-func (k *Keeper) freshness(active []store.Credential) assurance.Requirement {
-	level := assurance.Multi
-	if k.CanResistPhishing(active) {
-		level = assurance.PhishingResistant
+// IsMet reports whether proofs suffice.
+func (c FreshCheck) IsMet(proofs []assurance.Proof, now time.Time, set factors.Set) bool {
+	return c.Ask.Missing(set.Vouching(proofs, c.Rank), now, set.Weights()) == assurance.Nothing
+}
+
+// FreshCheck returns what a change of a user's factors asks for.
+func (k *Keeper) FreshCheck(ctx context.Context, userID string) (FreshCheck, error) {
+	active, err := k.Vault.ActiveOf(ctx, userID)
+	if err != nil {
+		return FreshCheck{}, err
 	}
-	return assurance.Requirement{Level: level, MaxAge: FreshFor}
+	return k.freshCheck(active), nil
+}
+
+// freshCheck asks for a second factor shown lately, of the highest level and the
+// highest rank that the credentials can reach: whoever reads somebody's mail must
+// not remove their authenticator app. What is on probation, or stands by for need,
+// asks for nothing: the owner may be without it.
+func (k *Keeper) freshCheck(active []store.Credential) FreshCheck {
+	check := FreshCheck{Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: FreshFor}}
+	if k.CanResistPhishing(active) {
+		check.Ask.Level = assurance.PhishingResistant
+	}
+	for _, c := range active {
+		if traits := k.Vault.Factors.Traits(c.Kind); traits.Daily && !k.Clock().Before(c.ProbationUntil) {
+			check.Rank = max(check.Rank, traits.Vouches)
+		}
+	}
+	return check
 }
 
 // CanResistPhishing reports whether somebody with these active credentials can
@@ -59,7 +79,7 @@ func (k *Keeper) Checked(ctx context.Context, tx store.Tx, signOn string) (store
 		return s, u, nil, err
 	}
 	active = k.Vault.Active(active)
-	if k.freshness(active).Missing(s.Proofs, k.Clock(), k.Vault.Factors.Weights()) != assurance.Nothing {
+	if !k.freshCheck(active).IsMet(s.Proofs, k.Clock(), k.Vault.Factors) {
 		return s, u, nil, ErrStale
 	}
 	return s, u, active, nil

@@ -25,7 +25,7 @@ import (
 type Accounts interface {
 	Holdings(ctx context.Context, userID string) ([]credentials.Own, error)
 	Announcement(ctx context.Context, u store.User, kind assurance.Factor) (any, error)
-	Freshness(ctx context.Context, userID string) (assurance.Requirement, error)
+	FreshCheck(ctx context.Context, userID string) (person.FreshCheck, error)
 	Enrollable(ctx context.Context, userID string) ([]assurance.Factor, error)
 	Rename(ctx context.Context, s store.SignOn, u store.User, id, name string, c person.Client) error
 	Remove(ctx context.Context, s store.SignOn, u store.User, id string, c person.Client) (person.Granted, error)
@@ -85,11 +85,11 @@ func (p *Portal) changer(r *http.Request) (visitor, error) {
 	if err != nil {
 		return visitor{}, err
 	}
-	ask, err := p.Accounts.Freshness(r.Context(), v.user.ID)
+	check, err := p.Accounts.FreshCheck(r.Context(), v.user.ID)
 	if err != nil {
 		return visitor{}, fmt.Errorf("deciding how fresh a check has to be: %w", err)
 	}
-	if ask.Missing(v.signOn.Proofs, p.Clock(), p.weights) != assurance.Nothing {
+	if !check.IsMet(v.signOn.Proofs, p.Clock(), p.Factors) {
 		return visitor{}, person.ErrStale
 	}
 	return v, nil

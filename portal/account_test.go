@@ -59,8 +59,8 @@ func (a *accounts) Announcement(_ context.Context, u store.User, kind assurance.
 	return templates.FIDOSignals{Accepted: strings.Join(names, " "), Details: u.DisplayName + a.displayName}, nil
 }
 
-func (a *accounts) Freshness(context.Context, string) (assurance.Requirement, error) {
-	return assurance.Requirement{Level: assurance.Multi, MaxAge: person.FreshFor}, nil
+func (a *accounts) FreshCheck(context.Context, string) (person.FreshCheck, error) {
+	return person.FreshCheck{Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: person.FreshFor}}, nil
 }
 
 func (a *accounts) Remembered(context.Context, string) ([]store.Browser, error) {

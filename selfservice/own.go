@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -68,9 +69,9 @@ func (s *Service) Announcement(ctx context.Context, u store.User, kind assurance
 	return announcement, nil
 }
 
-// Freshness returns what a change of a user's factors asks for.
-func (s *Service) Freshness(ctx context.Context, userID string) (assurance.Requirement, error) {
-	return s.People.Freshness(ctx, userID)
+// FreshCheck returns what a change of a user's factors asks for.
+func (s *Service) FreshCheck(ctx context.Context, userID string) (person.FreshCheck, error) {
+	return s.People.FreshCheck(ctx, userID)
 }
 
 // Enrollable returns the kinds of second factor that a user may add now, in the
