@@ -32,6 +32,15 @@ func (e *Engine) Step(ctx context.Context, f Flow, prefer assurance.Factor) (Ste
 	return step, err
 }
 
+// checkStep returns ErrWrongStep unless a flow asks for that now.
+func (e *Engine) checkStep(ctx context.Context, f Flow, asked StepKind, prefer assurance.Factor) error {
+	step, err := e.Step(ctx, f, prefer)
+	if err == nil && step.Kind != asked {
+		err = ErrWrongStep
+	}
+	return err
+}
+
 // stepReader is what the next step is decided from, alone or in a transaction.
 type stepReader interface {
 	browserReader
@@ -172,19 +181,16 @@ func (e *Engine) noteWrong(ctx context.Context, at guess.Attempt, refused *facto
 // flow is at then, and judges anew: whoever is right is never told that they
 // were wrong because two requests met.
 func (e *Engine) answer(ctx context.Context, q posed, given Response, at guess.Attempt, c person.Client) error {
-	for tries := 1; ; tries++ {
-		err := e.answerOnce(ctx, q, given, at, c)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
+	isPosed := true
+	return e.retried(ctx, q.flow, func(f Flow) (err error) {
+		if !isPosed {
+			if q, err = e.pose(ctx, f, ceremony.Proof, given.Factor); err != nil {
+				return err
+			}
 		}
-		f, err := e.Load(ctx, q.flow.ID)
-		if err != nil {
-			return err
-		}
-		if q, err = e.pose(ctx, f, ceremony.Proof, given.Factor); err != nil {
-			return err
-		}
-	}
+		isPosed = false
+		return e.answerOnce(ctx, q, given, at, c)
+	})
 }
 
 // answerOnce judges an answer and writes down what comes of it, or returns
@@ -273,7 +279,8 @@ func (e *Engine) refuse(ctx context.Context, q posed, v factors.Verdict) error {
 	case v.Next != nil:
 		return e.turn(ctx, q.kept.Turned(*v.Next), v.Next.Send, nothing)
 	}
-	return nil
+	// The same answer may have been accepted meanwhile.
+	return e.checkUnchanged(ctx, e.Store, f)
 }
 
 // mostRefusals is how many wrong answers that nobody could have guessed right a
@@ -338,7 +345,7 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 	})
 	f.Replacing = "" // Next asks for a pending replacement first, so none is pending
 	var changed Flow
-	err := e.People.Change(ctx, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
+	err := e.advance(ctx, f, fmt.Sprintf("accepting a %s answer", a.kind), func(tx store.Tx) (events []store.Event, err error) {
 		if a.question != nil {
 			if err := tx.PutRecord(ctx, *a.question); errors.Is(err, store.ErrConflict) {
 				return nil, errAnswered

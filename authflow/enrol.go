@@ -163,7 +163,7 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 	if err != nil {
 		return err
 	}
-	err = e.People.Change(ctx, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
+	err = e.advance(ctx, f, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
 		changed, kept := f, credential
 		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Enrolment); err != nil {
 			return nil, err

@@ -291,16 +291,52 @@ func (e *Engine) Left(f Flow) time.Duration { return f.expires.Sub(e.Clock()) }
 // same flow, or with the same credential, got in ahead of.
 const answerTries = 5
 
-// retried does something with a flow, and does it again with the flow as it is
-// then where something else got in ahead.
-func (e *Engine) retried(ctx context.Context, f Flow, do func(Flow) error) error {
+// repeated does something, and does it again where something else got in ahead.
+func repeated(do func() error) error {
 	for tries := 1; ; tries++ {
-		err := do(f)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		if f, err = e.Load(ctx, f.ID); err != nil {
+		if err := do(); !errors.Is(err, store.ErrConflict) || tries == answerTries {
 			return err
 		}
 	}
+}
+
+// retried does something with a flow, and does it again with the flow as it is
+// then where something else got in ahead.
+func (e *Engine) retried(ctx context.Context, f Flow, do func(Flow) error) error {
+	first := true
+	return repeated(func() (err error) {
+		if !first {
+			if f, err = e.Load(ctx, f.ID); err != nil {
+				return err
+			}
+		}
+		first = false
+		return do(f)
+	})
+}
+
+// advance changes a flow in one transaction with all that comes of an answer. Where
+// the flow isn't as it was loaded, it is another answer that came first, such as the
+// first click of two: advance then returns store.ErrConflict before anything that this
+// answer would need is found missing.
+func (e *Engine) advance(ctx context.Context, f Flow, doing string, apply func(store.Tx) ([]store.Event, error)) error {
+	return e.People.Change(ctx, doing, func(tx store.Tx) ([]store.Event, error) {
+		if err := e.checkUnchanged(ctx, tx, f); err != nil {
+			return nil, err
+		}
+		return apply(tx)
+	})
+}
+
+// checkUnchanged returns store.ErrConflict if a flow was changed since it was loaded,
+// and ErrFlowGone if it is over.
+func (e *Engine) checkUnchanged(ctx context.Context, r recordReader, f Flow) error {
+	if f.version == 0 {
+		return nil // it isn't kept yet
+	}
+	current, err := e.load(ctx, r, f.ID)
+	if err == nil && current.version != f.version {
+		err = store.ErrConflict
+	}
+	return err
 }

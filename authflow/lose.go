@@ -189,12 +189,8 @@ func (e *Engine) AnswerAccessCode(ctx context.Context, f Flow, typed string, c p
 }
 
 func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c person.Client) error {
-	step, err := e.Step(ctx, f, AccessCode)
-	if err != nil {
+	if err := e.checkStep(ctx, f, StepAccessCode, AccessCode); err != nil {
 		return err
-	}
-	if step.Kind != StepAccessCode {
-		return ErrWrongStep
 	}
 	code, ok := token.ReadCode(typed, accessCodeLength)
 	if !ok {
@@ -219,7 +215,7 @@ func (e *Engine) answerAccessCode(ctx context.Context, f Flow, typed string, c p
 // takeAccessCode spends a code and has the flow go on with the replacement, or
 // returns store.ErrNotFound where there is no such code.
 func (e *Engine) takeAccessCode(ctx context.Context, f Flow, code string, at guess.Attempt, c person.Client) error {
-	return e.People.Change(ctx, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
+	return e.advance(ctx, f, "taking an access code", func(tx store.Tx) ([]store.Event, error) {
 		_, _, step, err := e.judge(ctx, tx, f, AccessCode)
 		if err != nil {
 			return nil, err

@@ -13,19 +13,19 @@ import (
 // ChooseNewPassword replaces the password in a sign-in that asks for another
 // one, once two factors are shown. *person.Invalid says what to mend.
 func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string, c person.Client) error {
-	step, err := e.Step(ctx, f, "")
-	if err != nil {
+	if err := e.checkStep(ctx, f, StepNewPassword, ""); err != nil {
 		return err
-	}
-	if step.Kind != StepNewPassword {
-		return ErrWrongStep
 	}
 	user, err := e.Store.UserByID(ctx, f.UserID)
 	if err != nil {
 		return fmt.Errorf("reading the user of a flow: %w", err)
 	}
-	if err := e.People.CheckOtherPassword(ctx, user, password); err != nil {
-		return err
+	if invalid := e.People.CheckOtherPassword(ctx, user, password); invalid != nil {
+		// It is the present one if the first of two clicks has just chosen it.
+		if err := e.checkUnchanged(ctx, e.Store, f); err != nil {
+			return err
+		}
+		return invalid
 	}
 	fresh, mark, err := e.People.HashPassword(ctx, user.ID, password)
 	if err != nil {
@@ -37,7 +37,7 @@ func (e *Engine) ChooseNewPassword(ctx context.Context, f Flow, password string,
 // putNewPassword puts a new password in the place of the old one, if a flow
 // still asks for that, and has the flow go on.
 func (e *Engine) putNewPassword(ctx context.Context, f Flow, fresh store.Credential, mark string, c person.Client) error {
-	return e.People.Change(ctx, "choosing a new password", func(tx store.Tx) ([]store.Event, error) {
+	return e.advance(ctx, f, "choosing a new password", func(tx store.Tx) ([]store.Event, error) {
 		if err := e.stillAt(ctx, tx, f, StepNewPassword, ""); err != nil {
 			return nil, err
 		}

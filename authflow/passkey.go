@@ -121,26 +121,25 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in Login, given Passkey) (
 	if err != nil {
 		return Flow{}, err
 	}
-	for tries := 1; ; tries++ {
+	var kept Flow
+	err = repeated(func() error { // it may answer somewhere else at this moment
 		who, err := e.discovered(ctx, factor.Kind(), said, in.Client)
 		if err != nil {
-			return Flow{}, err
+			return err
 		}
 		f.UserID, f.Name, f.DisplayName = who.at.User.ID, who.at.User.Name, who.at.User.DisplayName
 		verdict, err := e.checkDiscovered(ctx, discovery, f, who, state, given.Answer)
-		var kept Flow
-		if err == nil {
-			row := who.rows[verdict.CredentialID]
-			kept, err = e.accept(ctx, f, accepted{factor.Kind(), verdict, row, who.at, in.Client, &mark})
+		if err != nil {
+			return err
 		}
-		switch {
-		case errors.Is(err, errAnswered): // the same passkey answered twice at this moment
-			return e.begunBy(ctx, state, given.Answer)
-		case !errors.Is(err, store.ErrConflict) || tries == answerTries:
-			return kept, err
-		}
-		// It answered somewhere else at this moment.
+		row := who.rows[verdict.CredentialID]
+		kept, err = e.accept(ctx, f, accepted{factor.Kind(), verdict, row, who.at, in.Client, &mark})
+		return err
+	})
+	if errors.Is(err, errAnswered) { // the same passkey answered twice at this moment
+		return e.begunBy(ctx, state, given.Answer)
 	}
+	return kept, err
 }
 
 // errAnswered says that a question was answered before, right or wrong.

@@ -16,12 +16,12 @@ import (
 // returns the reply for the device, and advances no flow. It returns ceremony.ErrNone
 // if no such question is open, or if its flow is gone.
 func (e *Engine) Resolve(ctx context.Context, kind assurance.Factor, ref string, message []byte) ([]byte, error) {
-	for tries := 1; ; tries++ {
-		reply, err := e.resolve(ctx, kind, ref, message)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return reply, err
-		}
-	}
+	var reply []byte
+	err := repeated(func() (err error) {
+		reply, err = e.resolve(ctx, kind, ref, message)
+		return err
+	})
+	return reply, err
 }
 
 func (e *Engine) resolve(ctx context.Context, kind assurance.Factor, ref string, message []byte) ([]byte, error) {

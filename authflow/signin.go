@@ -67,12 +67,8 @@ func signingIn(in Login, user store.User) Flow {
 
 // AnswerPassword checks the password in a flow that asks for it again.
 func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c person.Client) error {
-	step, err := e.Step(ctx, f, "")
-	if err != nil {
+	if err := e.checkStep(ctx, f, StepPassword, ""); err != nil {
 		return err
-	}
-	if step.Kind != StepPassword {
-		return ErrWrongStep
 	}
 	user, err := e.Store.UserByID(ctx, f.UserID)
 	if err != nil {
@@ -82,23 +78,14 @@ func (e *Engine) AnswerPassword(ctx context.Context, f Flow, password string, c 
 	if err != nil {
 		return err
 	}
-	for tries := 1; ; tries++ {
+	return e.retried(ctx, f, func(f Flow) error {
+		if err := e.checkStep(ctx, f, StepPassword, ""); err != nil {
+			return err
+		}
 		f.PasswordMark = mark
 		f.Proofs = assurance.Add(f.Proofs, assurance.Proof{Factor: assurance.Password, At: e.Clock()})
-		err := e.save(ctx, e.Store, &f)
-		if !errors.Is(err, store.ErrConflict) || tries == answerTries {
-			return err
-		}
-		// Another tab changed the flow meanwhile: the password is right all the same.
-		if f, err = e.Load(ctx, f.ID); err != nil {
-			return err
-		}
-		if step, err = e.Step(ctx, f, ""); err != nil {
-			return err
-		} else if step.Kind != StepPassword {
-			return ErrWrongStep
-		}
-	}
+		return e.save(ctx, e.Store, &f)
+	})
 }
 
 // find returns the user whom a typed name or address means, or the zero User.

@@ -20,9 +20,22 @@ type tripwire struct {
 	races      int // compare-and-sets until one comes too late; 0: none does
 	failed     bool
 	operations int
+
+	until     int    // operations outside of transactions until something else happens
+	meanwhile func() // that
+	within    int    // transactions that are open
 }
 
+// before has something happen before an operation of the next request: nothing
+// else can happen within a transaction.
+func (w *tripwire) before(operation int, happens func()) { w.until, w.meanwhile = operation, happens }
+
 func (w *tripwire) read() error {
+	if w.until > 0 && w.within == 0 {
+		if w.until--; w.until == 0 {
+			w.meanwhile()
+		}
+	}
 	if w.operations++; w.operations > mostOperations {
 		panic("the store is asked for ever")
 	}
@@ -53,10 +66,17 @@ type wiredStore struct {
 	db store.Store
 }
 
+// enter begins a transaction, and returns what ends it.
+func (w *tripwire) enter() func() {
+	w.within++
+	return func() { w.within-- }
+}
+
 func (s wiredStore) Atomically(ctx context.Context, fn func(store.Tx) error) error {
 	if err := s.read(); err != nil {
 		return err
 	}
+	defer s.enter()()
 	return s.db.Atomically(ctx, func(tx store.Tx) error { return fn(wiredTx{tx, s.tripwire}) })
 }
 
@@ -64,6 +84,7 @@ func (s wiredStore) View(ctx context.Context, fn func(store.Reader) error) error
 	if err := s.read(); err != nil {
 		return err
 	}
+	defer s.enter()()
 	return s.db.View(ctx, func(r store.Reader) error { return fn(r) })
 }
 
@@ -71,6 +92,7 @@ func (s wiredStore) CountAttempts(ctx context.Context, keys []store.AttemptKey, 
 	if err := s.read(); err != nil {
 		return err
 	}
+	defer s.enter()()
 	return s.db.CountAttempts(ctx, keys, func(counts store.AttemptCounts) error { return fn(wiredCounts{counts, s.tripwire}) })
 }
 

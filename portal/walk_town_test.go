@@ -116,10 +116,11 @@ func (c *town) Read(p []byte) (int, error) { return c.random.Read(p) }
 type tester interface {
 	rapid.TB
 	Context() context.Context
+	Cleanup(func())
 }
 
 // begin opens a copy of the town's store.
-func (c *town) begin(t *rapid.T) *walk {
+func (c *town) begin(t tester) *walk {
 	folder, err := os.MkdirTemp(c.folder, "walk")
 	if err != nil {
 		t.Fatal(err)
