@@ -1,7 +1,8 @@
 // Package accounts is what administrators do to people: add, invite, change,
 // disable, enable, unlock and delete them, help those who lost their factors,
 // end their sign-ons, forget the browsers that skip the second factor for them,
-// and issue and revoke the certificates of their devices. It must not know how an administrator was authenticated, nor HTTP.
+// issue and revoke the certificates of their devices, and read what happened. It
+// must not know how an administrator was authenticated, nor HTTP.
 package accounts
 
 import (
@@ -189,11 +190,21 @@ func (d *Desk) person(ctx context.Context, rows belongings, user store.User) (Pe
 }
 
 func (d *Desk) find(ctx context.Context, name string) (store.User, error) {
+	return findIn(ctx, d.store, name)
+}
+
+// userFinder has users by their canonical names.
+type userFinder interface {
+	UserByName(ctx context.Context, name string) (store.User, error)
+}
+
+// findIn returns the user with a name, or ErrNobody.
+func findIn(ctx context.Context, users userFinder, name string) (store.User, error) {
 	canonical, err := identity.CanonicalName(name)
 	if err != nil {
 		return store.User{}, ErrNobody
 	}
-	user, err := d.store.UserByName(ctx, canonical)
+	user, err := users.UserByName(ctx, canonical)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.User{}, ErrNobody
 	}

@@ -166,6 +166,16 @@ func Catalogue() []Name {
 // FieldsOf returns the fields that an event may carry.
 func FieldsOf(n Name) []Field { return slices.Clone(catalogue[n]) }
 
+// AllFields returns every field that some event may carry, sorted.
+func AllFields() []Field {
+	var all []Field
+	for _, fields := range catalogue {
+		all = append(all, fields...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Fields holds the details of one event.
 type Fields map[Field]string
 

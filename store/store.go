@@ -291,8 +291,10 @@ type Event struct {
 type EventFilter struct {
 	UserID string
 	Name   string
-	Before int64 // only events of lower ids
-	Limit  int   // newest first; 0: 100
+	Since  time.Time // only events of this time or later
+	Until  time.Time // only events before this time
+	Before int64     // only events of lower ids
+	Limit  int       // 0: 100
 }
 
 // Users are the operations on users. Names and addresses come canonical.
@@ -542,10 +544,10 @@ type Events interface {
 	// ListEvents returns events, newest first. Transactions may commit in another
 	// order than they insert, so an event can appear later than one with a higher id.
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
-	// EventsAfter returns events with higher ids than after, lowest first, at most
-	// limit of them. It holds events back while one with a lower id could still
-	// appear, so a caller that continues after its last event misses none.
-	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
+	// EventsAfter returns events with higher ids than after, lowest first. It holds
+	// events back while one with a lower id could still appear, so a caller that
+	// continues after its last event misses none.
+	EventsAfter(ctx context.Context, after int64, f EventFilter) ([]Event, error)
 }
 
 // Tx is everything that can be done, alone or inside one transaction.
@@ -593,7 +595,7 @@ type Reader interface {
 	AccessTokenByName(ctx context.Context, name string) (AccessToken, error)
 	ListAccessTokens(ctx context.Context) ([]AccessToken, error)
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
-	EventsAfter(ctx context.Context, after int64, limit int) ([]Event, error)
+	EventsAfter(ctx context.Context, after int64, f EventFilter) ([]Event, error)
 }
 
 // SweepLimits bounds what strangers can make grow. Zero fields forget nothing.

@@ -118,6 +118,7 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	})
+	t.Run("events", func(t *testing.T) { testEvents(t, s) })
 	t.Run("mistakes are told in plain sentences", func(t *testing.T) {
 		const nobody = "no user has this name"
 		for _, c := range []struct {
@@ -138,7 +139,7 @@ func TestCommands(t *testing.T) {
 			{"device list a b", `write caddy mfa device list [USER]: "a b" was given`},
 			{"setup-link x", `write caddy mfa setup-link: "x" was given`},
 			{"user remove bob", `unknown command "remove" for "caddy mfa user": did you mean delete?`},
-			{"user lsit", "list?"}, {"usr list", "did you mean user?"},
+			{"user lsit", "did you mean list"}, {"usr list", "did you mean user?"},
 			{"session frobnicate x", "caddy mfa session --help lists them"},
 			{"user add ada", "the name or the e-mail address is taken"},
 			{"user add eve --email bob@example.com", "the name or the e-mail address is taken"},
@@ -150,7 +151,14 @@ func TestCommands(t *testing.T) {
 			{"setup-link", "somebody is set up already (portal " + s.At("login", "") + ")"},
 		} {
 			out := s.CLI(append([]string{"mfa"}, strings.Fields(c.arguments)...)...)
-			if out.Code == 0 || !strings.Contains(out.Stderr, c.says) || strings.Contains(out.Stderr, "goroutine") || out.Stdout != "" && !strings.Contains(out.Stdout, "Usage") {
+			want := 1
+			switch {
+			case c.says == nobody || c.says == "no live sign-on has this ID":
+				want = 3
+			case strings.Contains(out.Stderr, "unknown") || strings.Contains(out.Stderr, "write caddy mfa ") || strings.Contains(out.Stderr, "give one session ID"):
+				want = 2
+			}
+			if out.Code != want || !strings.Contains(out.Stderr, c.says) || strings.Contains(out.Stderr, "goroutine") || out.Stdout != "" && !strings.Contains(out.Stdout, "Usage") {
 				t.Errorf("mfa %s: %+v", c.arguments, out)
 			}
 		}

@@ -76,6 +76,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"POST /mfa/tokens/{name}/revoke":              oneToken((*accounts.Desk).RevokeToken),
 		"POST /mfa/tokens/{name}/resume":              oneToken((*accounts.Desk).ResumeToken),
 		"POST /mfa/notify/test":                       testMessage,
+		"GET /mfa/events":                             listEvents,
 		"POST /mfa/keys/rotate":                       rotateKeys,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })

@@ -29,40 +29,47 @@ type call struct {
 // send asks the running server, and returns its answer. For a person it says
 // on standard error which server that was.
 func (c call) send(cmd *cobra.Command) ([]byte, error) {
-	address, err := adminAddress(cmd)
+	answer, portal, err := c.ask(cmd)
 	if err != nil {
 		return nil, err
-	}
-	uri, err := c.uri()
-	if err != nil {
-		return nil, err
-	}
-	var body io.Reader
-	if c.method != http.MethodGet {
-		written, err := json.Marshal(c.body)
-		if err != nil {
-			return nil, fmt.Errorf("writing the request: %w", err)
-		}
-		body = bytes.NewReader(written)
-	}
-	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
-	if err != nil {
-		return nil, plainly(address, err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("reading the server's answer: %w", err)
-	}
-	portal := response.Header.Get(adminapi.PortalHeader)
-	if portal == "" {
-		return nil, strangerError(address)
 	}
 	if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
 		return answer, err
 	}
 	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "Portal: %s\n", showable.Text(portal))
 	return answer, err
+}
+
+// ask asks the running server, and returns its answer and which portal it is.
+func (c call) ask(cmd *cobra.Command) (answer []byte, portal string, err error) {
+	address, err := adminAddress(cmd)
+	if err != nil {
+		return nil, "", err
+	}
+	uri, err := c.uri()
+	if err != nil {
+		return nil, "", err
+	}
+	var body io.Reader
+	if c.method != http.MethodGet {
+		written, err := json.Marshal(c.body)
+		if err != nil {
+			return nil, "", fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(written)
+	}
+	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
+	if err != nil {
+		return nil, "", plainly(address, err)
+	}
+	defer response.Body.Close()
+	if answer, err = io.ReadAll(response.Body); err != nil {
+		return nil, "", fmt.Errorf("reading the server's answer: %w", err)
+	}
+	if portal = response.Header.Get(adminapi.PortalHeader); portal == "" {
+		return nil, "", strangerError(address)
+	}
+	return answer, portal, nil
 }
 
 // uri returns the path and query to ask for.
@@ -125,10 +132,14 @@ func plainly(address string, err error) error {
 	var answer adminapi.Failure
 	text := err.Error()
 	if start := strings.IndexByte(text, '{'); start >= 0 && json.Unmarshal([]byte(text[start:]), &answer) == nil && answer.Error != "" {
-		if answer.Portal == "" {
-			return errors.New(answer.Error)
+		said := errors.New(answer.Error)
+		if answer.Portal != "" {
+			said = fmt.Errorf("%s (portal %s)", answer.Error, showable.Text(answer.Portal))
 		}
-		return fmt.Errorf("%s (portal %s)", answer.Error, showable.Text(answer.Portal))
+		if strings.Contains(text[:start], "HTTP 404") {
+			return notFound{said}
+		}
+		return said
 	}
 	if strings.Contains(text, "HTTP 404") {
 		return strangerError(address)

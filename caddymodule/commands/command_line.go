@@ -32,13 +32,16 @@ func asGroup(cmd *cobra.Command) {
 // that is suggested.
 const typos = 2
 
+// unknownCommandError says that there is no command of a name.
+type unknownCommandError struct{ error }
+
 func unknownCommand(cmd *cobra.Command, typed string) error {
 	cmd.SuggestionsMinimumDistance = typos
 	hint := fmt.Sprintf("%s --help lists them", cmd.CommandPath())
 	if meant := cmd.SuggestionsFor(typed); len(meant) > 0 {
 		hint = "did you mean " + strings.Join(meant, " or ") + "?"
 	}
-	return fmt.Errorf("unknown command %q for %q: %s", typed, cmd.CommandPath(), hint)
+	return unknownCommandError{fmt.Errorf("unknown command %q for %q: %s", typed, cmd.CommandPath(), hint)}
 }
 
 // alsoTyped names words that people type for a command, which is suggested then.

@@ -21,7 +21,8 @@ func init() {
 from --address, or else from the file that --config names, or else from CADDY_ADMIN
 in the environment. The default is localhost:2019. Each command names the portal of
 the server that answered on standard error. With --json, it prints only the API's
-answer.`,
+answer. The exit status is 0 if all went well, 2 if the command line makes no sense,
+3 if what it names doesn't exist, and 1 for everything else.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			flags := cmd.PersistentFlags()
 			flags.String("address", "", "Address of the admin endpoint (default: CADDY_ADMIN from the environment, or localhost:2019)")
@@ -29,7 +30,8 @@ answer.`,
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
 			asGroup(cmd)
-			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), notifyCommand(), keysCommand(), templatesCommand())
+			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), eventsCommand(), notifyCommand(), keysCommand(), templatesCommand())
+			withExitCodes(cmd)
 		},
 	})
 }

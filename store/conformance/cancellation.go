@@ -137,7 +137,7 @@ func (f fixture) operationsOnPeople() map[string]func(context.Context) error {
 		"ListFormerNames": func(ctx context.Context) error { return second(f.ListFormerNames(ctx, "former")) },
 		"AppendEvent":     func(ctx context.Context) error { return f.AppendEvent(ctx, store.Event{Name: "e9"}) },
 		"ListEvents":      func(ctx context.Context) error { return second(f.ListEvents(ctx, store.EventFilter{})) },
-		"EventsAfter":     func(ctx context.Context) error { return second(f.EventsAfter(ctx, 0, 10)) },
+		"EventsAfter":     func(ctx context.Context) error { return second(f.EventsAfter(ctx, 0, store.EventFilter{})) },
 		"Atomically":      func(ctx context.Context) error { return f.Atomically(ctx, func(store.Tx) error { return nil }) },
 		"View": func(ctx context.Context) error {
 			return f.View(ctx, func(r store.Reader) error { return second(r.CountUsers(ctx)) })

@@ -35,9 +35,10 @@ func eventsComeBack(t *testing.T, f fixture) {
 }
 
 func eventsNarrowed(t *testing.T, f fixture) {
-	for _, e := range []store.Event{
+	for i, e := range []store.Event{
 		{Name: "in", UserID: "u1"}, {Name: "out", UserID: "u1"}, {Name: "in", UserID: "u2"}, {Name: "in"}, {Name: "in", UserID: "u1"},
 	} {
+		e.At = noon.Add(time.Duration(i) * time.Hour)
 		must(t, f.AppendEvent(f.ctx, e))
 	}
 	ids := get(f.ListEvents(f.ctx, store.EventFilter{}))(t)
@@ -55,9 +56,17 @@ func eventsNarrowed(t *testing.T, f fixture) {
 		{store.EventFilter{Before: newest}, 4},
 		{store.EventFilter{UserID: "u1", Before: newest, Limit: 1}, 1},
 		{store.EventFilter{Before: oldest}, 0},
+		{store.EventFilter{Since: noon.Add(time.Hour)}, 4},
+		{store.EventFilter{Since: noon.Add(time.Hour + time.Microsecond)}, 3},
+		{store.EventFilter{Until: noon.Add(time.Hour)}, 1},
+		{store.EventFilter{Since: noon.Add(time.Hour), Until: noon.Add(4 * time.Hour), Name: "in"}, 2},
+		{store.EventFilter{Since: noon.Add(5 * time.Hour)}, 0},
 	}
 	for _, test := range tests {
 		wantEqual(t, "events", len(get(f.ListEvents(f.ctx, test.filter))(t)), test.want)
+		if after := get(f.EventsAfter(f.ctx, oldest-1, test.filter))(t); len(after) != test.want {
+			t.Errorf("got %d events after the oldest for %+v, want %d", len(after), test.filter, test.want)
+		}
 	}
 }
 
@@ -96,11 +105,11 @@ func eventsInOrder(t *testing.T, f fixture) {
 		names = append(names, numbered("e", i))
 		must(t, f.AppendEvent(f.ctx, store.Event{Name: names[i]}))
 	}
-	first := get(f.EventsAfter(f.ctx, 0, 2))(t)
-	rest := get(f.EventsAfter(f.ctx, first[1].ID, 10))(t)
+	first := get(f.EventsAfter(f.ctx, 0, store.EventFilter{Limit: 2}))(t)
+	rest := get(f.EventsAfter(f.ctx, first[1].ID, store.EventFilter{Limit: 10}))(t)
 	wantEqual(t, "names", eventNames(append(first, rest...)), names)
 	last := rest[len(rest)-1].ID
-	wantEqual(t, "after the last", len(get(f.EventsAfter(f.ctx, last, 10))(t)), 0)
+	wantEqual(t, "after the last", len(get(f.EventsAfter(f.ctx, last, store.EventFilter{Limit: 10}))(t)), 0)
 }
 
 func eventNames(events []store.Event) (names []string) {
@@ -144,7 +153,7 @@ func eventsFollowed(t *testing.T, f fixture) {
 			written = true
 		default:
 		}
-		for _, e := range get(f.EventsAfter(f.ctx, last, 10))(t) {
+		for _, e := range get(f.EventsAfter(f.ctx, last, store.EventFilter{Limit: 10}))(t) {
 			if e.ID <= last {
 				t.Fatalf("id %d follows %d", e.ID, last)
 			}

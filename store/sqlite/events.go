@@ -39,6 +39,22 @@ const selectEvents = `SELECT id, at, name, user_id, fields FROM events`
 
 // ListEvents implements store.Events.
 func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error) {
+	query := eventsLike(f)
+	query.and(` ORDER BY id DESC LIMIT ?`, eventLimit(f))
+	return list(ctx, "listing events", o.rows, query, scanEvent)
+}
+
+// EventsAfter implements store.Events. One transaction writes at a time, so events
+// appear in the order of their ids.
+func (o operations) EventsAfter(ctx context.Context, after int64, f store.EventFilter) ([]store.Event, error) {
+	query := eventsLike(f)
+	query.and(` AND id > ?`, after)
+	query.and(` ORDER BY id LIMIT ?`, eventLimit(f))
+	return list(ctx, "reading new events", o.rows, query, scanEvent)
+}
+
+// eventsLike selects the events that a filter names, all of them.
+func eventsLike(f store.EventFilter) statement {
 	query := statement{sql: selectEvents + ` WHERE true`}
 	narrow := func(condition string, value any, given bool) {
 		if given {
@@ -47,18 +63,15 @@ func (o operations) ListEvents(ctx context.Context, f store.EventFilter) ([]stor
 	}
 	narrow(` AND user_id = ?`, f.UserID, f.UserID != "")
 	narrow(` AND name = ?`, f.Name, f.Name != "")
+	narrow(` AND at >= ?`, micros(f.Since), !f.Since.IsZero())
+	narrow(` AND at < ?`, micros(f.Until), !f.Until.IsZero())
 	narrow(` AND id < ?`, f.Before, f.Before > 0)
-	if f.Limit <= 0 {
-		f.Limit = defaultEvents
-	}
-	query.and(` ORDER BY id DESC LIMIT ?`, f.Limit)
-	return list(ctx, "listing events", o.rows, query, scanEvent)
+	return query
 }
 
-// EventsAfter implements store.Events. One transaction writes at a time, so events
-// appear in the order of their ids.
-func (o operations) EventsAfter(ctx context.Context, after int64, limit int) ([]store.Event, error) {
-	return list(ctx, "reading new events", o.rows, statement{
-		selectEvents + ` WHERE id > ? ORDER BY id LIMIT ?`, []any{after, limit},
-	}, scanEvent)
+func eventLimit(f store.EventFilter) int {
+	if f.Limit <= 0 {
+		return defaultEvents
+	}
+	return f.Limit
 }

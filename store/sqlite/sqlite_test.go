@@ -375,7 +375,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, _ = o.ListFormerNames(ctx, "n")
 	_, _ = o.ListEvents(ctx, store.EventFilter{UserID: "u"})
 	_, _ = o.ListEvents(ctx, store.EventFilter{Name: "n"})
-	_, _ = o.EventsAfter(ctx, 1, 10)
+	_, _ = o.EventsAfter(ctx, 1, store.EventFilter{UserID: "u"})
 	for _, s := range sweeps(now, store.SweepLimits{
 		KeepAttempts: map[string]int{"s": 1}, AttemptsBefore: now, SignOnsBefore: now, BrowsersBefore: now, DevicesBefore: now,
 		FormerNamesBefore: now, EventsBefore: now,
