@@ -232,12 +232,16 @@ type Log struct {
 	bounded *zap.Logger
 	sink    Sink
 	clock   func() time.Time
+	notices Notices
 }
 
 // NewLog returns a log that writes lines to logger and rows to sink.
 func NewLog(logger *zap.Logger, sink Sink, clock func() time.Time) *Log {
 	return &Log{logger: logger, bounded: boundedlog.New(logger), sink: sink, clock: clock}
 }
+
+// Notify has people told of events from now on. It is called before the log is used.
+func (l *Log) Notify(n Notices) { l.notices = n }
 
 // Event makes an event of this moment, to be appended by the caller inside the
 // transaction that it reports and passed to Written once that committed.
@@ -275,8 +279,17 @@ func (l *Log) Note(n Name, userID string, fields Fields) {
 // refusal stays one.
 func (l *Log) Record(ctx context.Context, n Name, userID string, fields Fields) {
 	e := l.Event(n, userID, fields)
-	if err := l.sink.AppendEvent(ctx, e); err != nil {
+	if err := l.keep(ctx, e); err != nil {
 		l.bounded.Error("keeping an audit event", zap.String("event", e.Name), zap.Error(err))
 	}
 	l.Written(e)
+}
+
+// keep keeps an event that stands alone, with the notice of it if there may be one.
+func (l *Log) keep(ctx context.Context, e store.Event) error {
+	transactor, ok := l.sink.(Transactor)
+	if !ok || l.notices == nil || !l.notices.Gives(e) {
+		return l.sink.AppendEvent(ctx, e)
+	}
+	return l.commit(ctx, transactor, func(store.Tx) ([]store.Event, error) { return []store.Event{e}, nil })
 }

@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,9 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Cl
 		if err != nil {
 			return nil, err
 		}
+		if err = keepReading(ctx, tx, user, c); err != nil {
+			return nil, err
+		}
 		if made.OfferPasskey, err = e.offerPasskey(ctx, tx, finished); err != nil {
 			return nil, err
 		}
@@ -77,6 +81,17 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Cl
 		return Granted{}, err
 	}
 	return made, nil
+}
+
+// keepReading notes in which language and time zone somebody reads, for the messages
+// that they get.
+func keepReading(ctx context.Context, tx store.Tx, user store.User, c person.Client) error {
+	before := user
+	user.Language, user.Zone = cmp.Or(c.Language, user.Language), cmp.Or(c.Zone, user.Zone)
+	if user.Language == before.Language && user.Zone == before.Zone {
+		return nil
+	}
+	return tx.UpdateUser(ctx, user)
 }
 
 // prepare makes what is random, ahead of the transaction that may be retried.

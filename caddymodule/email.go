@@ -44,6 +44,9 @@ type Email struct {
 	// HELO is the name that Portcullis gives when it connects to the mail server.
 	// Default: the portal's host.
 	HELO string `json:"helo,omitempty"`
+	// Notices says whether people are told by e-mail what happens to their account,
+	// such as a new way to sign in or a new password. Default: true.
+	Notices *bool `json:"notices,omitempty"`
 
 	Platforms
 }
@@ -71,6 +74,9 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 		}
 	}
 	config.HELO = cmp.Or(config.HELO, portalHost)
+	if e.Notices == nil {
+		e.Notices = new(true)
+	}
 	if config.From == "" {
 		return nil, errors.New("from is missing: write the address that the mail is from, such as from login@example.com")
 	}
@@ -186,8 +192,10 @@ func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &e.ReplyTo)
 	case "helo":
 		return oneArgument(d, &e.HELO)
+	case "notices":
+		return onOrOff(d, &e.Notices)
 	case "only_on", "not_on":
 		return e.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, only_on and not_on", d.Val())
+	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, notices, only_on and not_on", d.Val())
 }

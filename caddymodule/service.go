@@ -235,6 +235,7 @@ func (s *service) makeOutbox(a *App) authflow.Outbox {
 		Routes: map[string]notify.Route{notify.AboutQuestion: questions},
 	})
 	questions.Outbox = s.outbox
+	s.makeNotices(a)
 	return questions
 }
 

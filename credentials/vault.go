@@ -93,6 +93,23 @@ func (v *Vault) Open(all []store.Credential, kind assurance.Factor) ([]factors.C
 	return opened, rows, nil
 }
 
+// Address returns where messages for a credential go; empty: its kind sends none.
+func (v *Vault) Address(row store.Credential) (string, error) {
+	factor, err := v.Factors.Get(row.Kind)
+	if err != nil {
+		return "", nil // it isn't configured any more
+	}
+	addressed, ok := factor.(factors.Addressed)
+	if !ok {
+		return "", nil
+	}
+	secret, err := v.secret(row)
+	if err != nil {
+		return "", err
+	}
+	return addressed.Address(factors.Credential{ID: row.ID, Name: row.Name, Secret: secret})
+}
+
 func (v *Vault) secret(c store.Credential) ([]byte, error) {
 	secret, err := v.Sealer.Open(c.Secret, sealedTo(c))
 	if err != nil {

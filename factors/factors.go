@@ -98,6 +98,9 @@ type Traits struct {
 	// Delivers says that a message is sent for each question. A flow puts the first
 	// question by itself, and each further one when the person presses a button.
 	Delivers bool
+	// ByMail says that whoever reads the person's mail can answer: codes are mailed.
+	// Such a factor implements Addressed.
+	ByMail bool
 	// Rank is the rank that a proof has to vouch for to suspend a credential of this
 	// kind as lost. Vouches is the highest rank that proofs of this kind vouch for: a
 	// code from a mailbox can't suspend a security key. What is enrolled by proofs that
@@ -131,6 +134,12 @@ type Factor interface {
 	// these credentials. One that hasn't is no attempt, and is refused as
 	// Malformed without being checked.
 	Reads(credentials []Credential, answer Answer) (bool, error)
+}
+
+// Addressed is a Factor whose credentials have an address.
+type Addressed interface {
+	// Address returns where messages for a credential go.
+	Address(c Credential) (string, error)
 }
 
 // Describer is a Factor that has more to tell the owner of a credential than

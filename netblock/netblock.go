@@ -32,6 +32,20 @@ func Network(address string) string {
 	return prefix(a, 48)
 }
 
+// Region returns the network that stands for a region of a provider: people who move
+// about usually stay in it. It is an IPv4 /16 or an IPv6 /32. Empty: the address is
+// malformed.
+func Region(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		return prefix(a, 16)
+	}
+	return prefix(a, 32)
+}
+
 func prefix(a netip.Addr, bits int) string {
 	block, err := a.Prefix(bits)
 	if err != nil {

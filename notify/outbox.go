@@ -74,7 +74,7 @@ type Outbox struct {
 func New(s Settings) *Outbox { return &Outbox{s, make(chan struct{}, 1)} }
 
 // Queue stores a message in the transaction that makes it necessary. The message is
-// due from now on, and expires after patience.
+// due from now on, unless it says later, and expires when its patience is over then.
 func (o *Outbox) Queue(ctx context.Context, tx Queuer, m store.Message, patience time.Duration) error {
 	id, err := NewID(o.Random)
 	if err != nil {
@@ -82,7 +82,10 @@ func (o *Outbox) Queue(ctx context.Context, tx Queuer, m store.Message, patience
 	}
 	m.ID, m.State = id, store.MessageWaiting
 	m.Queued = o.Clock()
-	m.Due, m.Expires = m.Queued, m.Queued.Add(patience)
+	if m.Due.IsZero() {
+		m.Due = m.Queued
+	}
+	m.Expires = m.Due.Add(patience)
 	return tx.QueueMessage(ctx, m)
 }
 

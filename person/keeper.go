@@ -73,6 +73,8 @@ type Client struct {
 	Platform string
 	// Language is the one that its person reads, as in the lang attribute.
 	Language string
+	// Zone is the time zone that the browser is in (IANA); empty: it isn't known.
+	Zone string
 	// Host is the app that they are on their way to; empty: none, or it isn't
 	// known.
 	Host string

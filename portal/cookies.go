@@ -24,6 +24,9 @@ const (
 	// passkey and has no flow yet.
 	passkeyCookie = "__Host-mfa-passkey"
 
+	// zoneCookie is the browser's time zone. forms.js sets it.
+	zoneCookie = "__Host-mfa-zone"
+
 	// maxFlows is how many flows a browser may have under way.
 	maxFlows = 8
 	// browserLifetime is how long a known browser is remembered; browsers

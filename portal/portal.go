@@ -275,7 +275,7 @@ func (p *Portal) clientBoundFor(r *http.Request, to destination) person.Client {
 
 // client describes the browser that a request came from.
 func (p *Portal) client(r *http.Request) person.Client {
-	c := person.Client{Address: p.Address(r), UserAgent: showable.Text(r.UserAgent()), Platform: platformOf(r), Language: p.words(r).language}
+	c := person.Client{Address: p.Address(r), UserAgent: showable.Text(r.UserAgent()), Platform: platformOf(r), Language: p.words(r).language, Zone: zoneOf(r)}
 	if cookie, err := r.Cookie(browserCookie); err == nil && len(cookie.Value) < 128 {
 		c.Browser = cookie.Value
 	}

@@ -52,8 +52,34 @@ type TestMail struct{ MailFrame }
 // Framed returns the view of the mail with its frame.
 func (m TestMail) Framed(f MailFrame) any { return TestMail{f} }
 
+// NoticeMail is the view of the e-mail "notice".
+type NoticeMail struct {
+	MailFrame
+	Name string // sign-in name
+	What string // in the subject
+	// Digest says that the mail sums up a day.
+	Digest bool
+	Lines  []NoticeLine
+	// Undo is where the recipient says that it wasn't them; empty: there is no such
+	// page for this.
+	Undo string
+}
+
+// NoticeLine is one thing that happened.
+type NoticeLine struct {
+	What  string
+	At    time.Time // in the recipient's zone
+	Where string    // or by whom; empty: it isn't known
+}
+
+// Framed returns the view of the mail with its frame.
+func (m NoticeMail) Framed(f MailFrame) any {
+	m.MailFrame = f
+	return m
+}
+
 // emptyMails holds an empty view of each e-mail.
-var emptyMails = map[string]any{"code": CodeMail{}, "test": TestMail{}}
+var emptyMails = map[string]any{"notice": NoticeMail{}, "code": CodeMail{}, "test": TestMail{}}
 
 // mailTemplate writes the parts of an e-mail in one language.
 type mailTemplate struct {

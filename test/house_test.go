@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify/notice", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -44,6 +44,7 @@ var arrows = []arrow{
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"notify/email", []string{"notify", "factors", "templates"}},
+	{"notify/notice", []string{"notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
 	{"notify", []string{"ceremony", "factors", "store", "assurance"}},
 
 	{"accounts", []string{"accesstoken", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
@@ -91,6 +92,7 @@ var arrows = []arrow{
 	{"earlydata", nil},
 	{"fileaccess", nil},
 	{"netblock", nil},
+	{"browsers", nil},
 
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},

@@ -63,11 +63,12 @@ type Factor struct {
 }
 
 var (
-	_ factors.Factor   = (*Factor)(nil)
-	_ factors.Resender = proving{}
-	_ factors.Composer = proving{}
-	_ factors.Resender = enrolling{}
-	_ factors.Composer = enrolling{}
+	_ factors.Factor    = (*Factor)(nil)
+	_ factors.Addressed = (*Factor)(nil)
+	_ factors.Resender  = proving{}
+	_ factors.Composer  = proving{}
+	_ factors.Resender  = enrolling{}
+	_ factors.Composer  = enrolling{}
 )
 
 // NewEmail returns the factor "email".
@@ -85,7 +86,8 @@ func (f *Factor) Most() int { return 1 }
 func (f *Factor) Traits() factors.Traits {
 	return factors.Traits{
 		Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true,
-		Rank: 1, AMR: []string{"otp"}, // a mailbox vouches for the loss of nothing
+		ByMail: f.kind == assurance.Email,
+		Rank:   1, AMR: []string{"otp"}, // a mailbox vouches for the loss of nothing
 	}
 }
 
@@ -94,6 +96,12 @@ func (f *Factor) Traits() factors.Traits {
 func (f *Factor) Reads(_ []factors.Credential, answer factors.Answer) (bool, error) {
 	_, ok := readCode(answer["code"])
 	return ok, nil
+}
+
+// Address implements factors.Addressed.
+func (f *Factor) Address(c factors.Credential) (string, error) {
+	kept, err := parseSecret(c.Secret)
+	return kept.Address, err
 }
 
 // Proving asks for a code that is sent to the person's address.

@@ -26,3 +26,9 @@ window.addEventListener("pageshow", () => {
 		setDisabled(form, false);
 	}
 });
+
+// E-mails to the reader give times in this zone.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone) {
+	document.cookie = `__Host-mfa-zone=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax; Secure`;
+}

@@ -1,0 +1,25 @@
+package caddymodule
+
+import (
+	"crypto/rand"
+	"time"
+	_ "time/tzdata" // notices give times in their reader's zone, wherever the server is
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/notify/notice"
+)
+
+// makeNotices has people told by e-mail of what happens to their accounts.
+func (s *service) makeNotices(a *App) {
+	if !*a.Email.Notices {
+		return
+	}
+	notices := notice.New(notice.Settings{
+		Outbox: s.outbox, Store: s.store, Sealer: s.keys, Clock: time.Now, Random: rand.Reader,
+		Logger: a.logger.Named("notices"), Texts: s.pages, Writer: s.writers[assurance.Email],
+		IsMailed:    func(kind assurance.Factor) bool { return s.factors.Traits(kind).ByMail },
+		MailAddress: s.vault.Address, IsStandby: s.factors.IsStandby,
+	})
+	s.outbox.Routes[notice.Purpose], s.outbox.Routes[notice.DigestPurpose] = notices, notices.Digests()
+	s.audit.Notify(notices)
+}

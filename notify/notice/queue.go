@@ -1,0 +1,219 @@
+package notice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/netblock"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+const (
+	// patience is for how long the delivery of a notice is tried.
+	patience = 24 * time.Hour
+	// digestAfter is how long a digest waits for more to tell.
+	digestAfter = 24 * time.Hour
+	// mostPrompt is how many prompt notices a user gets a day. What comes after them is
+	// in the digest.
+	mostPrompt = 10
+	// settingUp is how long after a set-up the sign-in that ends it is no news.
+	settingUp = time.Hour
+	// placesKnown is how many earlier sign-ins say which places aren't new.
+	placesKnown = 100
+	// counted is the scope of the counters of prompt notices.
+	counted = "notices"
+)
+
+// letter is what is kept, sealed, of a notice to one address.
+type letter struct {
+	To         string
+	Happenings []happening
+}
+
+// Queue stores the notices of events that are about to be kept, and reports whether
+// there are any. It implements audit.Watched.
+func (w *watched) Queue(ctx context.Context, events []store.Event) (bool, error) {
+	told := make(map[string][]happening)
+	var users []string
+	for _, e := range events {
+		h, ok := happeningOf(e)
+		if !ok {
+			continue
+		}
+		ok, err := w.isNews(ctx, &h)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			continue
+		}
+		if told[e.UserID] == nil {
+			users = append(users, e.UserID)
+		}
+		told[e.UserID] = append(told[e.UserID], h)
+	}
+	for _, id := range users {
+		if err := w.tell(ctx, id, told[id]); err != nil {
+			return false, fmt.Errorf("storing a notice: %w", err)
+		}
+	}
+	return len(users) > 0, nil
+}
+
+// isNews decides about events that give a notice only sometimes, and says what is new
+// about them.
+func (w *watched) isNews(ctx context.Context, h *happening) (bool, error) {
+	switch audit.Name(h.Name) {
+	case audit.StepUpSucceeded, audit.SignInSucceeded:
+	default:
+		return true, nil
+	}
+	if slices.ContainsFunc(h.kinds(), w.IsStandby) {
+		h.Text = "mail_notice.event.sign_in.by_standby"
+		return true, nil
+	}
+	if h.Name == string(audit.StepUpSucceeded) {
+		return false, nil
+	}
+	if h.field(audit.Browser) == audit.UnknownBrowser {
+		h.Text = "mail_notice.event.sign_in.new_browser"
+		setUp, err := w.endsSetUp(ctx, h.Event)
+		return !setUp, err
+	}
+	h.Text = "mail_notice.event.sign_in.new_place"
+	known, err := w.knowsPlace(ctx, h.Event)
+	return !known, err
+}
+
+// endsSetUp reports whether a sign-in is the end of a set-up, of which its user hears
+// anyway.
+func (w *watched) endsSetUp(ctx context.Context, e store.Event) (bool, error) {
+	newest := func(name audit.Name) (store.Event, error) {
+		found, err := w.ListEvents(ctx, store.EventFilter{UserID: e.UserID, Name: string(name), Limit: 1})
+		if err != nil || len(found) == 0 {
+			return store.Event{}, err
+		}
+		return found[0], nil
+	}
+	setUp, err := newest(audit.UserSetUp)
+	if err != nil || e.At.Sub(setUp.At) > settingUp {
+		return false, err
+	}
+	signIn, err := newest(audit.SignInSucceeded)
+	return signIn.At.Before(setUp.At) && same(setUp, e, audit.Address) && same(setUp, e, audit.UserAgent), err
+}
+
+func same(a, b store.Event, f audit.Field) bool { return a.Fields[string(f)] == b.Fields[string(f)] }
+
+// knowsPlace reports whether the user signed in from the same region of a provider
+// before. An address that can't be told is no news.
+func (w *watched) knowsPlace(ctx context.Context, e store.Event) (bool, error) {
+	place := netblock.Region(e.Fields[string(audit.Address)])
+	if place == "" {
+		return true, nil
+	}
+	before, err := w.ListEvents(ctx, store.EventFilter{UserID: e.UserID, Name: string(audit.SignInSucceeded), Limit: placesKnown})
+	return slices.ContainsFunc(before, func(b store.Event) bool {
+		return netblock.Region(b.Fields[string(audit.Address)]) == place
+	}), err
+}
+
+// tell stores what a user is to hear of.
+func (w *watched) tell(ctx context.Context, userID string, told []happening) error {
+	user, err := w.UserByID(ctx, userID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // they were deleted, and all that is about them
+	}
+	if err != nil || user.Status == store.UserDisabled {
+		return err
+	}
+	addresses, err := w.addresses(ctx, user)
+	if err != nil || len(addresses) == 0 {
+		return err
+	}
+	highest := slices.MaxFunc(told, func(a, b happening) int { return int(a.class - b.class) }).class
+	if highest == prompt {
+		if err := w.charge(ctx, userID); errors.Is(err, errTooMany) {
+			highest = daily
+		} else if err != nil {
+			return err
+		}
+	}
+	lane := store.LaneCritical
+	switch highest {
+	case daily:
+		return w.queueDigest(ctx, userID)
+	case prompt:
+		lane, addresses = store.LaneNotices, addresses[:1]
+	}
+	slices.SortStableFunc(told, func(a, b happening) int { return int(b.class - a.class) })
+	for _, address := range addresses {
+		if err := w.queueLetter(ctx, userID, lane, letter{address, told}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errTooMany = errors.New("there have been too many notices")
+
+// charge counts a prompt notice.
+func (w *watched) charge(ctx context.Context, userID string) error {
+	count, err := w.GetAttempts(ctx, counted, userID)
+	if err != nil {
+		return err
+	}
+	now := w.Clock()
+	count = count.Within(24*time.Hour, now)
+	if count.Failures >= mostPrompt {
+		return errTooMany
+	}
+	count.Scope, count.Key, count.Last = counted, userID, now
+	count.Failures++
+	return w.PutAttempts(ctx, count)
+}
+
+func (w *watched) queueLetter(ctx context.Context, userID string, lane store.Lane, l letter) error {
+	content, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	ref, err := token.New(w.Random)
+	if err != nil {
+		return err
+	}
+	sealed, err := w.Sealer.Seal(content, sealedTo(userID, ref))
+	if err != nil {
+		return err
+	}
+	return w.Outbox.Queue(ctx, w.Tx, store.Message{Lane: lane, Purpose: Purpose, Ref: ref, UserID: userID, Data: sealed}, patience)
+}
+
+// sealedTo binds a notice to its message.
+func sealedTo(userID, ref string) []byte { return []byte("notice\x00" + userID + "\x00" + ref) }
+
+// queueDigest has a user get a digest, unless one is waiting already.
+func (w *watched) queueDigest(ctx context.Context, userID string) error {
+	waiting, err := w.NewestMessage(ctx, DigestPurpose, userID)
+	now := w.Clock()
+	if err == nil && waiting.State == store.MessageWaiting && waiting.Attempts == 0 && now.Before(waiting.Due) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return w.Outbox.Queue(ctx, w.Tx, store.Message{
+		Lane: store.LaneBulk, Purpose: DigestPurpose, Ref: userID, UserID: userID, Due: now.Add(digestAfter),
+	}, patience)
+}
+
+func contains(addresses []string, address string) bool {
+	return slices.ContainsFunc(addresses, func(a string) bool { return strings.EqualFold(a, address) })
+}

@@ -1,0 +1,87 @@
+package test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/mailbox"
+	"github.com/portcullis-mfa/portcullis/test/scene"
+)
+
+// noticeTo waits for the n-th mail without a code to an address, and returns it.
+func noticeTo(t *testing.T, server *mailbox.Server, address string, n int) mailbox.Mail {
+	t.Helper()
+	var found []mailbox.Mail
+	harness.Eventually(t, 30*time.Second, "a notice to "+address, func() bool {
+		found = slices.DeleteFunc(server.Inbox(), func(m mailbox.Mail) bool { return m.To != address || eightDigits.MatchString(m.Text()) })
+		return len(found) >= n
+	})
+	if len(found) != n {
+		t.Fatalf("%d notices arrived at %s, want %d: %s", len(found), address, n, found[n].Text())
+	}
+	return found[n-1]
+}
+
+// wantMail fails the test unless a mail contains the texts, in both parts where they are
+// in the body.
+func wantMail(t *testing.T, m mailbox.Mail, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(m.Text(), text) && !strings.Contains(m.Header("Subject"), text) {
+			t.Errorf("the mail %q doesn't say %q: %s", m.Header("Subject"), text, m.Text())
+		}
+	}
+}
+
+// withAddress gives a user an e-mail address, as an administrator does.
+func withAddress(t *testing.T, s *scene.Scene, name, address string) {
+	t.Helper()
+	if _, err := s.AdminDo(http.MethodPatch, "/mfa/users/"+name, `{"email":"`+address+`"}`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNotices has people told of what happens to their accounts, in their own language
+// and zone, and at the addresses that they had before.
+func TestNotices(t *testing.T) {
+	t.Parallel()
+	s, server := mailingScene(t, 2)
+	s.Administrator("ada")
+	bob := s.Invited("bob")
+	withAddress(t, s, "bob", "bob@example.org")
+
+	browser := s.Client()
+	portal := s.At("login", "/")
+	browser.SetCookie(portal, http.Cookie{Name: "__Host-mfa-language", Value: "de", Path: "/", Secure: true})
+	browser.SetCookie(portal, http.Cookie{Name: "__Host-mfa-zone", Value: "Asia%2FTokyo", Path: "/", Secure: true})
+	if page := bob.SignIn(browser, s.At("app", "/page")); page.URL.Path != "/page" {
+		t.Fatalf("signing in ended at %s: %s", page.URL, page.Text())
+	}
+	wantMail(t, noticeTo(t, server, "bob@example.org", 1), "Example Corp: Anmeldung in einem neuen Browser", "Guten Tag bob", " JST · Chrome", "127.0.0.1")
+
+	withEmail(t, s, server, bob, "thief@example.net")
+	wantMail(t, noticeTo(t, server, "bob@example.org", 2), "Code per E-Mail")
+	withAddress(t, s, "bob", "robert@example.org")
+	wantMail(t, noticeTo(t, server, "bob@example.org", 3), "E-Mail-Adresse des Kontos geändert", "Administration")
+	noticeTo(t, server, "thief@example.net", 1)
+
+	newPassword := "another lantern orchard 58"
+	s.Canary(newPassword)
+	form := formTo(t, bob.Browser.Visit(s.At("login", "/account/password")), "/account/password")
+	if page := submitted(bob.Browser, form, map[string]string{"current": bob.Password, "password": newPassword}); page.URL.Path != "/account" {
+		t.Fatalf("changing the password ended at %d %s: %s", page.Status, page.URL, page.Text())
+	}
+	wantMail(t, noticeTo(t, server, "robert@example.org", 1), "Passwort geändert")
+	wantMail(t, noticeTo(t, server, "thief@example.net", 2), "Passwort geändert")
+	for _, m := range server.Inbox() {
+		for line := range strings.Lines(s.Log()) {
+			if strings.Contains(line, `"logger":"mfa`) && strings.Contains(line, m.To) {
+				t.Errorf("the log names the address %s: %s", m.To, line)
+			}
+		}
+	}
+}
