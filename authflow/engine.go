@@ -3,6 +3,7 @@ package authflow
 import (
 	"context"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
@@ -68,7 +69,11 @@ func (r Rules) offers(kind assurance.Factor, platform string) bool {
 }
 
 // Engine runs flows. It is safe for concurrent use. All state is in the store.
-type Engine struct{ Settings }
+type Engine struct {
+	Settings
+	// populated is when somebody was last seen to have set up, in Unix seconds.
+	populated atomic.Int64
+}
 
 // New returns an Engine.
-func New(s Settings) *Engine { return &Engine{s} }
+func New(s Settings) *Engine { return &Engine{Settings: s} }

@@ -52,6 +52,28 @@ func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 	return e.newLink(ctx, setupLink, firstAdministrator, event)
 }
 
+// populatedFor is how long NeedsSetup remembers that somebody has set up, in
+// seconds.
+const populatedFor = 60
+
+// NeedsSetup reports whether nobody can sign in because nobody has set up. Once
+// somebody has, the store is asked at most once a minute, as strangers can cause
+// this question.
+func (e *Engine) NeedsSetup(ctx context.Context) (bool, error) {
+	now := e.Clock().Unix()
+	if now-e.populated.Load() < populatedFor {
+		return false, nil
+	}
+	active, err := e.Store.CountUsers(ctx, store.UserActive)
+	if err != nil {
+		return false, fmt.Errorf("counting users: %w", err)
+	}
+	if active > 0 {
+		e.populated.Store(now)
+	}
+	return active == 0, nil
+}
+
 // NewInvitation returns the token of a link by which an invited user sets up;
 // links made before it are void. ErrSetUp where the user is not waiting for
 // one.

@@ -48,6 +48,7 @@ type flows struct {
 	enrolled                authflow.EnrolmentAnswer
 
 	noPasskeys bool
+	empty      bool // nobody has set up
 	login      authflow.Login
 	passkey    authflow.Passkey
 }
@@ -56,6 +57,8 @@ func (f *flows) SignIn(_ context.Context, in authflow.Login) (authflow.Flow, err
 	f.flow = authflow.Flow{ID: "flow of " + in.Name, Kind: authflow.SignIn, UserID: "ada", Name: in.Name, Shared: in.Shared}
 	return f.flow, f.refusal
 }
+
+func (f *flows) NeedsSetup(context.Context) (bool, error) { return f.empty, nil }
 
 func (f *flows) OffersPasskeys(string) bool { return !f.noPasskeys }
 
@@ -506,14 +509,16 @@ type trait struct {
 	factors.Factor
 	kind   assurance.Factor
 	traits factors.Traits
+	most   int
 }
 
 func (f trait) Kind() assurance.Factor { return f.kind }
 func (f trait) Traits() factors.Traits { return f.traits }
+func (f trait) Most() int              { return f.most }
 
 // allFactors are all second factors that there are.
 var allFactors = factors.Set{
-	trait{kind: assurance.TOTP, traits: factors.Traits{Weight: assurance.Second, Daily: true}},
-	trait{kind: assurance.FIDO, traits: factors.Traits{Weight: assurance.Unphishable, Daily: true}},
-	trait{kind: assurance.BackupCode, traits: factors.Traits{Weight: assurance.Second}},
+	trait{kind: assurance.TOTP, traits: factors.Traits{Weight: assurance.Second, Daily: true}, most: 5},
+	trait{kind: assurance.FIDO, traits: factors.Traits{Weight: assurance.Unphishable, Daily: true}, most: 5},
+	trait{kind: assurance.BackupCode, traits: factors.Traits{Weight: assurance.Second}, most: 1},
 }

@@ -136,3 +136,16 @@ func TestAPasskeyPostedTwice(t *testing.T) {
 		t.Errorf("signed out: %d %s", r.StatusCode, page)
 	}
 }
+
+// TestNobodyHasSetUp wants no form that nobody can pass, however it is reached.
+func TestNobodyHasSetUp(t *testing.T) {
+	h := newHall(t)
+	h.flows.empty, h.flows.refusal = true, &factors.Refused{Reason: factors.Wrong}
+	for _, answer := range []*http.Response{
+		h.send(http.MethodGet, "/sign-in", nil), h.send(http.MethodGet, "/sign-in?switch", nil), h.signIn("ada"),
+	} {
+		if answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(h.page(answer), "Sign-in isn&#39;t set up yet") {
+			t.Errorf("answered %d", answer.StatusCode)
+		}
+	}
+}

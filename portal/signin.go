@@ -116,7 +116,16 @@ func (p *Portal) proceed(w http.ResponseWriter, r *http.Request, v visitor, to d
 	return p.enter(w, r, flow)
 }
 
+// signInForm shows the form, unless nobody could pass it yet.
 func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, to destination, view templates.SignInView) error {
+	needed, err := p.Flows.NeedsSetup(r.Context())
+	if err != nil {
+		return fmt.Errorf("finding out whether anybody has set up: %w", err)
+	}
+	if needed {
+		p.problem(w, r, p.words(r).problem(http.StatusServiceUnavailable, "not_set_up", "try_again", p.comeBack(r)))
+		return nil
+	}
 	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
 	view.Passkey, view.Help = p.Flows.OffersPasskeys(platformOf(r)), p.forgottenURL()
 	return p.page(w, r, status, "sign_in", view, to.formOrigins()...)

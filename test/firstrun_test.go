@@ -13,6 +13,15 @@ import (
 func TestTheMainJob(t *testing.T) {
 	t.Parallel()
 	s := scene.Start(t, scene.Options{})
+	stranger := s.Client()
+	for _, address := range []string{s.At("app", "/hello"), s.At("login", "/"), s.At("login", "/sign-in"), s.At("login", "/account")} {
+		page := stranger.Visit(address)
+		if page.Status != 503 || page.H1() != notSetUp || !strings.Contains(page.Text(), "caddy mfa setup-link") {
+			t.Errorf("before anybody has set up, %s ended at %d %s: %s", address, page.Status, page.URL, page.Text())
+		}
+	}
+	s.App.ExpectNone(t)
+
 	admin := s.Administrator("ada")
 	page := admin.Browser.Visit(s.At("app", "/hello?x=1"))
 	if page.Status != 200 || page.URL.String() != s.At("app", "/hello?x=1") {

@@ -373,7 +373,9 @@ func TestS07StoreEmptiedBesideLiveKeys(t *testing.T) {
 		s.Admin.ExpectNone(t)
 	}
 	refuseAll()
-	asksToSignIn(t, later(s, ada.Browser).Visit(s.At("app", "/")))
+	if page := later(s, ada.Browser).Visit(s.At("app", "/")); page.H1() != notSetUp {
+		t.Errorf("a browser of the former store ended at %d %s: %s", page.Status, page.URL, page.Text())
+	}
 	again := s.Administrator("ada")
 	refuseAll()
 	browser := later(s, ada.Browser)

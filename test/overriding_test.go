@@ -101,7 +101,7 @@ func TestOverriding(t *testing.T) {
 		".git/config":           "passed over",
 	})
 	good := []string{"templates " + mine, "logo " + logo, "accent 8a1538"}
-	s := scene.Start(t, scene.Options{Caddyfile: withLook(good...)})
+	s := scene.Start(t, scene.Options{Caddyfile: withLook(good...), Settled: 1})
 
 	unchanged := func(t *testing.T) {
 		t.Helper()

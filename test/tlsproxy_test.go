@@ -61,7 +61,7 @@ func TestH03BehindTLSProxy(t *testing.T) {
 		{"the gate", "web", "wiki.example.test", "/x", []string{secure, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, http.StatusFound},
 		{"the port of TLS", "web", "wiki.example.test:443", "/.mfa/whoami", []string{secure}, http.StatusUnauthorized},
 		{"the port that Caddy listens on", "web", "wiki.example.test:" + strconv.Itoa(s.Port("web")), "/.mfa/whoami", []string{secure}, http.StatusBadRequest},
-		{"the portal", "web", "login.example.test", "/sign-in", []string{secure}, http.StatusOK},
+		{"the portal", "web", "login.example.test", "/signed-out", []string{secure}, http.StatusOK},
 		{"plain HTTP to the proxy", "web", "wiki.example.test", "/x", []string{"X-Forwarded-Proto: http"}, http.StatusForbidden},
 		{"an open path by plain HTTP", "web", "wiki.example.test", "/open", nil, http.StatusForbidden},
 		{"the portal by plain HTTP", "web", "login.example.test", "/sign-in", nil, http.StatusForbidden},
