@@ -33,7 +33,7 @@ var (
 	// ErrTaken says that a name or an address belongs to somebody already.
 	ErrTaken = errors.New("the name or the e-mail address is taken")
 	// ErrNoSignOn says that no live sign-on has the id.
-	ErrNoSignOn = errors.New("no live sign-on has this ID")
+	ErrNoSignOn = errors.New("no live session has this ID")
 	// ErrNoBrowser says that no remembered browser of the user has the id.
 	ErrNoBrowser = errors.New("no remembered browser of this user has this ID")
 )

@@ -17,7 +17,7 @@ import (
 
 var (
 	// ErrNoToken says that there is no token with the name, except revoked ones.
-	ErrNoToken = errors.New("there is no token with this name")
+	ErrNoToken = errors.New("no token has this name")
 	// ErrTokenTaken says that a token with the name exists.
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
 )

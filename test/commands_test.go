@@ -86,7 +86,7 @@ func TestCommands(t *testing.T) {
 		if out := expectDone(t, s, "mfa", "session", "end", id); out.Stdout != "Ended: 1.\n" {
 			t.Errorf("session end: %q", out.Stdout)
 		}
-		if out := s.CLI("mfa", "session", "end", id); out.Code == 0 || !strings.Contains(out.Stderr, "no live sign-on has this ID") {
+		if out := s.CLI("mfa", "session", "end", id); out.Code == 0 || !strings.Contains(out.Stderr, "no live session has this ID") {
 			t.Errorf("ended twice: %+v", out)
 		}
 		if sessionsOf(t, s, "bob") != 0 || sessionsOf(t, s, "ada") != 1 {
@@ -130,7 +130,7 @@ func TestCommands(t *testing.T) {
 			{"session list --user nemo", nobody}, {"session end --user nemo", nobody},
 			{"user show a/../ada", nobody}, {"user disable %2e%2e", nobody},
 			{"user show .", `"." can't be a name or an ID`}, {"user disable ..", `".." can't be a name or an ID`},
-			{"session end 0123456789ab", "no live sign-on has this ID"},
+			{"session end 0123456789ab", "no live session has this ID"},
 			{"session end", "give one session ID, or --user NAME"},
 			{"session end x y", "give one session ID, or --user NAME"},
 			{"session end x --user ada", "give one session ID, or --user NAME"},
@@ -139,14 +139,18 @@ func TestCommands(t *testing.T) {
 			{"device list a b", `write caddy mfa device list [USER]: "a b" was given`},
 			{"setup-link x", `write caddy mfa setup-link: "x" was given`},
 			{"user remove bob", `unknown command "remove" for "caddy mfa user": did you mean delete?`},
-			{"user lsit", "did you mean list"}, {"usr list", "did you mean user?"},
+			{"user lsit", "did you mean list or set?"}, {"usr list", "did you mean user?"},
 			{"session frobnicate x", "caddy mfa session --help lists them"},
 			{"user add ada", "the name or the e-mail address is taken"},
 			{"user add eve --email bob@example.com", "the name or the e-mail address is taken"},
 			{"user add eve@example.com", "A user name can't contain @."},
 			{"user add eve --email nonsense", "That isn't an e-mail address."},
 			{"user add eve --group a,b", "A group name can't contain a comma."},
-			{"user add eve --frobnicate", "unknown flag: --frobnicate"},
+			{"user add eve --frobnicate", "unknown flag: --frobnicate: see caddy mfa user add --help"},
+			{"user set bob", "give --rename, --name, --email, --group or --no-groups"},
+			{"user set bob --group a --no-groups", "--no-groups and --group can't be given together"},
+			{"device remove x", "did you mean revoke?"},
+			{"token create x", "give --host"},
 			{"user invite ada", "the user has set up already, or is disabled"},
 			{"setup-link", "somebody is set up already (portal " + s.At("login", "") + ")"},
 		} {
@@ -222,7 +226,7 @@ func TestCommands(t *testing.T) {
 		s.Stop()
 		for _, arguments := range [][]string{{"mfa", "user", "list"}, {"mfa", "setup-link", "--json"}} {
 			out := s.CLI(arguments...)
-			if out.Code == 0 || out.Stdout != "" || !strings.Contains(out.Stderr, "asking the running server (is it running, and is --address right?)") {
+			if out.Code == 0 || out.Stdout != "" || !strings.Contains(out.Stderr, "no answer from Caddy's admin endpoint at "+s.Server.Admin()+": is Caddy running") {
 				t.Errorf("%q: %+v", arguments, out)
 			}
 		}

@@ -239,9 +239,9 @@ func TestDeviceCommands(t *testing.T) {
 	t.Run("mistakes are told in plain sentences", func(t *testing.T) {
 		for arguments, says := range map[string]string{
 			"issue nemo x --csr " + at("greedy.csr"): "no user has this name",
-			"issue ada x":                            "at least one of the flags",
-			"issue ada x --csr a --out b":            "none of the others can be",
-			"issue ada x --csr a --legacy":           "none of the others can be",
+			"issue ada x":                            "give --csr or --out",
+			"issue ada x --csr a --out b":            "--csr and --out can't be given together",
+			"issue ada x --csr a --legacy":           "--csr and --legacy can't be given together",
 			"issue ada " + strings.Repeat("x", 65) + " --csr " + at("greedy.csr"): "at most 64 characters",
 			"show 0123456789ab":     "no device has this ID",
 			"revoke 0123456789ab":   "no device has this ID",

@@ -144,7 +144,7 @@ func plainly(address string, err error) error {
 	if strings.Contains(text, "HTTP 404") {
 		return strangerError(address)
 	}
-	return fmt.Errorf("asking the running server (is it running, and is --address right?): %w", err)
+	return fmt.Errorf("no answer from Caddy's admin endpoint at %s: is Caddy running, and is the address right? %w", address, err)
 }
 
 // strangerError says that what answered doesn't know Portcullis.

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,8 @@ func unknownCommand(cmd *cobra.Command, typed string) error {
 	cmd.SuggestionsMinimumDistance = typos
 	hint := fmt.Sprintf("%s --help lists them", cmd.CommandPath())
 	if meant := cmd.SuggestionsFor(typed); len(meant) > 0 {
+		slices.Sort(meant)
+		meant = slices.Compact(meant) // a name can be near, and suggested for the word
 		hint = "did you mean " + strings.Join(meant, " or ") + "?"
 	}
 	return unknownCommandError{fmt.Errorf("unknown command %q for %q: %s", typed, cmd.CommandPath(), hint)}
@@ -80,4 +83,57 @@ func wrongArguments(cmd *cobra.Command, args []string) error {
 		usage += " " + arguments
 	}
 	return fmt.Errorf("write %s: %s", usage, given)
+}
+
+// A flagRule says what is wrong with the flags that were given.
+type flagRule func(given func(flag string) bool) error
+
+// needsOne wants at least one of some flags.
+func needsOne(flags ...string) flagRule {
+	return func(given func(string) bool) error {
+		if slices.ContainsFunc(flags, given) {
+			return nil
+		}
+		last := len(flags) - 1
+		list := "--" + flags[last]
+		if last > 0 {
+			list = "--" + strings.Join(flags[:last], ", --") + " or " + list
+		}
+		return fmt.Errorf("give %s", list)
+	}
+}
+
+// excludes wants none of the others beside a flag.
+func excludes(flag string, others ...string) flagRule {
+	return func(given func(string) bool) error {
+		if !given(flag) {
+			return nil
+		}
+		if i := slices.IndexFunc(others, given); i >= 0 {
+			return fmt.Errorf("--%s and --%s can't be given together", flag, others[i])
+		}
+		return nil
+	}
+}
+
+// hold has a command check rules before it runs. Cobra's own rules speak of
+// groups of flags.
+func hold(cmd *cobra.Command, rules ...flagRule) {
+	next := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		for _, rule := range rules {
+			if err := rule(cmd.Flags().Changed); err != nil {
+				return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		return next(cmd, args)
+	}
+}
+
+// unknownFlag adds where to find the flags that there are.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 }

@@ -17,12 +17,13 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "mfa",
 		Short: "Administers the people, sessions, devices, tokens and keys of Portcullis",
+		Usage: "COMMAND",
 		Long: `Talks to the running server over Caddy's admin API. The address of the API comes
 from --address, or else from the file that --config names, or else from CADDY_ADMIN
-in the environment. The default is localhost:2019. Each command names the portal of
-the server that answered on standard error. With --json, it prints only the API's
-answer. The exit status is 0 if all went well, 2 if the command line makes no sense,
-3 if what it names doesn't exist, and 1 for everything else.`,
+in the environment. The default is localhost:2019. On standard error, each command
+names the portal of the server that answered. With --json, it prints only the API's
+answer. The exit status is 0 if all went well, 2 if the command line is wrong, 3 if
+what it names doesn't exist, and 1 for everything else.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			flags := cmd.PersistentFlags()
 			flags.String("address", "", "Address of the admin endpoint (default: CADDY_ADMIN from the environment, or localhost:2019)")
@@ -96,7 +97,7 @@ func templatesCommand() *cobra.Command {
 		Args: exactly(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := templates.Export(args[0]); err != nil {
-				return fmt.Errorf("writing the templates: %w", err)
+				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Written. Keep the files that you change, delete the others, and name the directory in the Caddyfile: mfa { templates %s }\n", args[0])
 			return err

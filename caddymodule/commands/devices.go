@@ -135,10 +135,7 @@ password once. The key is never sent to the server.`,
 	flags.StringVar(&i.bundle, "out", "", "PKCS #12 file to write (.p12); it must not exist yet")
 	flags.StringVar(&i.passwordFile, "password-file", "", "File with the password of the PKCS #12 file (default: a new password is made and printed)")
 	flags.BoolVar(&i.legacy, "legacy", false, "Write the PKCS #12 file with the weak encryption that old systems need")
-	cmd.MarkFlagsOneRequired("csr", "out")
-	cmd.MarkFlagsMutuallyExclusive("csr", "out")
-	cmd.MarkFlagsMutuallyExclusive("csr", "password-file")
-	cmd.MarkFlagsMutuallyExclusive("csr", "legacy")
+	hold(cmd, needsOne("csr", "out"), excludes("csr", "out", "password-file", "legacy"))
 	return cmd
 }
 

@@ -24,7 +24,7 @@ func withExitCodes(cmd *cobra.Command) {
 	for _, below := range cmd.Commands() {
 		withExitCodes(below)
 	}
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, exitUsage, err) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, exitUsage, unknownFlag(cmd, err)) })
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			return exit(cmd, exitUsage, check(cmd, args))

@@ -89,8 +89,7 @@ func setUserCommand() *cobra.Command {
 	flags.StringVar(&in.Email, "email", "", "E-mail address; an empty one removes it")
 	flags.StringArrayVar(&in.Groups, "group", nil, "Group, replacing all groups that the user was in; may be given several times")
 	flags.BoolVar(&noGroups, "no-groups", false, "Remove the user from all groups")
-	cmd.MarkFlagsOneRequired("rename", "name", "email", "group", "no-groups")
-	cmd.MarkFlagsMutuallyExclusive("group", "no-groups")
+	hold(cmd, needsOne("rename", "name", "email", "group", "no-groups"), excludes("no-groups", "group"))
 	return alsoTyped(cmd, "update", "change", "edit", "modify", "rename")
 }
 
