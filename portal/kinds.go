@@ -52,6 +52,19 @@ func (t words) kindCount(kind assurance.Factor, text string, n int) string {
 	return t.sayOr("portal.kind.unnamed."+text, "portal.kind."+string(kind)+"."+text, "Count", n)
 }
 
+// isNamed reports whether people give those of a kind names: where they can have
+// several.
+func (p *Portal) isNamed(kind assurance.Factor) bool {
+	f, err := p.Factors.Get(kind)
+	return err == nil && f.Most() > 1
+}
+
+// isReplaced reports whether a new one of a kind takes the place of one that the
+// person uses day by day.
+func (p *Portal) isReplaced(kind assurance.Factor, held []credentials.Own) bool {
+	return !p.isNamed(kind) && !p.Factors.IsStandby(kind) && len(ofKind(held, kind)) > 0
+}
+
 // showKind lists what a person has of one kind of proof.
 func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) error {
 	kind, err := p.kindOf(r)
@@ -68,7 +81,7 @@ func (p *Portal) showKind(w http.ResponseWriter, r *http.Request) error {
 	}
 	t := p.words(r)
 	view := templates.KindView{
-		Frame: p.frame(r), Done: p.done(w, r), Kind: p.kindTexts(t, kind),
+		Frame: p.frame(r), Done: p.done(w, r), Kind: p.addTexts(t, kind, held), Single: !p.isNamed(kind),
 		Items: p.items(t, ofKind(held, kind)), CanAdd: slices.Contains(enrollable, kind),
 	}
 	view.Total = t.kindCount(kind, "how_many", len(view.Items))
@@ -112,6 +125,16 @@ func (p *Portal) kindTexts(t words, kind assurance.Factor) templates.KindTexts {
 		Kind: string(kind), URL: p.kindPath(kind), Title: t.kind(kind, "title"), About: t.kind(kind, "about"),
 		Add: t.kind(kind, "add"), AddAbout: t.kind(kind, "add_about"), None: t.kind(kind, "none"), Help: p.helpURL(kind),
 	}
+}
+
+// addTexts is kindTexts for pages that lead to adding one of a kind, or to replacing
+// the one that the person has.
+func (p *Portal) addTexts(t words, kind assurance.Factor, held []credentials.Own) templates.KindTexts {
+	texts := p.kindTexts(t, kind)
+	if p.isReplaced(kind, held) {
+		texts.Add, texts.AddAbout = t.kind(kind, "change"), t.kind(kind, "change_about")
+	}
+	return texts
 }
 
 func (p *Portal) items(t words, held []credentials.Own) []templates.Item {
@@ -182,11 +205,16 @@ func (p *Portal) showAdd(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.changer(r); err != nil {
+	v, err := p.changer(r)
+	if err != nil {
+		return err
+	}
+	held, err := p.holdingsOf(r, v.user.ID)
+	if err != nil {
 		return err
 	}
 	return p.page(w, r, http.StatusOK, "account_add", templates.AddView{
-		Frame: p.frame(r), Kind: p.kindTexts(p.words(r), kind), Host: to.host(), Request: to.signed,
+		Frame: p.frame(r), Kind: p.addTexts(p.words(r), kind, held), Host: to.host(), Request: to.signed,
 	})
 }
 

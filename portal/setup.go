@@ -116,8 +116,13 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) err
 			back = offerURL(at.to)
 		}
 		view.Cancel, view.AtOnce = cmp.Or(at.to.own, back), at.flow.Offered
+		held, err := p.holdingsOf(r, at.flow.UserID)
+		if err != nil {
+			return err
+		}
+		view.Replaces = p.isReplaced(kind, held)
 	}
-	if at.flow.Kind != authflow.SetUp && !p.Factors.IsStandby(kind) {
+	if at.flow.Kind != authflow.SetUp && p.isNamed(kind) {
 		if view.Called, err = p.suggestedName(r, at); err != nil {
 			return fmt.Errorf("suggesting a name: %w", err)
 		}
@@ -149,8 +154,12 @@ var numbered = regexp.MustCompile(`^( [0-9]{1,2})?$`)
 
 // namesOf returns what the person calls a new one of a kind, if they gave that
 // a thought, and what it is called in their language else: as was suggested, or
-// as the kind.
+// as the kind. What isn't named by people and is used day by day has a name of the
+// factor's own, such as its address.
 func (p *Portal) namesOf(r *http.Request, kind assurance.Factor) (chosen, unnamed string) {
+	if !p.isNamed(kind) && !p.Factors.IsStandby(kind) {
+		return "", ""
+	}
 	typed, name := strings.TrimSpace(r.PostFormValue("name")), p.words(r).kind(kind, "name")
 	if number, same := strings.CutPrefix(typed, name); typed == "" || same && numbered.MatchString(number) {
 		return "", cmp.Or(typed, name)

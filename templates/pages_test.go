@@ -195,7 +195,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"password":              {"/flow/password flow password", moreTime, language},
 		"challenge_totp":        {"/flow/challenge code factor=totp flow passkeys= remember=yes", moreTime, language},
 		"challenge_email":       {"/flow/challenge code factor=email flow passkeys= remember=yes", "/flow/send factor=email flow", moreTime, language},
-		"enrol_email":           {"/flow/enrol code factor=email flow name", "/flow/send factor=email flow", "/flow/enrol address factor=email flow", moreTime, language},
+		"enrol_email":           {"/flow/enrol code factor=email flow", "/flow/send factor=email flow", "/flow/enrol address factor=email flow", moreTime, language},
 		"challenge_backup_code": {"/flow/challenge code factor=backup_code flow passkeys= remember=yes", moreTime, language},
 		"challenge_fido":        {"/flow/challenge credential factor=fido flow remember=yes", moreTime, language},
 		"account":               {"/flow/account display_name flow name password", moreTime, language},

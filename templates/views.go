@@ -216,8 +216,10 @@ type EnrolView struct {
 	// Called is what the new one is called, to be changed as the person likes;
 	// empty: they aren't asked.
 	Called string
-	Help   string // URL; empty: there is no help
-	Cancel string // URL; empty: nobody leaves here
+	// Replaces says that the new one takes the place of one that the person has.
+	Replaces bool
+	Help     string // URL; empty: there is no help
+	Cancel   string // URL; empty: nobody leaves here
 	// Download is where a file to keep is to be had; empty: there is none.
 	Download string
 }

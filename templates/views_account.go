@@ -82,6 +82,8 @@ type KindView struct {
 	Total  string // "3 authenticator apps"
 	Items  []Item
 	CanAdd bool
+	// Single says that there can be one at most: nobody names it, or counts it.
+	Single bool
 	Codes  *CodesLeft // of backup codes; nil: there are none
 	// Announcement is what the browser is told, in a form of the kind's own;
 	// nil: nothing.

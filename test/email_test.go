@@ -119,6 +119,13 @@ func TestCodesByEmail(t *testing.T) {
 	s, server := mailingScene(t, 1)
 	ada := s.Administrator("ada")
 	withEmail(t, s, server, ada, "ada.byron@example.org")
+	mine := ada.Browser.Visit(s.At("login", "/account/email"))
+	if text := mine.Text(); !strings.Contains(text, "a…n@e….org") || !strings.Contains(text, "Change the address") || strings.Contains(text, "Rename") {
+		t.Errorf("the one address is shown as %s", text)
+	}
+	if change := submitted(ada.Browser, formTo(t, mine, "/account/email/add"), nil); change.H1() != "Change your address for codes" || strings.Contains(change.Body, `name="name"`) {
+		t.Errorf("it is changed by %s: %s", change.H1(), change.Text())
+	}
 
 	browser := s.Client()
 	page := askedByEmail(t, s, browser, ada)
