@@ -218,8 +218,8 @@ func (a *App) addJSON(place, contentType string, value any) error {
 	return err
 }
 
-// addWorker adds the service worker, which begins with the names of the files that
-// it keeps, and a digest over them: when one of them changes, so does the worker,
+// addWorker adds the service worker, which begins with the app's name, the names of
+// the files that it keeps, and a digest over them: when one of them changes, so does the worker,
 // and browsers take the new release as a whole.
 func (a *App) addWorker(worker []byte) error {
 	whole := sha256.New()
@@ -231,7 +231,7 @@ func (a *App) addWorker(worker []byte) error {
 		fmt.Fprintln(whole, language, a.shells[language].etag)
 	}
 	release, err := json.Marshal(map[string]any{
-		"version": hex.EncodeToString(whole.Sum(nil)[:12]), "files": append([]string{"/"}, kept...),
+		"name": a.Brand, "version": hex.EncodeToString(whole.Sum(nil)[:12]), "files": append([]string{"/"}, kept...),
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,60 @@
+// Adding an account: the phone makes a key, sends it with the token of the QR code or
+// the code that was typed, and shows digits that the person types on the computer.
+
+import { fromBase64url, sha256, utf8 } from "./bytes.js";
+import { makeKey } from "./key.js";
+import { described, subscription } from "./notifications.js";
+import { ask, Refused } from "./server.js";
+import { forget, keep } from "./storage.js";
+import { codeAt, importTOTP } from "./totp.js";
+
+// begin sends a new key, and returns the account that comes of it.
+export async function begin(offer, name) {
+	const made = await makeKey();
+	const answer = await ask("pair", made, { ...offer, name, subscription: described(await subscription()) });
+	const account = {
+		thumbprint: made.thumbprint,
+		key: made.key,
+		credential: answer.credential,
+		name: answer.account,
+		until: answer.until,
+		state: "pairing",
+		digits: await digitsOf(answer.credential, made.thumbprint),
+		added: Date.now(),
+	};
+	await keep(account);
+	return account;
+}
+
+// digitsOf returns the six digits that stand for a pairing and a key. The app computes
+// them by itself, so a stranger's key gives others.
+async function digitsOf(pairing, thumbprint) {
+	const digest = await sha256(utf8(`portcullis-pair-v1\n${pairing}${thumbprint}`));
+	const number = new DataView(digest.buffer).getBigUint64(0) % 1000000n;
+	return String(number).padStart(6, "0");
+}
+
+// proceed asks whether the digits were typed, and finishes then. It returns "waiting",
+// "done" or "gone".
+export async function proceed(account) {
+	try {
+		if (!account.totp) {
+			const answer = await ask("paired", account);
+			if (!answer.totp) {
+				return "waiting";
+			}
+			account.totp = await importTOTP(answer.totp);
+			await keep(account);
+		}
+		await ask("ready", account, { code: await codeAt(account.totp, Date.now()) });
+	} catch (failure) {
+		if (failure instanceof Refused && [404, 409, 410].includes(failure.status)) {
+			await forget(account);
+			return "gone";
+		}
+		throw failure;
+	}
+	account.state = "active";
+	await keep(account);
+	return "done";
+}

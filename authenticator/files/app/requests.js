@@ -1,0 +1,73 @@
+// Requests to sign in: asking for them, and answering.
+
+import { base64url, fromBase64url, sha256 } from "./bytes.js";
+import { described, digest, subscription } from "./notifications.js";
+import { ask, Refused } from "./server.js";
+import { accounts, keep } from "./storage.js";
+
+// open returns the open requests of all accounts. An account that the server has
+// removed loses its keys and is kept as removed, so that the person hears of it. An
+// account that can't be asked now is passed over; the first failure is returned if
+// none could be asked.
+export async function open() {
+	const active = (await accounts()).filter((account) => account.state === "active");
+	const subscribed = await subscription();
+	const hash = await digest(subscribed);
+	const answers = await Promise.allSettled(active.map((account) => requestsOf(account, subscribed, hash)));
+	const failed = answers.filter(({ status }) => status === "rejected");
+	if (active.length > 0 && failed.length === active.length) {
+		throw failed[0].reason;
+	}
+	return answers.filter(({ status }) => status === "fulfilled").flatMap(({ value }) => value);
+}
+
+async function requestsOf(account, subscribed, hash) {
+	try {
+		const answer = await ask("list", account, { subscription: hash });
+		if (answer.account && answer.account !== account.name) {
+			account.name = answer.account;
+			await keep(account);
+		}
+		if (answer.subscribe && subscribed) {
+			await ask("subscribe", account, { subscription: described(subscribed) });
+		}
+		return Promise.all((answer.requests ?? []).map((shown) => read(account, shown)));
+	} catch (failure) {
+		if (failure instanceof Refused && failure.status === 410) {
+			await markRemoved(account);
+			return [];
+		}
+		throw failure;
+	}
+}
+
+// read reads what the server wants displayed. The hash over exactly these bytes is
+// signed with the answer.
+async function read(account, shown) {
+	const bytes = fromBase64url(shown);
+	const display = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+	return { account, display, hash: base64url(await sha256(bytes)) };
+}
+
+export async function markRemoved(account) {
+	delete account.key;
+	delete account.totp;
+	account.state = "removed";
+	await keep(account);
+}
+
+// answer sends a decision and returns the state that came of it.
+export async function answer(request, decision, number = undefined) {
+	const claims = { request: request.display.id, shown: request.hash, decision };
+	if (decision === "allow") {
+		claims.number = number;
+	}
+	try {
+		return (await ask("answer", request.account, claims)).state;
+	} catch (failure) {
+		if (failure instanceof Refused && failure.status === 409) {
+			return failure.state;
+		}
+		throw failure;
+	}
+}
