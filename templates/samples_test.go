@@ -34,6 +34,11 @@ func fullViews() map[string]any {
 		"challenge_email": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Ceremony: MessageCode{Address: "a…e@e….com", Sent: true, Digits: 8, Minutes: 10}, Sending: &Sending{Flow: "f1", Factor: "email", After: 20 * time.Second, Left: 2},
 			Said: "We sent it again.", Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+		"challenge_push": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, Said: "Nobody has answered yet.",
+			Ceremony: PushChallenge{Number: "123 456", QR: qrSample, Code: "ABCD-EFGH"}, Waiting: &Waiting{Poll: "/flow/wait", Page: "/flow", Left: 2 * time.Minute},
+			Sending: &Sending{Flow: "f1", Factor: "push", Left: 2}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+		"enrol_push": EnrolView{Frame: frame, Help: "/help/push", Cancel: "/account/push", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
+			Ceremony: PushEnrolment{QR: qrSample, Link: "https://phone.example.com/#p=t", Code: "ABCD-EFGH", App: "phone.example.com"}},
 		"enrol_email": EnrolView{Frame: frame, Called: "a…e@e….com", Help: "/help/email", Cancel: "/account/email", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
 			Ceremony: MessageEnrolment{Sent: &MessageCode{Address: "alice@example.com", Sent: true, Digits: 8, Minutes: 10}}, Sending: &Sending{Flow: "f1", Factor: "email", Left: 2}},
 		"challenge_backup_code": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
@@ -71,6 +76,8 @@ func minimalViews(t *testing.T) map[string]any {
 	views["enrol_totp"] = EnrolView{Ceremony: TOTPEnrolment{}}
 	views["challenge_email"] = ChallengeView{Ceremony: MessageCode{}, Sending: &Sending{First: true}}
 	views["enrol_email"] = EnrolView{Ceremony: MessageEnrolment{}}
+	views["challenge_push"] = ChallengeView{Ceremony: PushChallenge{}, Sending: &Sending{First: true}}
+	views["enrol_push"] = EnrolView{Ceremony: PushEnrolment{Confirmed: true}, Waiting: &Waiting{}}
 	return views
 }
 

@@ -55,7 +55,7 @@ function facts(display) {
 		["address", [display.address, display.place].filter(Boolean).join(", ")],
 		["time", time.format(new Date(display.at))],
 	];
-	return element("div", {},
+	return element("div", { class: "facts" },
 		element("dl", {}, rows.filter(([, value]) => value).map(([name, value]) =>
 			element("div", {}, element("dt", {}, text(`request.${name}`)), element("dd", {}, element("bdi", {}, value))))),
 		element("p", { class: display.known ? "known" : "unknown" }, text(display.known ? "request.known" : "request.unknown")),

@@ -1,0 +1,400 @@
+package test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	phoneapp "github.com/portcullis-mfa/portcullis/authenticator"
+	"github.com/portcullis-mfa/portcullis/factors/push/message"
+	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/test/harness"
+)
+
+// The screens of the authenticator, in Chromium, against a stand-in for the API that
+// checks every signature. With it each state can be had at once.
+
+const phoneSecret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+// standIn is the API with one account.
+type standIn struct {
+	t *testing.T
+
+	mu        sync.Mutex
+	confirmed bool              // the digits were typed
+	removed   bool              // the phone was
+	down      bool              // nothing is answered
+	ahead     time.Duration     // of the server's clock
+	key       *ecdsa.PublicKey  // of the phone
+	requests  map[string][]byte // what is displayed of open ones, by id
+	wrong     int
+	answers   []message.AnswerClaims
+	changed   chan struct{}
+}
+
+func newStandIn(t *testing.T) (*standIn, string) {
+	t.Helper()
+	s := &standIn{t: t, requests: make(map[string][]byte), changed: make(chan struct{}, 16)}
+	pages, err := templates.New(templates.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := phoneapp.NewApp(phoneapp.AppSettings{Pages: pages, API: s, Brand: "Example Corp", Contact: "the help desk"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.isDown() {
+			panic(http.ErrAbortHandler)
+		}
+		app.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return s, server.URL
+}
+
+func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, message.MaxSize))
+	if err != nil {
+		return
+	}
+	name := strings.TrimPrefix(r.URL.Path, "/api/")
+	if name == "nonce" {
+		s.reply(w, map[string]any{"nonce": "n", "time": time.Now().Add(s.clock()).Format(time.RFC3339Nano), "vapid": message.Encode(append([]byte{4}, make([]byte, 64)...))})
+		return
+	}
+	signed, err := message.Parse(body)
+	if err != nil || string(signed.Type) != name {
+		s.t.Errorf("%s: %v", name, err)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	s.serve(w, r, signed)
+}
+
+func (s *standIn) clock() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ahead
+}
+
+func (s *standIn) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+func (s *standIn) serve(w http.ResponseWriter, r *http.Request, signed message.Signed) {
+	if signed.Type == message.Listen {
+		s.reply(w, nil)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-s.changed:
+			_, _ = io.WriteString(w, "changed\n")
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Second):
+		}
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if signed.Type == message.Pair {
+		s.key = signed.Key
+	}
+	if s.key == nil || !signed.IsBy(s.key) {
+		s.t.Errorf("%s: wrong signature", signed.Type)
+	}
+	if s.removed {
+		w.WriteHeader(http.StatusGone)
+		return
+	}
+	switch signed.Type {
+	case message.Pair:
+		s.pair(w, signed)
+	case message.Paired:
+		if !s.confirmed {
+			s.reply(w, map[string]any{"state": "claimed"})
+			return
+		}
+		s.reply(w, map[string]any{"totp": map[string]any{"secret": phoneSecret, "algorithm": "SHA1", "digits": 6, "period": 30}})
+	case message.Ready:
+		var claims message.ReadyClaims
+		s.read(signed, &claims)
+		if want := harness.TOTP(s.t, phoneSecret, time.Now()); claims.Code != want {
+			s.t.Errorf("the code is %s, want %s", claims.Code, want)
+		}
+		s.reply(w, map[string]any{"state": "active"})
+	case message.List:
+		var shown []string
+		for _, display := range s.requests {
+			shown = append(shown, message.Encode(display))
+		}
+		s.reply(w, map[string]any{"account": "alice", "requests": shown})
+	case message.Answer:
+		s.answer(w, signed)
+	default:
+		s.reply(w, map[string]any{})
+	}
+}
+
+func (s *standIn) pair(w http.ResponseWriter, signed message.Signed) {
+	var claims message.PairClaims
+	s.read(signed, &claims)
+	if claims.Code != "ABCDEFGH" && claims.Token != "token" {
+		w.WriteHeader(http.StatusGone)
+		return
+	}
+	s.reply(w, map[string]any{"credential": "pairing", "account": "alice", "until": time.Now().Add(time.Minute)})
+}
+
+func (s *standIn) answer(w http.ResponseWriter, signed message.Signed) {
+	var claims message.AnswerClaims
+	s.read(signed, &claims)
+	s.answers = append(s.answers, claims)
+	display := s.requests[claims.Request]
+	sum := sha256.Sum256(display)
+	if display != nil && claims.Shown != message.Encode(sum[:]) {
+		s.t.Error("the phone signed another request than it was sent")
+	}
+	state := map[message.Decision]string{message.Allow: "allowed", message.Deny: "denied", message.Report: "reported"}[claims.Decision]
+	switch {
+	case display == nil && claims.Decision != message.Report:
+		w.WriteHeader(http.StatusConflict)
+		state = "expired"
+	case claims.Decision == message.Allow && claims.Number != "123456" && s.wrong == 0:
+		s.wrong++
+		state = "open"
+	case claims.Decision == message.Allow && claims.Number != "123456":
+		state = "denied"
+	}
+	if state != "open" {
+		delete(s.requests, claims.Request)
+	}
+	s.reply(w, map[string]any{"state": state})
+}
+
+func (s *standIn) read(signed message.Signed, claims any) {
+	if err := signed.Read(claims); err != nil {
+		s.t.Errorf("%s: %v", signed.Type, err)
+	}
+}
+
+func (s *standIn) reply(w http.ResponseWriter, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	if answer == nil {
+		return
+	}
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		s.t.Errorf("answering: %v", err)
+	}
+}
+
+// ask opens a request, which lives for two minutes.
+func (s *standIn) ask(id string) {
+	display, err := json.Marshal(map[string]any{
+		"v": 1, "id": id, "account": "alice", "app": "wiki.example.com", "browser": "Firefox", "system": "Windows",
+		"address": "203.0.113.7", "place": "Oslo, Norway", "known": false, "digits": 6,
+		"at": time.Now().Format(time.RFC3339), "expires": time.Now().Add(2 * time.Minute).Format(time.RFC3339),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.set(func() {
+		s.wrong = 0
+		s.requests[id] = display
+	})
+	s.changed <- struct{}{}
+}
+
+func (s *standIn) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// digits are those that the phone has to show.
+func (s *standIn) digits() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	thumbprint, err := message.Thumbprint(s.key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("portcullis-pair-v1\npairing" + thumbprint))
+	digits := fmt.Sprintf("%06d", binary.BigEndian.Uint64(sum[:8])%1000000)
+	return digits[:3] + " " + digits[3:]
+}
+
+// phoneScreen is a phone with the app.
+type phoneScreen struct {
+	*visitor
+	api *standIn
+	at  string
+}
+
+func TestAuthenticatorScreens(t *testing.T) {
+	t.Parallel()
+	api, at := newStandIn(t)
+	browser := harness.NewBrowser(t, &harness.Server{}, harness.BrowserOptions{Mobile: true})
+	// Nobody looks at what the console says of a server that is down.
+	phone := &phoneScreen{&visitor{Browser: browser, t: t, width: 390, height: 844}, api, at}
+	phone.Navigate(at)
+	phone.AwaitH1("Your accounts")
+	phone.AwaitText("No account has been added")
+	phone.inspect("phone-empty")
+	phone.pair(t)
+	phone.inspect("phone-accounts")
+	phone.answersRequests(t)
+	phone.tellsOfClock(t)
+	phone.worksOffline(t)
+	phone.hearsOfRemoval(t)
+	phone.explainsInstallation(t)
+}
+
+func (p *phoneScreen) pair(t *testing.T) {
+	p.Click("Enter a code")
+	p.AwaitH1("Add an account")
+	p.FillSelector("#code", "wrong")
+	p.Click("Continue")
+	p.AwaitText("This code has expired or isn't right.")
+	p.inspect("phone-add-refused")
+	p.FillSelector("#code", "abcd-efgh")
+	p.FillSelector("#name", "Blue phone")
+	p.Click("Continue")
+	p.AwaitH1("Type these digits on your computer")
+	p.AwaitText(p.api.digits())
+	p.inspect("phone-digits")
+	p.Reload()
+	p.AwaitText(p.api.digits())
+	p.api.set(func() { p.api.confirmed = true })
+	p.AwaitH1("Account added")
+	p.inspect("phone-added")
+	p.Click("Done")
+	p.AwaitH1("Your accounts")
+	p.awaitCode(t)
+}
+
+// awaitCode waits for the code that another program makes of the secret.
+func (p *phoneScreen) awaitCode(t *testing.T) {
+	harness.Eventually(t, time.Minute, "the code of the moment", func() bool {
+		code := harness.TOTP(t, phoneSecret, time.Now())
+		return strings.Contains(p.Text(), code[:3]+" "+code[3:])
+	})
+}
+
+func (p *phoneScreen) answersRequests(t *testing.T) {
+	p.api.ask("r1")
+	p.AwaitH1("Are you signing in?")
+	p.AwaitText("Nobody from IT will ever ask you to allow this.")
+	p.AwaitText("Firefox, Windows")
+	p.inspect("phone-request")
+	p.Click("Allow")
+	p.AwaitText("The number has 6 digits.")
+	p.FillSelector("#number", "654321")
+	p.Click("Allow")
+	p.AwaitText("That isn't the number on your screen.")
+	p.inspect("phone-request-wrong")
+	p.FillSelector("#number", "123 456")
+	p.Click("Allow")
+	p.AwaitH1("Allowed")
+	p.inspect("phone-allowed")
+	p.Click("I didn't ask for this")
+	p.AwaitH1("Thank you for telling us")
+	p.inspect("phone-reported")
+	p.Click("Done")
+	for id, tt := range map[string]struct{ press, shown string }{
+		"r2": {"Deny", "Denied"}, "r3": {"I didn't ask for this", "Thank you for telling us"},
+	} {
+		p.AwaitH1("Your accounts")
+		p.api.ask(id)
+		p.AwaitH1("Are you signing in?")
+		p.Click(tt.press)
+		p.AwaitH1(tt.shown)
+		p.inspect("phone-" + tt.press)
+		p.Click("Done")
+	}
+	p.AwaitH1("Your accounts")
+	p.api.ask("r4")
+	p.AwaitH1("Are you signing in?")
+	p.api.set(func() { clear(p.api.requests) })
+	p.FillSelector("#number", "123456")
+	p.Click("Allow")
+	p.AwaitH1("Time is up")
+	p.inspect("phone-expired")
+	p.Click("Done")
+	p.Navigate(p.at + "/#r=r4")
+	p.AwaitText("That request has been answered or has expired.")
+	p.inspect("phone-stale")
+}
+
+func (p *phoneScreen) tellsOfClock(t *testing.T) {
+	p.api.set(func() { p.api.ahead = 5 * time.Minute })
+	p.Reload()
+	p.AwaitText("about 5 min slow")
+	p.inspect("phone-clock")
+	p.api.set(func() { p.api.ahead = 0 })
+}
+
+func (p *phoneScreen) worksOffline(t *testing.T) {
+	p.eventually("the worker", `String(navigator.serviceWorker.controller !== null)`, "true")
+	p.api.set(func() { p.api.down = true })
+	p.Reload()
+	p.AwaitText("The server can't be reached right now. Codes still work.")
+	p.awaitCode(t)
+	p.inspect("phone-offline")
+	p.api.set(func() { p.api.down = false })
+	p.Reload()
+	p.AwaitH1("Your accounts")
+}
+
+func (p *phoneScreen) hearsOfRemoval(t *testing.T) {
+	p.api.set(func() { p.api.removed = true })
+	p.Reload()
+	p.AwaitText("This phone was removed from \u2068alice\u2069.")
+	p.inspect("phone-removed")
+	keys := p.promised(`new Promise(resolve => {
+		const opening = indexedDB.open("portcullis");
+		opening.onsuccess = () => {
+			const all = opening.result.transaction("accounts").objectStore("accounts").getAll();
+			all.onsuccess = () => resolve(JSON.stringify(all.result.map(a => [a.state, !a.key, !a.totp])));
+		};
+	})`)
+	if keys != `[["removed",true,true]]` {
+		t.Errorf("the phone keeps %s", keys)
+	}
+	p.Click("OK")
+	p.AwaitText("No account has been added")
+}
+
+// explainsInstallation opens a pairing's link in Safari on an iPhone, in German.
+func (p *phoneScreen) explainsInstallation(t *testing.T) {
+	iPhone := p.another(harness.BrowserOptions{Mobile: true})
+	iPhone.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{
+			UserAgent:      "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+			AcceptLanguage: "de-DE",
+		})
+		return err
+	}))
+	iPhone.Navigate(p.at + "/#p=token")
+	iPhone.AwaitH1("Legen Sie diese App auf den Home-Bildschirm")
+	if at := iPhone.URL(); at.Fragment != "" {
+		t.Errorf("the address still holds the token: %s", at)
+	}
+	iPhone.inspect("phone-install-de")
+	iPhone.Click("Zurück")
+	iPhone.AwaitH1("Ihre Konten")
+}
