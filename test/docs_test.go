@@ -63,6 +63,8 @@ var optionTables = []struct {
 	{"Attestation", "### The block attestation", "{\n\tmfa {\n\t\tfido {\n\t\t\tattestation required {\n\t\t\t\tnosuch\n\t\t\t}\n\t\t}\n\t}\n}\n"},
 	{"BackupCodes", "### The block backup_codes", "{\n\tmfa {\n\t\tbackup_codes {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Email", "### The block email", "{\n\tmfa {\n\t\temail {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"Push", "### The block push", "{\n\tmfa {\n\t\tpush {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"Authenticator", "### The directive mfa_authenticator", ""},
 	{"Certificate", "### The block certificate", "{\n\tmfa {\n\t\tcertificate {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Platforms", "### Platforms", ""},
 	{"SQLiteStore", "### The store sqlite", "{\n\tmfa {\n\t\tstore sqlite {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
