@@ -32,6 +32,8 @@ var (
 	ErrNobody = errors.New("no user has this name")
 	// ErrTaken says that a name or an address belongs to somebody already.
 	ErrTaken = errors.New("the name or the e-mail address is taken")
+	// ErrNoAddress says that a user can't be sent anything.
+	ErrNoAddress = errors.New("the user has no e-mail address: give one with --email, in `caddy mfa user add` or `caddy mfa user set`")
 	// ErrNoSignOn says that no live sign-on has the id.
 	ErrNoSignOn = errors.New("no live session has this ID")
 	// ErrNoBrowser says that no remembered browser of the user has the id.
@@ -56,6 +58,9 @@ type Store interface {
 // Links makes the links and codes by which people set up.
 type Links interface {
 	NewInvitation(ctx context.Context, u store.User) (string, error)
+	// SendInvitation mails an invitation, if CheckMailed returns no error.
+	SendInvitation(ctx context.Context, u store.User) error
+	CheckMailed() error
 	NewAccessCode(ctx context.Context, u store.User) (string, error)
 }
 
@@ -78,12 +83,17 @@ func NewDesk(s Store, links Links, issuer Issuer, log *audit.Log, clock func() t
 type NewUser struct {
 	Name, DisplayName, Email string
 	Groups                   []string
+	// Send has the invitation mailed.
+	Send bool
 }
 
-// Add creates an invited user and returns the token of the invitation. What
-// can't be used is an error whose method Text says so to people.
+// Add creates an invited user and returns the token of the invitation, unless that is
+// to be mailed. What can't be used is an error whose method Text says so to people.
 func (d *Desk) Add(ctx context.Context, n NewUser) (store.User, string, error) {
 	user, err := d.checked(n)
+	if err == nil && n.Send {
+		err = d.checkMailed(user)
+	}
 	if err != nil {
 		return store.User{}, "", err
 	}
@@ -97,8 +107,27 @@ func (d *Desk) Add(ctx context.Context, n NewUser) (store.User, string, error) {
 	if err != nil {
 		return store.User{}, "", err
 	}
-	link, err := d.links.NewInvitation(ctx, user)
+	link, err := d.invite(ctx, user, n.Send)
 	return user, link, err
+}
+
+// invite returns the token of a new invitation, or mails it.
+func (d *Desk) invite(ctx context.Context, user store.User, send bool) (string, error) {
+	if !send {
+		return d.links.NewInvitation(ctx, user)
+	}
+	return "", d.links.SendInvitation(ctx, user)
+}
+
+// checkMailed returns an error if a user can't get an invitation by e-mail.
+func (d *Desk) checkMailed(user store.User) error {
+	if err := d.links.CheckMailed(); err != nil {
+		return err
+	}
+	if user.Email == "" {
+		return ErrNoAddress
+	}
+	return nil
 }
 
 func (d *Desk) checked(n NewUser) (store.User, error) {
@@ -214,14 +243,18 @@ func findIn(ctx context.Context, users userFinder, name string) (store.User, err
 	return user, nil
 }
 
-// Invite returns the token of a new invitation; authflow.ErrSetUp where the
-// user needs none.
-func (d *Desk) Invite(ctx context.Context, name string) (string, error) {
+// Invite returns the token of a new invitation, unless that is to be mailed, and the
+// user; authflow.ErrSetUp where they need none.
+func (d *Desk) Invite(ctx context.Context, name string, send bool) (store.User, string, error) {
 	user, err := d.find(ctx, name)
-	if err != nil {
-		return "", err
+	if err == nil && send {
+		err = d.checkMailed(user)
 	}
-	return d.links.NewInvitation(ctx, user)
+	if err != nil {
+		return store.User{}, "", err
+	}
+	link, err := d.invite(ctx, user, send)
+	return user, link, err
 }
 
 // Disable bars a user, ends all their sign-ons, forgets their remembered
@@ -234,6 +267,9 @@ func (d *Desk) Disable(ctx context.Context, name string) error {
 			return nil, err
 		}
 		if err := person.Abandon(ctx, tx, user.ID); err != nil {
+			return nil, err
+		}
+		if err := tx.VoidMessagesOf(ctx, user.ID); err != nil {
 			return nil, err
 		}
 		events = append(events, d.event(audit.UserDisabled, user, nil))

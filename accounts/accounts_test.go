@@ -163,7 +163,7 @@ func TestAdd(t *testing.T) {
 func TestNobody(t *testing.T) {
 	o := newOffice(t)
 	for _, name := range []string{"nemo", "", "a b", "@", "id of nemo"} {
-		_, inviteErr := o.Invite(o.ctx, name)
+		_, _, inviteErr := o.Invite(o.ctx, name, false)
 		_, showErr := o.Show(o.ctx, name)
 		_, endErr := o.EndSignOnsOf(o.ctx, name)
 		_, setErr := o.Set(o.ctx, name, accounts.Changes{})
@@ -245,7 +245,7 @@ func TestInvite(t *testing.T) {
 	o.active("ada")
 	bob, first, err := o.Add(o.ctx, accounts.NewUser{Name: "bob"})
 	o.must(err)
-	second, err := o.Invite(o.ctx, "bob")
+	_, second, err := o.Invite(o.ctx, "bob", false)
 	o.must(err)
 	if first == second {
 		t.Error("one link twice")
@@ -254,7 +254,7 @@ func TestInvite(t *testing.T) {
 		if name == "bob" {
 			o.must(o.Disable(o.ctx, name))
 		}
-		if _, err := o.Invite(o.ctx, name); !errors.Is(err, authflow.ErrSetUp) {
+		if _, _, err := o.Invite(o.ctx, name, false); !errors.Is(err, authflow.ErrSetUp) {
 			t.Errorf("inviting %s: %v", name, err)
 		}
 	}

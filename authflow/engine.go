@@ -40,6 +40,16 @@ type Settings struct {
 	Rules   Rules
 	// Outbox sends what factors have to send; nil: nothing does.
 	Outbox Outbox
+	// Invitations mails invitations; nil: no mail is sent.
+	Invitations Invitations
+}
+
+// Invitations mails invitations.
+type Invitations interface {
+	// Invite stores an invitation in the transaction that makes its link.
+	Invite(ctx context.Context, tx store.Tx, u store.User, token string) error
+	// Wake has what was stored sent, once it is committed.
+	Wake()
 }
 
 // Rules are what an operator decides about flows. The zero Rules are the

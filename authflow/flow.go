@@ -95,6 +95,9 @@ type Flow struct {
 	Refusals int `json:"refusals,omitempty"`
 	// Link is the hash of the invitation that a set-up came by.
 	Link string `json:"link,omitempty"`
+	// Mailed says that the invitation was mailed: whoever has it may be able to read
+	// codes by e-mail, too.
+	Mailed bool `json:"mailed,omitempty"`
 	// First says that a set-up made the first administrator.
 	First bool `json:"first,omitempty"`
 	// Account is what a set-up has chosen so far.

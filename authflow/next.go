@@ -182,6 +182,9 @@ func replacement(lost assurance.Factor, set factors.Set, prefer assurance.Factor
 }
 
 func nextOfSetUp(f Flow, who Person, set factors.Set, prefer assurance.Factor) Step {
+	if f.Mailed {
+		set = withoutMail(set)
+	}
 	of := 2 + len(standbys(set, func(assurance.Factor) bool { return true }))
 	lacking := standbys(set, who.lacks)
 	switch {
@@ -199,6 +202,11 @@ func nextOfSetUp(f Flow, who Person, set factors.Set, prefer assurance.Factor) S
 		return Step{Kind: StepEnrol, Factor: lacking[0], Number: of - len(lacking) + 1, Of: of}
 	}
 	return Step{Kind: StepGrant}
+}
+
+// withoutMail returns the factors whose answers can't be read in a mailbox.
+func withoutMail(set factors.Set) factors.Set {
+	return slices.DeleteFunc(slices.Clone(set), func(f factors.Factor) bool { return f.Traits().ByMail })
 }
 
 // isDaily is of factors that may be somebody's only second one.

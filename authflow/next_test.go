@@ -26,6 +26,8 @@ func (k kindOnly) Traits() factors.Traits {
 		return factors.Traits{Weight: assurance.Unphishable, Daily: true, Recalls: true}
 	case assurance.BackupCode:
 		return factors.Traits{Weight: assurance.Second}
+	case assurance.Email:
+		return factors.Traits{Weight: assurance.Second, Daily: true, ByMail: true}
 	}
 	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true}
 }
@@ -239,4 +241,22 @@ func TestJudgedFlowsCantBeSaved(t *testing.T) {
 		}
 	}()
 	_ = new(Engine).save(t.Context(), nil, &Flow{judged: true})
+}
+
+// TestM01MailedInvitations wants no set-up by a mailed link to offer what the reader of
+// the mailbox can do.
+func TestM01MailedInvitations(t *testing.T) {
+	f := Flow{Kind: SetUp, Mailed: true, Account: &account{}}
+	with := setOf(assurance.Email, assurance.TOTP, assurance.FIDO)
+	step := Next(f, Person{}, with, assurance.Email, noon)
+	if step.Factor != assurance.TOTP || slices.Contains(step.Others, assurance.Email) {
+		t.Errorf("a mailed invitation leads to %+v", step)
+	}
+	if step := Next(f, Person{}, setOf(assurance.Email), assurance.Email, noon); step.Kind != StepNoFactor {
+		t.Errorf("with codes by e-mail alone, a mailed invitation leads to %+v", step)
+	}
+	f.Mailed = false
+	if step := Next(f, Person{}, with, assurance.Email, noon); step.Factor != assurance.Email {
+		t.Errorf("another invitation leads to %+v", step)
+	}
 }

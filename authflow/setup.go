@@ -22,8 +22,9 @@ const (
 	// LinkLifetime is how long invitations and setup links count.
 	LinkLifetime = 72 * time.Hour
 
-	setupLink  = "setup"
-	invitation = "invitation"
+	setupLink        = "setup"
+	invitation       = "invitation"
+	mailedInvitation = "mailed invitation"
 )
 
 var (
@@ -31,6 +32,10 @@ var (
 	ErrLinkGone = errors.New("the link was used or has expired")
 	// ErrHasUsers says that a first administrator is not wanted any more.
 	ErrHasUsers = errors.New("somebody is set up already")
+	// ErrNoMail says that invitations can't be mailed.
+	ErrNoMail = errors.New("no mail server is configured: write a block email inside mfa, or leave out --send")
+	// ErrOnlyByMail says that a mailed invitation would lead to nothing.
+	ErrOnlyByMail = errors.New("codes by e-mail are the only second factor here: whoever can read the mailbox could set up the account with a mailed invitation. Leave out --send and hand over the link in another way")
 	// ErrSetUp says that a user needs no invitation.
 	ErrSetUp = errors.New("the user has set up already, or is disabled")
 )
@@ -49,7 +54,7 @@ func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 		return "", ErrHasUsers
 	}
 	event := e.Audit.Event(audit.SetupLinkCreated, "", audit.Fields{audit.By: "administrator"})
-	return e.newLink(ctx, setupLink, firstAdministrator, event)
+	return e.newLink(ctx, setupLink, firstAdministrator, event, untouched)
 }
 
 // populatedFor is how long NeedsSetup remembers that somebody has set up, in
@@ -81,25 +86,68 @@ func (e *Engine) NewInvitation(ctx context.Context, u store.User) (string, error
 	if u.Status != store.UserInvited {
 		return "", ErrSetUp
 	}
-	event := e.Audit.Event(audit.UserInvited, u.ID, audit.Fields{audit.User: u.Name, audit.By: "administrator"})
-	return e.newLink(ctx, invitation, u.ID, event)
+	return e.newLink(ctx, invitation, u.ID, e.invited(u), untouched)
 }
 
-func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Event) (string, error) {
+func (e *Engine) invited(u store.User) store.Event {
+	return e.Audit.Event(audit.UserInvited, u.ID, audit.Fields{audit.User: u.Name, audit.By: "administrator"})
+}
+
+// untouched is for a link that isn't mailed.
+func untouched(store.Tx, string) error { return nil }
+
+// CheckMailed returns ErrNoMail or ErrOnlyByMail if invitations can't be mailed.
+func (e *Engine) CheckMailed() error {
+	switch {
+	case e.Invitations == nil:
+		return ErrNoMail
+	case withoutMail(e.Vault.Factors).First(isDaily) == "":
+		return ErrOnlyByMail
+	}
+	return nil
+}
+
+// SendInvitation mails a link by which an invited user sets up, with a second factor
+// other than a code by e-mail: the mailbox alone must not become the account. Links made
+// before it are void. ErrSetUp where the user is not waiting for one; see also
+// CheckMailed.
+func (e *Engine) SendInvitation(ctx context.Context, u store.User) error {
+	if err := e.CheckMailed(); err != nil {
+		return err
+	}
+	if u.Status != store.UserInvited {
+		return ErrSetUp
+	}
+	_, err := e.newLink(ctx, mailedInvitation, u.ID, e.invited(u), func(tx store.Tx, value string) error {
+		return e.Invitations.Invite(ctx, tx, u, value)
+	})
+	if err == nil {
+		e.Invitations.Wake()
+	}
+	return err
+}
+
+// newLink keeps a new link, and does with it in the same transaction what else there is
+// to do.
+func (e *Engine) newLink(ctx context.Context, kind, owner string, event store.Event, also func(store.Tx, string) error) (string, error) {
 	value, err := token.New(e.Random)
 	if err != nil {
 		return "", err
 	}
 	err = e.People.Change(ctx, fmt.Sprintf("keeping a new %s link", kind), func(tx store.Tx) ([]store.Event, error) {
-		if kind == invitation {
+		if kind != setupLink {
 			if err := tx.DeleteRecordsOf(ctx, person.Links, owner, ""); err != nil {
 				return nil, err
 			}
 		}
-		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
+		err := tx.PutRecord(ctx, store.Record{
 			Namespace: person.Links, Key: token.Hash(value), Owner: owner,
 			Value: []byte(kind), Expires: e.Clock().Add(LinkLifetime),
 		})
+		if err != nil {
+			return nil, err
+		}
+		return []store.Event{event}, also(tx, value)
 	})
 	if err != nil {
 		return "", err
@@ -135,7 +183,7 @@ func (e *Engine) OpenLink(ctx context.Context, value string) (Flow, error) {
 	if err != nil {
 		return Flow{}, fmt.Errorf("reading an invited user: %w", err)
 	}
-	f.UserID, f.Name = user.ID, user.Name
+	f.UserID, f.Name, f.Mailed = user.ID, user.Name, string(record.Value) == mailedInvitation
 	return e.begin(ctx, f)
 }
 

@@ -6,8 +6,17 @@ import (
 	_ "time/tzdata" // notices give times in their reader's zone, wherever the server is
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/notify/link"
 	"github.com/portcullis-mfa/portcullis/notify/notice"
 )
+
+// makeInvitations has invitations mailed.
+func (s *service) makeInvitations(a *App) {
+	sender := link.New(link.Settings{
+		Outbox: s.outbox, Store: s.store, Sealer: s.keys, Clock: time.Now, Writer: s.writers[assurance.Email], URL: a.linkURL,
+	})
+	s.outbox.Routes[link.Invitation], s.flows.Invitations = sender, sender
+}
 
 // makeNotices has people told by e-mail of what happens to their accounts.
 func (s *service) makeNotices(a *App) {

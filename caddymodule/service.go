@@ -236,6 +236,7 @@ func (s *service) makeOutbox(a *App) authflow.Outbox {
 	})
 	questions.Outbox = s.outbox
 	s.makeNotices(a)
+	s.makeInvitations(a)
 	return questions
 }
 

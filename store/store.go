@@ -713,7 +713,8 @@ type Store interface {
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
 	// alive again. It deletes all sign-ons and records and has no browser
-	// remembered, and suspends all access tokens, so that nothing outlives the change
+	// remembered, makes all waiting messages void, since they may have been sent
+	// already, and suspends all access tokens, so that nothing outlives the change
 	// whatever its cookie says.
 	// Followers are told that the store was renewed, but not about each sign-on.
 	// Devices stay: the store can't know which of them have been revoked since.

@@ -78,8 +78,22 @@ func (m NoticeMail) Framed(f MailFrame) any {
 	return m
 }
 
+// LinkMail is the view of the e-mail "invitation".
+type LinkMail struct {
+	MailFrame
+	Name  string // sign-in name
+	Link  string
+	Until time.Time
+}
+
+// Framed returns the view of the mail with its frame.
+func (m LinkMail) Framed(f MailFrame) any {
+	m.MailFrame = f
+	return m
+}
+
 // emptyMails holds an empty view of each e-mail.
-var emptyMails = map[string]any{"notice": NoticeMail{}, "code": CodeMail{}, "test": TestMail{}}
+var emptyMails = map[string]any{"notice": NoticeMail{}, "invitation": LinkMail{}, "code": CodeMail{}, "test": TestMail{}}
 
 // mailTemplate writes the parts of an e-mail in one language.
 type mailTemplate struct {

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify/notice", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify/link", "notify/notice", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -45,6 +45,7 @@ var arrows = []arrow{
 
 	{"notify/email", []string{"notify", "factors", "templates"}},
 	{"notify/notice", []string{"notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
+	{"notify/link", []string{"notify", "person", "factors", "store", "templates", "token"}},
 	{"notify", []string{"ceremony", "factors", "store", "assurance"}},
 
 	{"accounts", []string{"accesstoken", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},

@@ -2,6 +2,7 @@ package test
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -83,5 +84,65 @@ func TestNotices(t *testing.T) {
 				t.Errorf("the log names the address %s: %s", m.To, line)
 			}
 		}
+	}
+}
+
+var mailedLink = regexp.MustCompile(`http\S+token=\S+`)
+
+// linkTo waits for a mail with a link to an address, and returns the link.
+func linkTo(t *testing.T, s *scene.Scene, server *mailbox.Server, address string) string {
+	t.Helper()
+	var link string
+	harness.Eventually(t, 30*time.Second, "a link to "+address, func() bool {
+		for _, m := range server.Inbox() {
+			if found := mailedLink.FindString(m.Text()); m.To == address && found != "" {
+				link = found
+			}
+		}
+		return link != ""
+	})
+	_, token, _ := strings.Cut(link, "token=")
+	s.Canary(token)
+	return link
+}
+
+// TestInvitationsByEmail has an invitation mailed, by which nobody sets up an account
+// that codes by e-mail protect.
+func TestInvitationsByEmail(t *testing.T) {
+	t.Parallel()
+	s, server := mailingScene(t, 0)
+	added := s.CLI("mfa", "user", "add", "carol", "--email", "carol@example.org", "--send")
+	if added.Code != 0 || !strings.Contains(added.Stdout, "on its way to carol@example.org") || strings.Contains(added.Stdout, "token=") {
+		t.Fatalf("adding somebody printed %+v", added)
+	}
+	link := linkTo(t, s, server, "carol@example.org")
+	for range 3 { // as scanners do
+		if page := s.Client().Visit(link); page.Status != 200 {
+			t.Errorf("opening the link: %d", page.Status)
+		}
+	}
+	browser := s.Client()
+	page := browser.Visit(link)
+	page = submitted(browser, page.Form("new-password"), map[string]string{"new-password": scene.Password("thief")})
+	s.Canary(scene.Password("thief"))
+	asked := page.URL.Query()
+	asked.Set("use", "email")
+	page.URL.RawQuery = asked.Encode()
+	if page = browser.Visit(page.URL.String()); strings.Contains(page.Text(), "by e-mail") {
+		t.Errorf("M01 with a mailed invitation, an e-mail address can be set up: %s", page.Text())
+	}
+	s.Canary(scene.SecretOn(page))
+	s.SetUp("carol", link)
+
+	for name, command := range map[string][]string{
+		"nobody with an address": {"mfa", "user", "add", "dave", "--send"},
+		"somebody who is set up": {"mfa", "user", "invite", "carol", "--send"},
+	} {
+		if output := s.CLI(command...); output.Code == 0 || output.Stderr == "" {
+			t.Errorf("an invitation was mailed to %s: %+v", name, output)
+		}
+	}
+	if output := s.CLI("mfa", "user", "show", "dave"); output.Code == 0 {
+		t.Errorf("somebody was added without a way to invite them: %+v", output)
 	}
 }

@@ -37,6 +37,9 @@ var definite = []struct {
 	{accounts.ErrRevoked, http.StatusConflict},
 	{authflow.ErrHasUsers, http.StatusConflict},
 	{authflow.ErrSetUp, http.StatusConflict},
+	{authflow.ErrNoMail, http.StatusConflict},
+	{authflow.ErrOnlyByMail, http.StatusConflict},
+	{accounts.ErrNoAddress, http.StatusConflict},
 	{authflow.ErrNotActive, http.StatusConflict},
 }
 

@@ -66,6 +66,17 @@ type (
 		DisplayName string   `json:"display_name"`
 		Email       string   `json:"email"`
 		Groups      []string `json:"groups"`
+		Send        bool     `json:"send,omitempty"` // the invitation, by e-mail
+	}
+	// NewInvitation asks for another invitation.
+	NewInvitation struct {
+		Send bool `json:"send,omitempty"` // it by e-mail
+	}
+	// Invited is the response with an invitation: a link, or where it is being sent.
+	Invited struct {
+		Link    string    `json:"link,omitempty"`
+		SentTo  string    `json:"sent_to,omitempty"`
+		Expires time.Time `json:"expires"`
 	}
 	// Changes asks for changes to a user. Nil fields stay as they are.
 	Changes struct {

@@ -40,11 +40,20 @@ func addUser(ctx context.Context, s *Server, r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	_, token, err := s.Desk.Add(ctx, accounts.NewUser(in))
+	user, token, err := s.Desk.Add(ctx, accounts.NewUser(in))
 	if err != nil {
 		return nil, err
 	}
-	return s.linkOf("invitation", token), nil
+	return s.invitedOf(user, token), nil
+}
+
+// invitedOf answers with an invitation, or with where it is being sent.
+func (s *Server) invitedOf(user store.User, token string) Invited {
+	link := s.linkOf("invitation", token)
+	if token == "" {
+		return Invited{SentTo: user.Email, Expires: link.Expires}
+	}
+	return Invited{Link: link.Link, Expires: link.Expires}
 }
 
 func showUser(ctx context.Context, s *Server, r *http.Request) (any, error) {
@@ -104,11 +113,17 @@ func (s *Server) done(ctx context.Context, user *User) Done {
 }
 
 func inviteUser(ctx context.Context, s *Server, r *http.Request) (any, error) {
-	token, err := s.Desk.Invite(ctx, r.PathValue("name"))
+	var in NewInvitation
+	if r.ContentLength != 0 {
+		if err := decode(r, &in); err != nil {
+			return nil, err
+		}
+	}
+	user, token, err := s.Desk.Invite(ctx, r.PathValue("name"), in.Send)
 	if err != nil {
 		return nil, err
 	}
-	return s.linkOf("invitation", token), nil
+	return s.invitedOf(user, token), nil
 }
 
 func accessCode(ctx context.Context, s *Server, r *http.Request) (any, error) {
@@ -140,7 +155,7 @@ func resetFactors(ctx context.Context, s *Server, r *http.Request) (any, error) 
 		answer.Factors = append(answer.Factors, string(kind))
 	}
 	if in.Password {
-		token, err := s.Desk.Invite(ctx, name)
+		_, token, err := s.Desk.Invite(ctx, name, false)
 		if errors.Is(err, authflow.ErrSetUp) {
 			return answer, nil
 		}

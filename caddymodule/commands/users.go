@@ -25,8 +25,7 @@ func userCommand() *cobra.Command {
 				return call{method: http.MethodGet, path: []string{"users", args[0]}}
 			},
 			as(tellUser)), "get", "info"),
-		command("invite NAME", "Prints a new invitation link for a user who hasn't set up their account yet", exactly(1),
-			onUserCall("invite"), as(tellLink)),
+		inviteCommand(),
 		alsoTyped(command("disable NAME", "Locks a user out and ends all their sessions", exactly(1),
 			onUserCall("disable"), as(tellDisabled)), "block", "suspend", "lock"),
 		command("enable NAME", "Lets a disabled user in again", exactly(1),
@@ -61,17 +60,37 @@ func tellDone(text string) func(io.Writer, []byte) error {
 	}
 }
 
+func inviteCommand() *cobra.Command {
+	var in adminapi.NewInvitation
+	cmd := command("invite NAME", "Prints or sends a new invitation link for a user who hasn't set up their account yet", exactly(1),
+		func(_ *cobra.Command, args []string) call {
+			return call{method: http.MethodPost, path: []string{"users", args[0], "invite"}, body: in}
+		},
+		as(tellInvited))
+	cmd.Flags().BoolVar(&in.Send, "send", false, "Send the link to the user's e-mail address, and don't print it")
+	return cmd
+}
+
+func tellInvited(w io.Writer, i adminapi.Invited) error {
+	if i.SentTo == "" {
+		return tellLink(w, adminapi.Link{Link: i.Link, Expires: i.Expires})
+	}
+	_, err := fmt.Fprintf(w, "An invitation is on its way to %s. It works once, until %s.\n", i.SentTo, stamp(i.Expires))
+	return err
+}
+
 func addUserCommand() *cobra.Command {
 	var in adminapi.NewUser
-	cmd := command("add NAME", "Adds a user and prints an invitation link", exactly(1),
+	cmd := command("add NAME", "Adds a user and prints or sends an invitation link", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			in.Name = args[0]
 			return call{method: http.MethodPost, path: []string{"users"}, body: in}
 		},
-		as(tellLink))
+		as(tellInvited))
 	cmd.Flags().StringVar(&in.Email, "email", "", "E-mail address; also accepted for signing in")
 	cmd.Flags().StringVar(&in.DisplayName, "name", "", "Name to show")
 	cmd.Flags().StringArrayVar(&in.Groups, "group", nil, "Group; may be given several times")
+	cmd.Flags().BoolVar(&in.Send, "send", false, "Send the invitation link to the user's e-mail address, and don't print it")
 	return alsoTyped(cmd, "create", "new")
 }
 

@@ -34,6 +34,7 @@ func (db *DB) Renew(ctx context.Context, from string) error {
 			{sql: `DELETE FROM sign_ons`},
 			{sql: `DELETE FROM records`},
 			{sql: `UPDATE browsers SET remembered = 0, remembered_for = '' WHERE remembered <> 0`},
+			{sql: `UPDATE messages SET state = 'void', claimed = 0, data = x'', version = version + 1 WHERE state = 'waiting'`},
 			{sql: `UPDATE access_tokens SET suspended = 1 WHERE revoked = 0`},
 		} {
 			if _, err := rows.ExecContext(ctx, s.sql, s.args...); err != nil {
