@@ -86,6 +86,8 @@ func (s *slowStore) ListAccessTokens(context.Context) ([]store.AccessToken, erro
 
 func (s *slowStore) TouchDevices(context.Context, []store.DeviceActivity) error { return nil }
 
+func (s *slowStore) TouchAccessTokens(context.Context, []store.AccessTokenActivity) error { return nil }
+
 func (s *slowStore) EndUnseenSignOn(context.Context, string, time.Time, time.Time, string) error {
 	return nil
 }

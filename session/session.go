@@ -194,4 +194,5 @@ type Store interface {
 	TouchDevices(ctx context.Context, seen []store.DeviceActivity) error
 	AccessTokenBySelector(ctx context.Context, selector string) (store.AccessToken, error)
 	ListAccessTokens(ctx context.Context) ([]store.AccessToken, error)
+	TouchAccessTokens(ctx context.Context, seen []store.AccessTokenActivity) error
 }

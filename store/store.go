@@ -501,33 +501,65 @@ type FormerNames interface {
 
 // AccessToken is what a program presents in place of a person's session.
 type AccessToken struct {
-	ID   string // opaque, never reused
-	Name string // unique among tokens that aren't revoked
+	ID string // opaque, never reused
+	// UserID is the person whose app password it is. Empty: it is a service token.
+	UserID string
+	// Name is unique among the user's app passwords, or among all service tokens,
+	// that aren't revoked.
+	Name string
 	// Selector is the unique part of the token by which it is looked up. Hash is the
 	// hash of the whole token, made by package token.
 	Selector, Hash string
-	Groups         []string
-	Scope          []byte // what it is good for; the store doesn't read it
-	Created        time.Time
-	Expires        time.Time
-	Revoked        time.Time // zero: not revoked
+	// FormerHash is the hash of the token that a renewal replaced. That token also
+	// works until FormerUntil.
+	FormerHash  string
+	FormerUntil time.Time
+	Groups      []string
+	Scope       []byte // what it is good for; the store doesn't read it
+	// OwnerID is the user who answers for a service token, and may be gone. Empty:
+	// nobody does. Unowned is when the owner was first found unable to sign in;
+	// zero: the owner can. Warned is when administrators were last told so.
+	OwnerID         string
+	Unowned, Warned time.Time
+	Created         time.Time
+	Expires         time.Time
+	Revoked         time.Time // zero: not revoked
+	// LastUsed is at most a few minutes behind; zero: never used. Networks are from
+	// where it was used, oldest first.
+	LastUsed time.Time
+	Networks []string
 	// Suspended says that the store was restored from a copy: the token may have
 	// been revoked since the copy was taken.
 	Suspended bool
+}
+
+// AccessTokenActivity says when an access token was last seen.
+type AccessTokenActivity struct {
+	Token string // id
+	Seen  time.Time
 }
 
 // AccessTokens are the operations on access tokens. They also find revoked and
 // expired tokens, until those are swept.
 type AccessTokens interface {
 	// CreateAccessToken inserts t, which is neither revoked nor suspended. A taken
-	// id, selector or name is ErrConflict.
+	// id, selector or name is ErrConflict, and a missing user ErrNotFound.
 	CreateAccessToken(ctx context.Context, t AccessToken) error
 	AccessTokenBySelector(ctx context.Context, selector string) (AccessToken, error)
-	// AccessTokenByName returns the token with the name that isn't revoked.
+	// AccessTokenByName returns the service token with the name that isn't revoked.
 	AccessTokenByName(ctx context.Context, name string) (AccessToken, error)
+	// AccessTokensOf returns a user's app passwords, in the order of
+	// ListAccessTokens.
+	AccessTokensOf(ctx context.Context, userID string) ([]AccessToken, error)
 	// ListAccessTokens returns all tokens by name; tokens that share a name, newest
 	// first.
 	ListAccessTokens(ctx context.Context) ([]AccessToken, error)
+	// UpdateAccessToken replaces what can change of a token: the hashes, FormerUntil,
+	// the owner, Unowned, Warned, Expires and Networks.
+	UpdateAccessToken(ctx context.Context, t AccessToken) error
+	// TouchAccessTokens raises LastUsed of each, as TouchSignOns does for sign-ons. It
+	// does nothing to a revoked or unknown token.
+	TouchAccessTokens(ctx context.Context, seen []AccessTokenActivity) error
 	// RevokeAccessToken revokes a token. If it is revoked already, the earlier time
 	// stays, and there is no error. The time must not be zero.
 	RevokeAccessToken(ctx context.Context, id string, at time.Time) error
@@ -593,6 +625,7 @@ type Reader interface {
 	NewestMessage(ctx context.Context, purpose, ref string) (Message, error)
 	AccessTokenBySelector(ctx context.Context, selector string) (AccessToken, error)
 	AccessTokenByName(ctx context.Context, name string) (AccessToken, error)
+	AccessTokensOf(ctx context.Context, userID string) ([]AccessToken, error)
 	ListAccessTokens(ctx context.Context) ([]AccessToken, error)
 	ListEvents(ctx context.Context, f EventFilter) ([]Event, error)
 	EventsAfter(ctx context.Context, after int64, f EventFilter) ([]Event, error)
@@ -637,8 +670,8 @@ const (
 	// change names it by its Certificate: who looked in vain for that before it
 	// was created knows nothing else of it.
 	DeviceChanged ChangeKind = "device_changed"
-	// AccessTokenChanged says that a token was created, revoked, suspended or
-	// resumed. The change names it by its Selector.
+	// AccessTokenChanged says that a token was created, updated, revoked, resumed,
+	// or deleted with its user. The change names it by its Selector.
 	AccessTokenChanged ChangeKind = "access_token_changed"
 	// RecordsChanged says that records of a user were put, updated, taken or deleted.
 	// The change names the user. Records without an owner aren't told of.
@@ -724,7 +757,8 @@ type Store interface {
 	Renew(ctx context.Context, from string) error
 	// Position counts the transactions that created, changed, ended or deleted
 	// sign-ons, users, credentials, devices or access tokens: a copy brought back is behind the
-	// store it was taken of. TouchSignOns, TouchDevices and Sweep don't count. It goes on through
+	// store it was taken of. TouchSignOns, TouchDevices,
+	// TouchAccessTokens and Sweep don't count. It goes on through
 	// Renew.
 	Position(ctx context.Context) (int64, error)
 	// Lease gives a holder work that only one of several processes should do, for d

@@ -15,6 +15,9 @@ var accessTokenTests = []test{
 	{"are revoked once", accessTokensRevoked},
 	{"are suspended with the store's life", accessTokensSuspended},
 	{"go once they have expired", accessTokensSwept},
+	{"are of a user or of nobody", accessTokensOfUsers},
+	{"are updated", accessTokensUpdated},
+	{"are touched", accessTokensTouched},
 }
 
 func accessToken(id string) store.AccessToken {
@@ -100,4 +103,52 @@ func accessTokensSwept(t *testing.T, f fixture) {
 	must(t, f.Sweep(f.ctx, noon, store.SweepLimits{AccessTokensBefore: one.Expires.Add(time.Microsecond)}))
 	_, err := f.AccessTokenBySelector(f.ctx, one.Selector)
 	wantError(t, err, store.ErrNotFound)
+}
+
+// accessTokensOfUsers share their name with those of others, and go with their user.
+func accessTokensOfUsers(t *testing.T, f fixture) {
+	f.addUser(t, "u1")
+	f.addUser(t, "u2")
+	service, own, other := accessToken("a"), accessToken("b"), accessToken("c")
+	own.UserID, own.Name, other.UserID, other.Name = "u1", service.Name, "u2", service.Name
+	for _, one := range []store.AccessToken{service, own, other} {
+		must(t, f.CreateAccessToken(f.ctx, one))
+	}
+	again := accessToken("d")
+	again.UserID, again.Name = "u1", service.Name
+	wantError(t, f.CreateAccessToken(f.ctx, again), store.ErrConflict)
+	again.UserID = "u3"
+	wantError(t, f.CreateAccessToken(f.ctx, again), store.ErrNotFound)
+	wantEqual(t, "by name", get(f.AccessTokenByName(f.ctx, service.Name))(t), service)
+	wantEqual(t, "of a user", get(f.AccessTokensOf(f.ctx, "u1"))(t), []store.AccessToken{own})
+	wantEqual(t, "of nobody", get(f.AccessTokensOf(f.ctx, ""))(t), []store.AccessToken(nil))
+	must(t, f.DeleteUser(f.ctx, "u1"))
+	wantEqual(t, "after their user", get(f.ListAccessTokens(f.ctx))(t), []store.AccessToken{service, other})
+}
+
+func accessTokensUpdated(t *testing.T, f fixture) {
+	one := accessToken("a")
+	must(t, f.CreateAccessToken(f.ctx, one))
+	one.Hash, one.FormerHash, one.FormerUntil = "new", one.Hash, noon.Add(time.Hour)
+	one.OwnerID, one.Unowned, one.Warned, one.Expires = "u9", noon, noon.Add(time.Hour), noon.AddDate(1, 0, 0)
+	one.Networks = []string{"192.0.2.0/24", awkward}
+	must(t, f.UpdateAccessToken(f.ctx, one))
+	wantEqual(t, "updated", get(f.AccessTokenBySelector(f.ctx, one.Selector))(t), one)
+	wantError(t, f.UpdateAccessToken(f.ctx, accessToken("x")), store.ErrNotFound)
+}
+
+func accessTokensTouched(t *testing.T, f fixture) {
+	one, revoked := accessToken("a"), accessToken("b")
+	must(t, f.CreateAccessToken(f.ctx, one))
+	must(t, f.CreateAccessToken(f.ctx, revoked))
+	must(t, f.RevokeAccessToken(f.ctx, "b", noon))
+	position := get(f.Position(f.ctx))(t)
+	one.LastUsed, revoked.Revoked = noon.Add(time.Hour), noon
+	for _, at := range []time.Time{noon, one.LastUsed, noon.Add(time.Minute)} {
+		must(t, f.TouchAccessTokens(f.ctx, []store.AccessTokenActivity{{Token: "a", Seen: at}, {Token: "b", Seen: at}, {Token: "x", Seen: at}}))
+	}
+	for _, want := range []store.AccessToken{one, revoked} {
+		wantEqual(t, want.ID, get(f.AccessTokenBySelector(f.ctx, want.Selector))(t), want)
+	}
+	wantEqual(t, "position", get(f.Position(f.ctx))(t), position)
 }

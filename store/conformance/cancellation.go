@@ -35,6 +35,11 @@ func (f fixture) operationsForPrograms() map[string]func(context.Context) error 
 		"AccessTokenByName": func(ctx context.Context) error { return second(f.AccessTokenByName(ctx, "name of t1")) },
 		"ListAccessTokens":  func(ctx context.Context) error { return second(f.ListAccessTokens(ctx)) },
 		"RevokeAccessToken": func(ctx context.Context) error { return f.RevokeAccessToken(ctx, "t1", noon) },
+		"AccessTokensOf":    func(ctx context.Context) error { return second(f.AccessTokensOf(ctx, "u1")) },
+		"UpdateAccessToken": func(ctx context.Context) error { return f.UpdateAccessToken(ctx, store.AccessToken{ID: "t1"}) },
+		"TouchAccessTokens": func(ctx context.Context) error {
+			return f.TouchAccessTokens(ctx, []store.AccessTokenActivity{{Token: "t1", Seen: noon.AddDate(1, 0, 0)}})
+		},
 		"ResumeAccessToken": func(ctx context.Context) error { return f.ResumeAccessToken(ctx, "t1") },
 	}
 }

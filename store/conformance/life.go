@@ -164,6 +164,7 @@ func lifePositionStays(t *testing.T, f fixture) {
 		"RevokeDevice":      func(ctx context.Context) error { return f.RevokeDevice(ctx, "revoked", noon, "again") },
 		"CreateAccessToken": func(ctx context.Context) error { return f.CreateAccessToken(ctx, accessToken("t1")) },
 		"RevokeAccessToken": func(ctx context.Context) error { return f.RevokeAccessToken(ctx, "revoked", noon) },
+		"UpdateAccessToken": func(ctx context.Context) error { return f.UpdateAccessToken(ctx, accessToken("x")) },
 		"Renew": func(ctx context.Context) error {
 			return f.Atomically(ctx, func(tx store.Tx) error { return errors.Join(tx.DeleteUser(ctx, "u1"), errRefused) })
 		},

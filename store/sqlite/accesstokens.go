@@ -7,18 +7,28 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-const accessTokenColumns = `id, name, selector, hash, groups, scope, created, expires, revoked, suspended`
+const (
+	accessTokenColumns = `id, coalesce(user_id, ''), name, selector, hash, former_hash, former_until, groups, scope, owner_id, unowned, warned, ` +
+		`created, expires, revoked, last_used, networks, suspended`
+	accessTokensByName = ` ORDER BY name, created DESC, id`
+)
 
 func scanAccessToken(row scanner) (store.AccessToken, error) {
 	var t store.AccessToken
-	var groups []byte
-	var created, expires, revoked int64
-	err := row.Scan(&t.ID, &t.Name, &t.Selector, &t.Hash, &groups, &t.Scope, &created, &expires, &revoked, &t.Suspended)
+	var groups, networks []byte
+	var formerUntil, unowned, warned, created, expires, revoked, lastUsed int64
+	err := row.Scan(&t.ID, &t.UserID, &t.Name, &t.Selector, &t.Hash, &t.FormerHash, &formerUntil, &groups, &t.Scope, &t.OwnerID, &unowned, &warned,
+		&created, &expires, &revoked, &lastUsed, &networks, &t.Suspended)
 	if err != nil {
 		return store.AccessToken{}, err
 	}
+	t.FormerUntil, t.Unowned, t.LastUsed = fromMicros(formerUntil), fromMicros(unowned), fromMicros(lastUsed)
+	t.Warned = fromMicros(warned)
 	t.Created, t.Expires, t.Revoked = fromMicros(created), fromMicros(expires), fromMicros(revoked)
-	t.Groups, err = decode[[]string](groups)
+	if t.Groups, err = decode[[]string](groups); err != nil {
+		return store.AccessToken{}, err
+	}
+	t.Networks, err = decode[[]string](networks)
 	return t, err
 }
 
@@ -29,9 +39,18 @@ func (o operations) CreateAccessToken(ctx context.Context, t store.AccessToken) 
 	if err != nil {
 		return failed(ctx, doing, err)
 	}
+	networks, err := encode(t.Networks, len(t.Networks))
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
 	_, err = o.change(ctx, doing, statement{
-		`INSERT INTO access_tokens (` + accessTokenColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
-		[]any{t.ID, t.Name, t.Selector, t.Hash, groups, notNull(t.Scope), micros(t.Created), micros(t.Expires)},
+		`INSERT INTO access_tokens (id, user_id, name, selector, hash, former_hash, former_until, groups, scope, owner_id, unowned, warned,
+			created, expires, revoked, last_used, networks, suspended)
+		 VALUES (?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0)`,
+		[]any{
+			t.ID, t.UserID, t.Name, t.Selector, t.Hash, t.FormerHash, micros(t.FormerUntil), groups, notNull(t.Scope), t.OwnerID, micros(t.Unowned), micros(t.Warned),
+			micros(t.Created), micros(t.Expires), micros(t.LastUsed), networks,
+		},
 	}, store.Change{Kind: store.AccessTokenChanged, ID: t.Selector})
 	return err
 }
@@ -44,14 +63,42 @@ func (o operations) AccessTokenBySelector(ctx context.Context, selector string) 
 
 // AccessTokenByName implements store.AccessTokens.
 func (o operations) AccessTokenByName(ctx context.Context, name string) (store.AccessToken, error) {
-	row := o.rows.QueryRowContext(ctx, `SELECT `+accessTokenColumns+` FROM access_tokens WHERE name = ? AND revoked = 0`, name)
+	row := o.rows.QueryRowContext(ctx, `SELECT `+accessTokenColumns+` FROM access_tokens WHERE coalesce(user_id, '') = '' AND name = ? AND revoked = 0`, name)
 	return one(ctx, "reading an access token by its name", row, scanAccessToken)
+}
+
+// AccessTokensOf implements store.AccessTokens.
+func (o operations) AccessTokensOf(ctx context.Context, userID string) ([]store.AccessToken, error) {
+	return list(ctx, "listing a user's app passwords", o.rows, statement{
+		`SELECT ` + accessTokenColumns + ` FROM access_tokens WHERE user_id = ?` + accessTokensByName, []any{userID},
+	}, scanAccessToken)
 }
 
 // ListAccessTokens implements store.AccessTokens.
 func (o operations) ListAccessTokens(ctx context.Context) ([]store.AccessToken, error) {
-	query := statement{sql: `SELECT ` + accessTokenColumns + ` FROM access_tokens ORDER BY name, created DESC, id`}
+	query := statement{sql: `SELECT ` + accessTokenColumns + ` FROM access_tokens` + accessTokensByName}
 	return list(ctx, "listing access tokens", o.rows, query, scanAccessToken)
+}
+
+// UpdateAccessToken implements store.AccessTokens.
+func (o operations) UpdateAccessToken(ctx context.Context, t store.AccessToken) error {
+	const doing = "updating an access token"
+	networks, err := encode(t.Networks, len(t.Networks))
+	if err != nil {
+		return failed(ctx, doing, err)
+	}
+	return o.changeAccessToken(ctx, doing, statement{
+		`UPDATE access_tokens SET hash = ?, former_hash = ?, former_until = ?, owner_id = ?, unowned = ?, warned = ?, expires = ?, networks = ?
+		 WHERE id = ? RETURNING selector`,
+		[]any{t.Hash, t.FormerHash, micros(t.FormerUntil), t.OwnerID, micros(t.Unowned), micros(t.Warned), micros(t.Expires), networks, t.ID},
+	}, t.ID)
+}
+
+// TouchAccessTokens implements store.AccessTokens.
+func (o operations) TouchAccessTokens(ctx context.Context, seen []store.AccessTokenActivity) error {
+	return touch(ctx, o,
+		`UPDATE access_tokens SET last_used = ?1 WHERE id = ?2 AND revoked = 0 AND last_used < ?1`,
+		seen, func(a store.AccessTokenActivity) (string, time.Time) { return a.Token, a.Seen })
 }
 
 // RevokeAccessToken implements store.AccessTokens.
@@ -77,9 +124,7 @@ func (o operations) changeAccessToken(ctx context.Context, doing string, set sta
 		if err != nil {
 			return err
 		}
-		for _, selector := range changed {
-			rows.note(store.Change{Kind: store.AccessTokenChanged, ID: selector})
-		}
+		rows.noteAccessTokens(changed)
 		if len(changed) > 0 {
 			return nil
 		}

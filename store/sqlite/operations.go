@@ -55,6 +55,12 @@ func (t *transaction) noteDevices(certificates []string) {
 	}
 }
 
+func (t *transaction) noteAccessTokens(selectors []string) {
+	for _, selector := range selectors {
+		t.note(store.Change{Kind: store.AccessTokenChanged, ID: selector})
+	}
+}
+
 // within runs writes inside the transaction.
 func within(tx *transaction) func(context.Context, func(*transaction) error) error {
 	return func(_ context.Context, fn func(*transaction) error) error { return fn(tx) }

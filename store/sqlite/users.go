@@ -99,6 +99,10 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
+		tokens, err := list(ctx, doing, rows, statement{`DELETE FROM access_tokens WHERE user_id = ? RETURNING selector`, []any{id}}, scanText)
+		if err != nil {
+			return err
+		}
 		var deleted int64
 		// Records come last, as they alone can be there without the user: a
 		// refusal must leave them, whatever else its transaction does.
@@ -120,6 +124,7 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		}
 		rows.noteEnded(signOns)
 		rows.noteDevices(devices)
+		rows.noteAccessTokens(tokens)
 		rows.note(store.Change{Kind: store.UserChanged, ID: id})
 		return nil
 	})
