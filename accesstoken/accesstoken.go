@@ -81,6 +81,9 @@ func IsOurs(text string) bool {
 	return strings.HasPrefix(text, Prefix+string(Service)) || strings.HasPrefix(text, Prefix+string(Personal))
 }
 
+// IsPersonal reports whether a text looks like an app password, well-formed or not.
+func IsPersonal(text string) bool { return strings.HasPrefix(text, Prefix+string(Personal)) }
+
 // Selector returns the selector of a token, or false if the text isn't a token. So
 // refusing it costs no look-up.
 func Selector(token string) (selector string, ok bool) {

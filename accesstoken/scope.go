@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Scope says which requests a token is for. The zero value allows none.
@@ -25,6 +26,9 @@ type Scope struct {
 
 // Upgrade, among methods, means requests that take over their connection.
 const Upgrade = "UPGRADE"
+
+// MaxLifetime is how long a token may work at most.
+const MaxLifetime = 366 * 24 * time.Hour
 
 // ScopeError says what is wrong with a scope, and what to write instead.
 type ScopeError string

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
+	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
@@ -33,6 +34,26 @@ func (a *App) appsFor(r *http.Request, u session.User) []templates.App {
 		}
 		if opens || err != nil {
 			apps = append(apps, templates.App{Name: found.Host, URL: found.URL + "/"})
+		}
+	}
+	return apps
+}
+
+// appPasswordsFor lists the apps for which somebody may create app passwords, and the
+// limits of those.
+func (a *App) appPasswordsFor(u session.User) []portal.PasswordApp {
+	var apps []portal.PasswordApp
+	for _, found := range a.layout.Apps {
+		gate, ok := found.Gate.(*Gate)
+		if !ok {
+			continue
+		}
+		at, err := url.Parse(found.URL)
+		if err != nil {
+			continue
+		}
+		if limits, ok := gate.serving.Load().AppPasswords(u); ok {
+			apps = append(apps, portal.PasswordApp{Host: at.Hostname(), Longest: limits.Longest, Most: limits.Most})
 		}
 	}
 	return apps

@@ -18,12 +18,18 @@ import (
 //		rule MATCHER {
 //			allow     user|group NAME…
 //			tokens    service|off
+//			tokens    personal {
+//				allow   user|group NAME…
+//				longest DURATION
+//				most    NUMBER
+//			}
 //			assurance single|multi|phishing_resistant
 //			max_age   DURATION
 //			certificate accept|require|and password|off
 //		}
 //		allow     user|group NAME…
 //		tokens    service|off
+//		tokens    personal { … }
 //		assurance single|multi|phishing_resistant
 //		max_age   DURATION
 //		certificate accept|require|and password|off
@@ -66,7 +72,7 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "allow":
 		return unmarshalPeople(h.Dispenser, &g.Allow)
 	case "tokens":
-		return unmarshalWord(h.Dispenser, &g.Tokens, parseTokens)
+		return unmarshalTokens(h.Dispenser, &g.Tokens)
 	case "assurance":
 		return unmarshalWord(h.Dispenser, &g.Assurance, parseAssurance)
 	case "max_age":
@@ -187,7 +193,7 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "allow":
 		return unmarshalPeople(d, &r.Allow)
 	case "tokens":
-		return unmarshalWord(d, &r.Tokens, parseTokens)
+		return unmarshalTokens(d, &r.Tokens)
 	case "assurance":
 		return unmarshalWord(d, &r.Assurance, parseAssurance)
 	case "max_age":

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -94,6 +95,24 @@ func unmarshalWord[T any](d *caddyfile.Dispenser, word *string, parse func(strin
 	if _, err := parse(*word); err != nil {
 		return d.WrapErr(err)
 	}
+	return nil
+}
+
+// number reads one whole number of more than nothing.
+func number(d *caddyfile.Dispenser, target *int) error {
+	option := d.Val()
+	if *target != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	var written string
+	if err := oneArgument(d, &written); err != nil {
+		return err
+	}
+	parsed, err := strconv.Atoi(written)
+	if err != nil || parsed < 1 {
+		return d.Errf("%s %s: write a number such as 20", option, written)
+	}
+	*target = parsed
 	return nil
 }
 

@@ -8,8 +8,9 @@ import (
 
 // The work that one process does for all that share a store.
 const (
-	choreSweep = "sweep"
-	chorePrune = "prune"
+	choreSweep  = "sweep"
+	chorePrune  = "prune"
+	choreReview = "review"
 )
 
 // chores is the work that a process shares with others, under its own name.
@@ -38,5 +39,6 @@ func (c chores) alone(work string, every time.Duration, do func(context.Context)
 func (c chores) leave(ctx context.Context) error {
 	_, sweeping := c.store.Lease(ctx, choreSweep, c.name, 0)
 	_, pruning := c.store.Lease(ctx, chorePrune, c.name, 0)
-	return errors.Join(sweeping, pruning)
+	_, reviewing := c.store.Lease(ctx, choreReview, c.name, 0)
+	return errors.Join(sweeping, pruning, reviewing)
 }

@@ -31,11 +31,10 @@ type Gate struct {
 	// Allow is who may pass. Default: everybody who has signed in.
 	Allow *People `json:"allow,omitempty"`
 
-	// Tokens is service or off. With service, programs may pass with service tokens
-	// (`caddy mfa token`). Allow group decides which tokens may pass; allow user
-	// never applies to a token. The assurance that the gate asks for applies to
-	// people only. Default: off.
-	Tokens string `json:"tokens,omitempty"`
+	// Tokens are the credentials of programs that count: service tokens, app passwords
+	// of people, or both. The assurance that the gate asks for applies to people only.
+	// Default: none.
+	Tokens *Tokens `json:"tokens,omitempty"`
 
 	// Assurance is what people must have proved: single (the password alone),
 	// multi (two factors) or phishing_resistant (a security key or passkey).
@@ -273,7 +272,7 @@ func parseClearSiteData(written string) (atSignOut bool, err error) {
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
 	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
-		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil && g.Tokens == ""
+		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil && g.Tokens == nil
 }
 
 // Interface guards

@@ -217,12 +217,15 @@ func TestTokensAreInherited(t *testing.T) {
 		`"certificate": "off"`:              true,
 		`"max_age": "15m"`:                  false,
 		`"assurance": "multi"`:              false,
-		`"tokens": "off"`:                   false,
-		`"assurance": "phishing_resistant", "tokens": "service"`: true,
+		`"tokens": {}`:                      false,
+		`"assurance": "phishing_resistant", "tokens": {"service": true, "personal": {}}`: true,
 	} {
-		err := withGate(t, `"tokens": "service", "rules": [{"match": [{"path": ["/a"]}], `+settings+`}]`, func(gate *Gate) error {
-			if !gate.rest.serviceTokens || gate.resolved[0].serviceTokens != takes {
+		err := withGate(t, `"tokens": {"service": true, "personal": {"longest": "7d", "most": 3}}, "rules": [{"match": [{"path": ["/a"]}], `+settings+`}]`, func(gate *Gate) error {
+			if !gate.rest.serviceTokens || gate.resolved[0].serviceTokens != takes || (gate.resolved[0].appPasswords != nil) != takes {
 				t.Errorf("%s: takes tokens: %t", settings, gate.resolved[0].serviceTokens)
+			}
+			if limits := gate.rest.appPasswords; limits.Longest != 7*24*time.Hour || limits.Most != 3 {
+				t.Errorf("app passwords: %+v", limits)
 			}
 			return nil
 		})
@@ -231,7 +234,7 @@ func TestTokensAreInherited(t *testing.T) {
 		}
 	}
 	if err := withGate(t, `"assurance": "multi"`, func(gate *Gate) error {
-		if gate.rest.serviceTokens {
+		if gate.rest.serviceTokens || gate.rest.appPasswords != nil {
 			t.Error("tokens are on by default")
 		}
 		return nil
@@ -239,8 +242,10 @@ func TestTokensAreInherited(t *testing.T) {
 		t.Error(err)
 	}
 	for settings, says := range map[string]string{
-		`"tokens": "personal"`: `tokens "personal": write service or off`,
-		`"rules": [{"match": [{"path": ["/a"]}], "open": true, "tokens": "service"}]`: "certificate or tokens",
+		`"tokens": {"personal": {"longest": "10000h"}}`:                                       "between an hour and 366 days",
+		`"tokens": {"personal": {"most": 101}}`:                                               "a number from 1 to 100",
+		`"tokens": {"personal": {"allow": {}}}`:                                               "names nobody",
+		`"rules": [{"match": [{"path": ["/a"]}], "open": true, "tokens": {"service": true}}]`: "certificate or tokens",
 	} {
 		if err := withGate(t, settings, func(*Gate) error { return nil }); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", settings, err)
@@ -253,7 +258,7 @@ func TestIsBare(t *testing.T) {
 	for _, settings := range []string{
 		`"rules": [{"match": [{"path": ["/a"]}]}]`, `"allow": {"users": ["a"]}`, `"assurance": "multi"`, `"max_age": "1h"`,
 		`"headers": {}`, `"hosts": ["app.example.com"]`, `"idle_ignores": [{"path": ["/a"]}]`, `"cors_preflight": "pass"`,
-		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`, `"tokens": "off"`,
+		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`, `"tokens": {}`,
 	} {
 		err := withGate(t, settings, func(gate *Gate) error {
 			if gate.isBare() {

@@ -11,6 +11,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
+	"github.com/portcullis-mfa/portcullis/gate"
 )
 
 // Rule says what is different for part of a site.
@@ -25,9 +26,9 @@ type Rule struct {
 	// Allow is who may pass, in place of the gate's list. Default: the gate's.
 	Allow *People `json:"allow,omitempty"`
 
-	// Tokens is service or off, as in the gate. Default: the gate's, but off if the
-	// rule sets assurance, max_age or certificate require.
-	Tokens string `json:"tokens,omitempty"`
+	// Tokens are the credentials of programs that count, as in the gate. Default: the
+	// gate's, but none if the rule sets assurance, max_age or certificate require.
+	Tokens *Tokens `json:"tokens,omitempty"`
 
 	// Assurance is what people must have proved. Default: the gate's.
 	Assurance string `json:"assurance,omitempty"`
@@ -52,8 +53,10 @@ type resolvedRule struct {
 	explicit bool
 	// certificate is the mode that was written; empty: none.
 	certificate string
-	// serviceTokens lets programs pass with service tokens.
+	// serviceTokens lets programs pass with service tokens, and appPasswords with app
+	// passwords; nil: they don't.
 	serviceTokens bool
+	appPasswords  *gate.AppPasswords
 }
 
 // resolveRest resolves the gate's own settings.
@@ -86,7 +89,7 @@ func (g *Gate) resolveRule(rule *Rule) (resolvedRule, error) {
 		resolved.matchers, resolved.patterns = matchers, patterns
 		return resolved, err
 	}
-	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" || rule.Tokens != "" {
+	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" || rule.Tokens != nil {
 		return resolvedRule{}, errors.New("open lets everybody pass, so it takes no allow, assurance, max_age, certificate or tokens")
 	}
 	if matching.MatchAll(matchers, nil) {
@@ -146,13 +149,13 @@ func (g *Gate) inherit(base resolvedRule, written *Rule) (resolvedRule, error) {
 		}
 	}
 	switch {
-	case written.Tokens != "":
-		if resolved.serviceTokens, err = parseTokens(written.Tokens); err != nil {
-			return resolvedRule{}, err
+	case written.Tokens != nil:
+		if resolved.serviceTokens, resolved.appPasswords, err = written.Tokens.resolve(); err != nil {
+			return resolvedRule{}, fmt.Errorf("tokens: %w", err)
 		}
 	case written.Assurance != "" || written.MaxAge != 0 || written.Certificate == "require":
 		// A rule that asks more of people isn't meant to let programs bypass it.
-		resolved.serviceTokens = false
+		resolved.serviceTokens, resolved.appPasswords = false, nil
 	}
 	resolved.explicit = base.explicit || written.Assurance != "" || written.MaxAge != 0
 	return resolved, nil
@@ -168,17 +171,6 @@ func (g *Gate) reachable(written string) (assurance.Level, error) {
 		return assurance.None, fmt.Errorf("assurance %s: no configured factor can provide it, so nobody would pass: write %s", level, highest)
 	}
 	return level, nil
-}
-
-// parseTokens reports whether programs may pass with service tokens.
-func parseTokens(written string) (bool, error) {
-	switch written {
-	case "service":
-		return true, nil
-	case "off":
-		return false, nil
-	}
-	return false, fmt.Errorf("tokens %q: write service or off", written)
 }
 
 // parseAssurance reads an assurance that a person can be asked for.

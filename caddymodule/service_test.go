@@ -24,6 +24,8 @@ func (*slowToFollow) Descends(context.Context, string) (bool, error)    { return
 func (*slowToFollow) Position(context.Context) (int64, error)           { return 0, nil }
 func (*slowToFollow) Close() error                                      { return nil }
 
+func (*slowToFollow) ListAccessTokens(context.Context) ([]store.AccessToken, error) { return nil, nil }
+
 func (s *slowToFollow) Follow(store.Follower) (stop func()) {
 	<-s.let
 	s.followed = true

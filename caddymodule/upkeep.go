@@ -24,7 +24,8 @@ const (
 	sweepEvery = time.Minute
 	// listsEvery is how often the operator's revocation lists are looked at.
 	listsEvery = time.Second
-	// pruneEvery is how often keys are looked for that nothing depends on.
+	// pruneEvery is how often keys are looked for that nothing depends on, and access
+	// tokens that nobody uses or answers for.
 	pruneEvery = time.Hour
 )
 
@@ -75,6 +76,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			try("clearing away what has expired", chores.alone(choreSweep, sweepEvery, s.sweep))
 		case <-prunes.C:
 			try("looking for keys that nothing depends on", chores.alone(chorePrune, pruneEvery, s.pruneKeys))
+			try("ending access tokens that nobody uses or answers for", chores.alone(choreReview, pruneEvery, s.desk.ReviewTokens))
 		}
 	}
 }

@@ -133,7 +133,7 @@ func introduce(r *http.Request, v *gate.Visitor) {
 		case "device":
 			return v.Device, true
 		case "program":
-			return v.User.Program, true
+			return v.Program, true
 		}
 		return "", true
 	})
@@ -238,12 +238,12 @@ func (g *Gate) rules() []gate.Rule {
 		rules = append(rules, gate.Rule{
 			Match: rule.matchers.AnyMatchWithError, Patterns: rule.patterns, Open: rule.open,
 			Allows: rule.allow.admits, Certificate: g.modeOf(rule), Require: g.certified(rule),
-			ServiceTokens: rule.serviceTokens,
+			ServiceTokens: rule.serviceTokens, AppPasswords: rule.appPasswords,
 		})
 	}
 	return append(rules, gate.Rule{
 		Allows: g.rest.allow.admits, Certificate: g.modeOf(g.rest), Require: g.certified(g.rest),
-		ServiceTokens: g.rest.serviceTokens,
+		ServiceTokens: g.rest.serviceTokens, AppPasswords: g.rest.appPasswords,
 	})
 }
 

@@ -148,7 +148,7 @@ func (g *Gate) answerCut(w http.ResponseWriter, r *request) {
 	switch {
 	case err != nil:
 		g.refuseUnidentified(w, again, err)
-	case !again.allows()(c.speaker.User):
+	case !again.allows(&c)(c.speaker.User):
 		g.refuse(w, again, &c)
 	default:
 		g.unable(w, again, "serving a request to its end", errCut)

@@ -38,6 +38,20 @@ type Rule struct {
 	Require     assurance.Requirement
 	// ServiceTokens lets programs pass with service tokens.
 	ServiceTokens bool
+	// AppPasswords lets programs pass with app passwords of people; nil: they don't
+	// count.
+	AppPasswords *AppPasswords
+}
+
+// AppPasswords says which app passwords count at a rule.
+type AppPasswords struct {
+	// Allows says whose count, of the people whom the rule allows.
+	Allows func(session.User) bool
+	// Longest is how long after it was made an app password counts.
+	Longest time.Duration
+	// Most is how many of them a person may have for the site at once. The gate
+	// doesn't count them.
+	Most int
 }
 
 // Sessions reads the session cookies of hosts and mints them.
@@ -242,6 +256,9 @@ type Visitor struct {
 	// Device is the name of the device whose certificate spoke for them, too;
 	// empty: none did.
 	Device string
+	// Program is the name of the access token by which a program passes; empty: a
+	// person does.
+	Program string
 
 	// Assertion is what AssertionHeader must hold when the request leaves for the
 	// app, where Settings.StandIn stands in for it until then; else empty.

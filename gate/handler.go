@@ -194,7 +194,7 @@ func (g *Gate) refuseUnidentified(w http.ResponseWriter, r *request, err error) 
 // what the claim rests on lives and the rule allows the user.
 func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) error {
 	r.arrival.note(r.Request, g.Clock())
-	g.Headers.Set(r.Header, c.speaker, &r.identity)
+	g.Headers.Set(r.Header, c.speaker, c.programName(), &r.identity)
 	assertion, err := g.assert(r, c)
 	if err != nil {
 		g.unable(w, r, "signing an assertion", err)
@@ -210,7 +210,7 @@ func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) er
 	if device := g.needed(r, c); device != nil {
 		g.noteAdmission(r, c, device)
 	}
-	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), proofs: c.proofs, weights: g.Weights}
+	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Program: c.programName(), proofs: c.proofs, weights: g.Weights}
 	if g.StandIn != "" {
 		r.visitor.Assertion = assertion
 	}
@@ -225,9 +225,11 @@ func (g *Gate) assert(r *request, c *claim) (string, error) {
 	if g.Assertions == nil {
 		return "", nil
 	}
-	assertion, err := g.Assertions.Token(Statement{
-		SignOn: c.signOn(), Program: c.accessToken, User: c.speaker, Proofs: c.proofs, Expires: c.expires,
-	}, r.origin)
+	statement := Statement{SignOn: c.signOn(), User: c.speaker, Proofs: c.proofs, Expires: c.expires}
+	if c.program != nil {
+		statement.Program = c.program.ID
+	}
+	assertion, err := g.Assertions.Token(statement, r.origin)
 	if err != nil {
 		return "", err
 	}
@@ -242,7 +244,7 @@ func (g *Gate) assert(r *request, c *claim) (string, error) {
 // terms are on what a request goes on that passes by a claim.
 func (g *Gate) terms(r *request, c *claim) session.Terms {
 	return session.Terms{
-		Anchor: c.anchor, Beside: c.beside, Admits: r.allows(), Passive: c.passive, MaxStaleness: g.MaxStaleness,
+		Anchor: c.anchor, Beside: c.beside, Admits: r.allows(c), Passive: c.passive, MaxStaleness: g.MaxStaleness,
 	}
 }
 

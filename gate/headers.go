@@ -132,12 +132,14 @@ func (headers *IdentityHeaders) owns(name string) bool {
 // serve as values, since others on the way to the app change them in place.
 type identityValues struct {
 	values    [4]string
+	program   [1]string
 	assertion [1]string
 }
 
-// Set tells the app who is there. A header is deleted where there is nothing to
-// say, never sent empty. into holds the values from then on.
-func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, into *identityValues) {
+// Set tells the app who is there, and the name of the access token by which a program
+// speaks for them; empty: they do themselves. A header is deleted where there is
+// nothing to say, never sent empty. into holds the values from then on.
+func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, program string, into *identityValues) {
 	into.values = headers.values.of(who)
 	names := [4]string{headers.names.User, headers.names.Name, headers.names.Email, headers.names.Groups}
 	for i, name := range names {
@@ -147,8 +149,9 @@ func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, into *i
 			h[name] = into.values[i : i+1 : i+1]
 		}
 	}
-	if who.Program != "" {
-		h[ProgramHeader] = []string{who.Program}
+	if program != "" {
+		into.program[0] = headers.values.encoded(program)
+		h[ProgramHeader] = into.program[:]
 	}
 }
 

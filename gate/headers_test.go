@@ -120,7 +120,7 @@ func TestSet(t *testing.T) {
 			headers := mustHeaders(t, test.chosen)
 			h := http.Header{"Remote-User": {"mallory", "root"}, "Remote-Email": {"root@example.com"}, "Remote-Groups": {"admins"}}
 			headers.Strip(h)
-			headers.Set(h, &test.who, new(identityValues))
+			headers.Set(h, &test.who, "", new(identityValues))
 			if !equalHeaders(h, test.want) {
 				t.Errorf("app gets %q, want %q", h, test.want)
 			}
@@ -131,7 +131,7 @@ func TestSet(t *testing.T) {
 // Set alone must do too: an attribute that is empty now is not one from before.
 func TestSetDeletesWhatIsEmpty(t *testing.T) {
 	h := http.Header{"Remote-User": {"mallory"}, "Remote-Groups": {"admins"}}
-	mustHeaders(t, HeaderNames{}).Set(h, new(session.Profile), new(identityValues))
+	mustHeaders(t, HeaderNames{}).Set(h, new(session.Profile), "", new(identityValues))
 	if len(h) != 0 {
 		t.Errorf("left is %q", h)
 	}
@@ -141,8 +141,8 @@ func TestSetSharesNothing(t *testing.T) {
 	headers := mustHeaders(t, HeaderNames{})
 	who := profileOf("alice", "Alice", "", "staff")
 	first, second := http.Header{}, http.Header{}
-	headers.Set(first, &who, new(identityValues))
-	headers.Set(second, &who, new(identityValues))
+	headers.Set(first, &who, "", new(identityValues))
+	headers.Set(second, &who, "", new(identityValues))
 	first["Remote-User"][0] = "mallory"
 	first["Remote-User"] = append(first["Remote-User"], "root")
 	if !equalHeaders(second, http.Header{"Remote-User": {"alice"}, "Remote-Name": {"Alice"}, "Remote-Groups": {"staff"}}) {
@@ -247,7 +247,7 @@ func TestCleanConnectionBeforeProxy(t *testing.T) {
 	headers.Strip(r.Header)
 	CleanConnection(r.Header)
 	who := profileOf("alice", "", "", "")
-	headers.Set(r.Header, &who, new(identityValues))
+	headers.Set(r.Header, &who, "", new(identityValues))
 	proxy.ServeHTTP(httptest.NewRecorder(), r)
 	if seen.Get("Remote-User") != "alice" || seen.Get("Cookie") != "theme=dark" || len(seen["Remote_user"]) != 0 {
 		t.Errorf("app saw %q", seen)
@@ -340,7 +340,7 @@ func TestHeadersAllocateLittle(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header = h
 	who, into := profileOf("alice", "Alice", "alice@example.com", "staff"), new(identityValues)
-	headers.Set(h, &who, into) // room in the map
+	headers.Set(h, &who, "", into) // room in the map
 	tests := []struct {
 		name string
 		do   func()
@@ -349,7 +349,7 @@ func TestHeadersAllocateLittle(t *testing.T) {
 		{"Strip", func() { headers.Strip(h) }, 0},
 		{"CleanConnection", func() { CleanConnection(h) }, 0},
 		{"StripTrailers", func() { StripTrailers(r) }, 0},
-		{"Set", func() { headers.Set(h, &who, into) }, 0},
+		{"Set", func() { headers.Set(h, &who, "", into) }, 0},
 	}
 	for _, test := range tests {
 		if n := testing.AllocsPerRun(100, test.do); n != test.want {
@@ -366,6 +366,6 @@ func BenchmarkHeaders(b *testing.B) {
 	for b.Loop() {
 		headers.Strip(h)
 		CleanConnection(h)
-		headers.Set(h, &who, into)
+		headers.Set(h, &who, "", into)
 	}
 }

@@ -27,7 +27,7 @@ func (g *Gate) judge(r *request, c *claim, at time.Time) verdict {
 	switch {
 	case g.isForged(r, c.sent):
 		return forged
-	case !r.rule.Allows(c.speaker.User), c.scope != nil && !g.isWithin(r, c.scope):
+	case !r.rule.admits(c.speaker.User, c.isPersonal()), c.scope != nil && !g.isWithin(r, c.scope):
 		return notAllowed
 	case c.scope == nil && r.rule.ask(c.device != nil).Missing(c.proofs, at, g.Weights) != assurance.Nothing:
 		return lacking

@@ -55,15 +55,35 @@ func (g *Gate) findRules(r *request) error {
 	return err
 }
 
-// allows is who may go on while a request is under way.
-func (r *request) allows() func(session.User) bool {
-	if len(r.also) == 0 {
+// allows is who may go on while a request is under way that passes by a claim.
+func (r *request) allows(c *claim) func(session.User) bool {
+	isPersonal := c.isPersonal()
+	if len(r.also) == 0 && !isPersonal {
 		return r.rule.Allows
 	}
 	rules := append([]*Rule{r.rule}, r.also...)
 	return func(u session.User) bool {
-		return !slices.ContainsFunc(rules, func(rule *Rule) bool { return !rule.Allows(u) })
+		return !slices.ContainsFunc(rules, func(rule *Rule) bool { return !rule.admits(u, isPersonal) })
 	}
+}
+
+// admits reports whether a user may pass, by an app password or otherwise.
+func (rule *Rule) admits(u session.User, byAppPassword bool) bool {
+	return rule.Allows(u) && (!byAppPassword || rule.AppPasswords != nil && rule.AppPasswords.Allows(u))
+}
+
+// AppPasswords returns the widest limits by which app passwords of a user count
+// anywhere on the site; false: they don't.
+func (g *Gate) AppPasswords(u session.User) (widest AppPasswords, ok bool) {
+	for i := range g.Rules {
+		rule := &g.Rules[i]
+		if rule.Open || rule.AppPasswords == nil || !rule.admits(u, true) {
+			continue
+		}
+		widest.Longest, widest.Most = max(widest.Longest, rule.AppPasswords.Longest), max(widest.Most, rule.AppPasswords.Most)
+		ok = true
+	}
+	return widest, ok
 }
 
 // Opens reports whether a request would pass for a user who has shown what its

@@ -111,7 +111,7 @@ func TestDestinations(t *testing.T) {
 	})
 	t.Run("while it is under way", func(t *testing.T) {
 		r := &request{rule: &Rule{Allows: func(session.User) bool { return true }}, also: []*Rule{{Allows: func(u session.User) bool { return u.Name == "alice" }}}}
-		if allows := r.allows(); !allows(session.User{Name: "alice"}) || allows(session.User{Name: "bob"}) {
+		if allows := r.allows(new(claim)); !allows(session.User{Name: "alice"}) || allows(session.User{Name: "bob"}) {
 			t.Error("whoever the rule of the destination bars may go on")
 		}
 	})

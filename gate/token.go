@@ -147,7 +147,7 @@ func isBrowser(r *http.Request) bool {
 
 // read implements reader.
 func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
-	if r.handed == "" || !rule.ServiceTokens {
+	if r.handed == "" || !rule.takes(r.handed) {
 		return claim{}, errAbsent
 	}
 	live, err := t.SignOns.LiveAccessToken(r.Context(), session.AccessTokenLookup{Token: r.handed, MaxStaleness: t.MaxStaleness})
@@ -159,13 +159,33 @@ func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
 	case !live.Scope.IsFor(r.host):
 		return claim{}, refusedCredential{errElsewhere}
 	}
+	expires := live.Expires
+	if live.IsPersonal {
+		if limit := live.Created.Add(rule.AppPasswords.Longest); limit.Before(expires) {
+			expires = limit
+		}
+		if !t.Clock().Before(expires) {
+			return claim{}, refusedCredential{errTooOld}
+		}
+	}
 	return claim{
 		speaker: live.User, scope: tokenScope{live.Scope, live.Scope.IsFrom(t.Address(r.Request))}, sent: byHand,
-		expires: live.Expires, anchor: &live, accessToken: live.ID,
+		expires: expires, anchor: &live, program: &live,
 	}, nil
 }
 
-var errElsewhere = errors.New("the access token is for another host")
+var (
+	errElsewhere = errors.New("the access token is for another host")
+	errTooOld    = errors.New("the app password is older than the rule allows")
+)
+
+// takes reports whether access tokens of the kind count at the rule.
+func (rule *Rule) takes(token string) bool {
+	if accesstoken.IsPersonal(token) {
+		return rule.AppPasswords != nil
+	}
+	return rule.ServiceTokens
+}
 
 // tokenScope is what a token is good for, from where it came.
 type tokenScope struct {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -49,15 +50,27 @@ func newTokenGate(t *testing.T, rules ...Rule) tokenGate {
 			t.Error(err)
 		}
 	})
-	g.SignOns, g.MaxStaleness = keeper, time.Minute
+	g.SignOns, g.MaxStaleness, g.Clock = keeper, time.Minute, time.Now
 	return tokenGate{g, db}
 }
 
 // counting is randomness that differs from one token to the next.
 var counting = &counter{}
 
-// add makes a token of a name for a scope.
+// add makes a service token of a name for a scope.
 func (g tokenGate) add(t *testing.T, name string, scope accesstoken.Scope, groups ...string) string {
+	t.Helper()
+	return g.create(t, accesstoken.Service, store.AccessToken{Name: name, Groups: groups}, scope)
+}
+
+// addPersonal makes an app password of a user.
+func (g tokenGate) addPersonal(t *testing.T, userID string, scope accesstoken.Scope) string {
+	t.Helper()
+	return g.create(t, accesstoken.Personal, store.AccessToken{Name: "Kalender fürs Büro", UserID: userID}, scope)
+}
+
+// create makes a token that works for two hours.
+func (g tokenGate) create(t *testing.T, kind accesstoken.Kind, row store.AccessToken, scope accesstoken.Scope) string {
 	t.Helper()
 	if scope.Hosts == nil {
 		scope.Hosts = []string{"app.example.com"}
@@ -66,14 +79,12 @@ func (g tokenGate) add(t *testing.T, name string, scope accesstoken.Scope, group
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, selector, err := accesstoken.New(counting, accesstoken.Service)
+	secret, selector, err := accesstoken.New(counting, kind)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := store.AccessToken{
-		ID: name, Name: name, Selector: selector, Hash: token.Hash(secret), Groups: groups, Scope: written,
-		Created: time.Now(), Expires: time.Now().Add(time.Hour),
-	}
+	row.ID, row.Selector, row.Hash, row.Scope = cmp.Or(row.UserID, row.Name), selector, token.Hash(secret), written
+	row.Created, row.Expires = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	if err := g.db.CreateAccessToken(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}
@@ -278,6 +289,110 @@ func TestA01TokensInOddHeaders(t *testing.T) {
 		if got, _ := tokenIn(line); got != want {
 			t.Errorf("%q holds %q, not %q", line, got, want)
 		}
+	}
+}
+
+// appPasswords are a rule's, of the people in a group.
+func appPasswords(group string, longest time.Duration) *AppPasswords {
+	return &AppPasswords{Allows: func(u session.User) bool { return slices.Contains(u.Groups, group) }, Longest: longest}
+}
+
+// A01: an app password opens what its scope, the rule and the gate's list of people all
+// allow its owner, as they are now.
+func TestA01AppPasswords(t *testing.T) {
+	staff := func(u session.User) bool { return slices.Contains(u.Groups, "staff") }
+	below := func(prefix string) func(*http.Request) (bool, error) {
+		return func(r *http.Request) (bool, error) { return strings.HasPrefix(r.URL.Path, prefix), nil }
+	}
+	g := newTokenGate(t,
+		Rule{Match: below("/services"), Allows: staff, ServiceTokens: true},
+		Rule{Match: below("/young"), Allows: staff, AppPasswords: appPasswords("davers", 59*time.Minute)},
+		Rule{Match: below("/aging"), Allows: staff, AppPasswords: appPasswords("davers", 61*time.Minute)},
+		Rule{Match: below("/open"), Open: true},
+		Rule{Allows: staff, Require: assurance.Requirement{Level: assurance.PhishingResistant}, AppPasswords: appPasswords("davers", 24*time.Hour)},
+	)
+	users := map[string]*store.User{
+		"alice": {Groups: []string{"staff", "davers"}, Status: store.UserActive},
+		"bob":   {Groups: []string{"staff"}, Status: store.UserActive},
+		"carol": {Groups: []string{"davers"}, Status: store.UserActive},
+		"dave":  {Groups: []string{"staff", "davers"}, Status: store.UserDisabled},
+	}
+	secrets := make(map[string]string)
+	for name, u := range users {
+		u.ID, u.Name = name, name
+		if err := g.db.CreateUser(t.Context(), *u); err != nil {
+			t.Fatal(err)
+		}
+		secrets[name] = g.addPersonal(t, name, accesstoken.Scope{})
+	}
+	ci := g.add(t, "ci", accesstoken.Scope{}, "staff", "davers")
+	for _, tt := range []struct {
+		what, secret, target string
+		status               int
+	}{
+		{"within all", secrets["alice"], "/x", 200},
+		{"of somebody who isn't named", secrets["bob"], "/x", 403},
+		{"of somebody whom the rule doesn't allow", secrets["carol"], "/x", 403},
+		{"of somebody disabled", secrets["dave"], "/x", 401},
+		{"where only services pass", secrets["alice"], "/services", 401},
+		{"older than the rule allows", secrets["alice"], "/young", 401},
+		{"not so old", secrets["alice"], "/aging", 200},
+		{"a service's where only people's programs pass", ci, "/x", 401},
+		{"a service's where services pass", ci, "/services", 200},
+	} {
+		o := g.serve(byProgram(tt.target, "Authorization: "+basic("whoever", tt.secret)))
+		if o.Code != tt.status || o.passed != (tt.status == 200) || o.Header().Get("Location") != "" {
+			t.Errorf("%s: %d %s", tt.what, o.Code, o.Body)
+		}
+		if o.passed && tt.secret != ci {
+			h := o.seen.Header
+			if h.Get("Remote-User") != "alice" || h.Get("Remote-Groups") != "staff,davers" || h.Get(ProgramHeader) != "Kalender f%C3%BCrs B%C3%BCro" || h["Authorization"] != nil {
+				t.Errorf("%s: the app saw %v", tt.what, h)
+			}
+		}
+	}
+	if limits, ok := g.AppPasswords(session.User{Groups: []string{"staff", "davers"}}); !ok || limits.Longest != 24*time.Hour {
+		t.Errorf("%+v, %t", limits, ok)
+	}
+	if _, ok := g.AppPasswords(session.User{Groups: []string{"staff"}}); ok {
+		t.Error("app passwords are offered to somebody who isn't named")
+	}
+}
+
+// S04: what came with an app password ends with it, and with what its owner may do.
+func TestS04StreamsEndWithTheirOwner(t *testing.T) {
+	for what, end := range map[string]func(*sqlite.DB) error{
+		"revoked": func(db *sqlite.DB) error { return db.RevokeAccessToken(t.Context(), "alice", time.Now()) },
+		"deleted": func(db *sqlite.DB) error { return db.DeleteUser(t.Context(), "alice") },
+		"disabled": func(db *sqlite.DB) error {
+			return db.UpdateUser(t.Context(), store.User{ID: "alice", Name: "alice", Groups: []string{"staff", "davers"}, Status: store.UserDisabled, Version: 1})
+		},
+		"out of the rule's group": func(db *sqlite.DB) error {
+			return db.UpdateUser(t.Context(), store.User{ID: "alice", Name: "alice", Groups: []string{"davers"}, Status: store.UserActive, Version: 1})
+		},
+		"out of the group that may": func(db *sqlite.DB) error {
+			return db.UpdateUser(t.Context(), store.User{ID: "alice", Name: "alice", Groups: []string{"staff"}, Status: store.UserActive, Version: 1})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			g := newTokenGate(t, Rule{
+				Allows:       func(u session.User) bool { return slices.Contains(u.Groups, "staff") },
+				AppPasswords: appPasswords("davers", 24*time.Hour),
+			})
+			if err := g.db.CreateUser(t.Context(), store.User{ID: "alice", Name: "alice", Groups: []string{"staff", "davers"}, Status: store.UserActive}); err != nil {
+				t.Fatal(err)
+			}
+			secret := g.addPersonal(t, "alice", accesstoken.Scope{})
+			s := g.stream(t, byProgram("/x", "Authorization: Bearer "+secret))
+			if err := end(g.db); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-s.ended:
+			case <-time.After(20 * time.Second):
+				t.Error("it goes on")
+			}
+		})
 	}
 }
 

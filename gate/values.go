@@ -34,12 +34,18 @@ func (v HeaderValues) of(who *session.Profile) [4]string {
 		told := slices.DeleteFunc(slices.Clone(who.Groups), func(group string) bool { return !v.Tells(group) })
 		values[3] = strings.Join(told, ",")
 	}
-	if !v.UTF8 {
-		for i, value := range values {
-			values[i] = percentEncode(value)
-		}
+	for i, value := range values {
+		values[i] = v.encoded(value)
 	}
 	return values
+}
+
+// encoded returns a value in the form in which apps are told it.
+func (v HeaderValues) encoded(value string) string {
+	if v.UTF8 {
+		return value
+	}
+	return percentEncode(value)
 }
 
 // percentEncode writes text in ASCII alone (RFC 9110 §5.5 lets no more be

@@ -35,7 +35,7 @@ func TestHeaderValues(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := http.Header{}
-		headers.Set(h, &who, new(identityValues))
+		headers.Set(h, &who, "", new(identityValues))
 		if got := [4]string{h.Get("Remote-User"), h.Get("Remote-Name"), h.Get("Remote-Email"), h.Get("Remote-Groups")}; got != test.want {
 			t.Errorf("%s: the app gets %q", name, got)
 		}

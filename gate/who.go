@@ -46,9 +46,20 @@ type claim struct {
 	// device is the speaker's own, whose certificate is among the proofs; nil:
 	// none is.
 	device *presented
-	// accessToken is the id of the access token of which the claim was made; empty:
-	// of none.
-	accessToken string
+	// program is the access token of which the claim was made; nil: of none.
+	program *session.LiveAccessToken
+}
+
+// isPersonal reports whether the claim was made of an app password.
+func (c *claim) isPersonal() bool { return c.program != nil && c.program.IsPersonal }
+
+// programName is the name of the access token of which the claim was made; empty: of
+// none.
+func (c *claim) programName() string {
+	if c.program == nil {
+		return ""
+	}
+	return c.program.Name
 }
 
 // sending is how a credential came to be in a request. On that depends which

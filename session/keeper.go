@@ -41,8 +41,6 @@ type Profile struct {
 	User
 	// GroupList is the groups joined by commas.
 	GroupList string
-	// Program is the name of the access token that speaks; empty: a person does.
-	Program string
 }
 
 // Keeper answers whether a sign-on or a device still counts, notes when it is
@@ -61,8 +59,9 @@ type Keeper struct {
 	accessTokens *rows[keptAccessToken]
 	knownTokens  knownTokens
 	activity     *activity
-	// deviceActivity is activity of devices.
+	// deviceActivity and tokenActivity are activity of devices and access tokens.
 	deviceActivity *activity
+	tokenActivity  *activity
 	connections    *connections
 
 	// heard is the sending time of the newest heartbeat, in nanoseconds since began
@@ -94,7 +93,8 @@ type Warn func(message string, fields ...zap.Field)
 // it answers ErrCutOff.
 func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	k := &Keeper{
-		store: s, clock: clock, began: clock(), warn: warn, activity: newActivity(), deviceActivity: newActivity(), connections: newConnections(),
+		store: s, clock: clock, began: clock(), warn: warn, activity: newActivity(), deviceActivity: newActivity(), tokenActivity: newActivity(),
+		connections: newConnections(),
 	}
 	k.heard.Store(never)
 	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
@@ -310,6 +310,9 @@ func (k *Keeper) End(ctx context.Context, id, reason string) (User, error) {
 func (k *Keeper) Flush(ctx context.Context) {
 	if err := k.flushDevices(ctx); err != nil {
 		k.warn("recording when devices were last seen", zap.Error(err))
+	}
+	if err := k.flushAccessTokens(ctx); err != nil {
+		k.warn("recording when access tokens were last used", zap.Error(err))
 	}
 	pending := k.activity.takePending(k.clock())
 	if len(pending) == 0 {
