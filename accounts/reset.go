@@ -32,7 +32,7 @@ type Reset struct {
 }
 
 // ResetFactors deletes all second factors of a user, ends all their sign-ons,
-// forgets their browsers and their failed attempts, and voids what they have
+// revokes all their app passwords, forgets their browsers and their failed attempts, and voids what they have
 // under way. With password, the password goes too: they have to set up anew, by
 // an invitation, as if they never had.
 func (d *Desk) ResetFactors(ctx context.Context, name string, password bool) (Reset, error) {
@@ -51,6 +51,13 @@ func (d *Desk) ResetFactors(ctx context.Context, name string, password bool) (Re
 			return nil, err
 		}
 		done.Ended = count(events, audit.SignOnEnded)
+		revoked, err := person.RevokeAppPasswords(ctx, tx, user.ID, d.clock(), person.All)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range revoked {
+			events = append(events, d.event(audit.TokenRevoked, user, audit.Fields{audit.Token: t.Name, audit.Reason: session.EndedByReset}))
+		}
 		if err := forgetAllOf(ctx, tx, user.ID); err != nil {
 			return nil, err
 		}

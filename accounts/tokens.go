@@ -22,11 +22,8 @@ var (
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
 )
 
-// How long tokens work.
-const (
-	DefaultTokenLifetime = 90 * 24 * time.Hour
-	maxTokenLifetime     = 366 * 24 * time.Hour
-)
+// DefaultTokenLifetime is how long tokens work unless something else is written.
+const DefaultTokenLifetime = 90 * 24 * time.Hour
 
 // NewToken describes a service token to create.
 type NewToken struct {
@@ -69,7 +66,7 @@ func (d *Desk) checkedToken(n NewToken) (made store.AccessToken, err error) {
 	if n.Lifetime == 0 {
 		n.Lifetime = DefaultTokenLifetime
 	}
-	if n.Lifetime < time.Hour || n.Lifetime > maxTokenLifetime {
+	if n.Lifetime < time.Hour || n.Lifetime > accesstoken.MaxLifetime {
 		return made, accesstoken.ScopeError("A token works for at least an hour and at most 366 days: write --expires 90d, for example.")
 	}
 	if made.Name, err = accesstoken.CheckName(n.Name); err != nil {

@@ -69,6 +69,7 @@ const (
 	TokenCreated      Name = "token.created"
 	TokenRevoked      Name = "token.revoked"
 	TokenResumed      Name = "token.resumed"
+	TokenUnowned      Name = "token.unowned"
 	KeysRotated       Name = "keys.rotated"
 	AdminRefused      Name = "admin.refused"
 )
@@ -102,7 +103,8 @@ const (
 	Issuer     Field = "issuer"     // name of the CA of a certificate, as the certificate has it
 	Token      Field = "token"      // name of an access token
 	Hosts      Field = "hosts"      // for which an access token is, comma-separated
-	Owner      Field = "owner"      // sign-in name of the user of a device, where somebody else uses it
+	Owner      Field = "owner"      // sign-in name of the user of a device, where somebody else uses it, or of who answers for a token
+	Until      Field = "until"      // when something ends by itself (RFC 3339)
 )
 
 // catalogue says which fields each event may carry.
@@ -138,9 +140,10 @@ var catalogue = map[Name][]Field{
 	DeviceRefused:     {App, Reason, Serial, Issuer, Device, User, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
-	TokenCreated:      {Token, Hosts, Groups, By},
-	TokenRevoked:      {Token, By},
-	TokenResumed:      {Token, By},
+	TokenCreated:      {User, Token, Hosts, Groups, By, Address, UserAgent},
+	TokenRevoked:      {User, Token, Reason, Owner, By, Address, UserAgent},
+	TokenResumed:      {User, Token, By},
+	TokenUnowned:      {Token, Owner, Until},
 	UserCreated:       {User, By},
 	UserInvited:       {User, By},
 	UserSetUp:         {User, Address, UserAgent},

@@ -32,11 +32,12 @@ type accounts struct {
 	// enrollable is what she can add; nil: the usual.
 	enrollable []assurance.Factor
 
-	devices []store.Device
-	freshTo string // where the last fresh check leads back to
-	addTo   string // where the last enrolment leads back to
-	done    []string
-	refusal error
+	devices  []store.Device
+	programs []selfservice.AppPassword
+	freshTo  string // where the last fresh check leads back to
+	addTo    string // where the last enrolment leads back to
+	done     []string
+	refusal  error
 
 	browsers  []store.Browser
 	forgotten []string
@@ -133,6 +134,18 @@ func (a *accounts) Activity(_ context.Context, _ string, before int64, limit int
 func (a *accounts) DevicesOf(context.Context, string) ([]store.Device, error) { return a.devices, nil }
 
 func (a *accounts) RevokeDevice(_ context.Context, _ store.SignOn, _ store.User, id string, _ person.Client) error {
+	return a.note("revoke " + id)
+}
+
+func (a *accounts) AppPasswordsOf(context.Context, string) ([]selfservice.AppPassword, error) {
+	return a.programs, nil
+}
+
+func (a *accounts) CreateAppPassword(_ context.Context, _ store.SignOn, _ store.User, n selfservice.NewAppPassword, _ person.Client) (string, error) {
+	return "pct_p_made", a.note("create " + n.Name + " for " + n.Host)
+}
+
+func (a *accounts) RevokeAppPassword(_ context.Context, _ store.User, id string, _ person.Client) error {
 	return a.note("revoke " + id)
 }
 

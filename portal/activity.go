@@ -68,7 +68,8 @@ func tell(t words, e store.Event) string {
 	return t.sayOr("portal.event.unnamed", "portal.event."+e.Name,
 		"Proof", t.kind(kind, "proof"), "Thing", t.kind(kind, "name"),
 		"Proofs", proofs(t, e.Fields[string(audit.Factors)]), "App", hostOf(e.Fields[string(audit.App)]),
-		"Device", e.Fields[string(audit.Device)], "Credential", e.Fields[string(audit.Credential)])
+		"Device", e.Fields[string(audit.Device)], "Credential", e.Fields[string(audit.Credential)],
+		"Token", e.Fields[string(audit.Token)])
 }
 
 // proofs lists what was shown.
@@ -115,7 +116,11 @@ func (p *Portal) askDisown(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := templates.DisownView{Frame: p.frame(r), Name: v.user.Name}
+	programs, err := p.appPasswordsOf(r, v)
+	if err != nil {
+		return err
+	}
+	view := templates.DisownView{Frame: p.frame(r), Name: v.user.Name, AppPasswords: len(programs) > 0}
 	if len(devices) > 0 {
 		view.Devices = devicesPath
 	}

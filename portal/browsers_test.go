@@ -229,8 +229,9 @@ func newHall(t *testing.T) *hall {
 	h.flows.accounts = h.accounts
 	h.Portal = portal.New(portal.Settings{
 		Flows: h.flows, Accounts: h.accounts, SignOns: h.signOns, PortalCookies: session.NewPortalCookies(plain{}), FlowCodec: plain{}, Pages: pages,
-		Apps:    func(*http.Request, session.User) []templates.App { return nil },
-		Factors: allFactors, ShortestPassword: 8,
+		Apps:         func(*http.Request, session.User) []templates.App { return nil },
+		AppPasswords: func(session.User) []portal.PasswordApp { return nil },
+		Factors:      allFactors, ShortestPassword: 8,
 		Origin: &url.URL{Scheme: "https", Host: "login.example.com"}, Audit: audit.NewLog(zap.New(core), nowhere{}, clock),
 		Logger: zap.NewNop(), Clock: clock, Random: strings.NewReader(strings.Repeat("x", 1000)),
 		Address: func(*http.Request) string { return "192.0.2.1" },

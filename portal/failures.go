@@ -153,7 +153,7 @@ func (t words) problem(status int, what, action, to string) templates.ProblemVie
 // nothing of the person's own.
 func isNotFound(err error) bool {
 	for _, none := range []error{
-		errNotFound, authflow.ErrNoPasskeys, credentials.ErrUnknown, selfservice.ErrNoSignOn, selfservice.ErrNoBrowser, person.ErrNoDevice,
+		errNotFound, authflow.ErrNoPasskeys, credentials.ErrUnknown, selfservice.ErrNoSignOn, selfservice.ErrNoBrowser, selfservice.ErrNoAppPassword, person.ErrNoDevice,
 	} {
 		if errors.Is(err, none) {
 			return true

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
@@ -20,8 +21,15 @@ func (p *Portal) showPassword(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *Portal) passwordForm(w http.ResponseWriter, r *http.Request, status int, v visitor, message templates.Message) error {
+	programs, err := p.appPasswordsOf(r, v)
+	if err != nil {
+		return err
+	}
+	for i := range programs {
+		programs[i].Ticked = r.Method != http.MethodPost || slices.Contains(r.PostForm["revoke"], programs[i].ID)
+	}
 	return p.page(w, r, status, "account_password", templates.ChangePasswordView{
-		Frame: p.frame(r), Name: v.user.Name, MinLength: p.ShortestPassword, StrengthAt: strengthPath, Error: message,
+		Frame: p.frame(r), Name: v.user.Name, MinLength: p.ShortestPassword, StrengthAt: strengthPath, AppPasswords: programs, Error: message,
 	})
 }
 
@@ -32,7 +40,7 @@ func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	change := selfservice.PasswordChange{Current: r.PostFormValue("current"), New: r.PostFormValue("password")}
+	change := selfservice.PasswordChange{Current: r.PostFormValue("current"), New: r.PostFormValue("password"), Revoke: r.PostForm["revoke"]}
 	granted, err := p.Accounts.ChangePassword(r.Context(), v.signOn, v.user, change, p.client(r))
 	if refusal, ok := p.refusalOf(w, r, form{field: "current", wrong: sayingEither("portal.wrong.password_missing", "portal.wrong.password_alone")}, err); ok {
 		return p.passwordForm(w, r, refusal.status, v, refusal.message)

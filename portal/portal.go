@@ -119,6 +119,8 @@ type Settings struct {
 	Known func(origin string) bool
 	// Apps returns the apps that somebody who asks from there can open.
 	Apps func(r *http.Request, u session.User) []templates.App
+	// AppPasswords returns the apps for which somebody may create app passwords.
+	AppPasswords func(u session.User) []PasswordApp
 	// Factors are the second factors that are configured.
 	Factors factors.Set
 	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
@@ -236,6 +238,11 @@ func (p *Portal) routeAccount(mux router) {
 	mux.HandleFunc("GET "+devicesPath, p.showDevices)
 	mux.HandleFunc("GET "+devicesPath+"/revoke", p.askRevoke)
 	mux.HandleFunc("POST "+devicesPath+"/revoke", p.revoke)
+	mux.HandleFunc("GET "+appPasswordsPath, p.showAppPasswords)
+	mux.HandleFunc("GET "+appPasswordsPath+"/add", p.showAddAppPassword)
+	mux.HandleFunc("POST "+appPasswordsPath+"/add", p.addAppPassword)
+	mux.HandleFunc("GET "+appPasswordsPath+"/revoke", p.askRevokeAppPassword)
+	mux.HandleFunc("POST "+appPasswordsPath+"/revoke", p.revokeAppPassword)
 	mux.HandleFunc("GET "+activityPath, p.showActivity)
 	mux.HandleFunc("GET "+disownPath, p.askDisown)
 	mux.HandleFunc("POST "+disownPath, p.disown)

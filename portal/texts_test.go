@@ -30,7 +30,7 @@ func speaker(t *testing.T, language string) words {
 func TestEventsAreToldInWords(t *testing.T) {
 	aboutNobody := []audit.Name{
 		audit.TicketRefused, audit.CrossOrigin, audit.SetupLinkCreated, audit.KeysRotated, audit.AdminRefused,
-		audit.DeviceRefused, audit.TokenCreated, audit.TokenRevoked, audit.TokenResumed,
+		audit.DeviceRefused, audit.TokenUnowned,
 	}
 	for _, language := range []string{"en", "de"} {
 		speaks := speaker(t, language)

@@ -106,6 +106,8 @@ func hasWayIn(active []store.Credential, set factors.Set) bool {
 // PasswordChange is what somebody types to have another password.
 type PasswordChange struct {
 	Current, New string
+	// Revoke are the ids of the app passwords that are to end with it.
+	Revoke []string
 }
 
 // JudgePassword says what changing a user's password to this one would come to,
@@ -155,7 +157,11 @@ func (s *Service) ChangePassword(ctx context.Context, by store.SignOn, u store.U
 		current.Proofs = assurance.Add(assurance.Shown(current.Proofs), assurance.Proof{
 			Factor: assurance.Password, At: s.Clock(),
 		})
-		return current, []store.Event{s.People.Own(audit.PasswordChanged, user, c, nil)}, person.ReplacePassword(ctx, tx, user, fresh)
+		revoked, err := s.People.RevokeAppPasswords(ctx, tx, user, session.EndedPasswordChanged, c, among(p.Revoke))
+		if err != nil {
+			return current, nil, err
+		}
+		return current, append(revoked, s.People.Own(audit.PasswordChanged, user, c, nil)), person.ReplacePassword(ctx, tx, user, fresh)
 	})
 }
 
@@ -236,8 +242,8 @@ func (s *Service) EndOthers(ctx context.Context, by store.SignOn, u store.User, 
 }
 
 // Disown is for somebody who finds in their account what they didn't do. It
-// ends all sign-ons and what is under way, forgets all browsers, and has a new
-// password asked for at the next sign-in, after two factors. That sign-in is in
+// ends all sign-ons and what is under way, revokes all app passwords, forgets all
+// browsers, and has a new password asked for at the next sign-in, after two factors. That sign-in is in
 // a browser that nobody knows by then, so whoever guessed there mustn't have used
 // up what it may try: failures are forgotten, unless the sign-on shows the
 // password alone.
@@ -257,6 +263,10 @@ func (s *Service) Disown(ctx context.Context, by store.SignOn, u store.User, c p
 		if err != nil {
 			return nil, err
 		}
+		revoked, err := s.People.RevokeAppPasswords(ctx, tx, user, session.EndedDisowned, c, person.All)
+		if err != nil {
+			return nil, err
+		}
 		if err := tx.DeleteBrowsersOf(ctx, user.ID); err != nil {
 			return nil, err
 		}
@@ -264,6 +274,7 @@ func (s *Service) Disown(ctx context.Context, by store.SignOn, u store.User, c p
 			return nil, err
 		}
 		user.NewPassword = true
-		return append([]store.Event{s.People.Own(audit.ActivityDisowned, user, c, nil)}, ended...), tx.UpdateUser(ctx, user)
+		events := append([]store.Event{s.People.Own(audit.ActivityDisowned, user, c, nil)}, ended...)
+		return append(events, revoked...), tx.UpdateUser(ctx, user)
 	})
 }

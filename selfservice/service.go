@@ -20,6 +20,7 @@ import (
 type Store interface {
 	BrowsersOf(ctx context.Context, userID string) ([]store.Browser, error)
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
+	AccessTokensOf(ctx context.Context, userID string) ([]store.AccessToken, error)
 	ListEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error)
 	session.Lister
 	audit.Transactor

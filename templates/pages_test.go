@@ -211,7 +211,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"account_remove":        {"/account/totp/remove id", language},
 		"account_remove_all":    {"/account/totp/remove-all", language},
 		"passkey_offer":         {"/account/passkey-offer answer=not_now answer=set_up request to", language},
-		"account_password":      {"/account/password current password", language},
+		"account_password":      {"/account/password current password revoke", language},
 		"account_sign_ons":      {"/account/sign-ons/end id", "/account/sign-ons/end-others", "/browsers/forget id", language},
 		"account_disown":        {"/account/not-me", language},
 		"account_revoke":        {"/account/devices/revoke id", language},
@@ -219,6 +219,9 @@ func TestWhatFormsPost(t *testing.T) {
 		"access_code":           {"/flow/access-code code flow", moreTime, language},
 		"new_password":          {"/flow/new-password flow password", moreTime, language},
 		"sign_out":              {"/.mfa/sign-out", language},
+
+		"account_app_password_add":    {"/account/app-passwords/add host name", language},
+		"account_app_password_revoke": {"/account/app-passwords/revoke id", language},
 	}
 	set := newSet(t)
 	for page, forms := range want {

@@ -13,6 +13,7 @@ func accountViews() map[string]any {
 		Add: "Add an authenticator app", AddAbout: "Have your phone at hand.", None: "You don't have one yet.", Help: "/help/totp"}
 	happening := Happening{At: since, Text: "Signed in", Where: "Firefox on Linux · 192.0.2.1"}
 	others := []Choice{{Standby: true, Kind: "backup_code", Text: "Use a backup code", URL: "/flow/code"}}
+	appPassword := OwnAppPassword{ID: "p1", Name: "Calendar", Hosts: []string{"dav.example.com"}, Created: since, Expires: since, LastUsed: since, Ticked: true}
 	return map[string]any{
 		"account_overview": OverviewView{Frame: frame, Done: "Your password has been changed.", Name: "alice", DisplayName: "Alice Young",
 			Email: "alice@example.com", Groups: []string{"admins"}, Since: since, Before: &happening, Recent: []Happening{happening},
@@ -31,16 +32,21 @@ func accountViews() map[string]any {
 			Remaining: []string{"Blue key", "7 backup codes"}},
 		"passkey_offer": PasskeyOfferView{Frame: frame, Host: "wiki.example.com", Request: "r1", To: "/account"},
 		"account_password": ChangePasswordView{Frame: frame, Name: "alice", MinLength: 8, StrengthAt: "/account/password/strength",
-			Error: Message{Field: "current", Text: "That password doesn't match."}},
+			AppPasswords: []OwnAppPassword{appPassword}, Error: Message{Field: "current", Text: "That password doesn't match."}},
 		"account_sign_ons": SignOnsView{Frame: frame, Done: "Signed out there.", Others: true, SignOns: []OwnSignOn{
 			{ID: "s1", Here: true, Browser: "Firefox on Linux", Address: "192.0.2.1", Started: since, Seen: since, Until: since, Apps: []string{"wiki.example.com"}},
 			{ID: "s2", Browser: "Safari on iOS", Address: "192.0.2.2", Started: since, Seen: since, Until: since}},
 			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since}}},
 		"account_devices": DevicesView{Frame: frame, Done: "Revoked.", Devices: []OwnDevice{
 			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since, Withdrawn: true}}},
-		"account_revoke":   RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},
-		"account_activity": ActivityView{Frame: frame, Events: []Happening{happening}, Older: "/account/activity?before=7", Later: true},
-		"account_disown":   DisownView{Frame: frame, Name: "alice", Devices: "/account/devices"},
+		"account_revoke": RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},
+		"account_app_passwords": AppPasswordsView{Frame: frame, Done: "Revoked.", Passwords: []OwnAppPassword{appPassword, {ID: "p2", Name: "git", Hosts: []string{"git.example.com"},
+			Created: since, Expires: since, Suspended: true}}, Apps: []PasswordApp{{Host: "dav.example.com", URL: "/account/app-passwords/add?host=dav.example.com"}}},
+		"account_app_password_add":    AddAppPasswordView{Frame: frame, Host: "dav.example.com", Until: since, Typed: "Phone", Error: Message{Field: "name", Text: "Taken."}},
+		"account_app_password_made":   MadeAppPasswordView{Frame: frame, Host: "dav.example.com", User: "alice", Secret: "pct_p_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg", Until: since},
+		"account_app_password_revoke": RevokeAppPasswordView{Frame: frame, Password: appPassword},
+		"account_activity":            ActivityView{Frame: frame, Events: []Happening{happening}, Older: "/account/activity?before=7", Later: true},
+		"account_disown":              DisownView{Frame: frame, Name: "alice", Devices: "/account/devices", AppPasswords: true},
 		"lost": LostView{Frame: frame, MoreTime: moreTime, Flow: "f1", Host: "wiki.example.com", Name: "alice", StartOver: "/sign-in", Kind: "totp",
 			Title: "You can't use your authenticator app", Others: others, Items: []Losable{{ID: "c1", Name: "Work phone", Added: since, Ticked: true},
 				{ID: "c2", Name: "Tablet", Added: since}}, Back: "/flow?id=f1", Error: Message{Field: "lose", Text: "Tick one."}},

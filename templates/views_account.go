@@ -151,8 +151,10 @@ type ChangePasswordView struct {
 	Frame
 	Name       string
 	MinLength  int
-	StrengthAt string  // path that judges what is typed
-	Error      Message // about "current", "password" or the whole form
+	StrengthAt string // path that judges what is typed
+	// AppPasswords are those that can be revoked with it.
+	AppPasswords []OwnAppPassword
+	Error        Message // about "current", "password" or the whole form
 }
 
 // OwnSignOn is one place where somebody is signed in.
@@ -216,6 +218,60 @@ type DisownView struct {
 	// Devices leads to what goes on opening apps by a certificate; empty:
 	// nothing does.
 	Devices string
+	// AppPasswords says that there are some, which will be revoked.
+	AppPasswords bool
+}
+
+// OwnAppPassword is one app password as its owner sees it.
+type OwnAppPassword struct {
+	ID       string // as its form posts it
+	Name     string
+	Hosts    []string
+	Created  time.Time
+	Expires  time.Time
+	LastUsed time.Time // zero: never
+	// Suspended says that it waits for an administrator, since the store was restored
+	// from a copy.
+	Suspended bool
+	Ticked    bool // where it can be chosen
+}
+
+// PasswordApp is an app for which somebody can create an app password.
+type PasswordApp struct {
+	Host string
+	URL  string // of the form
+}
+
+// AppPasswordsView lists somebody's app passwords.
+type AppPasswordsView struct {
+	Frame
+	Done      string
+	Passwords []OwnAppPassword
+	Apps      []PasswordApp
+}
+
+// AddAppPasswordView asks what a new app password is to be called.
+type AddAppPasswordView struct {
+	Frame
+	Host  string
+	Until time.Time // when it will expire
+	Typed string
+	Error Message
+}
+
+// MadeAppPasswordView shows a new app password, once.
+type MadeAppPasswordView struct {
+	Frame
+	Host   string
+	User   string // sign-in name, for clients that ask for one
+	Secret string
+	Until  time.Time
+}
+
+// RevokeAppPasswordView says what revoking an app password ends.
+type RevokeAppPasswordView struct {
+	Frame
+	Password OwnAppPassword
 }
 
 // LostView tells somebody how to go on without what a flow asks for.

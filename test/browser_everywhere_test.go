@@ -71,7 +71,7 @@ func everyPlace(t *testing.T, s *suite) []place {
 	var places []place
 	for _, path := range []string{
 		"/", "/account", authenticators, authenticators + "/add", backupCodes, backupCodes + "/add", "/account/password",
-		signOns, activity, "/account/not-me", "/help/totp", "/help/backup_code", "/help/password", "/sign-out",
+		appPasswords, signOns, activity, "/account/not-me", "/help/totp", "/help/backup_code", "/help/password", "/sign-out",
 	} {
 		places = append(places, place{strings.ReplaceAll(path, "/", "-"), s.At("login", path), member.visitor})
 	}

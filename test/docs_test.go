@@ -71,6 +71,8 @@ var optionTables = []struct {
 	{"Gate", "### The directive mfa", "a.example {\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},
 	{"Portal", "### The directive mfa_portal", ""},
 	{"Rule", "### The block rule", "a.example {\n\tmfa {\n\t\trule /a {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"Tokens", "### The block tokens", ""},
+	{"PersonalTokens", "### The block personal", "a.example {\n\tmfa {\n\t\ttokens personal {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Headers", "### The block headers", "a.example {\n\tmfa {\n\t\theaders {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"People", "### People", ""},
 }

@@ -3,9 +3,11 @@ package test
 import (
 	"net/http"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/scene"
 )
@@ -31,6 +33,18 @@ http://app.localhost:{{.Port "web"}} {
 		allow group machines
 		rule /strict/* {
 			max_age 15m
+		}
+	}
+	reverse_proxy {{.Vars.app}}
+}
+
+http://dav.localhost:{{.Port "web"}} {
+	log
+	mfa {
+		tokens personal {
+			allow group davers
+			longest 30d
+			most 2
 		}
 	}
 	reverse_proxy {{.Vars.app}}
@@ -139,4 +153,81 @@ func (s tokens) showAndRevoke(ci string) {
 	if status := s.curl("app", "/x", "-u", "ci:"+ci); status != "401" {
 		s.t.Errorf("a revoked token gets %s", status)
 	}
+}
+
+const appPasswords = "/account/app-passwords"
+
+// shownOnce is an app password on the page that shows it.
+var shownOnce = regexp.MustCompile(accesstoken.Pattern)
+
+// createAppPassword has somebody create an app password on the account page.
+func (s tokens) createAppPassword(p *scene.Person, host, name string) string {
+	s.t.Helper()
+	form := formTo(s.t, p.Browser.Visit(s.At("login", appPasswords+"/add?host="+host)), appPasswords+"/add")
+	page := p.Browser.Submit(form, map[string]string{"name": name})
+	found := shownOnce.FindString(page.Text())
+	if page.Status != http.StatusOK || found == "" {
+		s.t.Fatalf("creating an app password: %d %s", page.Status, page.Text())
+	}
+	s.Canary(found)
+	return found
+}
+
+// A01: a person creates an app password, and it opens its app as long as they may.
+func TestA01AppPasswords(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "curl")
+	s := tokens{scene.Start(t, scene.Options{Settled: 3, Caddyfile: tokenCaddyfile}), t}
+	s.Administrator("ada")
+	bob, carol := s.Invited("bob", "davers"), s.Invited("carol")
+	if page := carol.Browser.Visit(s.At("login", appPasswords+"/add?host=dav.localhost")); page.Status != http.StatusNotFound {
+		t.Errorf("somebody who isn't in the group gets %d", page.Status)
+	}
+	says(t, bob.Browser.Visit(s.At("login", "/account")), http.StatusOK, "App passwords")
+	says(t, bob.Browser.Visit(s.At("login", appPasswords)), http.StatusOK, "dav.localhost", "You don't have any app passwords.")
+	phone := s.createAppPassword(bob, "dav.localhost", "Phone")
+	laptop := s.createAppPassword(bob, "dav.localhost", "Laptop")
+	form := formTo(t, bob.Browser.Visit(s.At("login", appPasswords+"/add?host=dav.localhost")), appPasswords+"/add")
+	says(t, bob.Browser.Submit(form, map[string]string{"name": "Laptop"}), http.StatusUnprocessableEntity, "already have an app password with this name")
+	says(t, bob.Browser.Submit(form, map[string]string{"name": "Tablet"}), http.StatusConflict, "You already have 2 app passwords for this app.")
+	for _, tt := range []struct{ what, host, status string }{
+		{"the app", "dav", "200"}, {"another", "people", "401"}, {"one for services", "app", "401"}, {"the portal", "login", "303"},
+	} {
+		if status := s.curl(tt.host, "/account", "-u", "bob:"+phone); status != tt.status {
+			t.Errorf("%s answers %s, not %s", tt.what, status, tt.status)
+		}
+	}
+	seen := s.App.ExpectOne(t)
+	if seen.Header.Get("Remote-User") != "bob" || seen.Header.Get("Remote-Program") != "Phone" || seen.Header["Authorization"] != nil {
+		t.Errorf("the app saw %v", seen.Header)
+	}
+	gone := func(what, secret string) {
+		t.Helper()
+		harness.Eventually(t, patience, what, func() bool { return s.curl("dav", "/x", "-u", "bob:"+secret) == "401" })
+	}
+	t.Run("revoked by its owner", func(t *testing.T) {
+		page := bob.Browser.Click(bob.Browser.Visit(s.At("login", appPasswords)).Link("Revoke Phone"))
+		says(t, submitted(bob.Browser, formTo(t, page, appPasswords+"/revoke"), nil), http.StatusOK, "The program that used it is signed out.")
+		gone("a revoked app password to end", phone)
+	})
+	t.Run("ticked at a change of the password", func(t *testing.T) {
+		const chosen = "marmalade trombone bob 83"
+		s.Canary(chosen)
+		form := formTo(t, bob.Browser.Visit(s.At("login", "/account/password")), "/account/password")
+		landed(t, submitted(bob.Browser, form, map[string]string{"current-password": bob.Password, "new-password": chosen}), s.At("login", "/account"))
+		gone("an app password to end with the password", laptop)
+		bob.Password = chosen
+	})
+	t.Run("ended by a reset", func(t *testing.T) {
+		tablet := s.createAppPassword(bob, "dav.localhost", "Tablet")
+		if status := s.curl("dav", "/x", "-u", "bob:"+tablet); status != "200" {
+			t.Errorf("a new one gets %s", status)
+		}
+		if out := s.CLI("mfa", "user", "reset-factors", "bob"); out.Code != 0 {
+			t.Fatalf("%+v", out)
+		}
+		gone("an app password to end with a reset", tablet)
+	})
+	expectAudited(t, s.Scene, 3, "token.created", "bob", nil)
+	expectAudited(t, s.Scene, 3, "token.revoked", "bob", nil)
 }
