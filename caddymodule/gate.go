@@ -190,7 +190,7 @@ func (g *Gate) resolve(app *App) (err error) {
 func (g *Gate) describe() *layout.Guarding {
 	guarding := &layout.Guarding{
 		Source: g.Source, Server: g.server, Declared: g.declared, Weakest: g.weakest(), Bare: g.isBare(),
-		Matchers: []caddyhttp.MatcherSets{g.idleIgnores},
+		Matchers: []caddyhttp.MatcherSets{g.idleIgnores}, Identity: g.headers.names(),
 	}
 	for _, rule := range g.resolved {
 		guarding.Matchers = append(guarding.Matchers, rule.matchers)

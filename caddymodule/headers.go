@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -49,6 +50,15 @@ func (h *Headers) identity() (*gate.IdentityHeaders, error) {
 	}
 	names := gate.HeaderNames{User: h.User, Name: h.Name, Email: h.Email, Groups: h.Groups}
 	return gate.NewIdentityHeaders(names, values)
+}
+
+// names returns the names of the headers that tell who is signed in.
+func (h *Headers) names() []string {
+	standard := gate.DefaultHeaderNames
+	return []string{
+		cmp.Or(h.User, standard.User), cmp.Or(h.Name, standard.Name), cmp.Or(h.Email, standard.Email), cmp.Or(h.Groups, standard.Groups),
+		gate.AssertionHeader, gate.ProgramHeader,
+	}
 }
 
 func (h *Headers) values() (gate.HeaderValues, error) {

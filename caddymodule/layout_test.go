@@ -155,9 +155,6 @@ wiki.example.com {
 	templates
 	rewrite /old /new
 	redir /home /
-	basic_auth /more {
-		bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG
-	}
 	mfa
 	handle_path /static/* {
 		file_server

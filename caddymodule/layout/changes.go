@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -34,21 +35,7 @@ func changes(handler caddyhttp.MiddlewareHandler) []change {
 	add := func(kind, names string) { found = append(found, change{kind, names}) }
 	switch h := handler.(type) {
 	case *headers.Handler:
-		if h.Request == nil {
-			return nil
-		}
-		for name := range h.Request.Add {
-			add(ofHeader, name)
-		}
-		for name := range h.Request.Set {
-			add(ofHeader, name)
-		}
-		for name := range h.Request.Replace {
-			add(ofHeader, name)
-		}
-		for _, name := range h.Request.Delete {
-			add(ofHeader, name)
-		}
+		return changesOf(h.Request)
 	case *caddyhttp.VarsMiddleware:
 		for name := range *h {
 			add(ofVariable, name)
@@ -61,6 +48,19 @@ func changes(handler caddyhttp.MiddlewareHandler) []change {
 		if h.Set != "" {
 			add(ofBody, "")
 		}
+	}
+	return found
+}
+
+// changesOf returns what operations change of headers.
+func changesOf(operations *headers.HeaderOps) (found []change) {
+	if operations == nil {
+		return nil
+	}
+	names := slices.Concat(slices.Collect(maps.Keys(operations.Add)), slices.Collect(maps.Keys(operations.Set)),
+		slices.Collect(maps.Keys(operations.Replace)), operations.Delete)
+	for _, name := range names {
+		found = append(found, change{ofHeader, name})
 	}
 	return found
 }

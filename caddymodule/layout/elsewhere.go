@@ -39,7 +39,7 @@ func (s *surveyedServer) checkUngated(way []step, gated string) error {
 
 // serves reports whether a handler may serve content, or one that it holds.
 func (s *surveyedServer) serves(met step) bool {
-	return met.does == serves || met.module != nil && reaches(s.server, met.module, func(handler caddyhttp.MiddlewareHandler) bool {
+	return met.does == serves || met.module != nil && met.does != passes && reaches(s.server, met.module, func(handler caddyhttp.MiddlewareHandler) bool {
 		_, invokes := handler.(*caddyhttp.Invoke)
 		return !invokes && handler != met.module && conductOf(handler) == serves
 	})

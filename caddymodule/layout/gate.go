@@ -43,6 +43,8 @@ type Guarding struct {
 	Open []caddyhttp.MatcherSets
 	// Matchers are all matchers of the gate.
 	Matchers []caddyhttp.MatcherSets
+	// Identity are the headers by which the gate tells an app who is signed in.
+	Identity []string
 	// Weakest is the lowest level with which somebody passes.
 	Weakest assurance.Level
 	// Bare says that nothing is set.

@@ -41,6 +41,16 @@ func homesOf(c Configuration) []home {
 // isIn reports whether a way leads to the handler.
 func (h home) isIn(way []step) bool { return slices.ContainsFunc(way, h.met) }
 
+// residentOf returns the handler to whose home a way leads, or "".
+func (s *survey) residentOf(way []step) string {
+	for _, h := range s.homes {
+		if h.isIn(way) {
+			return h.handler
+		}
+	}
+	return ""
+}
+
 // siteAddress returns the home's site address for a Caddyfile.
 func (h home) siteAddress() string {
 	if h.address.Scheme == "http" {

@@ -87,7 +87,7 @@ func conductOfStatic(response caddyhttp.StaticResponse) conduct {
 	return answers
 }
 
-// step is a handler that a request may meet and that matters here.
+// step is a handler that a request may meet.
 type step struct {
 	handler string // its name in the configuration
 	module  caddyhttp.MiddlewareHandler
@@ -230,9 +230,7 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at bearing) bearing 
 		w.note(step{handler: "mfa_authenticator", phone: h, bearing: at})
 		at.ended = true
 	default:
-		if does := conductOf(handler); does != passes {
-			w.note(step{handler: nameOf(handler), module: handler, does: does, bearing: at})
-		}
+		w.note(step{handler: nameOf(handler), module: handler, does: conductOf(handler), bearing: at})
 		at.rehosted = at.rehosted || reaches(w.server, handler, rehosts)
 	}
 	return at
@@ -293,7 +291,10 @@ func nameOf(handler caddyhttp.MiddlewareHandler) string {
 	case "static_response":
 		return "respond"
 	case "headers":
-		return "request_header" // one that only adds to responses isn't named
+		if changes(handler) == nil {
+			return "header"
+		}
+		return "request_header"
 	case "":
 		return fmt.Sprintf("%T", handler)
 	default:

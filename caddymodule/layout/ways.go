@@ -43,6 +43,9 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 			return err
 		}
 	}
+	if err := s.checkSurroundings(server, host); err != nil {
+		return err
+	}
 	for _, met := range way {
 		if met.gate != nil {
 			if err := s.noteGate(met, server, host); err != nil {
@@ -54,6 +57,25 @@ func (s *survey) checkWay(server *surveyedServer, host string) error {
 		return checkGuarded(way)
 	}
 	return nil
+}
+
+// checkSurroundings refuses what undoes, around a gate or on the portal's host, what
+// is decided and removed there.
+func (s *survey) checkSurroundings(server *surveyedServer, host string) error {
+	way := server.ways[host]
+	if !hasGate(way) && s.residentOf(way) == "" {
+		return nil
+	}
+	if err := server.checkCopies(way, s.residentOf(way)); err != nil {
+		return err
+	}
+	if err := checkAnswers(way, s.residentOf(way)); err != nil {
+		return err
+	}
+	if err := server.checkRewrites(way); err != nil {
+		return err
+	}
+	return s.checkIdentities(server, host)
 }
 
 // hasGate reports whether the way leads to a site's gate; those in error

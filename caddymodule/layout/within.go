@@ -46,11 +46,20 @@ func routesOf(server *caddyhttp.Server) []caddyhttp.RouteList {
 // eachHandler calls do with each handler in the routes, and with those that
 // these hold. What they invoke doesn't count.
 func eachHandler(lists []caddyhttp.RouteList, do func(caddyhttp.MiddlewareHandler)) {
+	eachRoute(lists, func(route caddyhttp.Route) {
+		for _, handler := range route.Handlers {
+			do(handler)
+		}
+	})
+}
+
+// eachRoute calls do with each route, and with those within its handlers.
+func eachRoute(lists []caddyhttp.RouteList, do func(caddyhttp.Route)) {
 	for _, routes := range lists {
 		for _, route := range routes {
+			do(route)
 			for _, handler := range route.Handlers {
-				do(handler)
-				eachHandler(routesWithin(handler), do)
+				eachRoute(routesWithin(handler), do)
 			}
 		}
 	}

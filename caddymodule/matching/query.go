@@ -57,13 +57,13 @@ func variablesLook(raw json.RawMessage) bool {
 // query.
 func anyLooks(texts []string) bool {
 	return slices.ContainsFunc(texts, func(text string) bool {
-		return slices.ContainsFunc(placeholdersIn(text), placeholderLooks)
+		return slices.ContainsFunc(Placeholders(text), placeholderLooks)
 	})
 }
 
-// placeholdersIn returns the names of all placeholders in a text, also of those
+// Placeholders returns the names of all placeholders in a text, also of those
 // within others.
-func placeholdersIn(text string) (names []string) {
+func Placeholders(text string) (names []string) {
 	for {
 		_, after, found := strings.Cut(text, "{")
 		if !found {
@@ -127,7 +127,7 @@ func expressionLooks(expression string) bool {
 	if strings.Contains(expression, "//") {
 		return true
 	}
-	for _, name := range placeholdersIn(expression) {
+	for _, name := range Placeholders(expression) {
 		literal := strings.TrimLeft(name, " \t\n")
 		if isMap := literal == "" || strings.ContainsAny(literal[:1], `'"`); !isMap && placeholderLooks(name) {
 			return true
