@@ -137,7 +137,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "password":
 		return a.unmarshalPassword(d)
 	case "max_staleness":
-		return duration(d, &a.MaxStaleness)
+		if err := duration(d, &a.MaxStaleness); err != nil {
+			return err
+		}
+		return at(d, checkStaleness(a.MaxStaleness))
 	case "behind_tls_proxy":
 		return flag(d, &a.BehindTLSProxy)
 	case "totp":
@@ -256,5 +259,8 @@ func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 		}
 		d.Prev()
 	}
-	return duration(d, a.ReplacementHold)
+	if err := duration(d, a.ReplacementHold); err != nil {
+		return err
+	}
+	return at(d, checkHold(*a.ReplacementHold))
 }

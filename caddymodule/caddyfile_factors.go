@@ -17,10 +17,18 @@ func (a *App) unmarshalTOTP(d *caddyfile.Dispenser) error {
 		return d.Errf("totp takes a block, not %q: write totp { algorithm sha256 }", d.Val())
 	}
 	a.TOTP = new(TOTP)
+	block := *d // whose line errors about the whole name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := a.TOTP.unmarshalOption(d); err != nil {
 			return err
 		}
+	}
+	complete := *a.TOTP
+	if !isPlain(complete.Issuer) {
+		complete.Issuer = ""
+	}
+	if err := complete.complete("issuer"); err != nil {
+		return block.Errf("totp: %w", err)
 	}
 	return nil
 }

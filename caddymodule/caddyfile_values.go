@@ -180,6 +180,14 @@ func oneArgument(d *caddyfile.Dispenser, target *string) error {
 // place is where the dispenser stands, as errors name it.
 func place(d *caddyfile.Dispenser) string { return fmt.Sprintf("%s:%d", d.File(), d.Line()) }
 
+// at puts the place that has been read last behind an error.
+func at(d *caddyfile.Dispenser, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.WrapErr(err)
+}
+
 // isPlain reports whether there is no placeholder in s. What has one can only
 // be checked once it is replaced, by Provision.
 func isPlain(s string) bool { return !strings.Contains(s, "{") }

@@ -294,10 +294,14 @@ func (a *App) unmarshalCertificate(d *caddyfile.Dispenser) error {
 		return d.Errf("certificate takes a block, not %q: write certificate { ca devices }", d.Val())
 	}
 	a.Certificate = new(Certificate)
+	block := *d // whose line errors about the whole name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := a.Certificate.unmarshalOption(d); err != nil {
 			return err
 		}
+	}
+	if err := a.Certificate.check(); err != nil {
+		return block.Errf("certificate: %w", err)
 	}
 	return nil
 }

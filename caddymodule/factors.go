@@ -149,8 +149,12 @@ func (a *App) resolveFactors() error {
 		day := caddy.Duration(24 * time.Hour)
 		a.ReplacementHold = &day
 	}
-	if hold := time.Duration(*a.ReplacementHold); hold < 0 || hold > 30*24*time.Hour {
-		return fmt.Errorf("replacement_hold %s: write a time of up to 30d, or off", hold)
+	return checkHold(*a.ReplacementHold)
+}
+
+func checkHold(hold caddy.Duration) error {
+	if asked := time.Duration(hold); asked < 0 || asked > 30*24*time.Hour {
+		return fmt.Errorf("replacement_hold %s: write a time of up to 30d, or off", asked)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ func (a *App) unmarshalPassword(d *caddyfile.Dispenser) error {
 		return d.Errf("password takes a block, not %q: write password { hashing_memory 256MiB }", d.Val())
 	}
 	a.Password = new(Password)
+	block := *d // whose line errors about the whole name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() != "hashing_memory" {
 			return d.Errf("unknown option %q of password: the only option is hashing_memory", d.Val())
@@ -45,6 +46,10 @@ func (a *App) unmarshalPassword(d *caddyfile.Dispenser) error {
 		if err := size(d, &a.Password.HashingMemory); err != nil {
 			return err
 		}
+	}
+	complete := *a.Password
+	if err := complete.complete(); err != nil {
+		return block.Errf("password: %w", err)
 	}
 	return nil
 }

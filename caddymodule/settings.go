@@ -148,8 +148,12 @@ func (a *App) resolveSession() error {
 	if a.MaxStaleness == 0 {
 		a.MaxStaleness = caddy.Duration(time.Minute)
 	}
-	if staleness := time.Duration(a.MaxStaleness); staleness < 2*time.Second || staleness > time.Hour {
-		return fmt.Errorf("max_staleness %s: write a time from 2s (changes may take that long to arrive) to 1h", staleness)
+	return checkStaleness(a.MaxStaleness)
+}
+
+func checkStaleness(staleness caddy.Duration) error {
+	if asked := time.Duration(staleness); asked < 2*time.Second || asked > time.Hour {
+		return fmt.Errorf("max_staleness %s: write a time from 2s (changes may take that long to arrive) to 1h", asked)
 	}
 	return nil
 }
