@@ -128,8 +128,8 @@ type App struct {
 	store       StoreModule
 	pages       *templates.Set
 
-	gates  []*Gate       // of this configuration, in the order of their Provision
-	layout layout.Layout // since Start
+	gates  []*Gate // of this configuration, in the order of their Provision
+	layout layout.Layout
 	// portalAsks says, since Start, that TLS asks for certificates at the portal.
 	portalAsks bool
 
@@ -193,15 +193,10 @@ func (a *App) loadStoreModule() (any, error) {
 	return a.ctx.LoadModule(a, "StoreRaw")
 }
 
-// Start checks how the sites are laid out, starts serving, and then lets
-// gates and portal in. Caddy starts apps in no particular order, so requests
-// may come before: the handlers refuse them until they are placed.
+// Start starts serving, and then lets gates and portal in. Caddy starts apps in no
+// particular order, so requests may come before: the handlers refuse them until they
+// are placed.
 func (a *App) Start() error {
-	found, err := a.arrange()
-	if err != nil {
-		return err
-	}
-	a.layout = found
 	a.serving, a.order = true, starts.Add(1)
 	if err := a.startServing(); err != nil {
 		return err

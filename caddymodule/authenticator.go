@@ -39,7 +39,7 @@ func (*Authenticator) CaddyModule() caddy.ModuleInfo {
 func (p *Authenticator) Provision(ctx caddy.Context) error {
 	registered, err := handlersOf(ctx)
 	if err != nil {
-		return err
+		return writtenAt(p.Source, err)
 	}
 	registered.authenticators = append(registered.authenticators, p)
 	return nil

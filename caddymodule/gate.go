@@ -154,7 +154,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	g.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	registered, err := handlersOf(ctx)
 	if err != nil {
-		return err
+		return writtenAt(g.Source, err)
 	}
 	registered.gates = append(registered.gates, g)
 	return nil

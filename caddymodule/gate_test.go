@@ -350,11 +350,11 @@ func TestReachableAssurance(t *testing.T) {
 	}
 }
 
-// Both handlers need the app, and say what is missing.
-// TestHandlersNeedThePortal starts a configuration without the mfa app.
+// TestHandlersNeedThePortal checks a configuration without the mfa app, as
+// `caddy validate` does.
 func TestHandlersNeedThePortal(t *testing.T) {
-	for _, handler := range []string{"mfa", "mfa_portal"} {
-		err := caddy.Run(configured(t, []byte(`{"apps": {"http": {"servers": {"apps": {"listen": ["127.0.0.1:0"], "routes": [
+	for _, handler := range []string{"mfa", "mfa_portal", "mfa_authenticator"} {
+		err := caddy.Validate(configured(t, []byte(`{"apps": {"http": {"servers": {"apps": {"listen": ["127.0.0.1:0"], "routes": [
 			{"handle": [{"handler": "`+handler+`"}]}
 		]}}}}}`)))
 		if err == nil || !strings.Contains(err.Error(), "the portal is missing: write in the Caddyfile's global options") {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -33,8 +34,23 @@ func (*handlers) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// configuresApp reports whether the configuration has an mfa app. Caddy can only be
+// asked by making it, for which it is too early here. A version of Caddy that keeps
+// its configuration elsewhere counts as having one: then Start refuses the handlers.
+func configuresApp(ctx caddy.Context) bool {
+	config := reflect.ValueOf(ctx).FieldByName("cfg")
+	if config.Kind() != reflect.Pointer || config.IsNil() {
+		return true
+	}
+	apps := config.Elem().FieldByName("AppsRaw")
+	return apps.Kind() != reflect.Map || apps.MapIndex(reflect.ValueOf("mfa")).IsValid()
+}
+
 // handlersOf returns the handlers of the configuration that ctx belongs to.
 func handlersOf(ctx caddy.Context) (*handlers, error) {
+	if !configuresApp(ctx) {
+		return nil, errNoPortal
+	}
 	loaded, err := ctx.App("mfa_handlers")
 	if err != nil {
 		return nil, err
@@ -94,8 +110,8 @@ func (a *App) completeHandlers() error {
 		}
 	}
 	a.gates = h.gates
-	found, err := a.arrange()
-	for _, warning := range found.Warnings {
+	a.layout, err = a.arrange()
+	for _, warning := range a.layout.Warnings {
 		a.logger.Warn(warning)
 	}
 	return err

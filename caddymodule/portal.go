@@ -38,7 +38,7 @@ func (*Portal) CaddyModule() caddy.ModuleInfo {
 func (p *Portal) Provision(ctx caddy.Context) error {
 	registered, err := handlersOf(ctx)
 	if err != nil {
-		return err
+		return writtenAt(p.Source, err)
 	}
 	registered.portals = append(registered.portals, p)
 	return nil
