@@ -29,10 +29,7 @@ type Handles struct {
 // Run runs the suite. open returns a new and empty store, and closes it when
 // the test that it is given ends.
 func Run(t *testing.T, open func(t *testing.T) Handles) {
-	groups := []struct {
-		name  string
-		tests []test
-	}{
+	run(t, open, []group{
 		{"Users", userTests},
 		{"Credentials", credentialTests},
 		{"SignOns", signOnTests},
@@ -53,7 +50,21 @@ func Run(t *testing.T, open func(t *testing.T) Handles) {
 		{"Life", lifeTests},
 		{"Cancellation", cancellationTests},
 		{"Sweep", sweepTests},
-	}
+	})
+}
+
+// RunApart runs what holds of two handles, even if neither hears what the other
+// changes. Run holds the same and more of a store for several processes.
+func RunApart(t *testing.T, open func(t *testing.T) Handles) {
+	run(t, open, []group{{"Handles", apartTests}, {"Leases", leaseTests}})
+}
+
+type group struct {
+	name  string
+	tests []test
+}
+
+func run(t *testing.T, open func(t *testing.T) Handles, groups []group) {
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {

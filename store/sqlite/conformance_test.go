@@ -32,3 +32,25 @@ func TestConformance(t *testing.T) {
 		return conformance.Handles{First: db, Second: db}
 	})
 }
+
+// TestTwoHandles opens one file twice, which the lock keeps processes from doing: two
+// connections that write are told apart by SQLite alone.
+func TestTwoHandles(t *testing.T) {
+	conformance.RunApart(t, func(t *testing.T) conformance.Handles {
+		first := openNew(t)
+		held, err := takeHold(t.Context(), first.path+".again")
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := connect(t.Context(), first.path, held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := second.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return conformance.Handles{First: first, Second: second}
+	})
+}
