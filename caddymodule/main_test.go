@@ -14,6 +14,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
+	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 func init() {
@@ -23,6 +24,10 @@ func init() {
 // probe is an app that looks at a configuration while it is provisioned, when
 // all others are: Caddy has no other place for that which also cleans up.
 type probe struct{}
+
+// usualPages are those of most configurations here. As they stay in use, they are
+// parsed once.
+var usualPages, _ = pages.Set(templates.Options{})
 
 // look is what the probe does; each test sets its own.
 var look func(app *App) error

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -215,9 +216,12 @@ type hall struct {
 	audited  *observer.ObservedLogs
 }
 
+// usualPages are parsed once for all tests.
+var usualPages = sync.OnceValues(func() (*templates.Set, error) { return templates.New(templates.Options{}) })
+
 func newHall(t *testing.T) *hall {
 	t.Helper()
-	pages, err := templates.New(templates.Options{})
+	pages, err := usualPages()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func newTown(t testing.TB) *town {
 	}
 	c := &town{folder: t.TempDir(), now: noon, random: rand.NewChaCha8([32]byte{1})}
 	var err error
-	c.pages, err = templates.New(templates.Options{})
+	c.pages, err = usualPages()
 	must(err)
 	c.keys, err = keys.Open(t.Context(), keys.FileStorage(filepath.Join(c.folder, "keys.json")), c, c.clock, true)
 	must(err)
