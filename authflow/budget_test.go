@@ -130,7 +130,7 @@ func (o *owner) changePassword(s store.SignOn) {
 // guesses in 30 days. A new password, which the thief learns at once, gives them
 // another 25.
 func TestF02AYearOfGuessing(t *testing.T) {
-	h := newHouseWithKeys(t, false)
+	h := newHouseWithKeys(t, false).runOnce()
 	checkFew(t, 1, func(rt *rapid.T, round int) {
 		ada := h.owner(fmt.Sprintf("ada%d", round))
 		eve := &thief{member: ada.member}
@@ -232,7 +232,7 @@ func TestF03WaysInWhileCodesArePaused(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHouse(t).runOnce()
 			ada := &owner{member: h.person("ada")}
 			ada.known = person.Client{Browser: ada.browserToken}
 			eve := &thief{member: ada.member}

@@ -97,7 +97,7 @@ var pestering = []authflow.Response{
 // after their own last mistake there, and anywhere else 30 days after the
 // thief's last guess.
 func TestF02GuessingIsBoundedAndF03NobodyIsLockedOut(t *testing.T) {
-	h := newHouseWithKeys(t, false)
+	h := newHouseWithKeys(t, false).runOnce()
 	checkFew(t, 3, func(rt *rapid.T, round int) {
 		ada := h.owner(fmt.Sprintf("ada%d", round))
 		eve := &thief{member: ada.member}
@@ -152,7 +152,7 @@ func TestF02GuessingIsBoundedAndF03NobodyIsLockedOut(t *testing.T) {
 // TestF03WhatIsNoGuessCostsNothing floods an account with it: nothing is counted,
 // nothing is written down but a few wrong codes, and no page is slowed.
 func TestF03WhatIsNoGuessCostsNothing(t *testing.T) {
-	h := newHouseWithKeys(t, false)
+	h := newHouseWithKeys(t, false).runOnce()
 	ada := h.person("ada")
 	key := newSecurityKey()
 	adding := ada.adding()
