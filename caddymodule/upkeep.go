@@ -52,7 +52,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			logger.Warn(doing, zap.Error(err))
 		}
 	}
-	keepMark, heed := s.markKeeper(), s.listHeeder()
+	keepMark, endRevoked := s.markKeeper(), s.endRevoked()
 	chores := chores{s.store, rand.Text()}
 	try("keeping the mark of the store's position", keepMark)
 	for {
@@ -69,7 +69,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			}
 			try("keeping the mark of the store's position", keepMark)
 		case <-lists.C:
-			try("ending what was opened by certificates that their CA took back", heed)
+			try("ending what was opened by certificates that their CA took back", endRevoked)
 		case <-sweeps.C:
 			s.rereadKeys(ctx, logger)
 			try("learning what certificates of devices were issued from", s.refreshIssuers)
@@ -110,22 +110,22 @@ func (s *service) markKeeper() func(context.Context) error {
 	}
 }
 
-// listHeeder returns what ends, once the operator's revocation lists have
-// changed, what the devices opened that they name.
-func (s *service) listHeeder() func(context.Context) error {
-	var heeded *devices.Lists
+// endRevoked returns a task that ends the sign-ons of devices on the operator's
+// revocation lists, each time those lists have changed.
+func (s *service) endRevoked() func(context.Context) error {
+	var done *devices.Lists
 	return func(ctx context.Context) error {
 		if s.revocations == nil {
 			return nil
 		}
 		current := s.revocations.Current()
-		if current == heeded {
+		if current == done {
 			return nil
 		}
 		if err := s.desk.EndWithdrawn(ctx, current.Name); err != nil {
 			return err
 		}
-		heeded = current
+		done = current
 		return nil
 	}
 }

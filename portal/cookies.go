@@ -124,9 +124,9 @@ func (p *Portal) signedOn(r *http.Request) (session.SignOn, session.User, error)
 	return signOn, user, nil
 }
 
-// portalSession returns what the portal's cookie says; the zero value where
-// there is none of ours. Its sign-on was this browser's, be it that another
-// cookie counts by now: that of two tabs' answers that came last.
+// portalSession returns what the portal's cookie says; the zero value if there is
+// none of ours. The sign-on belonged to this browser, even if another tab has since
+// replaced its cookie.
 func (p *Portal) portalSession(r *http.Request) session.PortalSession {
 	cookie, err := r.Cookie(portalCookie)
 	if err != nil {
