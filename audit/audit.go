@@ -43,6 +43,7 @@ const (
 	AccessCodeCreated Name = "access_code.created"
 	AccessCodeUsed    Name = "access_code.used"
 	ActivityDisowned  Name = "activity.disowned"
+	RequestReported   Name = "push.reported"
 	AppOpened         Name = "app.opened"
 	ClockDrifting     Name = "totp.clock_drifting"
 	CounterRegressed  Name = "fido.counter_regressed"
@@ -125,6 +126,7 @@ var catalogue = map[Name][]Field{
 	AccessCodeCreated: {User, By},
 	AccessCodeUsed:    {User, Address, UserAgent},
 	ActivityDisowned:  {User, Address, UserAgent},
+	RequestReported:   {User, Credential, App, Address, UserAgent},
 	AppOpened:         {User, App, SignOn, Address},
 	ClockDrifting:     {User, Drift},
 	CounterRegressed:  {User, Credential, Outcome, Address, UserAgent},

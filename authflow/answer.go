@@ -363,6 +363,11 @@ func (e *Engine) accept(ctx context.Context, f Flow, a accepted) (Flow, error) {
 		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Proof); err != nil {
 			return nil, err
 		}
+		if e.Vault.Factors.Traits(a.kind).OneOpen {
+			if err := e.undisturbed(ctx, tx, f.UserID, a.kind, a.at.Browser != ""); err != nil {
+				return nil, err
+			}
+		}
 		if len(f.Lost) > 0 {
 			if err := e.stillAt(ctx, tx, f, StepChallenge, a.kind); err != nil {
 				return nil, err

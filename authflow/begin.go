@@ -73,7 +73,7 @@ func (e *Engine) BeginEnrolment(ctx context.Context, s store.SignOn, u store.Use
 	}
 	err = e.Store.Atomically(ctx, func(tx store.Tx) error {
 		_, _, active, err := e.People.Checked(ctx, tx, s.ID)
-		if err == nil && !credentials.HasRoom(factor, active) {
+		if err == nil && !e.Vault.HasRoom(factor, active) {
 			return credentials.ErrTooMany
 		}
 		return err

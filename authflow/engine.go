@@ -22,6 +22,8 @@ type Store interface {
 	UserByEmail(ctx context.Context, email string) (store.User, error)
 	CountUsers(ctx context.Context, states ...store.UserStatus) (int, error)
 	GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
+	RecordsOf(ctx context.Context, namespace, owner string, now time.Time) ([]store.Record, error)
+	CredentialByID(ctx context.Context, id string) (store.Credential, error)
 	recordWriter
 	browserReader
 	session.Reader

@@ -159,12 +159,12 @@ func (e *Engine) keepCredential(ctx context.Context, q posed, made factors.Verdi
 
 // enrol adds a credential to a user who exists.
 func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made factors.Verdict, c person.Client) error {
-	credential, err := e.Vault.New(f.UserID, factor.Kind(), made.Made)
+	fresh, err := e.Vault.NewAll(f.UserID, factor.Kind(), made)
 	if err != nil {
 		return err
 	}
 	err = e.advance(ctx, f, fmt.Sprintf("keeping a new %s credential", factor.Kind()), func(tx store.Tx) ([]store.Event, error) {
-		changed, kept := f, credential
+		changed, kept := f, slices.Clone(fresh)
 		if err := e.closeQuestions(ctx, tx, &changed, ceremony.Enrolment); err != nil {
 			return nil, err
 		}
@@ -173,14 +173,17 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 				return nil, err
 			}
 		}
-		if err := e.markEnrolled(ctx, tx, &changed, &kept, made.UserVerified); err != nil {
+		if err := e.markEnrolled(ctx, tx, &changed, &kept[0], made.UserVerified); err != nil {
 			return nil, err
+		}
+		for i := range kept {
+			kept[i].ProbationUntil = kept[0].ProbationUntil
 		}
 		replaced, err := e.makeRoom(ctx, tx, factor, f.UserID)
 		if err != nil {
 			return nil, err
 		}
-		if err := credentials.Keep(ctx, tx, kept, made.Made); err != nil {
+		if err := credentials.KeepAll(ctx, tx, kept, made); err != nil {
 			return nil, err
 		}
 		var events []store.Event
@@ -188,7 +191,9 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 			user := store.User{ID: f.UserID, Name: f.subject().Name}
 			events = append(events, e.People.Own(audit.FactorRemoved, user, c, audit.Fields{audit.Factor: string(factor.Kind())}))
 		}
-		events = append(events, e.enrolled(f.UserID, f.subject().Name, factor.Kind(), c))
+		for _, one := range kept {
+			events = append(events, e.enrolled(f.UserID, f.subject().Name, one.Kind, c))
+		}
 		return events, e.save(ctx, tx, &changed)
 	})
 	if errors.Is(err, store.ErrConflict) {
@@ -262,7 +267,7 @@ func (e *Engine) makeRoom(ctx context.Context, tx store.Tx, factor factors.Facto
 		return credentials.DeleteKind(ctx, tx, userID, factor.Kind())
 	}
 	all, err := tx.CredentialsOf(ctx, userID)
-	if err == nil && !credentials.HasRoom(factor, e.Vault.Active(all)) {
+	if err == nil && !e.Vault.HasRoom(factor, e.Vault.Active(all)) {
 		err = credentials.ErrTooMany
 	}
 	return 0, err

@@ -104,8 +104,11 @@ type Flow struct {
 	Account *account `json:"account,omitempty"`
 	// Closed counts, by purpose and kind, the questions of this flow that are over:
 	// the next one has a reference of its own.
-	Closed  map[string]int `json:"closed,omitempty"`
-	Started time.Time      `json:"started"`
+	Closed map[string]int `json:"closed,omitempty"`
+	// Kept are the references of those that are found after they are over: of what comes
+	// of the flow they learn.
+	Kept    []string  `json:"kept,omitempty"`
+	Started time.Time `json:"started"`
 
 	version int64
 	expires time.Time

@@ -60,6 +60,12 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Cl
 		if err != nil {
 			return nil, err
 		}
+		if err := e.noteSignOn(ctx, tx, finished, made.SignOn); err != nil {
+			return nil, err
+		}
+		if err := e.thaw(ctx, tx, finished); err != nil {
+			return nil, err
+		}
 		var known bool
 		made.Browser, known, err = e.keepBrowser(ctx, tx, finished, made.SignOn, c.Browser, prepared.Browser)
 		if err != nil {

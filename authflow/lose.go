@@ -70,7 +70,10 @@ func (e *Engine) lose(ctx context.Context, f Flow, ids []string) error {
 	if f.Kind == StepUp {
 		f.signInAnew()
 	}
-	f.Lost, f.Replacing = slices.Compact(slices.Sorted(slices.Values(ids))), ""
+	f.Lost, f.Replacing = nil, ""
+	for _, lost := range credentials.WithHeld(active, func(c store.Credential) bool { return slices.Contains(ids, c.ID) }) {
+		f.Lost = append(f.Lost, lost.ID)
+	}
 	f.Ask = assurance.Requirement{Level: assurance.Multi}
 	f.Browser, f.Remember = "", ""
 	return e.save(ctx, e.Store, &f)

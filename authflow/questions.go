@@ -225,14 +225,19 @@ func (e *Engine) put(ctx context.Context, q posed, turn factors.Turn, over bool)
 		Who: q.asking.Who, Scene: q.asking.Scene, Kept: q.flow.Started.Add(FlowLifetime),
 	}.Turned(turn)
 	return e.turn(ctx, fresh, turn.Send, func(tx store.Tx) error {
-		if !over {
-			return nil
+		if over {
+			flow := q.flow
+			if _, err := e.book().Close(ctx, tx, q.kept.Ref); err != nil {
+				return err
+			}
+			if err := e.save(ctx, tx, &flow); err != nil {
+				return err
+			}
 		}
-		flow := q.flow
-		if _, err := e.book().Close(ctx, tx, q.kept.Ref); err != nil {
-			return err
+		if q.factor.Traits().OneOpen && q.purpose == ceremony.Proof {
+			return e.disturb(ctx, tx, fresh)
 		}
-		return e.save(ctx, tx, &flow)
+		return nil
 	})
 }
 
@@ -266,11 +271,15 @@ func nothing(store.Tx) error { return nil }
 // was accepted.
 func (e *Engine) closeQuestions(ctx context.Context, tx store.Tx, f *Flow, p ceremony.Purpose) error {
 	for _, factor := range e.Vault.Factors {
-		closed, err := e.book().Close(ctx, tx, f.ref(p, factor.Kind()))
+		ref := f.ref(p, factor.Kind())
+		closed, err := e.book().Close(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
 		if closed {
+			if factor.Traits().OneOpen {
+				f.Kept = append(slices.Clone(f.Kept), ref)
+			}
 			f.close(p, factor.Kind())
 		}
 	}

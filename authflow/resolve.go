@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/ceremony"
@@ -29,6 +31,9 @@ func (e *Engine) resolve(ctx context.Context, kind assurance.Factor, ref string,
 	if err != nil {
 		return nil, err
 	}
+	if !q.asking.Closed.IsZero() && !e.Clock().Before(q.kept.KeptUntil) {
+		return nil, ceremony.ErrNone
+	}
 	resolver, ok := q.ceremony.(factors.Resolver)
 	if !ok {
 		return nil, ceremony.ErrNone
@@ -37,7 +42,10 @@ func (e *Engine) resolve(ctx context.Context, kind assurance.Factor, ref string,
 	if err != nil {
 		return nil, q.failing("resolving", err)
 	}
-	if verdict.Next != nil {
+	if verdict.Disowned {
+		return verdict.Reply, e.disown(ctx, q, verdict)
+	}
+	if verdict.Next != nil && q.asking.Closed.IsZero() {
 		if err := e.turn(ctx, q.kept.Turned(*verdict.Next), verdict.Next.Send, nothing); err != nil {
 			return nil, err
 		}
@@ -45,31 +53,56 @@ func (e *Engine) resolve(ctx context.Context, kind assurance.Factor, ref string,
 	return verdict.Reply, nil
 }
 
-// found returns an open question by its reference, or ceremony.ErrNone.
+// found returns a question by its reference, or ceremony.ErrNone. What isn't open any
+// more is Closed.
 func (e *Engine) found(ctx context.Context, kind assurance.Factor, ref string) (posed, error) {
 	kept, err := e.book().Find(ctx, e.Store, ref)
 	if err != nil {
 		return posed{}, err
 	}
 	factor, err := e.Vault.Factors.Get(kind)
-	if err != nil || kept.Kind != kind || !kept.IsOpen(e.Clock()) {
+	if err != nil || kept.Kind != kind {
 		return posed{}, ceremony.ErrNone
 	}
-	if _, err := e.Store.GetRecord(ctx, person.Flows, kept.Flow, e.Clock()); errors.Is(err, store.ErrNotFound) {
-		return posed{}, ceremony.ErrNone
-	} else if err != nil {
-		return posed{}, fmt.Errorf("reading the flow of a question: %w", err)
+	closed, err := e.closedAt(ctx, kept)
+	if err != nil {
+		return posed{}, err
 	}
 	q := posed{purpose: kept.Purpose, factor: factor, ceremony: factor.Enrolling(), kept: kept}
 	if kept.Purpose == ceremony.Proof {
 		q.ceremony = factor.Proving()
 	}
-	q.asking = factors.Asking{Ref: ref, Who: kept.Who, Scene: kept.Scene}
-	active, err := e.Vault.ActiveOf(ctx, kept.Owner)
-	if err == nil {
-		q.asking.Credentials, q.rows, err = e.Vault.Open(active, kind)
+	q.asking = factors.Asking{Ref: ref, Who: kept.Who, Scene: kept.Scene, Closed: closed}
+	all, err := e.Vault.Of(ctx, kept.Owner)
+	if err != nil {
+		return posed{}, err
 	}
+	// Of what is over, frozen ones can still be told.
+	all = slices.DeleteFunc(all, func(c store.Credential) bool {
+		isFrozen := c.State == store.CredentialFrozen && !closed.IsZero()
+		return c.State != store.CredentialActive && !isFrozen || !e.Vault.Works(c)
+	})
+	q.asking.Credentials, q.rows, err = e.Vault.Open(all, kind)
 	return q, err
+}
+
+// closedAt is when a question was over; zero: it is open. With its flow it is over,
+// too.
+func (e *Engine) closedAt(ctx context.Context, q ceremony.Question) (time.Time, error) {
+	switch {
+	case !q.Closed.IsZero():
+		return q.Closed, nil
+	case !q.IsOpen(e.Clock()):
+		return q.Until, nil
+	}
+	_, err := e.Store.GetRecord(ctx, person.Flows, q.Flow, e.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return e.Clock(), nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the flow of a question: %w", err)
+	}
+	return time.Time{}, nil
 }
 
 // Compose returns what to send about a question, and whether the message is still
@@ -83,7 +116,7 @@ func (e *Engine) Compose(ctx context.Context, kind assurance.Factor, ref string)
 		return nil, false, err
 	}
 	composer, ok := q.ceremony.(factors.Composer)
-	if !ok {
+	if !ok || !q.asking.Closed.IsZero() {
 		return nil, false, nil
 	}
 	message, open, err = composer.Compose(ctx, q.asking, q.kept.State)

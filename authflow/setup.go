@@ -323,7 +323,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, ma
 	if err != nil {
 		return err
 	}
-	second, err := e.Vault.New(f.UserID, kind, made.Made)
+	seconds, err := e.Vault.NewAll(f.UserID, kind, made)
 	if err != nil {
 		return err
 	}
@@ -331,14 +331,16 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, ma
 	f.Name = f.Account.Name
 	f.Proofs = []assurance.Proof{
 		{Factor: assurance.Password, At: now},
-		{Factor: kind, At: now, Credential: second.ID, UserVerified: made.UserVerified},
+		{Factor: kind, At: now, Credential: seconds[0].ID, UserVerified: made.UserVerified},
 	}
 	f.PasswordMark = mark
 	events := []store.Event{
 		e.Audit.Event(audit.UserSetUp, f.UserID, audit.Fields{
 			audit.User: f.Name, audit.Address: c.Address, audit.UserAgent: c.UserAgent,
 		}),
-		e.enrolled(f.UserID, f.Name, kind, c),
+	}
+	for _, second := range seconds {
+		events = append(events, e.enrolled(f.UserID, f.Name, second.Kind, c))
 	}
 	err = e.advance(ctx, f, "setting up an account", func(tx store.Tx) ([]store.Event, error) {
 		if _, err := tx.TakeRecord(ctx, person.Links, f.Link, now); err != nil {
@@ -353,7 +355,7 @@ func (e *Engine) activate(ctx context.Context, f Flow, kind assurance.Factor, ma
 		if err := tx.CreateCredential(ctx, password); err != nil {
 			return nil, err
 		}
-		if err := credentials.Keep(ctx, tx, second, made.Made); err != nil {
+		if err := credentials.KeepAll(ctx, tx, seconds, made); err != nil {
 			return nil, err
 		}
 		changed := f

@@ -16,6 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/factors/otpmessage"
+	"github.com/portcullis-mfa/portcullis/factors/push"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/identity"
 )
@@ -306,6 +307,7 @@ type maker func(*App, *identity.Hasher) (factors.Factor, error)
 var makers = []maker{
 	(*App).makeTOTP,
 	(*App).makeFIDO,
+	(*App).makePush,
 	(*App).makeEmail,
 	(*App).makeBackupCodes,
 }
@@ -342,6 +344,21 @@ func (a *App) makeFIDO(*identity.Hasher) (factors.Factor, error) {
 		return nil, fmt.Errorf("setting up security keys: %w", err)
 	}
 	return keys, nil
+}
+
+func (a *App) makePush(*identity.Hasher) (factors.Factor, error) {
+	if a.Push.Off {
+		return nil, nil
+	}
+	codes, err := totp.New(a.TOTP.config(), time.Now, rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the codes of phones: %w", err)
+	}
+	phones, err := push.New(push.Config{Origin: a.Push.authenticator.String(), Digits: a.Push.Digits, Codes: codes}, time.Now, rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("setting up approval on phones: %w", err)
+	}
+	return phones, nil
 }
 
 func (a *App) makeEmail(*identity.Hasher) (factors.Factor, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,7 +17,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/authenticator"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/credentials"
@@ -75,6 +75,11 @@ type service struct {
 	lifetime   time.Duration // the longest of a sign-on
 	metrics    *metrics
 
+	// ending says that streams have to end; unfollow ends what tells them of changes,
+	// and may be nil.
+	ending   atomic.Bool
+	unfollow func()
+
 	endUpkeep context.CancelFunc
 	upkeep    sync.WaitGroup
 }
@@ -125,6 +130,10 @@ func (a *App) startServing() error {
 // the configuration in force keeps the store open for them.
 func (a *App) stopServing() error {
 	if s := a.service.Load(); s != nil {
+		s.ending.Store(true)
+		if s.unfollow != nil {
+			s.unfollow()
+		}
 		s.endUpkeep()
 		s.upkeep.Wait()
 	}
@@ -179,14 +188,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress,
 	})
-	if a.Push.Off {
-		return nil
-	}
-	s.authenticator, err = authenticator.NewApp(authenticator.AppSettings{
-		Pages: s.pages, API: http.NotFoundHandler(), Brand: a.Name, Contact: a.Contact,
-		Secure: a.Push.authenticator.Scheme == "https",
-	})
-	return err
+	return s.makeAuthenticator(a)
 }
 
 // newOutbox makes what sends the messages of factors; nil: there is nothing to send.

@@ -45,6 +45,14 @@ type Question struct {
 	Until time.Time `json:"until,omitzero"`
 	// Settled says that another device has answered.
 	Settled bool `json:"settled,omitempty"`
+	// Closed is when it was closed, of a question that is found until KeptUntil all the
+	// same; zero: it wasn't.
+	Closed    time.Time `json:"closed,omitzero"`
+	KeptUntil time.Time `json:"kept_until,omitzero"`
+	// SignOn is the sign-on that came of it.
+	SignOn string `json:"sign_on,omitempty"`
+	// Handles are secrets by which it is found, too; see Book.Referred.
+	Handles []string `json:"-"`
 	// Kept is until when it is found. A flow lives no longer, so that no question
 	// is put twice.
 	Kept time.Time `json:"-"`
@@ -60,11 +68,13 @@ func Ref(flow string, p Purpose, kind assurance.Factor, number int) string {
 }
 
 // IsOpen reports whether a question can be answered at a time.
-func (q Question) IsOpen(at time.Time) bool { return q.Until.IsZero() || at.Before(q.Until) }
+func (q Question) IsOpen(at time.Time) bool {
+	return q.Closed.IsZero() && (q.Until.IsZero() || at.Before(q.Until))
+}
 
 // Turned is the question after a turn of its factor.
 func (q Question) Turned(t factors.Turn) Question {
-	q.State, q.Until, q.Settled = t.State, t.Until, t.Settled
+	q.State, q.Until, q.Settled, q.KeptUntil, q.Handles = t.State, t.Until, t.Settled, t.Kept, t.Handles
 	return q
 }
 
@@ -109,12 +119,17 @@ func (b Book) Find(ctx context.Context, r Reader, ref string) (Question, error) 
 	if err != nil {
 		return Question{}, fmt.Errorf("reading a question: %w", err)
 	}
+	return b.read(row)
+}
+
+func (b Book) read(row store.Record) (Question, error) {
 	var kept record
-	if err := json.Unmarshal(row.Value, &kept); err != nil {
+	err := json.Unmarshal(row.Value, &kept)
+	if err != nil {
 		return Question{}, fmt.Errorf("reading a question: %w", err)
 	}
 	q := kept.Question
-	q.Ref, q.Owner, q.Kept, q.version = ref, row.Owner, row.Expires, row.Version
+	q.Ref, q.Owner, q.Kept, q.version = row.Key, row.Owner, row.Expires, row.Version
 	if len(kept.Sealed) > 0 {
 		if q.State, err = b.Sealer.Open(kept.Sealed, sealedTo(q)); err != nil {
 			return Question{}, fmt.Errorf("opening a question: %w", err)
@@ -155,13 +170,76 @@ func (b Book) Put(ctx context.Context, w Writer, q Question) error {
 	if err != nil {
 		return fmt.Errorf("keeping a question: %w", err)
 	}
+	for _, handle := range q.Handles {
+		err := w.PutRecord(ctx, store.Record{
+			Namespace: handles, Key: handleKey(q.Kind, handle), Owner: q.Owner, Value: []byte(q.Ref), Expires: q.Kept,
+		})
+		if err != nil && !errors.Is(err, store.ErrConflict) { // it leads here already
+			return fmt.Errorf("keeping a handle of a question: %w", err)
+		}
+	}
 	return nil
 }
 
-// Close forgets a question, in the transaction that settles it. It reports
-// whether there was one.
+// handles is where references are kept by the handles of their questions.
+const handles = "question_handle"
+
+func handleKey(kind assurance.Factor, handle string) string {
+	return token.Hash("handle\x00" + string(kind) + "\x00" + handle)
+}
+
+// Referred returns the reference of the question that a handle leads to, or ErrNone.
+func (b Book) Referred(ctx context.Context, r Reader, kind assurance.Factor, handle string) (string, error) {
+	row, err := r.GetRecord(ctx, handles, handleKey(kind, handle), b.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return "", ErrNone
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading a handle of a question: %w", err)
+	}
+	return string(row.Value), nil
+}
+
+// Lister lists records, alone or in a transaction.
+type Lister interface {
+	RecordsOf(ctx context.Context, namespace, owner string, now time.Time) ([]store.Record, error)
+}
+
+// OpenOf returns the open questions of a kind that are put to a user.
+func (b Book) OpenOf(ctx context.Context, r Lister, owner string, p Purpose, kind assurance.Factor) ([]Question, error) {
+	rows, err := r.RecordsOf(ctx, namespace, owner, b.Clock())
+	if err != nil {
+		return nil, fmt.Errorf("listing questions: %w", err)
+	}
+	var open []Question
+	for _, row := range rows {
+		q, err := b.read(row)
+		if err != nil {
+			return nil, err
+		}
+		if q.Purpose == p && q.Kind == kind && q.IsOpen(b.Clock()) {
+			open = append(open, q)
+		}
+	}
+	return open, nil
+}
+
+// Close closes a question, in the transaction that settles it, and forgets it unless
+// it is to be kept. It reports whether there was one to close.
 func (b Book) Close(ctx context.Context, tx store.Records, ref string) (bool, error) {
-	_, err := tx.TakeRecord(ctx, namespace, ref, b.Clock())
+	q, err := b.Find(ctx, tx, ref)
+	switch {
+	case errors.Is(err, ErrNone):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !q.Closed.IsZero():
+		return false, nil
+	case b.Clock().Before(q.KeptUntil):
+		q.Closed, q.Kept = b.Clock(), q.KeptUntil
+		return true, b.Put(ctx, tx, q)
+	}
+	_, err = tx.TakeRecord(ctx, namespace, ref, b.Clock())
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}

@@ -20,6 +20,9 @@ type Own struct {
 	Daily bool
 	// Suspended says that it was reported lost and proves nothing.
 	Suspended bool
+	// Frozen says that it proves nothing until its owner has signed in with another
+	// factor.
+	Frozen bool
 	// Realm is where it works, of a kind that works in one place alone, and
 	// Elsewhere says that it isn't here: it proves nothing any more.
 	Realm     string
@@ -35,7 +38,7 @@ type Own struct {
 func (v *Vault) Describe(row store.Credential) (Own, error) {
 	o := Own{
 		ID: row.ID, Kind: row.Kind, Name: row.Name, Created: row.Created, LastUsed: row.LastUsed,
-		Suspended: row.State == store.CredentialSuspended, Daily: v.Factors.Traits(row.Kind).Daily, Realm: row.Realm, Elsewhere: !v.Works(row),
+		Suspended: row.State == store.CredentialSuspended, Frozen: row.State == store.CredentialFrozen, Daily: v.Factors.Traits(row.Kind).Daily, Realm: row.Realm, Elsewhere: !v.Works(row),
 	}
 	if v.Clock().Before(row.ProbationUntil) {
 		o.ProbationUntil = row.ProbationUntil

@@ -140,6 +140,42 @@ func (v *Vault) New(userID string, kind assurance.Factor, made factors.Made) (st
 	return c, v.SetSecret(&c, made.Secret)
 }
 
+// NewAll seals the fresh credentials of an enrolment, as New does: that of the kind
+// first, then those which the same thing holds.
+func (v *Vault) NewAll(userID string, kind assurance.Factor, made factors.Verdict) ([]store.Credential, error) {
+	first, err := v.New(userID, kind, made.Made)
+	if err != nil {
+		return nil, err
+	}
+	all := []store.Credential{first}
+	for _, also := range made.Also {
+		also.Name = made.Made.Name
+		c, err := v.New(userID, also.Kind, also)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	if len(all) > 1 {
+		for i := range all {
+			all[i].Holder = first.ID
+		}
+	}
+	return all, nil
+}
+
+// WithHeld returns those of a user's credentials that are meant, and those that the
+// same things hold.
+func WithHeld(all []store.Credential, meant func(store.Credential) bool) []store.Credential {
+	var found []store.Credential
+	for _, c := range all {
+		if meant(c) || c.Holder != "" && slices.ContainsFunc(all, func(other store.Credential) bool { return meant(other) && other.Holder == c.Holder }) {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
 // SetSecret puts a new secret into a credential's row; nil leaves the old one.
 func (v *Vault) SetSecret(c *store.Credential, secret []byte) error {
 	if secret == nil {
@@ -195,6 +231,17 @@ var (
 	ErrTooMany = errors.New("no more of this kind")
 )
 
+// KeepAll writes the fresh credentials of an enrolment, as Keep does.
+func KeepAll(ctx context.Context, tx store.Credentials, all []store.Credential, made factors.Verdict) error {
+	for i, c := range all {
+		parts := append([]factors.Made{made.Made}, made.Also...)
+		if err := Keep(ctx, tx, c, parts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Keep writes a fresh credential, or returns *factors.Refused where another has
 // the same that may be there once only.
 func Keep(ctx context.Context, tx store.Credentials, c store.Credential, made factors.Made) error {
@@ -225,8 +272,21 @@ func DeleteKind(ctx context.Context, tx store.Credentials, userID string, kind a
 }
 
 // HasRoom reports whether somebody with these active credentials may enrol one
-// more of a factor: where there is one alone, it is replaced.
-func HasRoom(f factors.Factor, active []store.Credential) bool {
+// more of a factor, and of the kinds that its enrolment makes besides.
+func (v *Vault) HasRoom(f factors.Factor, active []store.Credential) bool {
+	if compound, ok := f.(factors.Compound); ok {
+		for _, kind := range compound.Beside() {
+			beside, err := v.Factors.Get(kind)
+			if err != nil || !hasRoom(beside, active) {
+				return false
+			}
+		}
+	}
+	return hasRoom(f, active)
+}
+
+// hasRoom is HasRoom for one kind: where there may be one alone, it is replaced.
+func hasRoom(f factors.Factor, active []store.Credential) bool {
 	have := 0
 	for _, c := range active {
 		if c.Kind == f.Kind() {

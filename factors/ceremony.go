@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
 )
 
 // Answer holds what the person submitted, by form field.
@@ -19,6 +21,9 @@ type Asking struct {
 	Credentials []Credential
 	// Scene is where it was put: as of Begin, whenever it is read.
 	Scene Scene
+	// Closed is when the question was closed, of one that is kept after that; zero: it
+	// wasn't. Only Resolve is asked about such a question.
+	Closed time.Time
 }
 
 // Scene is where a question was put.
@@ -44,13 +49,21 @@ type Turn struct {
 	// Settled says that another device has answered, so that the browser that
 	// asked may collect what comes of it.
 	Settled bool
+	// Kept is until when the question is found after it was closed, or its flow is
+	// gone, by another device alone; zero: it isn't.
+	Kept time.Time
+	// Handles are secrets by which another device finds the question before it knows
+	// its reference. Those of earlier turns stay as they are.
+	Handles []string
 	// Send has a message sent about the question, once this turn is kept. What
 	// it says is composed when it leaves; see Composer.
 	Send bool
 }
 
 // IsZero reports whether nothing has to be remembered.
-func (t Turn) IsZero() bool { return len(t.State) == 0 && t.Until.IsZero() && !t.Settled && !t.Send }
+func (t Turn) IsZero() bool {
+	return len(t.State) == 0 && t.Until.IsZero() && t.Kept.IsZero() && len(t.Handles) == 0 && !t.Settled && !t.Send
+}
 
 // Page is what a question looks like.
 type Page struct {
@@ -121,6 +134,11 @@ type Verdict struct {
 	// Made is the new credential of an accepted enrolment. With Barred its
 	// Unique alone is set.
 	Made Made
+	// Also are further new credentials, of other kinds, that the same thing holds.
+	Also []Made
+	// Disowned says that the owner of the credential didn't ask for this: what came of
+	// the question is ended.
+	Disowned bool
 	// Model is what was enrolled or refused, as far as it can be told, and Barred
 	// says that the refusal is about it.
 	Model  Model
@@ -134,6 +152,7 @@ func (v Verdict) Accepted() bool { return v.Outcome == OutcomeAccepted }
 
 // Made is a new credential.
 type Made struct {
+	Kind   assurance.Factor // empty: the factor's own
 	Secret []byte
 	Name   string
 	// Unique is what no two credentials of the kind may share, whoever has

@@ -57,6 +57,7 @@ const (
 	Unknown     Reason = "unknown"     // from a credential that isn't enrolled, or is no more
 	TooSoon     Reason = "too_soon"    // a message was sent a moment ago
 	TooOften    Reason = "too_often"   // no more messages are sent
+	Denied      Reason = "denied"      // by the person, at another device
 )
 
 // The reasons for which an authenticator that works is barred.
@@ -109,6 +110,9 @@ type Traits struct {
 	// AMR are the authentication methods of its proofs (RFC 8176 §2), as apps are
 	// told.
 	AMR []string
+	// OneOpen says that one question is open for a person at a time, since each of
+	// them disturbs the person at another device.
+	OneOpen bool
 	// OnDemand says that even the first question waits until the person presses a
 	// button.
 	OnDemand bool
@@ -153,6 +157,12 @@ type Valued interface {
 	// Values returns the values for texts about the kind, such as how often its codes
 	// change.
 	Values() map[string]any
+}
+
+// Compound is a Factor whose enrolment makes credentials of other kinds too; see
+// Verdict.Also.
+type Compound interface {
+	Beside() []assurance.Factor
 }
 
 // Discoverer is a Factor whose credentials tell whose they are, so that nobody
@@ -203,6 +213,10 @@ type Details struct {
 	By []string
 	// Stock is what is left of a credential that gets used up; nil: it doesn't.
 	Stock *Stock
+	// Heard is when another device was last heard of, to the hour; zero: nobody knows.
+	Heard time.Time
+	// Unreachable says that the other device can't be sent notifications.
+	Unreachable bool
 }
 
 // Stock is what is left of a credential that gets used up.

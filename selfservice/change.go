@@ -31,21 +31,28 @@ func (s *Service) Rename(ctx context.Context, by store.SignOn, u store.User, id,
 		if err != nil || found[0].Name == name {
 			return nil, err
 		}
-		credential := found[0]
-		credential.Name = name
-		return []store.Event{s.People.Own(audit.FactorRenamed, user, c, audit.Fields{audit.Factor: string(credential.Kind)})},
-			tx.UpdateCredential(ctx, credential)
+		events := make([]store.Event, len(found))
+		for i, credential := range found {
+			credential.Name = name
+			events[i] = s.People.Own(audit.FactorRenamed, user, c, audit.Fields{audit.Factor: string(credential.Kind)})
+			if err := tx.UpdateCredential(ctx, credential); err != nil {
+				return nil, err
+			}
+		}
+		return events, nil
 	})
 }
 
 // secondsOf returns those of a user's credentials of second factors that are
-// meant, suspended ones too, or credentials.ErrUnknown where there is none.
+// meant, and those that the same things hold, suspended ones too, or
+// credentials.ErrUnknown where there is none.
 func secondsOf(ctx context.Context, tx store.Tx, userID string, meant func(store.Credential) bool) ([]store.Credential, error) {
 	all, err := tx.CredentialsOf(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
-	found := slices.DeleteFunc(all, func(c store.Credential) bool { return c.Kind == assurance.Password || !meant(c) })
+	all = slices.DeleteFunc(all, func(c store.Credential) bool { return c.Kind == assurance.Password })
+	found := credentials.WithHeld(all, meant)
 	if len(found) == 0 {
 		return nil, credentials.ErrUnknown
 	}
@@ -77,7 +84,9 @@ func (s *Service) remove(ctx context.Context, by store.SignOn, u store.User, c p
 		if err != nil {
 			return current, nil, err
 		}
-		remaining := slices.DeleteFunc(slices.Clone(active), goes)
+		remaining := slices.DeleteFunc(slices.Clone(active), func(have store.Credential) bool {
+			return slices.ContainsFunc(going, func(gone store.Credential) bool { return gone.ID == have.ID })
+		})
 		if len(remaining) < len(active) && !hasWayIn(remaining, s.Vault.Factors) {
 			return current, nil, ErrLastWayIn
 		}

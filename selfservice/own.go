@@ -83,7 +83,7 @@ func (s *Service) Enrollable(ctx context.Context, userID string) ([]assurance.Fa
 	}
 	var kinds []assurance.Factor
 	for _, f := range s.Vault.Factors {
-		if credentials.HasRoom(f, active) {
+		if s.Vault.HasRoom(f, active) {
 			kinds = append(kinds, f.Kind())
 		}
 	}

@@ -17,6 +17,7 @@ func functionsOf(c *catalogue, b brand) template.FuncMap {
 		"contact":           c.contact,
 		"brandLogo":         func() string { return b.logo },
 		"brandStyle":        func() string { return b.style },
+		"inHalves":          inHalves,
 		"language":          func() string { return c.tag },
 		"moment":            moment,
 		"picture":           picture,
@@ -116,6 +117,16 @@ func contactLink(contact string) string {
 		return ""
 	}
 	return "mailto:" + contact
+}
+
+// inHalves sets a space in the middle of a number of more than four digits, which are
+// read and typed more easily then.
+func inHalves(number string) string {
+	if len(number) < 5 {
+		return number
+	}
+	half := (len(number) + 1) / 2
+	return number[:half] + " " + number[half:]
 }
 
 // seconds rounds up, so that nobody is told to come back too early.

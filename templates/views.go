@@ -377,26 +377,3 @@ type MessageCode struct {
 type MessageEnrolment struct {
 	Sent *MessageCode // nil: an address is asked for
 }
-
-// PushChallenge is what challenge_push shows while a request is open.
-type PushChallenge struct {
-	// Number is what the person enters on the phone.
-	Number string
-	// QR opens the request in the app, as an inline SVG; Code does when it is typed
-	// there.
-	QR   template.HTML
-	Code string
-}
-
-// PushEnrolment is what enrol_push shows.
-type PushEnrolment struct {
-	// QR and Link lead a phone to the pairing; Code is what is typed at App, the
-	// authenticator's address, in their place.
-	QR   template.HTML // an inline SVG
-	Link string
-	Code string
-	App  string
-	// Confirmed says that the digits of the phone were right, and the phone has yet to
-	// finish.
-	Confirmed bool
-}

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/totp", "notify/email", "notify/link", "notify/notice", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/link", "notify/notice", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -40,7 +40,7 @@ var arrows = []arrow{
 	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
-	{"authenticator", []string{"templates", "upload"}},
+	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload"}},
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"notify/email", []string{"notify", "factors", "templates"}},
@@ -63,8 +63,10 @@ var arrows = []arrow{
 	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/otpmessage", []string{"factors", "identity", "templates", "assurance", "token"}},
-	{"factors/totp", []string{"factors", "templates", "assurance", "token"}},
+	{"factors/totp", []string{"factors/qrcode", "factors", "templates", "assurance", "token"}},
+	{"factors/push", []string{"factors/push/message", "factors/qrcode", "factors", "templates", "assurance", "token"}},
 	{"factors/push/message", nil},
+	{"factors/qrcode", nil},
 	{"factors/factortest", []string{"factors"}},
 	{"test/pager", []string{"factors", "assurance", "token"}},
 	{"factors", []string{"assurance"}},
@@ -98,6 +100,7 @@ var arrows = []arrow{
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},
 	{"test/mailbox", nil},
+	{"test/phone", nil},
 	{"test/harness", nil},
 	{"test", nil},
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/factors/qrcode"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -270,8 +271,8 @@ func (f enrolling) Resume(_ context.Context, a factors.Asking, state []byte) (fa
 	if err != nil {
 		return factors.Page{}, fmt.Errorf("reading a TOTP enrolment: %w", err)
 	}
-	uri := s.uri(f.config.Issuer, a.Who.Name)
-	code, err := qrCode(uri)
+	uri := f.uri(s, a.Who)
+	code, err := qrcode.Draw(uri)
 	if err != nil {
 		return factors.Page{}, fmt.Errorf("drawing the QR code: %w", err)
 	}
@@ -285,6 +286,17 @@ func (f enrolling) Resume(_ context.Context, a factors.Asking, state []byte) (fa
 		Period:  s.Period,
 	}}, nil
 }
+
+// URI returns the provisioning URI of an enrolment's state.
+func (f *Factor) URI(state []byte, who factors.Subject) (string, error) {
+	s, err := parseSecret(state)
+	if err != nil {
+		return "", fmt.Errorf("reading a TOTP enrolment: %w", err)
+	}
+	return f.uri(s, who), nil
+}
+
+func (f *Factor) uri(s secret, who factors.Subject) string { return s.uri(f.config.Issuer, who.Name) }
 
 // Check accepts answer "code" as that of proving would, and that code's step is
 // dead from then on.

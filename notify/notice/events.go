@@ -50,6 +50,7 @@ var silent = map[audit.Name]string{
 	audit.SignInFailed:     "strangers can cause it as often as they like; factor.alert tells of very many",
 	audit.SignInSlowed:     "strangers can cause it as often as they like; factor.alert tells of very many",
 	audit.SignOnEnded:      "it lets nobody in, and follows from something that gives a notice if it matters",
+	audit.RequestReported:  "they said so themselves, and are asked for a new password",
 	audit.AppOpened:        "it's the daily business",
 	audit.ClockDrifting:    "the sign-in page says so",
 	audit.BrowserForgotten: "it lets nobody in",

@@ -1,4 +1,4 @@
-package totp
+package qrcode
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ func TestQRCodeIsReadByAnotherProgram(t *testing.T) {
 		"otpauth://totp/Example:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example&algorithm=SHA1&digits=6&period=30",
 		"otpauth://totp/" + strings.Repeat("long%20", 60) + ":" + strings.Repeat("a", 100) + "?secret=" + strings.Repeat("A", 103),
 	} {
-		code, err := qrCode(content)
+		code, err := Draw(content)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func paint(t *testing.T, svg string) image.Image {
 }
 
 func TestQRCodeForm(t *testing.T) {
-	code, err := qrCode("otpauth://totp/Example:alice?secret=AAAA")
+	code, err := Draw("otpauth://totp/Example:alice?secret=AAAA")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestQRCodeForm(t *testing.T) {
 }
 
 func TestQRCodeTooLong(t *testing.T) {
-	if _, err := qrCode(strings.Repeat("a", 5000)); err == nil {
+	if _, err := Draw(strings.Repeat("a", 5000)); err == nil {
 		t.Error("more than a QR code holds was drawn")
 	}
 }

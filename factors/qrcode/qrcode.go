@@ -1,4 +1,5 @@
-package totp
+// Package qrcode draws QR codes for pages. It must not know what they are for.
+package qrcode
 
 import (
 	"fmt"
@@ -13,10 +14,10 @@ import (
 // ISO/IEC 18004 §5.3.8.
 const quietZone = 4
 
-// qrCode draws the content as an inline SVG, black on white whatever the
+// Draw draws the content as an inline SVG, black on white whatever the
 // page's colours, without style attributes, which our CSP forbids. It has no
 // size of its own but the viewBox.
-func qrCode(content string) (template.HTML, error) {
+func Draw(content string) (template.HTML, error) {
 	matrix, err := qr.Encode(content, qr.M, qr.Auto)
 	if err != nil {
 		return "", err

@@ -1,0 +1,113 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/ceremony"
+	"github.com/portcullis-mfa/portcullis/credentials"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/store"
+)
+
+// Companion is a device of a person's, other than the browser, that speaks by a
+// credential of its own. It advances no flow.
+type Companion struct {
+	Credential factors.Credential
+	Who        factors.Subject
+	// Frozen says that the credential can't answer questions for now.
+	Frozen bool
+
+	row store.Credential
+}
+
+// Companion returns a device by what is unique about its credential.
+// credentials.ErrUnknown where there is none, or it was reported lost.
+func (e *Engine) Companion(ctx context.Context, kind assurance.Factor, unique string) (Companion, error) {
+	row, err := e.Store.CredentialByID(ctx, credentials.ID(kind, unique))
+	if errors.Is(err, store.ErrNotFound) || err == nil && row.State == store.CredentialSuspended {
+		return Companion{}, credentials.ErrUnknown
+	}
+	if err != nil {
+		return Companion{}, fmt.Errorf("reading a companion's credential: %w", err)
+	}
+	user, err := e.Store.UserByID(ctx, row.UserID)
+	if err != nil {
+		return Companion{}, fmt.Errorf("reading a companion's user: %w", err)
+	}
+	opened, _, err := e.Vault.Open([]store.Credential{row}, kind)
+	if err != nil {
+		return Companion{}, err
+	}
+	return Companion{
+		Credential: opened[0], row: row, Frozen: row.State != store.CredentialActive,
+		Who: factors.Subject{UserID: user.ID, Name: user.Name, DisplayName: user.DisplayName},
+	}, nil
+}
+
+// Referred returns the reference of the question that a handle leads to, or
+// ceremony.ErrNone.
+func (e *Engine) Referred(ctx context.Context, kind assurance.Factor, handle string) (string, error) {
+	return e.book().Referred(ctx, e.Store, kind, handle)
+}
+
+// Waiting returns the open questions that a companion's user is asked and that other
+// devices can answer.
+func (e *Engine) Waiting(ctx context.Context, c Companion) ([]ceremony.Question, error) {
+	if c.Frozen {
+		return nil, nil
+	}
+	open, err := e.book().OpenOf(ctx, e.Store, c.Who.UserID, ceremony.Proof, c.row.Kind)
+	if err != nil {
+		return nil, err
+	}
+	var waiting []ceremony.Question
+	for _, q := range open {
+		closed, err := e.closedAt(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if closed.IsZero() {
+			waiting = append(waiting, q)
+		}
+	}
+	return waiting, nil
+}
+
+// UpdateCompanion keeps a companion's new secret, or returns store.ErrConflict.
+func (e *Engine) UpdateCompanion(ctx context.Context, c Companion, secret []byte) error {
+	row := c.row
+	if err := e.Vault.SetSecret(&row, secret); err != nil {
+		return err
+	}
+	return e.Vault.Update(ctx, row)
+}
+
+// LeaveCompanion has a companion prove nothing any more, with all that the same thing
+// holds. It is suspended and stays in its owner's list, since it may be the last way
+// in.
+func (e *Engine) LeaveCompanion(ctx context.Context, c Companion, client person.Client) error {
+	user := store.User{ID: c.Who.UserID, Name: c.Who.Name}
+	return e.People.Change(ctx, "suspending what a companion holds", func(tx store.Tx) ([]store.Event, error) {
+		all, err := tx.CredentialsOf(ctx, user.ID)
+		if err != nil {
+			return nil, err
+		}
+		var events []store.Event
+		for _, held := range credentials.WithHeld(all, func(have store.Credential) bool { return have.ID == c.row.ID }) {
+			if held.State == store.CredentialSuspended {
+				continue
+			}
+			held.State = store.CredentialSuspended
+			if err := tx.UpdateCredential(ctx, held); err != nil {
+				return nil, err
+			}
+			events = append(events, e.People.Own(audit.FactorLost, user, client, audit.Fields{audit.Factor: string(held.Kind)}))
+		}
+		return events, nil
+	})
+}
