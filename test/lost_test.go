@@ -203,7 +203,7 @@ func TestLostEverything(t *testing.T) {
 		for _, factor := range []string{"totp", "backup_code"} {
 			expectAudited(t, s, 1, "factor.lost", "bob", map[string]string{"factor": factor})
 		}
-		says(t, browser.Visit(s.At("login", activity)), http.StatusOK, "An access code was made for you", "by an administrator", "An access code was used")
+		says(t, browser.Visit(s.At("login", activity)), http.StatusOK, "An access code was created for you", "by an administrator", "An access code was used")
 	})
 	t.Run("the code of somebody else", func(t *testing.T) {
 		cyd := s.Invited("cyd")
