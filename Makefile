@@ -9,14 +9,14 @@ BINARY := $(BUILD)/portcullis
 ROUNDS ?= 3
 
 # The race detector watches all but SQLite itself, which is C translated to Go
-# and guards its own memory: watching that takes longer than all else.
+# and guards its own memory. Watching it would take longer than everything else.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 
 # How many packages, and how many suites of one, run at once. They wait for disks,
 # clocks and browsers more than they compute, on two cores too.
 SUITES ?= 4
 
-# All state of a run lies in one ignored folder of the checkout.
+# All state of a run is kept in one folder of the checkout, which Git ignores.
 RUN := XDG_DATA_HOME=$(STATE)/data XDG_CONFIG_HOME=$(STATE)/config
 
 .PHONY: run run-https build test lint bench fuzz caddy clean
@@ -41,7 +41,7 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-# The whole server is measured alone, after all else; see docs/performance.md.
+# The whole server is measured last and on its own; see docs/performance.md.
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/test$$')
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test

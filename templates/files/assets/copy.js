@@ -3,7 +3,7 @@
 
 const confirmed = 2000; // milliseconds that the button says so
 
-// What a button says is not read out when it changes; this is.
+// Screen readers don't announce a button whose text changes. They announce this.
 const status = document.createElement("p");
 status.className = "visually-hidden";
 status.setAttribute("role", "status");

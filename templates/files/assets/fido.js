@@ -42,14 +42,14 @@ function explain(error, late) {
 	return failed;
 }
 
-// ask asks for a key; by itself where nobody has pressed the button.
+// ask asks for a key, with or without a press of the button.
 async function ask(byItself) {
 	asking?.abort();
 	const mine = asking = new AbortController();
 	const begun = Date.now();
 	const options = JSON.parse(words.options);
 	if (begun - loaded > options.timeout - spare) {
-		// What is asked here can't be answered any more.
+		// This question can't be answered any more.
 		const flow = form.elements.namedItem("flow").value;
 		location.replace(`/flow?${new URLSearchParams({ id: flow, use: "fido" })}${location.hash}`);
 		return;
@@ -80,7 +80,7 @@ form.addEventListener("submit", (event) => {
 	}
 });
 
-// Who comes back with the back button is asked anew.
+// After the back button, the page asks again.
 window.addEventListener("pageshow", () => {
 	answer.value = "";
 });

@@ -1,5 +1,5 @@
 // Sends each form once: a second click or Enter while the answer is on its way
-// does nothing. Who comes back with the back button finds the buttons usable.
+// does nothing. After the back button, the buttons work again.
 
 const sending = new WeakSet();
 

@@ -1,6 +1,6 @@
 // Offers more time two minutes before a flow ends, says how long is left, and
 // asks for it in the background, so that what was typed stays. Without this
-// script the button is always there and loads the page anew.
+// script the button is always there and reloads the page.
 
 import { duration } from "./duration.js";
 

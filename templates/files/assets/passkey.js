@@ -1,6 +1,6 @@
 // Offers a passkey in place of name and password: among what the browser fills
-// in for the name, and by a button. What is asked is fetched from where the form
-// leads, since nothing of it is needed where there is no passkey.
+// in for the name, and by a button. The question is fetched from the form's
+// address, and only if this browser knows passkeys.
 
 import { signalUnknown } from "./signal.js";
 import { ask } from "./webauthn.js";
@@ -72,8 +72,8 @@ async function getByButton() {
 }
 
 // offer has the browser list passkeys where it fills in the name, until the
-// page is left or the button pressed. Whatever stands in the way, the form is
-// still there, and who comes back to the name is offered them anew.
+// page is left or the button pressed. If that fails, the form still works, and
+// returning to the name field offers them again.
 async function offer() {
 	if (!await PublicKeyCredential.isConditionalMediationAvailable?.()) {
 		return;
@@ -90,7 +90,7 @@ async function offer() {
 
 // disown tells the browser of a passkey that was shown and isn't set up here,
 // which it may then delete. Where passkeys are bound to a parent domain, it may
-// be that of another site there, and nobody here can tell.
+// belong to another site there, which this page can't tell.
 async function disown(credentialId) {
 	const { ceremony } = await fetchQuestion();
 	const { rpId } = JSON.parse(ceremony.Options);
@@ -99,7 +99,7 @@ async function disown(credentialId) {
 	}
 }
 
-// Who comes back to the page after a while is offered what can be answered yet.
+// After a while away from the page, an old question is replaced with a new one.
 function renew() {
 	if (document.visibilityState === "visible" && !pressed && question && Date.now() - question.at > lasting) {
 		offer();
@@ -114,7 +114,7 @@ form.addEventListener("submit", (event) => {
 	}
 });
 
-// Who comes back with the back button is asked anew.
+// After the back button, the page asks again.
 window.addEventListener("pageshow", () => {
 	pressed = false;
 	form.elements.namedItem("credential").value = "";

@@ -101,7 +101,7 @@
 			}
 			return;
 		}
-		// Who only reads needs no fresh check.
+		// Reading needs no fresh check.
 		const unasked = now.state === "step_up" && !afterFailure && shown?.state !== now.state;
 		if (!unasked && now.state !== dismissed && !(shown?.state === now.state && shown.element.isConnected)) {
 			hide();
@@ -143,7 +143,7 @@
 		(document.querySelector("dialog:modal") ?? document.documentElement).append(element);
 		element.popover = "manual"; // above what the app shows on top
 		element.showPopover?.();
-		// What is there from the start is not read out.
+		// Screen readers don't announce text that is there from the start.
 		setTimeout(() => {
 			make(said, "p", "title", now.title);
 			make(said, "p", "", now.text);

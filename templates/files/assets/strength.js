@@ -22,8 +22,7 @@ function show(score, text) {
 	}
 }
 
-// What the form holds, but for the password that there was before: it is for
-// nobody to judge.
+// Everything in the form except the current password, which isn't judged.
 function asked() {
 	const data = new FormData(input.form);
 	for (const other of input.form.querySelectorAll("input[autocomplete=current-password]")) {
@@ -59,7 +58,7 @@ async function update(signal) {
 	}
 }
 
-// What was said of the password that was sent isn't true of another.
+// An error about the password that was sent doesn't apply to another one.
 function forgetRefusal() {
 	if (refused && !refused.hidden && input.value !== "") {
 		refused.hidden = true;

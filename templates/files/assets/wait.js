@@ -1,6 +1,6 @@
 // Asks every two seconds whether another device has answered the page's question.
 // Once it has, this presses the button that collects the answer. Once the question
-// is over, it loads the page anew. Without this script, people press the button.
+// is over, it reloads the page. Without this script, people press the button.
 
 const pause = 2000; // milliseconds between two questions to the server
 const longestPause = 30000; // after several that failed
