@@ -39,6 +39,9 @@ func (m *routeMaker) forHost(route object, host string) {
 
 // pieces makes the routes of a site.
 func (m *routeMaker) pieces() []object {
+	if m.gated && m.chance(m.returns) {
+		return m.returning()
+	}
 	var routes []object
 	if m.chance(m.catches * 0.5) {
 		routes = append(routes, object{"handle": []object{m.catching()}})
@@ -56,6 +59,30 @@ func (m *routeMaker) pieces() []object {
 		routes = append(routes, m.route(m.behind(1)...))
 	}
 	return routes
+}
+
+// returning makes the routes of a site on which a request may fail on its way to the
+// gate, be caught, and go the same way again.
+func (m *routeMaker) returning() []object {
+	caught := object{"handler": "subroute", "routes": []object{}, "errors": object{"routes": []object{}}}
+	if m.chance(0.3) {
+		caught["routes"] = []object{{"group": m.group, "handle": []object{m.harmless()}}}
+	}
+	if m.chance(0.3) {
+		caught["errors"] = object{"routes": []object{{"group": m.group, "handle": []object{m.harmless()}}}}
+	}
+	guarded := object{"handle": append(m.failing(0), m.gate())}
+	if m.chance(0.8) {
+		guarded["group"] = m.group
+	}
+	return []object{{"handle": []object{caught}}, guarded, {"handle": []object{m.app()}}}
+}
+
+// stray makes a route for a host that does nothing but change the Host.
+func (m *routeMaker) stray() object {
+	route := object{"handle": []object{m.headers(m.rehost())}}
+	m.forHost(route, m.oneOf("a.localhost", "b.localhost", "c.localhost", "*.localhost"))
+	return route
 }
 
 // catching makes a subroute that catches whatever fails in it, or after it.

@@ -20,6 +20,8 @@ type theme struct {
 	open     float64 // a site has no gate
 	astray   float64 // something stands where the walker refuses it
 	captures float64 // something before the gate takes values from the request
+	returns  float64 // an error brings requests back to a gate whose group is used up
+	strays   float64 // requests for one host go on as if they were for another
 }
 
 var themes = []theme{
@@ -30,6 +32,9 @@ var themes = []theme{
 	{rehosts: 0.5, spread: 0.8, open: 0.5},
 	{rehosts: 0.5, spread: 0.6, catches: 0.5, errors: 0.2, open: 0.4},
 	{astray: 0.12, groups: 0.1, catches: 0.2, spread: 0.3, open: 0.2},
+	{returns: 0.9},
+	{strays: 1, open: 0.3},
+	{strays: 1, spread: 0.5, open: 0.5},
 	{captures: 0.8, groups: 0.2, spread: 0.2, catches: 0.2, errors: 0.2, open: 0.1},
 }
 
@@ -71,6 +76,9 @@ func (m *routeMaker) server(port int) object {
 		}
 	}
 	routes := m.interleaved(sites)
+	if m.chance(m.strays) {
+		routes = append([]object{m.stray()}, routes...)
+	}
 	m.host = ""
 	made := object{
 		"listen": []string{fmt.Sprintf(":%d", port)}, "automatic_https": object{"disable": true}, "routes": routes,
