@@ -19,6 +19,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors/push"
 	"github.com/portcullis-mfa/portcullis/factors/totp"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/notify/webpush"
 )
 
 // TOTP configures codes from authenticator apps. Changing it doesn't affect
@@ -354,7 +355,7 @@ func (a *App) makePush(*identity.Hasher) (factors.Factor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the codes of phones: %w", err)
 	}
-	phones, err := push.New(push.Config{Origin: a.Push.authenticator.String(), Digits: a.Push.Digits, Codes: codes}, time.Now, rand.Reader)
+	phones, err := push.New(push.Config{Origin: a.Push.authenticator.String(), Digits: a.Push.Digits, Codes: codes, Allowed: webpush.Allows(a.Push.Services)}, time.Now, rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("setting up approval on phones: %w", err)
 	}

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"fmt"
 	"net/http"
@@ -77,7 +78,9 @@ type service struct {
 
 	// ending says that streams have to end; unfollow ends what tells them of changes,
 	// and may be nil.
-	ending   atomic.Bool
+	ending atomic.Bool
+	// pushKey identifies the server to push services; nil: push is off.
+	pushKey  *ecdsa.PrivateKey
 	unfollow func()
 
 	endUpkeep context.CancelFunc
@@ -151,6 +154,11 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	if s.keys, err = a.openKeys(ctx, s.store); err != nil {
 		return fmt.Errorf("opening the keys: %w", err)
 	}
+	if !a.Push.Off {
+		if s.pushKey, err = s.keys.PushKey(ctx); err != nil {
+			return err
+		}
+	}
 	s.pages, s.lifetime = a.pages, time.Duration(a.Session.Lifetime)
 	passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: s.keys, Queue: s.hashing, Memory: a.Password.HashingMemory})
 	if err != nil {
@@ -222,14 +230,18 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 // makeOutbox makes what sends messages about the questions of flows to people; nil:
 // nothing does.
 func (s *service) makeOutbox(a *App) authflow.Outbox {
-	if a.mailer == nil {
-		return nil
-	}
-	s.writers = map[assurance.Factor]notify.Writer{
-		assurance.Email: &email.Writer{
+	s.writers = make(map[assurance.Factor]notify.Writer)
+	if a.mailer != nil {
+		s.writers[assurance.Email] = &email.Writer{
 			Pages: s.pages, Mailer: a.mailer, Clock: time.Now,
 			Frame: templates.MailFrame{Brand: a.Name, Contact: a.Contact, Portal: a.portal.String()},
-		},
+		}
+	}
+	if s.pushKey != nil {
+		s.writers[assurance.Push] = s.makePushWriter(a)
+	}
+	if len(s.writers) == 0 {
+		return nil
 	}
 	questions := &notify.Questions{Composer: s.flows, Writers: s.writers}
 	s.outbox = notify.New(notify.Settings{
@@ -237,8 +249,10 @@ func (s *service) makeOutbox(a *App) authflow.Outbox {
 		Routes: map[string]notify.Route{notify.AboutQuestion: questions},
 	})
 	questions.Outbox = s.outbox
-	s.makeNotices(a)
-	s.makeInvitations(a)
+	if a.mailer != nil {
+		s.makeNotices(a)
+		s.makeInvitations(a)
+	}
 	return questions
 }
 

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +12,10 @@ import (
 	"github.com/portcullis-mfa/portcullis/authenticator"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
 	"github.com/portcullis-mfa/portcullis/ceremony"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors/push"
+	"github.com/portcullis-mfa/portcullis/notify"
+	"github.com/portcullis-mfa/portcullis/notify/webpush"
 )
 
 // makeAuthenticator makes what serves the phone's app, unless push is off.
@@ -26,15 +31,49 @@ func (s *service) makeAuthenticator(a *App) error {
 	if !ok {
 		return fmt.Errorf("setting up the authenticator: phones are a %T", factor)
 	}
+	key, err := webpush.PublicKey(s.pushKey)
+	if err != nil {
+		return err
+	}
 	bell := new(ceremony.Bell)
 	s.unfollow = s.store.Follow(bell)
 	s.authenticator, err = authenticator.NewApp(authenticator.AppSettings{
 		Pages: s.pages, Brand: a.Name, Contact: a.Contact, Secure: a.Push.authenticator.Scheme == "https",
 		API: authenticator.NewAPI(authenticator.APISettings{
 			Companions: s.flows, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: bell, Counters: s.store,
-			Origin: a.Push.authenticator.String(), Clock: time.Now, Logger: boundedlog.New(a.logger.Named("authenticator")),
+			Origin: a.Push.authenticator.String(), Key: key, Clock: time.Now, Logger: boundedlog.New(a.logger.Named("authenticator")),
 			Address: clientAddress, Ending: func() bool { return s.ending.Load() || caddy.Exiting() },
 		}),
 	})
 	return err
+}
+
+// makePushWriter makes what notifies phones of requests.
+func (s *service) makePushWriter(a *App) notify.Writer {
+	return webpush.New(webpush.Settings{
+		Key: s.pushKey, Subject: a.Push.Subject, Allowed: webpush.Allows(a.Push.Services), Proxy: a.Push.proxy,
+		Text: s.pages.Text, Clock: time.Now, Drop: s.dropSubscription,
+	})
+}
+
+// dropSubscription forgets where a phone can be notified, since its push service
+// doesn't know it any more.
+func (s *service) dropSubscription(ctx context.Context, thumbprint string) error {
+	companion, err := s.flows.Companion(ctx, assurance.Push, thumbprint)
+	if errors.Is(err, credentials.ErrUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	phone, err := push.ReadPhone(companion.Credential.Secret)
+	if err != nil {
+		return err
+	}
+	phone.Subscription = nil
+	secret, err := phone.Secret()
+	if err != nil {
+		return err
+	}
+	return s.flows.UpdateCompanion(ctx, companion, secret)
 }

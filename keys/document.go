@@ -35,6 +35,9 @@ type document struct {
 	SealingKeys []sealingKey   `json:"sealing_keys,omitempty"`
 	Peppers     []pepper       `json:"peppers"`
 	Assertions  []assertionKey `json:"assertion_keys,omitempty"`
+	// Push identifies the server to push services: a scalar, like assertion keys. Absent
+	// until somebody asks for it.
+	Push []byte `json:"push_key,omitempty"`
 }
 
 // cookieKey is one generation of the keys that sign and encrypt cookies.

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/link", "notify/notice", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -43,6 +43,7 @@ var arrows = []arrow{
 	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload"}},
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
+	{"notify/webpush", []string{"notify", "factors/push", "factors/push/message", "factors"}},
 	{"notify/email", []string{"notify", "factors", "templates"}},
 	{"notify/notice", []string{"notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
 	{"notify/link", []string{"notify", "person", "factors", "store", "templates", "token"}},
