@@ -6,16 +6,22 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/boombuler/barcode/qr"
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/chromedp"
 
 	phoneapp "github.com/portcullis-mfa/portcullis/authenticator"
@@ -73,7 +79,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/api/")
 	if name == "nonce" {
-		s.reply(w, map[string]any{"nonce": "n", "time": time.Now().Add(s.clock()).Format(time.RFC3339Nano), "vapid": message.Encode(append([]byte{4}, make([]byte, 64)...))})
+		s.reply(w, map[string]any{"nonce": "n", "time": time.Now().Add(s.clock()).Unix(), "vapid": message.Encode(append([]byte{4}, make([]byte, 64)...))})
 		return
 	}
 	signed, err := message.Parse(body)
@@ -129,18 +135,18 @@ func (s *standIn) serve(w http.ResponseWriter, r *http.Request, signed message.S
 			s.reply(w, map[string]any{"state": "claimed"})
 			return
 		}
-		s.reply(w, map[string]any{"totp": map[string]any{"secret": phoneSecret, "algorithm": "SHA1", "digits": 6, "period": 30}})
+		s.reply(w, map[string]any{"state": "confirmed", "totp": "otpauth://totp/Example:alice?secret=" + phoneSecret + "&issuer=Example&algorithm=SHA1&digits=6&period=30"})
 	case message.Ready:
 		var claims message.ReadyClaims
 		s.read(signed, &claims)
 		if want := harness.TOTP(s.t, phoneSecret, time.Now()); claims.Code != want {
 			s.t.Errorf("the code is %s, want %s", claims.Code, want)
 		}
-		s.reply(w, map[string]any{"state": "active"})
+		s.reply(w, map[string]any{"state": "settled"})
 	case message.List:
-		var shown []string
-		for _, display := range s.requests {
-			shown = append(shown, message.Encode(display))
+		shown := []any{}
+		for id, display := range s.requests {
+			shown = append(shown, map[string]any{"id": id, "display": message.Encode(display)})
 		}
 		s.reply(w, map[string]any{"account": "alice", "requests": shown})
 	case message.Answer:
@@ -157,7 +163,7 @@ func (s *standIn) pair(w http.ResponseWriter, signed message.Signed) {
 		w.WriteHeader(http.StatusGone)
 		return
 	}
-	s.reply(w, map[string]any{"credential": "pairing", "account": "alice", "until": time.Now().Add(time.Minute)})
+	s.reply(w, map[string]any{"state": "claimed", "pairing": "pairing", "account": "alice", "until": time.Now().Add(time.Minute).Unix()})
 }
 
 func (s *standIn) answer(w http.ResponseWriter, signed message.Signed) {
@@ -207,7 +213,7 @@ func (s *standIn) ask(id string) {
 	display, err := json.Marshal(map[string]any{
 		"v": 1, "id": id, "account": "alice", "app": "wiki.example.com", "browser": "Firefox", "system": "Windows",
 		"address": "203.0.113.7", "place": "Oslo, Norway", "known": false, "digits": 6,
-		"at": time.Now().Format(time.RFC3339), "expires": time.Now().Add(2 * time.Minute).Format(time.RFC3339),
+		"at": time.Now().Unix(), "expires": time.Now().Add(2 * time.Minute).Unix(),
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -248,16 +254,18 @@ type phoneScreen struct {
 func TestAuthenticatorScreens(t *testing.T) {
 	t.Parallel()
 	api, at := newStandIn(t)
-	browser := harness.NewBrowser(t, &harness.Server{}, harness.BrowserOptions{Mobile: true})
+	tab := harness.NewBrowser(t, &harness.Server{}, harness.BrowserOptions{Mobile: true})
 	// Nobody looks at what the console says of a server that is down.
-	phone := &phoneScreen{&visitor{Browser: browser, t: t, width: 390, height: 844}, api, at}
+	phone := &phoneScreen{&visitor{Browser: tab, t: t, width: 390, height: 844}, api, at}
 	phone.Navigate(at)
 	phone.AwaitH1("Your accounts")
 	phone.AwaitText("No account has been added")
 	phone.inspect("phone-empty")
+	phone.scans(t)
 	phone.pair(t)
 	phone.inspect("phone-accounts")
 	phone.answersRequests(t)
+	phone.isNotified(t)
 	phone.tellsOfClock(t)
 	phone.worksOffline(t)
 	phone.hearsOfRemoval(t)
@@ -311,6 +319,11 @@ func (p *phoneScreen) answersRequests(t *testing.T) {
 	p.Click("Allow")
 	p.AwaitH1("Allowed")
 	p.inspect("phone-allowed")
+	p.Click("Done")
+	p.AwaitText("You have just allowed a sign-in to")
+	p.Reload()
+	p.AwaitText("You have just allowed a sign-in to")
+	p.inspect("phone-taken-back")
 	p.Click("I didn't ask for this")
 	p.AwaitH1("Thank you for telling us")
 	p.inspect("phone-reported")
@@ -397,4 +410,93 @@ func (p *phoneScreen) explainsInstallation(t *testing.T) {
 	iPhone.inspect("phone-install-de")
 	iPhone.Click("Zurück")
 	iPhone.AwaitH1("Ihre Konten")
+}
+
+// isNotified has Chromium deliver a push, as its push service would.
+func (p *phoneScreen) isNotified(t *testing.T) {
+	p.eventually("the worker", `String(navigator.serviceWorker.controller !== null)`, "true")
+	origin, err := url.Parse(p.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.CallBrowser(ctx, browser.SetPermission, browser.SetPermissionParams{
+			Permission: &browser.PermissionDescriptor{Name: "notifications"}, Setting: browser.PermissionSettingGranted, Origin: origin.String(),
+		})
+		return err
+	}), chromedp.Func(p.deliver(`{"web_push":8030,"notification":{"title":"Are you signing in?","body":"wiki.example.com","navigate":"`+p.at+`/#r=r9"}}`)))
+	p.eventually("the notification", `window.shown ?? (navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => {
+		window.shown = all.length ? all[0].title + " " + all[0].data : undefined; }), "")`, "Are you signing in? /#r=r9")
+}
+
+// deliver hands a message to the worker of the page.
+func (p *phoneScreen) deliver(message string) func(context.Context, *chromedp.Target) error {
+	return func(ctx context.Context, _ *chromedp.Target) error {
+		registrations := chromedp.Events(ctx, serviceworker.WorkerRegistrationUpdated)
+		if _, err := chromedp.Call(ctx, serviceworker.Enable, cdp.Empty{}); err != nil {
+			return err
+		}
+		for event, err := range registrations {
+			if err != nil {
+				return err
+			}
+			for _, registration := range event.Registrations {
+				if registration.ScopeURL == p.at+"/" && !registration.IsDeleted {
+					_, err := chromedp.Call(ctx, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{
+						Origin: p.at, RegistrationID: registration.RegistrationID, Data: message,
+					})
+					return err
+				}
+			}
+		}
+		return errors.New("there is no worker")
+	}
+}
+
+// scans holds QR codes before the phone's camera: another one, and then one that adds
+// an account.
+func (p *phoneScreen) scans(t *testing.T) {
+	p.Evaluate(`(() => {
+		const canvas = document.createElement("canvas");
+		canvas.width = canvas.height = 480;
+		const context = canvas.getContext("2d");
+		setInterval(() => {
+			context.fillStyle = "#ffffff";
+			context.fillRect(0, 0, 480, 480);
+			context.fillStyle = "#000000";
+			const size = Math.floor(400 / Math.sqrt(window.seen.length));
+			[...window.seen].forEach((dark, i) => dark === "1" && context.fillRect(
+				40 + i % Math.sqrt(window.seen.length) * size, 40 + Math.floor(i / Math.sqrt(window.seen.length)) * size, size, size));
+		}, 50);
+		navigator.mediaDevices.getUserMedia = async () => canvas.captureStream();
+		return "ready";
+	})()`)
+	p.sees(t, "https://wiki.example.com/")
+	p.Click("Scan a QR code")
+	p.AwaitText("This QR code isn't from your account page.")
+	p.inspect("phone-scan")
+	p.sees(t, p.at+"/#p=token")
+	p.AwaitText("Give this phone a name that you'll recognize in your account.")
+	p.inspect("phone-add-linked")
+	p.Click("Cancel")
+	p.AwaitH1("Your accounts")
+}
+
+// sees holds a QR code before the camera.
+func (p *phoneScreen) sees(t *testing.T, text string) {
+	code, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var modules strings.Builder
+	for y := range code.Bounds().Dy() {
+		for x := range code.Bounds().Dx() {
+			bit := "0"
+			if red, _, _, _ := code.At(x, y).RGBA(); red == 0 {
+				bit = "1"
+			}
+			modules.WriteString(bit)
+		}
+	}
+	p.Evaluate(`(window.seen = "` + modules.String() + `")`)
 }

@@ -55,6 +55,6 @@ export async function tell(account) {
 	await ask("subscribe", account, { subscription: described(await subscription()) });
 }
 
-// vapidKey returns the key that notifications are signed with; null: the server can't
-// be reached.
-export const vapidKey = () => fresh().then(({ vapid }) => vapid, () => null);
+// vapidKey returns the key that notifications are signed with; empty: the server sends
+// none, or can't be reached.
+export const vapidKey = () => fresh().then(({ vapid }) => vapid, () => "");

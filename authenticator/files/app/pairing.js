@@ -15,11 +15,9 @@ export async function begin(offer, name) {
 	const account = {
 		thumbprint: made.thumbprint,
 		key: made.key,
-		credential: answer.credential,
 		name: answer.account,
-		until: answer.until,
 		state: "pairing",
-		digits: await digitsOf(answer.credential, made.thumbprint),
+		digits: await digitsOf(answer.pairing, made.thumbprint),
 		added: Date.now(),
 	};
 	await keep(account);
@@ -48,11 +46,17 @@ export async function proceed(account) {
 		}
 		await ask("ready", account, { code: await codeAt(account.totp, Date.now()) });
 	} catch (failure) {
-		if (failure instanceof Refused && [404, 409, 410].includes(failure.status)) {
+		if (!(failure instanceof Refused)) {
+			throw failure;
+		}
+		if ([404, 410].includes(failure.status)) {
 			await forget(account);
 			return "gone";
 		}
-		throw failure;
+		// An answer may have been lost: then it is settled already.
+		if (failure.state !== "settled") {
+			throw failure;
+		}
 	}
 	account.state = "active";
 	await keep(account);

@@ -29,10 +29,13 @@ async function requestsOf(account, subscribed, hash) {
 			await keep(account);
 		}
 		if (answer.subscribe && subscribed) {
-			await ask("subscribe", account, { subscription: described(subscribed) });
+			await ask("subscribe", account, { subscription: described(subscribed) }).catch(() => {}); // it works without
 		}
-		return Promise.all((answer.requests ?? []).map((shown) => read(account, shown)));
+		return await Promise.all(answer.requests.map(({ display }) => read(account, display)));
 	} catch (failure) {
+		if (failure instanceof Refused && failure.status === 409) {
+			return []; // the computer hasn't finished the pairing yet
+		}
 		if (failure instanceof Refused && failure.status === 410) {
 			await markRemoved(account);
 			return [];
@@ -67,6 +70,9 @@ export async function answer(request, decision, number = undefined) {
 	} catch (failure) {
 		if (failure instanceof Refused && failure.status === 409) {
 			return failure.state;
+		}
+		if (failure instanceof Refused && failure.status === 404) {
+			return "expired";
 		}
 		throw failure;
 	}

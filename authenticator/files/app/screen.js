@@ -5,10 +5,14 @@ const said = document.getElementById("said");
 const brand = document.title;
 
 let eachSecond = () => {};
+let leave = () => {};
 
-// show replaces the screen. Screen readers and the keyboard go to its heading, unless it
-// is the same screen as before.
-export function show(name, title, nodes, onSecond = () => {}) {
+// show replaces the screen, once the one before it has ended what it began (onLeave).
+// Screen readers and the keyboard go to its heading, unless it is the same screen as
+// before.
+export function show(name, title, nodes, { onSecond = () => {}, onLeave = () => {} } = {}) {
+	leave();
+	leave = onLeave;
 	const same = view.dataset.screen === name;
 	view.dataset.screen = name;
 	document.title = title === brand ? brand : `${title} · ${brand}`;

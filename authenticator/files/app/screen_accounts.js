@@ -9,6 +9,7 @@ import { ahead, ask } from "./server.js";
 import { codeAt, grouped, secondsLeft } from "./totp.js";
 import { markRemoved } from "./requests.js";
 import { showAdd, showInstall, showScanner } from "./screen_add.js";
+import { recent, reportButton } from "./screen_request.js";
 import { text } from "./texts.js";
 
 const tolerated = 30; // seconds by which a phone's clock may be off
@@ -20,12 +21,13 @@ export async function showAccounts(app, all, notice = "") {
 		notice ? note(text(notice)) : null,
 		app.offline ? note(text("accounts.offline")) : null,
 		clockNote(),
+		await allowedNote(app, all),
 		...all.map((account) => (account.state === "removed" ? removedNote(app, account) : entry(app, account, codes))),
 		all.length === 0 ? element("p", {}, text("accounts.none")) : null,
 		...(await offers(app, all)),
 		actions(app),
 	];
-	show("accounts", text("accounts.title"), nodes, () => codes.forEach((update) => update()));
+	show("accounts", text("accounts.title"), nodes, { onSecond: () => codes.forEach((update) => update()) });
 }
 
 export const note = (said, ...more) => element("div", { class: "note" }, element("p", {}, said), ...more);
@@ -37,6 +39,11 @@ function clockNote() {
 	}
 	const minutes = Math.max(1, Math.round(Math.abs(seconds) / 60));
 	return note(text(seconds > 0 ? "accounts.clock_fast" : "accounts.clock_slow", { Minutes: minutes }));
+}
+
+async function allowedNote(app, all) {
+	const request = await recent(all);
+	return request && note(text("accounts.allowed", { App: request.display.app || request.account.name }), reportButton(app, request));
 }
 
 function removedNote(app, account) {

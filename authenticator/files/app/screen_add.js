@@ -81,7 +81,11 @@ export function showDigits(app, account) {
 			await forget(account);
 			await app.home();
 		}),
-	]);
+	], {
+		onLeave: () => {
+			over = true;
+		},
+	});
 	const ask = async () => {
 		if (over) {
 			return;
@@ -100,7 +104,6 @@ export function showDigits(app, account) {
 			setTimeout(ask, between);
 			return;
 		}
-		over = true;
 		showOutcome(app, account, outcome);
 	};
 	ask();
@@ -129,11 +132,6 @@ export function showInstall(app) {
 export async function showScanner(app) {
 	const video = element("video", { playsinline: true, muted: true, "aria-label": text("scan.picture") });
 	const status = element("p", { role: "status" }, text("scan.lead"));
-	let end = () => {};
-	const leave = (next) => {
-		end();
-		return next();
-	};
 	const begun = navigator.mediaDevices?.getUserMedia
 		? scan(video, (said) => {
 			const link = linked(said);
@@ -149,11 +147,11 @@ export async function showScanner(app) {
 		element("h1", {}, text("scan.title")),
 		status,
 		video,
-		button(text("scan.type"), "secondary", () => leave(() => showAdd(app, {}))),
-		button(text("common.cancel"), "quiet", () => leave(app.home)),
-	]);
+		button(text("scan.type"), "secondary", () => showAdd(app, {})),
+		button(text("common.cancel"), "quiet", app.home),
+	], { onLeave: () => begun.then((end) => end(), () => {}) });
 	try {
-		end = await begun;
+		await begun;
 	} catch {
 		video.remove();
 		status.textContent = text("scan.unable");

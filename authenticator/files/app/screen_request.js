@@ -4,6 +4,7 @@ import { answer } from "./requests.js";
 import { button, element } from "./element.js";
 import { field, problemOf } from "./screen_add.js";
 import { say, show } from "./screen.js";
+import { set, setting } from "./storage.js";
 import { text } from "./texts.js";
 
 const time = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "medium" });
@@ -37,9 +38,11 @@ export function showRequest(app, request, problem = "") {
 		button(text("request.deny"), "secondary", decide("deny")),
 		button(text("request.report"), "danger", decide("report")),
 		left,
-	], () => {
-		const seconds = Math.ceil((Date.parse(display.expires) - Date.now()) / 1000);
-		left.textContent = seconds > 0 ? text("request.left", { Seconds: seconds }) : text("request.late");
+	], {
+		onSecond: () => {
+			const seconds = Math.ceil(display.expires - Date.now() / 1000);
+			left.textContent = seconds > 0 ? text("request.left", { Seconds: seconds }) : text("request.late");
+		},
 	});
 	if (problem) {
 		number.focus();
@@ -53,7 +56,7 @@ function facts(display) {
 		["app", display.app],
 		["browser", [display.browser, display.system].filter(Boolean).join(", ")],
 		["address", [display.address, display.place].filter(Boolean).join(", ")],
-		["time", time.format(new Date(display.at))],
+		["time", time.format(new Date(display.at * 1000))],
 	];
 	return element("div", { class: "facts" },
 		element("dl", {}, rows.filter(([, value]) => value).map(([name, value]) =>
@@ -75,22 +78,47 @@ async function send(app, request, decision, number) {
 	showState(app, request, state);
 }
 
+// remember keeps what is needed to report a request that was allowed: see recent.
+function remember({ account, display, hash }, state) {
+	const kept = { thumbprint: account.thumbprint, id: display.id, hash, app: display.app, at: Date.now() };
+	return set("allowed", state === "allowed" ? kept : null);
+}
+
+const reportable = 10 * 60 * 1000; // milliseconds after an answer
+
+// recent returns the request that was allowed last, as long as it can be reported; null:
+// there is none.
+export async function recent(all) {
+	const kept = await setting("allowed");
+	const account = all.find(({ thumbprint, state }) => thumbprint === kept?.thumbprint && state === "active");
+	if (!account || Date.now() - kept.at > reportable) {
+		return null;
+	}
+	return { account, hash: kept.hash, display: { id: kept.id, app: kept.app, at: kept.at } };
+}
+
 const states = ["allowed", "spent", "denied", "reported", "expired", "cancelled"];
 
-// showState says what came of a request. What was allowed can still be taken back.
-function showState(app, request, state) {
-	const named = state === "spent" ? "allowed" : states.includes(state) ? state : "expired";
-	const takeBack = button(text("request.report"), "danger", async () => {
+// reportButton takes back what was allowed, or reports what wasn't.
+export function reportButton(app, request) {
+	return button(text("request.report"), "danger", async () => {
 		try {
 			showState(app, request, await answer(request, "report"));
 		} catch (failure) {
 			say(problemOf(failure));
 		}
 	});
+}
+
+// showState says what came of a request.
+function showState(app, request, state) {
+	app.busy = true;
+	const named = state === "spent" ? "allowed" : states.includes(state) ? state : "expired";
+	remember(request, named);
 	show(`state-${named}`, text(`state.${named}`), [
 		element("h1", {}, text(`state.${named}`)),
 		element("p", {}, text(`state.${named}_text`)),
 		button(text("common.done"), "primary", app.home),
-		named === "reported" ? null : takeBack,
+		named === "reported" ? null : reportButton(app, request),
 	]);
 }

@@ -7,7 +7,6 @@ export class Refused extends Error {
 	constructor(status, body, retryAfter) {
 		super(`refused with ${status}`);
 		this.status = status;
-		this.reason = body?.error ?? body?.state ?? "";
 		this.state = body?.state;
 		this.retryAfter = retryAfter;
 	}
@@ -28,7 +27,7 @@ export async function fresh() {
 	}
 	const { nonce, time, vapid } = await response.json();
 	const local = (before + Date.now()) / 2;
-	current = { nonce, vapid, ahead: local - Date.parse(time), at: performance.now() };
+	current = { nonce, vapid, ahead: local - time * 1000, at: performance.now() };
 	return current;
 }
 

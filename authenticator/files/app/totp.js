@@ -18,12 +18,13 @@ function fromBase32(text) {
 	return Uint8Array.from(bytes);
 }
 
-// importTOTP keeps what the server handed out: secret in base32, algorithm, digits,
-// period in seconds.
-export async function importTOTP({ secret, algorithm = "SHA1", digits = 6, period = 30 }) {
-	const hash = hashes[algorithm.replace("-", "").toUpperCase()];
-	const key = await crypto.subtle.importKey("raw", fromBase32(secret), { name: "HMAC", hash }, false, ["sign"]);
-	return { key, digits, period };
+// importTOTP keeps what the server handed out, an otpauth URI.
+export async function importTOTP(uri) {
+	const parameters = new URL(uri).searchParams;
+	const hash = hashes[parameters.get("algorithm") ?? "SHA1"];
+	const secret = fromBase32(parameters.get("secret"));
+	const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash }, false, ["sign"]);
+	return { key, digits: Number(parameters.get("digits") ?? 6), period: Number(parameters.get("period") ?? 30) };
 }
 
 // codeAt returns the code at a time in milliseconds.
