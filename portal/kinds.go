@@ -143,6 +143,7 @@ func (p *Portal) items(t words, held []credentials.Own) []templates.Item {
 		item := templates.Item{
 			ID: h.ID, Name: h.Name, Added: local(h.Created), LastUsed: local(h.LastUsed), Suspended: h.Suspended,
 			Details: details(t, h), Icon: h.Details.Form, Picture: h.Details.Picture,
+			Heard: local(h.Details.Heard), Silent: h.Details.Unreachable,
 		}
 		if h.Elsewhere {
 			item.Elsewhere = t.say("portal.kind."+string(h.Kind)+".elsewhere", "Realm", h.Realm)

@@ -21,7 +21,7 @@ func accountViews() map[string]any {
 				URL: "/account/backup-codes", Urgent: true}, {Text: "All is well.", Good: true}},
 			Ways: []Way{{Kind: "totp", Name: "Authenticator apps", State: "1 set up", Daily: true, LastUsed: since, URL: "/account/totp"}}},
 		"account_kind": KindView{Frame: frame, Done: "Added.", Kind: kind, Total: "2 authenticator apps", CanAdd: true, Items: []Item{
-			{ID: "c1", Name: "Work phone", Added: since, LastUsed: since, ProbationUntil: since, Details: "Synced passkey · USB", Icon: "synced_passkey", Picture: "data:image/svg+xml;base64,PHN2Zy8+", Elsewhere: "It's bound to old.example.com."}, {ID: "c2", Name: "Old phone", Added: since, Suspended: true}},
+			{ID: "c1", Name: "Work phone", Added: since, LastUsed: since, ProbationUntil: since, Heard: since, Silent: true, Details: "Synced passkey · USB", Icon: "synced_passkey", Picture: "data:image/svg+xml;base64,PHN2Zy8+", Elsewhere: "It's bound to old.example.com."}, {ID: "c2", Name: "Old phone", Added: since, Suspended: true}},
 			Announcement: FIDOSignals{Accepted: `{"rpId":"login.example.com"}`, Details: `{"name":"alice"}`}},
 		"account_codes": KindView{Frame: frame, Done: "Your new codes work now.", Kind: kind, CanAdd: true,
 			Codes: &CodesLeft{Left: "3 of 10 codes are left.", Few: true, Made: since, Used: []time.Time{since}}},
