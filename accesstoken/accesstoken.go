@@ -48,6 +48,17 @@ func New(random io.Reader, kind Kind) (token, selector string, err error) {
 	return token + checksum(token), body[:selectorLength], nil
 }
 
+// Renew returns a token of the kind and with the selector of an earlier one, and
+// another secret.
+func Renew(random io.Reader, kind Kind, selector string) (string, error) {
+	secret, err := randomLetters(random, secretLength)
+	if err != nil {
+		return "", fmt.Errorf("renewing an access token: %w", err)
+	}
+	token := Prefix + string(kind) + selector + secret
+	return token + checksum(token), nil
+}
+
 // randomLetters returns letters, all equally likely.
 func randomLetters(random io.Reader, length int) (string, error) {
 	const fair = 256 - 256%len(letters) // bytes from here on would favour some

@@ -37,6 +37,10 @@ func TestNew(t *testing.T) {
 		}
 		seen[selector] = true
 	}
+	renewed, err := Renew(rand.Reader, Service, "0123456789")
+	if read, ok := Selector(renewed); err != nil || !ok || read != "0123456789" || renewed == sample || !strings.HasPrefix(renewed, "pct_s_") {
+		t.Errorf("%q, %v", renewed, err)
+	}
 	if _, _, err := New(iotest.ErrReader(errors.New("dry")), Service); err == nil {
 		t.Error("made without randomness")
 	}

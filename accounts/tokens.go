@@ -20,6 +20,10 @@ var (
 	ErrNoToken = errors.New("no token has this name")
 	// ErrTokenTaken says that a token with the name exists.
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
+	// ErrNoOwner says that whoever is to answer for a token can't sign in.
+	ErrNoOwner = errors.New("the owner can't sign in: name somebody else with --owner")
+	// ErrTokenSuspended says that a suspended token can't be renewed.
+	ErrTokenSuspended = errors.New("the token is suspended: resume it first")
 )
 
 // DefaultTokenLifetime is how long tokens work unless something else is written.
@@ -32,6 +36,9 @@ type NewToken struct {
 	Scope  accesstoken.Scope
 	// Lifetime is how long the token works; zero: DefaultTokenLifetime.
 	Lifetime time.Duration
+	// Owner is the sign-in name of the user who answers for the token; empty: nobody
+	// does.
+	Owner string
 }
 
 // CreateToken creates a service token, and returns it this once. If a setting can't
@@ -39,6 +46,9 @@ type NewToken struct {
 func (d *Desk) CreateToken(ctx context.Context, n NewToken) (store.AccessToken, string, error) {
 	made, err := d.checkedToken(n)
 	if err != nil {
+		return store.AccessToken{}, "", err
+	}
+	if made.OwnerID, err = d.findOwner(ctx, n.Owner); err != nil {
 		return store.AccessToken{}, "", err
 	}
 	secret, selector, err := accesstoken.New(d.random, accesstoken.Service)
@@ -51,7 +61,7 @@ func (d *Desk) CreateToken(ctx context.Context, n NewToken) (store.AccessToken, 
 	}
 	err = d.audit.Change(ctx, d.store, "creating an access token", func(tx store.Tx) ([]store.Event, error) {
 		event := d.audit.Event(audit.TokenCreated, "", audit.Fields{
-			audit.Token: made.Name, audit.Hosts: strings.Join(n.Scope.Hosts, ","), audit.Groups: strings.Join(made.Groups, ","), audit.By: by,
+			audit.Token: made.Name, audit.Hosts: strings.Join(n.Scope.Hosts, ","), audit.Groups: strings.Join(made.Groups, ","), audit.Owner: strings.ToLower(n.Owner), audit.By: by,
 		})
 		return []store.Event{event}, tx.CreateAccessToken(ctx, made)
 	})
@@ -63,11 +73,9 @@ func (d *Desk) CreateToken(ctx context.Context, n NewToken) (store.AccessToken, 
 
 // checkedToken returns all of a token but what makes it one.
 func (d *Desk) checkedToken(n NewToken) (made store.AccessToken, err error) {
-	if n.Lifetime == 0 {
-		n.Lifetime = DefaultTokenLifetime
-	}
-	if n.Lifetime < time.Hour || n.Lifetime > accesstoken.MaxLifetime {
-		return made, accesstoken.ScopeError("A token works for at least an hour and at most 366 days: write --expires 90d, for example.")
+	lifetime, err := checkedLifetime(n.Lifetime)
+	if err != nil {
+		return made, err
 	}
 	if made.Name, err = accesstoken.CheckName(n.Name); err != nil {
 		return made, err
@@ -87,8 +95,34 @@ func (d *Desk) checkedToken(n NewToken) (made store.AccessToken, err error) {
 		return made, fmt.Errorf("writing the scope of a token: %w", err)
 	}
 	made.Created = d.clock()
-	made.Expires = made.Created.Add(n.Lifetime)
+	made.Expires = made.Created.Add(lifetime)
 	return made, nil
+}
+
+// checkedLifetime returns how long a token is to work.
+func checkedLifetime(asked time.Duration) (time.Duration, error) {
+	if asked == 0 {
+		return DefaultTokenLifetime, nil
+	}
+	if asked < time.Hour || asked > accesstoken.MaxLifetime {
+		return 0, accesstoken.ScopeError("A token works for at least an hour and at most 366 days: write --expires 90d, for example.")
+	}
+	return asked, nil
+}
+
+// findOwner returns the id of the user who is to answer for a token.
+func (d *Desk) findOwner(ctx context.Context, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	owner, err := d.find(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if owner.Status != store.UserActive {
+		return "", ErrNoOwner
+	}
+	return owner.ID, nil
 }
 
 // Tokens lists all tokens by name, including revoked and expired ones.

@@ -70,6 +70,9 @@ const (
 	TokenCreated      Name = "token.created"
 	TokenRevoked      Name = "token.revoked"
 	TokenResumed      Name = "token.resumed"
+	TokenRenewed      Name = "token.renewed"
+	TokenUsed         Name = "token.used"
+	TokenRefused      Name = "token.refused"
 	TokenUnowned      Name = "token.unowned"
 	KeysRotated       Name = "keys.rotated"
 	AdminRefused      Name = "admin.refused"
@@ -142,9 +145,12 @@ var catalogue = map[Name][]Field{
 	DeviceRefused:     {App, Reason, Serial, Issuer, Device, User, Address},
 	CrossOrigin:       {Address, App},
 	SetupLinkCreated:  {By},
-	TokenCreated:      {User, Token, Hosts, Groups, By, Address, UserAgent},
+	TokenCreated:      {User, Token, Hosts, Groups, Owner, By, Address, UserAgent},
 	TokenRevoked:      {User, Token, Reason, Owner, By, Address, UserAgent},
 	TokenResumed:      {User, Token, By},
+	TokenRenewed:      {Token, By},
+	TokenUsed:         {User, Token, App, Address},
+	TokenRefused:      {User, Token, App, Reason, Address},
 	TokenUnowned:      {Token, Owner, Until},
 	UserCreated:       {User, By},
 	UserInvited:       {User, By},

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -8,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -89,4 +92,16 @@ func (a *App) knows(origin string) bool {
 		}
 	}
 	return false
+}
+
+// revokeFor revokes tokens for those who hold them, without saying whether there were
+// any.
+func revokeFor(desk *accounts.Desk) func(context.Context, string) error {
+	return func(ctx context.Context, secret string) error {
+		_, err := desk.RevokeHeldToken(ctx, secret)
+		if errors.Is(err, accounts.ErrNoToken) {
+			return nil
+		}
+		return err
+	}
 }

@@ -189,7 +189,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.portal = portal.New(portal.Settings{
 		Flows: s.flows, Accounts: s.selfService, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
-		Pages: s.pages, Known: a.knows, Apps: a.appsFor, AppPasswords: a.appPasswordsFor, Factors: s.factors,
+		Pages: s.pages, Known: a.knows, Apps: a.appsFor, AppPasswords: a.appPasswordsFor, RevokeToken: revokeFor(s.desk), Factors: s.factors,
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
 		MaxStaleness:  time.Duration(a.MaxStaleness),
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, Brand: a.Name, Contact: a.Contact, Origin: a.portal,

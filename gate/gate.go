@@ -236,6 +236,8 @@ type Gate struct {
 	// admissions are when those of devices were written down last; nil where no
 	// rule looks at certificates.
 	admissions *otter.Cache[admission, time.Time]
+	// refusedTokens are when events last told that they were refused, by selector.
+	refusedTokens *otter.Cache[string, time.Time]
 	// warned is when warnOfLength last did, in Unix nanoseconds; 0: never.
 	warned atomic.Int64
 }
@@ -244,6 +246,7 @@ type Gate struct {
 func New(s Settings) *Gate {
 	g := &Gate{Settings: s}
 	g.handed = tokenReader{g}
+	g.refusedTokens = otter.Must(&otter.Options[string, time.Time]{MaximumSize: maxRefusedTokens})
 	if slices.ContainsFunc(s.Rules, func(rule Rule) bool { return rule.Certificate != CertificateOff }) {
 		g.admissions = otter.Must(&otter.Options[admission, time.Time]{MaximumSize: maxAdmissions})
 	}

@@ -210,6 +210,9 @@ func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) er
 	if device := g.needed(r, c); device != nil {
 		g.noteAdmission(r, c, device)
 	}
+	if c.program != nil {
+		g.noteFirstUse(r, c.program)
+	}
 	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Program: c.programName(), proofs: c.proofs, weights: g.Weights}
 	if g.StandIn != "" {
 		r.visitor.Assertion = assertion

@@ -210,6 +210,9 @@ func (g *Gate) signInURL(signed string) string {
 // offers nothing to click, so that pages of any site may show it inside them.
 func (g *Gate) refuse(w http.ResponseWriter, r *request, c *claim) {
 	what := r.host + showable.Text(r.URL.Path)
+	if c.program != nil {
+		g.noteRefusedToken(r, nameOf(c.program), tokenForbidden)
+	}
 	switch {
 	case c.sent == byHand || kindOf(r.Request) == background:
 		g.problemWith(w, r, http.StatusForbidden, problem{

@@ -153,11 +153,11 @@ func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
 	live, err := t.SignOns.LiveAccessToken(r.Context(), session.AccessTokenLookup{Token: r.handed, MaxStaleness: t.MaxStaleness})
 	switch {
 	case errors.Is(err, session.ErrEnded):
-		return claim{}, refusedCredential{err}
+		return claim{}, refuseToken(err)
 	case err != nil:
 		return claim{}, err
 	case !live.Scope.IsFor(r.host):
-		return claim{}, refusedCredential{errElsewhere}
+		return claim{}, refuseLive(&live, tokenElsewhere, errElsewhere)
 	}
 	expires := live.Expires
 	if live.IsPersonal {
@@ -165,7 +165,7 @@ func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
 			expires = limit
 		}
 		if !t.Clock().Before(expires) {
-			return claim{}, refusedCredential{errTooOld}
+			return claim{}, refuseLive(&live, tokenTooOld, errTooOld)
 		}
 	}
 	return claim{

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -393,6 +394,46 @@ func TestS04StreamsEndWithTheirOwner(t *testing.T) {
 				t.Error("it goes on")
 			}
 		})
+	}
+}
+
+// TestTokenEvents tells of the first use once, and of refusals once an hour for each
+// token.
+func TestTokenEvents(t *testing.T) {
+	g := newTokenGate(t)
+	now := time.Now()
+	g.Clock = func() time.Time { return now }
+	ci := g.add(t, "ci", accesstoken.Scope{Paths: []string{"/x"}}, "machines")
+	elsewhere := g.add(t, "elsewhere", accesstoken.Scope{Hosts: []string{"other.example.com"}}, "machines")
+	madeUp, _, err := accesstoken.New(counting, accesstoken.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func() {
+		for _, secret := range []string{ci, elsewhere, madeUp, "pct_s_x"} {
+			g.serve(byProgram("/x", "Authorization: Bearer "+secret))
+		}
+		g.serve(byProgram("/y", "Authorization: Bearer "+ci))
+	}
+	send()
+	send()
+	now = now.Add(59 * time.Minute)
+	send()
+	told := func() (lines []string) {
+		for _, e := range g.audited.All() {
+			fields := e.ContextMap()
+			lines = append(lines, fmt.Sprint(e.Message, fields["token"], fields["reason"]))
+		}
+		return lines
+	}
+	first := []string{"token.usedci<nil>", "token.refusedelsewherehost", "token.refused<nil>unknown", "token.refusedcioutside"}
+	if lines := told(); !slices.Equal(lines, first) {
+		t.Errorf("told %q", lines)
+	}
+	now = now.Add(2 * time.Minute)
+	send()
+	if lines := told(); !slices.Equal(lines, append(first, first[1:]...)) {
+		t.Errorf("an hour later, told %q", lines)
 	}
 }
 

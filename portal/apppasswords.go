@@ -162,3 +162,12 @@ func (p *Portal) revokeAppPassword(w http.ResponseWriter, r *http.Request) error
 	p.finished(w, "app_password_revoked", appPasswordsPath)
 	return nil
 }
+
+// revokeHeldToken revokes an access token for whoever holds it (RFC 7009 §2). The
+// answer doesn't tell whether there was one (§2.2).
+func (p *Portal) revokeHeldToken(w http.ResponseWriter, r *http.Request) error {
+	if err := p.RevokeToken(r.Context(), r.PostFormValue("token")); err != nil {
+		return fmt.Errorf("revoking a token for its holder: %w", err)
+	}
+	return p.json(w, r, http.StatusOK, struct{}{})
+}

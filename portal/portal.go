@@ -121,6 +121,8 @@ type Settings struct {
 	Apps func(r *http.Request, u session.User) []templates.App
 	// AppPasswords returns the apps for which somebody may create app passwords.
 	AppPasswords func(u session.User) []PasswordApp
+	// RevokeToken revokes an access token for whoever holds it, if there is one.
+	RevokeToken func(ctx context.Context, secret string) error
 	// Factors are the second factors that are configured.
 	Factors factors.Set
 	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
@@ -185,6 +187,7 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST /flow/access-code", p.answerAccessCode)
 	mux.HandleFunc("POST /flow/new-password", p.chooseNewPassword)
 	mux.HandleFunc("POST /flow/more-time", p.extend)
+	mux.HandleFunc("POST /token/revoke", p.revokeHeldToken)
 	mux.HandleFunc("POST /language", p.chooseLanguage)
 	mux.HandleFunc("GET /help/{kind}", p.help)
 	mux.HandleFunc("GET /.well-known/jwks.json", p.assertionKeys)

@@ -30,7 +30,7 @@ func speaker(t *testing.T, language string) words {
 func TestEventsAreToldInWords(t *testing.T) {
 	aboutNobody := []audit.Name{
 		audit.TicketRefused, audit.CrossOrigin, audit.SetupLinkCreated, audit.KeysRotated, audit.AdminRefused,
-		audit.DeviceRefused, audit.TokenUnowned,
+		audit.DeviceRefused, audit.TokenUnowned, audit.TokenRenewed,
 	}
 	for _, language := range []string{"en", "de"} {
 		speaks := speaker(t, language)

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/accesstoken"
-	"github.com/portcullis-mfa/portcullis/netblock"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -42,7 +40,9 @@ type RefusedAccessToken struct {
 	// Selector is what the token was looked up by; empty: it has none.
 	Selector string
 	Name     string // empty: nobody has such a token
-	UserID   string // whose app password it is; empty: nobody's
+	// UserID and User are whose app password it is, the latter by sign-in name as far
+	// as that is known; empty: nobody's.
+	UserID, User string
 }
 
 // Is reports whether an error is ErrEnded, or the reason.
@@ -64,7 +64,6 @@ type keptAccessToken struct {
 	scope       *accesstoken.Scope
 	created     time.Time
 	expires     time.Time
-	networks    []string
 	refusal     AccessTokenRefusal // empty: it counts
 	seen        *sighting
 	// used says that it has been used before.
@@ -181,7 +180,7 @@ func (k *Keeper) readAccessToken(ctx context.Context, selector string) (keptAcce
 	}
 	kept := keptAccessToken{
 		id: t.ID, name: t.Name, hash: t.Hash, former: t.FormerHash, formerUntil: t.FormerUntil, user: t.UserID,
-		scope: scope, created: t.Created, expires: t.Expires, networks: t.Networks,
+		scope: scope, created: t.Created, expires: t.Expires,
 		seen: k.tokenActivity.learn(t.ID, t.LastUsed), used: new(atomic.Bool),
 	}
 	kept.used.Store(!t.LastUsed.IsZero())
@@ -228,12 +227,6 @@ func (t *LiveAccessToken) IsFirstUse() bool {
 
 // Selector is what the token is looked up by.
 func (t *LiveAccessToken) Selector() string { return t.selector }
-
-// IsFromNewNetwork reports whether the token wasn't used from the network of an
-// address before.
-func (t *LiveAccessToken) IsFromNewNetwork(address string) bool {
-	return !slices.Contains(t.token.value.networks, netblock.Network(address))
-}
 
 // Key implements Anchor: it is the selector.
 func (t *LiveAccessToken) Key() string { return t.selector }

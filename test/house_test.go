@@ -59,7 +59,7 @@ var arrows = []arrow{
 	{"devices", []string{"session", "identity", "audit", "store", "publickey"}},
 	{"ticket", []string{"session", "store", "assurance", "token", "netblock"}},
 
-	{"session", []string{"accesstoken", "store", "assurance", "token", "netblock"}},
+	{"session", []string{"accesstoken", "store", "assurance", "token"}},
 	{"assertion", []string{"store", "assurance"}},
 	{"factors/backupcode", []string{"factors", "templates", "assurance", "token"}},
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -146,13 +147,33 @@ func (s tokens) showAndRevoke(ci string) {
 		URL: s.At("app", "/events"), Mode: harness.Fetch,
 		Header: http.Header{"Accept": {"text/event-stream"}, "Authorization": {"Bearer " + ci}},
 	})
-	if out := s.CLI("mfa", "token", "revoke", "ci"); out.Code != 0 {
-		s.t.Errorf("mfa token revoke: %+v", out)
+	out := s.CLI("mfa", "token", "renew", "ci", "--json")
+	var renewed struct{ Token string }
+	if err := json.Unmarshal([]byte(out.Stdout), &renewed); err != nil || renewed.Token == "" || renewed.Token == ci {
+		s.t.Fatalf("mfa token renew: %+v", out)
+	}
+	s.Canary(renewed.Token)
+	for _, secret := range []string{ci, renewed.Token} {
+		if status := s.curl("app", "/x", "-u", "ci:"+secret); status != "200" {
+			s.t.Errorf("after a renewal, a token gets %s", status)
+		}
+	}
+	if out := s.CLI("mfa", "token", "check", ci); out.Code == 0 || !strings.Contains(out.Stderr, "standard input") {
+		s.t.Errorf("a token on the command line: %+v", out)
+	}
+	if status := s.curl("login", "/token/revoke", "-d", "token=pct_s_unknown"); status != "200" {
+		s.t.Errorf("revoking a token that doesn't exist gets %s", status)
+	}
+	if status := s.curl("login", "/token/revoke", "-d", "token="+renewed.Token); status != "200" {
+		s.t.Errorf("revoking a token by its holder gets %s", status)
 	}
 	harness.Eventually(s.t, patience, "the stream to end", stream.Ended)
-	if status := s.curl("app", "/x", "-u", "ci:"+ci); status != "401" {
-		s.t.Errorf("a revoked token gets %s", status)
+	for _, secret := range []string{ci, renewed.Token} {
+		if status := s.curl("app", "/x", "-u", "ci:"+secret); status != "401" {
+			s.t.Errorf("a revoked token gets %s", status)
+		}
 	}
+	expectAudited(s.t, s.Scene, 1, "token.revoked", "", map[string]string{"token": "ci", "reason": "holder"})
 }
 
 const appPasswords = "/account/app-passwords"

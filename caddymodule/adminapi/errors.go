@@ -32,6 +32,8 @@ var definite = []struct {
 	{accounts.ErrNoToken, http.StatusNotFound},
 	{accounts.ErrTaken, http.StatusConflict},
 	{accounts.ErrTokenTaken, http.StatusConflict},
+	{accounts.ErrNoOwner, http.StatusConflict},
+	{accounts.ErrTokenSuspended, http.StatusConflict},
 	{accounts.ErrNotSetUp, http.StatusConflict},
 	{accounts.ErrNoCA, http.StatusConflict},
 	{accounts.ErrRevoked, http.StatusConflict},

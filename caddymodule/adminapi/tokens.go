@@ -13,7 +13,7 @@ import (
 )
 
 func tokenOf(t store.AccessToken) (Token, error) {
-	shown := Token{Name: t.Name, Groups: t.Groups, Status: "valid", Created: t.Created, Expires: t.Expires, Revoked: t.Revoked}
+	shown := Token{Name: t.Name, Groups: t.Groups, Status: "valid", Created: t.Created, Expires: t.Expires, Revoked: t.Revoked, LastUsed: t.LastUsed, Personal: t.UserID != ""}
 	if err := json.Unmarshal(t.Scope, &shown.Scope); err != nil {
 		return Token{}, fmt.Errorf("reading the scope of a token: %w", err)
 	}
@@ -59,7 +59,7 @@ func createToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 		return nil, err
 	}
 	made, secret, err := s.Desk.CreateToken(ctx, accounts.NewToken{
-		Name: in.Name, Groups: in.Groups, Scope: in.Scope, Lifetime: time.Duration(in.Lifetime) * time.Second,
+		Name: in.Name, Groups: in.Groups, Scope: in.Scope, Lifetime: time.Duration(in.Lifetime) * time.Second, Owner: in.Owner,
 	})
 	if err != nil {
 		return nil, err
@@ -68,16 +68,49 @@ func createToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 	return MadeToken{Token: secret, Made: shown}, err
 }
 
+func renewToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
+	var in TokenRenewal
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	renewed, secret, err := s.Desk.RenewToken(ctx, accounts.TokenRenewal{
+		Name: r.PathValue("name"), Lifetime: time.Duration(in.Lifetime) * time.Second, Owner: in.Owner,
+	})
+	if err != nil {
+		return nil, err
+	}
+	shown, err := tokenOf(renewed)
+	return MadeToken{Token: secret, Made: shown}, err
+}
+
+// heldToken is an operation on a token that whoever asks holds.
+func heldToken(do func(desk *accounts.Desk, ctx context.Context, secret string) (store.AccessToken, error)) operation {
+	return func(ctx context.Context, s *Server, r *http.Request) (any, error) {
+		var in HeldToken
+		if err := decode(r, &in); err != nil {
+			return nil, err
+		}
+		t, err := do(s.Desk, ctx, in.Token)
+		if err != nil {
+			return nil, err
+		}
+		return tokenOf(t)
+	}
+}
+
 type (
-	// Token is a service token, without its secret.
+	// Token is a service token or an app password, without its secret.
 	Token struct {
-		Name    string            `json:"name"`
-		Groups  []string          `json:"groups,omitempty"`
-		Scope   accesstoken.Scope `json:"scope"`
-		Status  string            `json:"status"`
-		Created time.Time         `json:"created"`
-		Expires time.Time         `json:"expires"`
-		Revoked time.Time         `json:"revoked,omitzero"`
+		Name string `json:"name"`
+		// Personal says that it is an app password.
+		Personal bool              `json:"personal,omitempty"`
+		Groups   []string          `json:"groups,omitempty"`
+		Scope    accesstoken.Scope `json:"scope"`
+		Status   string            `json:"status"`
+		Created  time.Time         `json:"created"`
+		Expires  time.Time         `json:"expires"`
+		Revoked  time.Time         `json:"revoked,omitzero"`
+		LastUsed time.Time         `json:"last_used,omitzero"`
 	}
 	// NewToken asks for a new token.
 	NewToken struct {
@@ -85,6 +118,17 @@ type (
 		Groups   []string          `json:"groups,omitempty"`
 		Scope    accesstoken.Scope `json:"scope"`
 		Lifetime int64             `json:"lifetime_seconds,omitempty"` // 0: 90 days
+		// Owner is the sign-in name of the user who answers for it.
+		Owner string `json:"owner,omitempty"`
+	}
+	// TokenRenewal asks for a token to be renewed.
+	TokenRenewal struct {
+		Lifetime int64  `json:"lifetime_seconds,omitempty"` // 0: 90 days
+		Owner    string `json:"owner,omitempty"`            // none: whoever it was
+	}
+	// HeldToken is a token itself.
+	HeldToken struct {
+		Token string `json:"token"`
 	}
 	// MadeToken is a new token. Only this response contains the token itself.
 	MadeToken struct {

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,7 +38,9 @@ func tokenCommand() *cobra.Command {
 				return call{method: http.MethodGet, path: []string{"tokens", args[0]}}
 			},
 			as(tellToken)),
-		alsoTyped(on("revoke NAME", "Revokes a token and ends everything in progress with it", "revoke", "Revoked"), "delete", "remove", "rm"),
+		renewTokenCommand(),
+		alsoTyped(revokeTokenCommand(), "delete", "remove", "rm"),
+		checkTokenCommand(),
 		on("resume NAME", "Resumes a token that was suspended because the store was restored from a copy", "resume", "Resumed"),
 	)
 	return cmd
@@ -64,12 +67,9 @@ The token can't be shown again.`
 			}
 			asked.Scope.From = append(asked.Scope.From, network)
 		}
-		lifetime, err := caddy.ParseDuration(expires)
-		if err != nil {
-			return fmt.Errorf("--expires %s: write a duration such as 90d", expires)
-		}
-		asked.Lifetime = int64(lifetime / time.Second)
-		return nil
+		lifetime, err := parseExpires(expires)
+		asked.Lifetime = lifetime
+		return err
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&asked.Scope.Hosts, "host", nil, "Host that the token works for; may be given several times")
@@ -78,8 +78,93 @@ The token can't be shown again.`
 	flags.StringArrayVar(&asked.Groups, "group", nil, "Group that the token is in; may be given several times")
 	flags.StringArrayVar(&from, "from", nil, "Network that the token works from, such as 192.0.2.0/24; may be given several times (default: all)")
 	flags.StringVar(&expires, "expires", "90d", "How long the token works, 366d at most")
+	flags.StringVar(&asked.Owner, "owner", "", "User who answers for the token; when they can't sign in any more, it works for 14 more days (default: nobody)")
 	hold(cmd, needsOne("host"))
 	return cmd
+}
+
+func renewTokenCommand() *cobra.Command {
+	var asked adminapi.TokenRenewal
+	var expires string
+	cmd := command("renew NAME", "Gives a token another secret and prints it once; the old one works for 7 more days", exactly(1),
+		func(_ *cobra.Command, args []string) call {
+			return call{method: http.MethodPost, path: []string{"tokens", args[0], "renew"}, body: asked}
+		},
+		as(tellMadeToken))
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		asked.Lifetime, err = parseExpires(expires)
+		return err
+	}
+	cmd.Flags().StringVar(&expires, "expires", "90d", "How long the token works from now on, 366d at most")
+	cmd.Flags().StringVar(&asked.Owner, "owner", "", "User who answers for the token from now on (default: whoever did before)")
+	return cmd
+}
+
+// parseExpires returns a lifetime in seconds.
+func parseExpires(written string) (int64, error) {
+	lifetime, err := caddy.ParseDuration(written)
+	if err != nil {
+		return 0, fmt.Errorf("--expires %s: write a duration such as 90d", written)
+	}
+	return int64(lifetime / time.Second), nil
+}
+
+// onStandardInput stands for a token where the name of one could be.
+const onStandardInput = "-"
+
+func revokeTokenCommand() *cobra.Command {
+	var held adminapi.HeldToken
+	cmd := command("revoke NAME|-", "Revokes a token and ends everything in progress with it; with -, the one on standard input", exactly(1),
+		func(_ *cobra.Command, args []string) call {
+			if args[0] == onStandardInput {
+				return call{method: http.MethodPost, path: []string{"held-token", "revoke"}, body: held}
+			}
+			return call{method: http.MethodPost, path: []string{"tokens", args[0], "revoke"}}
+		},
+		as(func(w io.Writer, t adminapi.Token) error {
+			_, err := fmt.Fprintf(w, "Revoked: %s.\n", t.Name)
+			return err
+		}))
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		if accesstoken.IsOurs(args[0]) {
+			return errTokenTyped
+		}
+		if args[0] == onStandardInput {
+			held.Token, err = readToken(cmd)
+		}
+		return err
+	}
+	return cmd
+}
+
+func checkTokenCommand() *cobra.Command {
+	var held adminapi.HeldToken
+	cmd := command("check -", "Shows what the token on standard input is for, and whether it works", exactly(1),
+		func(*cobra.Command, []string) call {
+			return call{method: http.MethodPost, path: []string{"held-token", "check"}, body: held}
+		},
+		as(tellToken))
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		if args[0] != onStandardInput {
+			return errTokenTyped
+		}
+		held.Token, err = readToken(cmd)
+		return err
+	}
+	return cmd
+}
+
+// errTokenTyped says that a token is where other users of the machine can see it.
+var errTokenTyped = errors.New("write -, and pass the token on standard input: other users of this machine can see what a command line holds")
+
+// readToken reads a token from standard input.
+func readToken(cmd *cobra.Command) (string, error) {
+	const longest = 1024
+	read, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), longest))
+	if err != nil {
+		return "", fmt.Errorf("reading the token from standard input: %w", err)
+	}
+	return strings.TrimSpace(string(read)), nil
 }
 
 func tellMadeToken(w io.Writer, made adminapi.MadeToken) error {
@@ -101,6 +186,10 @@ func tellTokens(w io.Writer, all []adminapi.Token) error {
 
 func tellToken(w io.Writer, t adminapi.Token) error {
 	table := newTable(w)
+	lastUsed := "never"
+	if !t.LastUsed.IsZero() {
+		lastUsed = stamp(t.LastUsed)
+	}
 	networks := make([]string, len(t.Scope.From))
 	for i, network := range t.Scope.From {
 		networks[i] = network.String()
@@ -108,7 +197,7 @@ func tellToken(w io.Writer, t adminapi.Token) error {
 	for _, line := range [][2]string{
 		{"Name", t.Name}, {"Status", inWords(t.Status)}, {"Hosts", strings.Join(t.Scope.Hosts, ", ")}, {"Paths", strings.Join(t.Scope.Paths, ", ")},
 		{"Methods", strings.Join(t.Scope.Methods, ", ")}, {"From", strings.Join(networks, ", ")}, {"Groups", strings.Join(t.Groups, ", ")},
-		{"Created", stamp(t.Created)}, {"Expires", stamp(t.Expires)},
+		{"Created", stamp(t.Created)}, {"Expires", stamp(t.Expires)}, {"Last used", lastUsed},
 	} {
 		if line[1] != "" {
 			table.row(line[0]+":", line[1])
