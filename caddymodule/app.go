@@ -15,6 +15,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 	"github.com/portcullis-mfa/portcullis/factors/fido"
 	"github.com/portcullis-mfa/portcullis/notify/email"
+	"github.com/portcullis-mfa/portcullis/notify/sms"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
@@ -100,6 +101,10 @@ type App struct {
 	// can't.
 	Email *Email `json:"email,omitempty"`
 
+	// SMS lets people use codes by text message as their second factor. Default: they
+	// can't.
+	SMS *SMS `json:"sms,omitempty"`
+
 	// Push lets people approve sign-ins on their phone. Default: they can't.
 	Push *Push `json:"push,omitempty"`
 
@@ -125,6 +130,7 @@ type App struct {
 	fidoWritten bool
 	attestation *fido.Attestation // nil: none is asked for
 	mailer      *email.Mailer     // nil: no mail is sent
+	gateway     *sms.Gateway      // nil: no text messages are sent
 	store       StoreModule
 	pages       *templates.Set
 

@@ -76,6 +76,28 @@ func init() {
 //		backup_codes {
 //			only_on|not_on PLATFORM…
 //		}
+//		email {
+//			smtp ADDRESS
+//			username|password|ca|from|envelope_from|reply_to|helo VALUE
+//			limit NUMBER
+//			only_on|not_on PLATFORM…
+//		}
+//		sms {
+//			gateway URL {
+//				method   POST|PUT
+//				header   NAME VALUE
+//				body     TEMPLATE
+//				accepted STATUS…
+//				answer   REGEXP
+//			}
+//			twilio {
+//				account|token|from VALUE
+//			}
+//			regions COUNTRY…
+//			from    SENDER
+//			limit   NUMBER
+//			only_on|not_on PLATFORM…
+//		}
 //		push off
 //		push {
 //			authenticator URL
@@ -151,6 +173,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalBackupCodes(d)
 	case "email":
 		return a.unmarshalEmail(d)
+	case "sms":
+		return a.unmarshalSMS(d)
 	case "push":
 		return a.unmarshalPush(d)
 	case "certificate":
@@ -158,7 +182,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, push, certificate and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, sms, push, certificate and replacement_hold", d.Val())
 }
 
 // unmarshalPortal reads the portal's address, and checks it unless a placeholder

@@ -47,6 +47,9 @@ type Email struct {
 	// Notices says whether people are told by e-mail what happens to their account,
 	// such as a new way to sign in or a new password. Default: true.
 	Notices *bool `json:"notices,omitempty"`
+	// Limit is how many codes may leave in an hour, for all people together. 30 % of
+	// them are kept for known browsers. Default: 2000.
+	Limit int `json:"limit,omitempty"`
 
 	Platforms
 }
@@ -76,6 +79,9 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 	config.HELO = cmp.Or(config.HELO, portalHost)
 	if e.Notices == nil {
 		e.Notices = new(true)
+	}
+	if e.Limit = cmp.Or(e.Limit, 2000); e.Limit < 0 {
+		return nil, fmt.Errorf("limit %d: write how many codes may leave in an hour, such as 2000", e.Limit)
 	}
 	if config.From == "" {
 		return nil, errors.New("from is missing: write the address that the mail is from, such as from login@example.com")
@@ -194,8 +200,10 @@ func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &e.HELO)
 	case "notices":
 		return onOrOff(d, &e.Notices)
+	case "limit":
+		return positive(d, &e.Limit)
 	case "only_on", "not_on":
 		return e.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, notices, only_on and not_on", d.Val())
+	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, notices, limit, only_on and not_on", d.Val())
 }

@@ -147,6 +147,12 @@ func (a *App) resolveFactors() error {
 			return fmt.Errorf("email: %w", err)
 		}
 	}
+	if a.SMS != nil {
+		var err error
+		if a.gateway, err = a.SMS.resolve(a.portal.Hostname()); err != nil {
+			return fmt.Errorf("sms: %w", err)
+		}
+	}
 	if a.ReplacementHold == nil {
 		day := caddy.Duration(24 * time.Hour)
 		a.ReplacementHold = &day
@@ -287,6 +293,8 @@ func (a *App) offered(kind assurance.Factor, platform string) bool {
 		return a.BackupCodes.include(platform)
 	case assurance.Email:
 		return a.Email == nil || a.Email.include(platform)
+	case assurance.SMS:
+		return a.SMS == nil || a.SMS.include(platform)
 	case assurance.Push:
 		return a.Push.include(platform)
 	}
@@ -310,6 +318,7 @@ var makers = []maker{
 	(*App).makeFIDO,
 	(*App).makePush,
 	(*App).makeEmail,
+	(*App).makeSMS,
 	(*App).makeBackupCodes,
 }
 
@@ -367,6 +376,13 @@ func (a *App) makeEmail(*identity.Hasher) (factors.Factor, error) {
 		return nil, nil
 	}
 	return otpmessage.NewEmail(time.Now, rand.Reader), nil
+}
+
+func (a *App) makeSMS(*identity.Hasher) (factors.Factor, error) {
+	if a.gateway == nil {
+		return nil, nil
+	}
+	return otpmessage.NewSMS(a.SMS.Regions, time.Now, rand.Reader), nil
 }
 
 func (a *App) makeBackupCodes(passwords *identity.Hasher) (factors.Factor, error) {

@@ -27,7 +27,6 @@ import (
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/notify"
-	"github.com/portcullis-mfa/portcullis/notify/email"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/selfservice"
@@ -225,35 +224,6 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 		},
 	})
 	s.flows.Outbox = newOutbox(s, a)
-}
-
-// makeOutbox makes what sends messages about the questions of flows to people; nil:
-// nothing does.
-func (s *service) makeOutbox(a *App) authflow.Outbox {
-	s.writers = make(map[assurance.Factor]notify.Writer)
-	if a.mailer != nil {
-		s.writers[assurance.Email] = &email.Writer{
-			Pages: s.pages, Mailer: a.mailer, Clock: time.Now,
-			Frame: templates.MailFrame{Brand: a.Name, Contact: a.Contact, Portal: a.portal.String()},
-		}
-	}
-	if s.pushKey != nil {
-		s.writers[assurance.Push] = s.makePushWriter(a)
-	}
-	if len(s.writers) == 0 {
-		return nil
-	}
-	questions := &notify.Questions{Composer: s.flows, Writers: s.writers}
-	s.outbox = notify.New(notify.Settings{
-		Store: s.store, Clock: time.Now, Random: rand.Reader, Logger: a.logger.Named("outbox"),
-		Routes: map[string]notify.Route{notify.AboutQuestion: questions},
-	})
-	questions.Outbox = s.outbox
-	if a.mailer != nil {
-		s.makeNotices(a)
-		s.makeInvitations(a)
-	}
-	return questions
 }
 
 // openKeys reads the key set, or makes it where the store is still empty: keys

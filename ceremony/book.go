@@ -53,6 +53,9 @@ type Question struct {
 	SignOn string `json:"sign_on,omitempty"`
 	// Handles are secrets by which it is found, too; see Book.Referred.
 	Handles []string `json:"-"`
+	// Recipient and NewRecipient are as in factors.Turn, and aren't kept.
+	Recipient    string `json:"-"`
+	NewRecipient bool   `json:"-"`
 	// Kept is until when it is found. A flow lives no longer, so that no question
 	// is put twice.
 	Kept time.Time `json:"-"`
@@ -75,6 +78,7 @@ func (q Question) IsOpen(at time.Time) bool {
 // Turned is the question after a turn of its factor.
 func (q Question) Turned(t factors.Turn) Question {
 	q.State, q.Until, q.Settled, q.KeptUntil, q.Handles = t.State, t.Until, t.Settled, t.Kept, t.Handles
+	q.Recipient, q.NewRecipient = t.Recipient, t.NewRecipient
 	return q
 }
 

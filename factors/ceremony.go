@@ -58,6 +58,11 @@ type Turn struct {
 	// Send has a message sent about the question, once this turn is kept. What
 	// it says is composed when it leaves; see Composer.
 	Send bool
+	// Recipient is where that message goes, in the form by which messages are
+	// counted. NewRecipient says that the person has just named it, and that nobody
+	// has shown yet that it's theirs.
+	Recipient    string
+	NewRecipient bool
 }
 
 // IsZero reports whether nothing has to be remembered.

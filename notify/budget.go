@@ -5,13 +5,42 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/netblock"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // counted is the scope of the counters of messages.
 const counted = "messages"
+
+// Limits bound the messages about questions of one kind.
+type Limits struct {
+	// InAll is how many may leave in an hour. A part is kept for known browsers, so
+	// that a stranger who asks for codes in many names shuts nobody out who signed in
+	// before.
+	InAll int
+	// Unknown and Known are for each person: for their unknown browsers, and for
+	// those that they signed in with before. They are apart: whoever knows the
+	// password can't use up the owner's.
+	Unknown, Known Rate
+}
+
+// Rate is how many messages may leave in an hour and in a day.
+type Rate struct{ Hour, Day int }
+
+// fromUnknowns is the share of InAll for unknown browsers.
+func (l Limits) fromUnknowns() int { return l.InAll * 7 / 10 }
+
+// Limits of each kind that operators have no say in.
+var (
+	// perRecipient is for each address or number, whoever it belongs to.
+	perRecipient = Rate{10, 30}
+	// newRecipients is how many addresses or numbers a person may name in a day.
+	newRecipients = 3
+)
 
 // budget is how many messages may leave in a while that begins with the first.
 type budget struct {
@@ -20,49 +49,58 @@ type budget struct {
 	per  time.Duration
 }
 
-// Messages about questions that may leave in all, every hour. A part is kept for
-// known browsers, so that a stranger who asks for codes in many names shuts nobody
-// out who signed in before.
-const (
-	mostInAll        = 2000
-	mostFromUnknowns = mostInAll * 7 / 10
-)
+// budgets are those of a rate.
+func (r Rate) budgets(key string) []budget {
+	return []budget{{key + "/hour", r.Hour, time.Hour}, {key + "/day", r.Day, 24 * time.Hour}}
+}
 
-// budgetsOf are those that a message about a question counts against. Known and
-// unknown browsers of a person have budgets apart: whoever knows the password
-// can't use up the owner's.
-func budgetsOf(q ceremony.Question) []budget {
-	from, hourly, daily := "unknown", 5, 15
-	budgets := []budget{{"all", mostInAll, time.Hour}}
-	if q.Scene.Known {
-		from, hourly, daily = "known", 10, 30
-	} else {
-		budgets = append(budgets, budget{"unknown", mostFromUnknowns, time.Hour})
+// inAll is the key of the budget of all messages of a kind.
+func inAll(kind assurance.Factor) string { return string(kind) + "/all" }
+
+// budgetsOf are those that a message about a question counts against.
+func (l Limits) budgetsOf(q ceremony.Question) []budget {
+	kind := string(q.Kind)
+	budgets := []budget{{inAll(q.Kind), l.InAll, time.Hour}}
+	from, rate := "known", l.Known
+	if !q.Scene.Known {
+		from, rate = "unknown", l.Unknown
+		budgets = append(budgets,
+			budget{kind + "/unknown", l.fromUnknowns(), time.Hour},
+			budget{kind + "/network/" + netblock.Network(q.Scene.Address), l.fromUnknowns() / 2, time.Hour})
+	}
+	if q.Recipient != "" {
+		// Addresses belong to no counter.
+		budgets = append(budgets, perRecipient.budgets(kind+"/to/"+token.Hash(q.Recipient))...)
 	}
 	if q.Owner == "" { // whoever sets up by a link, which they got once
 		return budgets
 	}
-	of := fmt.Sprintf("%s/%s/%s/", q.Owner, q.Kind, from)
-	return append(budgets, budget{of + "hour", hourly, time.Hour}, budget{of + "day", daily, 24 * time.Hour})
+	if q.NewRecipient {
+		budgets = append(budgets, budget{q.Owner + "/" + kind + "/new", newRecipients, 24 * time.Hour})
+	}
+	return append(budgets, rate.budgets(q.Owner+"/"+kind+"/"+from)...)
 }
 
 // charge counts a message against budgets, or returns *factors.Refused where one is
-// used up. It writes nothing then, since its transaction fails.
-func charge(ctx context.Context, tx store.AttemptCounts, budgets []budget, at time.Time) error {
+// used up. It writes nothing then, since its transaction fails. It returns how many
+// messages have left by each budget's key.
+func charge(ctx context.Context, tx store.AttemptCounts, budgets []budget, at time.Time) (map[string]int, error) {
+	left := make(map[string]int, len(budgets))
 	for _, b := range budgets {
 		count, err := tx.GetAttempts(ctx, counted, b.key)
 		if err != nil {
-			return fmt.Errorf("reading how many messages left: %w", err)
+			return nil, fmt.Errorf("reading how many messages left: %w", err)
 		}
 		count = count.Within(b.per, at)
 		if count.Failures >= b.most {
-			return &factors.Refused{Reason: factors.TooOften, RetryAfter: count.First.Add(b.per).Sub(at)}
+			return nil, &factors.Refused{Reason: factors.TooOften, RetryAfter: count.First.Add(b.per).Sub(at)}
 		}
 		count.Scope, count.Key, count.Last = counted, b.key, at
 		count.Failures++
 		if err := tx.PutAttempts(ctx, count); err != nil {
-			return fmt.Errorf("counting a message: %w", err)
+			return nil, fmt.Errorf("counting a message: %w", err)
 		}
+		left[b.key] = count.Failures
 	}
-	return nil
+	return left, nil
 }

@@ -22,6 +22,8 @@ type Failure struct {
 	Status string
 	// Permanent says that trying again is pointless.
 	Permanent bool
+	// Once says that one further attempt is enough: each may cost money.
+	Once bool
 	// Err tells operators more; it may be nil.
 	Err error
 }

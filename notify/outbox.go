@@ -213,7 +213,7 @@ func nextTry(m store.Message, f *Failure) (time.Duration, bool) {
 	}
 	// What may have arrived is sent once more at most: it would annoy, and a
 	// server that takes everything and says nothing would be asked for ever.
-	if f.Permanent || f.Code == Unknown && m.Failure == Unknown || m.Attempts >= len(tries) {
+	if f.Permanent || f.Once && m.Attempts > 1 || f.Code == Unknown && m.Failure == Unknown || m.Attempts >= len(tries) {
 		return 0, false
 	}
 	return tries[m.Attempts], true

@@ -103,14 +103,16 @@ func TestAttempts(t *testing.T) {
 		want  []time.Duration
 		state store.MessageState
 	}{
-		"taken":                    {store.LaneCodes, nil, seconds(0), store.MessageHandedOver},
-		"nothing to say any more":  {store.LaneCodes, []error{notify.ErrVoid}, seconds(0), store.MessageVoid},
-		"taken at the third time":  {store.LaneCodes, []error{errGreylisted, errGreylisted, nil}, seconds(0, 10, 40), store.MessageHandedOver},
-		"never taken":              {store.LaneCodes, []error{errGreylisted}, seconds(0, 10, 40, 130, 370), store.MessageFailed},
-		"refused for good":         {store.LaneCodes, []error{&notify.Failure{Code: "recipient", Permanent: true}}, seconds(0), store.MessageFailed},
-		"nobody knows, twice":      {store.LaneCodes, []error{&notify.Failure{Code: notify.Unknown}}, seconds(0, 10), store.MessageFailed},
-		"a fault of ours":          {store.LaneCodes, []error{errors.New("out of order"), nil}, seconds(0, 10), store.MessageHandedOver},
-		"a notice is tried longer": {store.LaneNotices, []error{errGreylisted}, seconds(0, 60, 360), store.MessageWaiting},
+		"taken":                      {store.LaneCodes, nil, seconds(0), store.MessageHandedOver},
+		"nothing to say any more":    {store.LaneCodes, []error{notify.ErrVoid}, seconds(0), store.MessageVoid},
+		"taken at the third time":    {store.LaneCodes, []error{errGreylisted, errGreylisted, nil}, seconds(0, 10, 40), store.MessageHandedOver},
+		"never taken":                {store.LaneCodes, []error{errGreylisted}, seconds(0, 10, 40, 130, 370), store.MessageFailed},
+		"refused for good":           {store.LaneCodes, []error{&notify.Failure{Code: "recipient", Permanent: true}}, seconds(0), store.MessageFailed},
+		"nobody knows, twice":        {store.LaneCodes, []error{&notify.Failure{Code: notify.Unknown}}, seconds(0, 10), store.MessageFailed},
+		"each attempt may cost":      {store.LaneCodes, []error{&notify.Failure{Code: "gateway", Status: "503", Once: true}}, seconds(0, 10), store.MessageFailed},
+		"nobody knows, and it costs": {store.LaneCodes, []error{&notify.Failure{Code: notify.Unknown, Permanent: true}}, seconds(0), store.MessageFailed},
+		"a fault of ours":            {store.LaneCodes, []error{errors.New("out of order"), nil}, seconds(0, 10), store.MessageHandedOver},
+		"a notice is tried longer":   {store.LaneNotices, []error{errGreylisted}, seconds(0, 60, 360), store.MessageWaiting},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,10 @@ package notify
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/ceremony"
@@ -41,14 +44,25 @@ type Questions struct {
 	Composer Composer
 	// Writers are keyed by the kind of factor that a question is about.
 	Writers map[assurance.Factor]Writer
+	// Limits are keyed likewise. Of a kind without any, none leaves unless its Writer is
+	// Unmetered.
+	Limits map[assurance.Factor]Limits
+
+	// half is a kind of which half of what may leave has just left.
+	half atomic.Pointer[assurance.Factor]
 }
 
 // Queue stores a message about a question. It returns *factors.Refused if there have
 // been too many.
 func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Question) error {
 	if _, isFree := q.Writers[about.Kind].(Unmetered); !isFree {
-		if err := charge(ctx, tx, budgetsOf(about), q.Outbox.Clock()); err != nil {
+		limits := q.Limits[about.Kind]
+		left, err := charge(ctx, tx, limits.budgetsOf(about), q.Outbox.Clock())
+		if err != nil {
 			return err
+		}
+		if left[inAll(about.Kind)] == (limits.InAll+1)/2 {
+			q.half.Store(&about.Kind)
 		}
 	}
 	return q.Outbox.Queue(ctx, tx, store.Message{
@@ -56,8 +70,15 @@ func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Quest
 	}, codePatience)
 }
 
-// Wake makes the outbox send what was queued.
-func (q *Questions) Wake() { q.Outbox.Wake() }
+// Wake makes the outbox send what was queued, and warns the operator if half of what
+// may leave in this hour has left.
+func (q *Questions) Wake() {
+	if kind := q.half.Swap(nil); kind != nil {
+		q.Outbox.Logger.Warn("half of the messages that may be sent in an hour have been sent: somebody may be flooding people with codes, or the limit is too low",
+			zap.String("factor", string(*kind)), zap.Int("limit", q.Limits[*kind].InAll))
+	}
+	q.Outbox.Wake()
+}
 
 // Send implements Route.
 func (q *Questions) Send(ctx context.Context, m store.Message) error {

@@ -364,8 +364,8 @@ type BackupCodes struct {
 	Codes []string
 }
 
-// MessageCode is what challenge_email shows, and enrol_email once a code has been
-// sent.
+// MessageCode is what challenge_email and challenge_sms show, and enrol_email and
+// enrol_sms once a code has been sent.
 type MessageCode struct {
 	Address string // masked where whoever sees it may not know it
 	Sent    bool   // a code is on its way there
@@ -373,7 +373,7 @@ type MessageCode struct {
 	Minutes int // how long a code counts
 }
 
-// MessageEnrolment is what enrol_email shows.
+// MessageEnrolment is what enrol_email and enrol_sms show.
 type MessageEnrolment struct {
 	Sent *MessageCode // nil: an address is asked for
 }

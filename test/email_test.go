@@ -218,7 +218,7 @@ func testMessages(t *testing.T, s *scene.Scene, server *mailbox.Server) {
 	server.Fail(mailbox.Failure{At: mailbox.AtRcpt, Code: 552, Enhanced: [3]int{5, 2, 2}})
 	for arguments, want := range map[string]string{
 		"grace@example.org": "552 5.2.2. The server doesn't accept the recipient. Check the address.",
-		"grace":             "this isn't an e-mail address",
+		"grace":             "this is neither an e-mail address nor a phone number",
 	} {
 		out := s.CLI("mfa", "notify", "test", arguments)
 		if out.Code == 0 || !strings.Contains(out.Stderr, want) {

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -47,7 +47,8 @@ var arrows = []arrow{
 	{"notify/email", []string{"notify", "factors", "templates"}},
 	{"notify/notice", []string{"notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
 	{"notify/link", []string{"notify", "person", "factors", "store", "templates", "token"}},
-	{"notify", []string{"ceremony", "factors", "store", "assurance"}},
+	{"notify/sms", []string{"notify", "factors", "templates"}},
+	{"notify", []string{"ceremony", "factors", "netblock", "store", "assurance", "token"}},
 
 	{"accounts", []string{"accesstoken", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
@@ -102,6 +103,7 @@ var arrows = []arrow{
 	{"test/scene", []string{"test/harness"}},
 	{"test/mailbox", nil},
 	{"test/phone", nil},
+	{"test/smsgateway", nil},
 	{"test/harness", nil},
 	{"test", nil},
 }

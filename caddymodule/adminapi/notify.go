@@ -39,6 +39,8 @@ var advices = map[string]string{
 	"recipient": "The server doesn't accept the recipient. Check the address. If it's right, the account may not be allowed to send there, or the server wants you to try again later",
 	"address":   "Check the address",
 	"data":      "The server accepted the sender and the recipient, but not the message. Its own log says why",
+	"gateway":   "Compare the option gateway (or twilio) with the gateway's documentation. The gateway's own log says why it refused the message",
+	"redirect":  "Write the address that the gateway redirects to",
 	"content":   "The server read the message and refused it. Its own log says why, such as a spam filter or a size limit",
 	notify.Unknown: "The server may have accepted the message all the same. " +
 		"Look in the mailbox before you try again",

@@ -19,8 +19,8 @@ func notifyCommand() *cobra.Command {
 			return call{method: http.MethodPost, path: []string{"notify", "test"}, body: adminapi.TestMessage{To: args[0]}}
 		},
 		as(tellHandedOver))
-	test.Long = `Sends a test message to an e-mail address, and shows what the mail server answered.
-If the server didn't accept the message, the command says what to do.`
+	test.Long = `Sends a test message to an e-mail address, or to a phone number such as
++491701234567, and shows what the server answered. If the server didn't accept the message, the command says what to do.`
 	cmd.AddCommand(test)
 	return cmd
 }

@@ -51,8 +51,13 @@ type channel struct {
 	// mask returns what may be shown of an address to somebody who proved no more
 	// than the password.
 	mask func(address string) string
-	// template is what a message is written by.
-	template string
+	// fold returns the form by which messages to an address are counted: of several
+	// addresses that lead to one mailbox the same.
+	fold func(address string) string
+	// amr are the methods of its proofs (RFC 8176 §2).
+	amr []string
+	// onDemand says that nothing is sent before the person presses a button.
+	onDemand bool
 }
 
 // Factor is the factor for codes by one kind of message.
@@ -73,7 +78,14 @@ var (
 
 // NewEmail returns the factor "email".
 func NewEmail(clock func() time.Time, random io.Reader) *Factor {
-	return &Factor{channel: channel{assurance.Email, parseEmail, maskEmail, "code"}, clock: clock, random: random}
+	return &Factor{channel: channel{assurance.Email, parseEmail, maskEmail, foldEmail, []string{"otp"}, false}, clock: clock, random: random}
+}
+
+// NewSMS returns the factor "sms", for mobile numbers of regions, of which there is
+// at least one: see CheckRegions.
+func NewSMS(regions []string, clock func() time.Time, random io.Reader) *Factor {
+	unfolded := func(number string) string { return number }
+	return &Factor{channel: channel{assurance.SMS, parseNumber(regions), maskNumber, unfolded, []string{"otp", "sms"}, true}, clock: clock, random: random}
 }
 
 // Kind implements factors.Factor.
@@ -85,9 +97,9 @@ func (f *Factor) Most() int { return 1 }
 // Traits implements factors.Factor. Codes have eight digits.
 func (f *Factor) Traits() factors.Traits {
 	return factors.Traits{
-		Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true,
+		Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true, OnDemand: f.onDemand,
 		ByMail: f.kind == assurance.Email,
-		Rank:   1, AMR: []string{"otp"}, // a mailbox vouches for the loss of nothing
+		Rank:   1, AMR: f.amr, // a mailbox or a number vouches for the loss of nothing
 	}
 }
 
@@ -113,12 +125,23 @@ func (f *Factor) Enrolling() factors.Ceremony { return enrolling{f} }
 type proving struct{ *Factor }
 
 // Begin asks for a message to be sent.
-func (f proving) Begin(context.Context, factors.Asking) (factors.Turn, error) {
+func (f proving) Begin(_ context.Context, a factors.Asking) (factors.Turn, error) {
+	to, err := addressee(a)
+	if err != nil {
+		return factors.Turn{}, err
+	}
 	s, err := f.newQuestion()
 	if err != nil {
 		return factors.Turn{}, err
 	}
-	return s.turn(true)
+	return f.send(s, to.address, false)
+}
+
+// send is a question's turn with which a message is sent to an address.
+func (f *Factor) send(s question, address string, isNew bool) (factors.Turn, error) {
+	turn, err := s.turn()
+	turn.Send, turn.Recipient, turn.NewRecipient = true, f.fold(address), isNew
+	return turn, err
 }
 
 // Resume says where the code was sent, or would be.
@@ -167,25 +190,29 @@ func (f *Factor) judge(s question, ref, typed string, right factors.Verdict) (fa
 		return right, nil
 	}
 	s.Wrong++
-	next, err := s.turn(false)
+	next, err := s.turn()
 	return factors.Verdict{Reason: factors.Wrong, Next: &next, Closes: s.Wrong == mostGuesses}, err
 }
 
 // Again sends a further message.
-func (f proving) Again(_ context.Context, _ factors.Asking, state []byte) (factors.Verdict, error) {
+func (f proving) Again(_ context.Context, a factors.Asking, state []byte) (factors.Verdict, error) {
 	s, err := parseQuestion(state)
 	if err != nil {
 		return factors.Verdict{}, err
 	}
-	return f.again(s)
+	to, err := addressee(a)
+	if err != nil {
+		return factors.Verdict{}, err
+	}
+	return f.again(s, to.address)
 }
 
-func (f *Factor) again(s question) (factors.Verdict, error) {
+func (f *Factor) again(s question, address string) (factors.Verdict, error) {
 	now := f.clock()
 	if refused, ok := s.refusal(now); ok {
 		return refused, nil
 	}
-	next, err := s.further(now).turn(true)
+	next, err := f.send(s.further(now), address, false)
 	return factors.Verdict{Outcome: factors.OutcomePending, Next: &next}, err
 }
 
@@ -207,7 +234,7 @@ func (f proving) Compose(_ context.Context, a factors.Asking, state []byte) (any
 
 // letter is the message of a question.
 func (f *Factor) letter(a factors.Asking, address string, content templates.CodeMail) factors.Letter {
-	return factors.Letter{To: address, Template: f.template, Language: a.Scene.Language, Content: content}
+	return factors.Letter{To: address, Template: "code", Language: a.Scene.Language, Content: content}
 }
 
 // content is what the message of a question shows.
@@ -244,7 +271,7 @@ func (f enrolling) Begin(context.Context, factors.Asking) (factors.Turn, error) 
 		return factors.Turn{}, err
 	}
 	s.Made, s.Sent = time.Time{}, time.Time{} // once there is an address
-	return s.turn(false)
+	return s.turn()
 }
 
 // Resume asks for an address, or for the code that was sent there.
@@ -295,7 +322,7 @@ func (f enrolling) sendTo(s question, written string) (factors.Verdict, error) {
 		s = s.further(now).renewed(now) // who got the code before may not know this one
 	}
 	s.Address = address
-	next, err := s.turn(true)
+	next, err := f.send(s, address, true)
 	return factors.Verdict{Outcome: factors.OutcomePending, Next: &next}, err
 }
 
@@ -308,7 +335,7 @@ func (f enrolling) Again(_ context.Context, _ factors.Asking, state []byte) (fac
 	case s.Address == "":
 		return factors.Verdict{Reason: factors.Malformed}, nil
 	}
-	return f.again(s)
+	return f.again(s, s.Address)
 }
 
 // Compose writes the message to the address that was given.

@@ -53,12 +53,12 @@ func parseQuestion(state []byte) (q question, err error) {
 	return q, nil
 }
 
-func (q question) turn(send bool) (factors.Turn, error) {
+func (q question) turn() (factors.Turn, error) {
 	state, err := json.Marshal(q)
 	if err != nil {
 		return factors.Turn{}, fmt.Errorf("writing what is kept of a code that was sent: %w", err)
 	}
-	return factors.Turn{State: state, Until: q.until(), Send: send}, nil
+	return factors.Turn{State: state, Until: q.until()}, nil
 }
 
 // until is when the code doesn't count any more; zero: there is none yet.

@@ -23,6 +23,13 @@ func parseEmail(written string) (string, bool) {
 	return address, err == nil && address != ""
 }
 
+// foldEmail removes what mail servers ignore behind a plus sign.
+func foldEmail(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	local, _, _ = strings.Cut(local, "+")
+	return local + "@" + domain
+}
+
 // maskEmail shows the first and the last letter of both parts, and what the
 // domain ends in: "a…e@e….com".
 func maskEmail(address string) string {
