@@ -52,6 +52,8 @@ func TestLayoutAroundTheGate(t *testing.T) {
 		{"no cookie by a pattern", "header -Set-*\nmfa\n" + app, "changes Set-Cookie"},
 		{"other cookies", "header >Set-Cookie SameSite=Lax SameSite=None\nmfa\n" + app, "changes Set-Cookie"},
 		{"another redirect", "header >Location http https\nmfa\n" + app, "changes Location"},
+		{"what caches may keep of a path", "header /static/* >Cache-Control public\nmfa\n" + app, ""},
+		{"no cookie in a path", "header /static/* -Set-Cookie\nmfa\n" + app, "changes Set-Cookie"},
 		{"what the app may set anew", "header Cache-Control public\nmfa\n" + app, ""},
 		{"headers that don't matter", "header {\n-Server\nX-Frame-Options DENY\n}\nmfa\n" + app, ""},
 		{"what caches may keep of the app's", "route {\nmfa\nheader {\n-Server\nCache-Control public\n}\n" + app + "}", ""},

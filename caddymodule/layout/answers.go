@@ -8,8 +8,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 )
 
-// ownHeaders are those of responses on which signing in and caches depend.
-var ownHeaders = []string{"Set-Cookie", "Location", "Cache-Control", "CDN-Cache-Control", "Surrogate-Control"}
+// ownHeaders are those of responses on which signing in depends.
+var ownHeaders = []string{"Set-Cookie", "Location"}
+
+// cacheHeaders say what caches may keep. Operators may overrule the gate for some
+// requests, but not for those whose answers set a session cookie.
+var cacheHeaders = []string{"Cache-Control", "CDN-Cache-Control", "Surrogate-Control"}
 
 // protectiveHeaders keep other sites from framing or scripting the portal's pages.
 var protectiveHeaders = []string{"Content-Security-Policy", "X-Frame-Options"}
@@ -35,13 +39,16 @@ func overwritten(handler caddyhttp.MiddlewareHandler, names []string) string {
 // checkAnswers refuses what changes the answers of a gate, or of the handler that has
 // the host for itself, on their way to the client.
 func checkAnswers(way []step, resident string) error {
-	names := ownHeaders
-	if resident != "" {
-		names = slices.Concat(ownHeaders, protectiveHeaders)
-	}
 	for _, met := range way {
 		if met.guarded || met.failing || met.module == nil {
 			continue
+		}
+		names := ownHeaders
+		switch {
+		case resident != "":
+			names = slices.Concat(ownHeaders, cacheHeaders, protectiveHeaders)
+		case met.under == "":
+			names = slices.Concat(ownHeaders, cacheHeaders)
 		}
 		name := overwritten(met.module, names)
 		switch {
