@@ -25,7 +25,8 @@ func (s *service) makeNotices(a *App) {
 	}
 	notices := notice.New(notice.Settings{
 		Outbox: s.outbox, Store: s.store, Sealer: s.keys, Clock: time.Now, Random: rand.Reader,
-		Logger: a.logger.Named("notices"), Texts: s.pages, Writer: s.writers[assurance.Email],
+		UndoURL: func(token string) string { return a.linkURL("not-me", token) },
+		Logger:  a.logger.Named("notices"), Texts: s.pages, Writer: s.writers[assurance.Email],
 		IsMailed:    func(kind assurance.Factor) bool { return s.factors.Traits(kind).ByMail },
 		MailAddress: s.vault.Address, IsStandby: s.factors.IsStandby,
 	})

@@ -34,6 +34,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
+	"github.com/portcullis-mfa/portcullis/undo"
 )
 
 // service is everything that a started app serves with. It is made anew for
@@ -193,7 +194,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		MaxStaleness:  time.Duration(a.MaxStaleness),
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
-		Address: clientAddress,
+		Address: clientAddress, Undo: undo.New(undo.Settings{Store: s.store, People: s.people, Clock: time.Now}),
 	})
 	return s.makeAuthenticator(a)
 }

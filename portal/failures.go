@@ -21,6 +21,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
+	"github.com/portcullis-mfa/portcullis/undo"
 )
 
 // What becomes of errors. A refusal of what somebody typed is said in the form,
@@ -121,6 +122,8 @@ func (p *Portal) problemOf(r *http.Request, err error) (templates.ProblemView, b
 		return t.problem(http.StatusNotFound, "not_found", "first_page", "/"), true
 	case errors.Is(err, errBadDestination):
 		return t.problem(http.StatusBadRequest, "bad_request", "first_page", "/"), true
+	case errors.Is(err, undo.ErrGone):
+		return t.problem(http.StatusGone, "undo_gone", "sign_in", "/sign-in"), true
 	case errors.Is(err, authflow.ErrLinkGone):
 		view := t.problem(http.StatusGone, "link_gone", "sign_in", "/sign-in")
 		view.Text = t.say("portal.link_gone.text", "Contact", p.contactOr(t.say("portal.link_gone.contact")))

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// HoldsToken reports whether an address is that of an invitation or a setup
-// link, however it is spelled: its token must be in no log, and no page that is
+// HoldsToken reports whether an address is that of an invitation, a setup link or a
+// link of a notice, however it is spelled: its token must be in no log, and no page that is
 // shown there may pass it on. The token is still good where another spelling than
 // the link's own leads nowhere.
 func HoldsToken(u *url.URL) bool {
 	place := PlainPath(u)
-	if !strings.HasPrefix(place, "/invitation") && !strings.HasPrefix(place, "/setup") {
+	if !strings.HasPrefix(place, "/invitation") && !strings.HasPrefix(place, "/setup") && !strings.HasPrefix(place, undoPath) {
 		return false
 	}
 	return strings.Contains(place, "token") || strings.Contains(unescaped(u.RawQuery), "token")

@@ -27,6 +27,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
+	"github.com/portcullis-mfa/portcullis/undo"
 )
 
 // Flows runs sign-ins, step-ups, set-ups, enrolments and replacements of what
@@ -63,6 +64,12 @@ type Flows interface {
 	Left(f authflow.Flow) time.Duration
 	Grant(ctx context.Context, f authflow.Flow, previous string, c person.Client) (authflow.Granted, error)
 	SignInDevice(ctx context.Context, in authflow.DeviceLogin, previous string, c person.Client) (authflow.Granted, error)
+}
+
+// Undo ends what a notice tells of; package undo offers it.
+type Undo interface {
+	Look(ctx context.Context, token string) (undo.Target, error)
+	Undo(ctx context.Context, token, name string, c person.Client) error
 }
 
 // SignOns tells whether the portal's cookie counts, and ends sign-ons.
@@ -106,9 +113,11 @@ type Pages interface {
 // Settings are what a Portal is made of. All fields are needed, unless they say
 // otherwise.
 type Settings struct {
-	Flows         Flows
-	Accounts      Accounts
-	SignOns       SignOns
+	Flows    Flows
+	Accounts Accounts
+	SignOns  SignOns
+	// Undo ends what notices tell of; nil: there are none.
+	Undo          Undo
 	Devices       Devices
 	Tickets       Tickets
 	Requests      Requests
@@ -173,6 +182,10 @@ func New(s Settings) *Portal {
 	mux.HandleFunc("POST "+devicePath, p.continueAsDevice)
 	mux.HandleFunc("GET /setup", p.openLink)
 	mux.HandleFunc("GET /invitation", p.openLink)
+	if s.Undo != nil {
+		mux.HandleFunc("GET "+undoPath, p.askUndo)
+		mux.HandleFunc("POST "+undoPath, p.undo)
+	}
 	mux.HandleFunc("GET /flow", p.dispatch)
 	mux.HandleFunc("POST /flow/password", p.answerPassword)
 	mux.HandleFunc("POST /flow/challenge", p.answerChallenge)

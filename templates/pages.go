@@ -21,6 +21,7 @@ var emptyViews = map[string]any{
 	"account":     AccountView{},
 	"home":        HomeView{},
 	"sign_out":    SignOutView{},
+	"undo":        UndoView{},
 	"signed_in":   SignedInView{},
 	"signed_out":  SignedOutView{},
 	"send_again":  SendAgainView{},

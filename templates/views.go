@@ -260,6 +260,19 @@ type HomeView struct {
 	Until       time.Time
 }
 
+// UndoView asks whoever opened the link of a notice for the name of its recipient.
+type UndoView struct {
+	Frame
+	Token string
+	Name  string // as it was typed
+	Error Message
+	// Credential says that a new way to sign in is turned off; otherwise, somebody is
+	// signed out.
+	Credential bool
+	// Done says that it happened.
+	Done bool
+}
+
 // SignOutView asks before signing out; Action is where its form posts to.
 type SignOutView struct {
 	Frame

@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
 		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
@@ -39,13 +39,13 @@ var arrows = []arrow{
 	{"caddymodule/origin", nil},
 	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
-	{"portal", []string{"authflow", "selfservice", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
+	{"portal", []string{"authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
 	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload"}},
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"notify/webpush", []string{"notify", "factors/push", "factors/push/message", "factors"}},
 	{"notify/email", []string{"notify", "factors", "templates"}},
-	{"notify/notice", []string{"notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
+	{"notify/notice", []string{"undo", "session", "notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
 	{"notify/link", []string{"notify", "person", "factors", "store", "templates", "token"}},
 	{"notify/sms", []string{"notify", "factors", "templates"}},
 	{"notify", []string{"ceremony", "factors", "netblock", "store", "assurance", "token"}},
@@ -54,6 +54,7 @@ var arrows = []arrow{
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"accesstoken", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
+	{"undo", []string{"person", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
 	{"guess", []string{"identity", "audit", "store", "assurance", "netblock"}},

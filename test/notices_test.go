@@ -146,3 +146,50 @@ func TestInvitationsByEmail(t *testing.T) {
 		t.Errorf("somebody was added without a way to invite them: %+v", output)
 	}
 }
+
+// TestLinksInNotices ends by the link of a notice what it tells of, and nothing else.
+func TestLinksInNotices(t *testing.T) {
+	t.Parallel()
+	s, server := mailingScene(t, 2)
+	s.Administrator("ada")
+	bob := s.Invited("bob")
+	withAddress(t, s, "bob", "bob@example.org")
+	thief := s.Client()
+	bob.SignIn(thief, s.At("app", "/page"))
+	link := linkTo(t, s, server, "bob@example.org")
+	isIn := func(browser *harness.Client) bool {
+		return browser.Visit(s.At("login", "/account")).H1() != "Sign in"
+	}
+
+	scanner := s.Client()
+	for _, typed := range []string{"", "ada"} {
+		page := scanner.Visit(link)
+		says(t, page, 200, "This wasn't me", "signed out of all apps")
+		says(t, submitted(scanner, formTo(t, page, "/not-me"), map[string]string{"name": typed}), 422, "isn't the name")
+	}
+	if !isIn(thief) || !isIn(bob.Browser) {
+		t.Fatal("a scanner ended something")
+	}
+	owner := s.Client()
+	page := submitted(owner, formTo(t, owner.Visit(link), "/not-me"), map[string]string{"name": " Bob "})
+	says(t, page, 200, "That's ended")
+	if isIn(thief) || !isIn(bob.Browser) {
+		t.Error("the link didn't end what it names, or it ended more")
+	}
+	says(t, owner.Visit(link), 410, "This link no longer works")
+
+	withEmail(t, s, server, bob, "thief@example.net")
+	noticeTo(t, server, "bob@example.org", 2)
+	page = owner.Visit(linkTo(t, s, server, "bob@example.org"))
+	says(t, page, 200, "new way to sign in will stop working")
+	says(t, submitted(owner, formTo(t, page, "/not-me"), map[string]string{"name": "bob@example.org"}), 200, "That's ended")
+	if asked := bob.ShowPassword(s.Client(), s.Client().Visit(s.At("app", "/page"))); strings.Contains(asked.Text(), "by e-mail") {
+		t.Errorf("the address is still asked for a code: %s", asked.Text())
+	}
+	if !isIn(bob.Browser) {
+		t.Error("the owner was signed out")
+	}
+	if m := noticeTo(t, server, "thief@example.net", 1); mailedLink.MatchString(m.Text()) {
+		t.Errorf("the address that was turned off got a link: %s", m.Text())
+	}
+}

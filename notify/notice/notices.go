@@ -54,6 +54,8 @@ type Settings struct {
 	Logger *zap.Logger
 	Texts  Texts
 	Writer notify.Writer
+	// UndoURL returns the address of the page to undo something by a token.
+	UndoURL func(token string) string
 	// IsMailed reports whether codes of a kind are mailed, MailAddress returns where a
 	// credential of such a kind has them sent, and IsStandby reports whether a kind is
 	// for need alone.
@@ -182,6 +184,9 @@ func (n *Notices) write(ctx context.Context, m store.Message, u store.User, l le
 		view.Lines = append(view.Lines, templates.NoticeLine{What: t.what(h), At: h.At.In(zone), Where: t.where(h)})
 	}
 	view.What = t.what(l.Happenings[0])
+	if l.Undo != "" {
+		view.Undo = n.UndoURL(l.Undo)
+	}
 	_, err = n.Writer.Write(ctx, m.ID, factors.Letter{To: l.To, Template: "notice", Language: u.Language, Content: view})
 	return err
 }

@@ -11,8 +11,10 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/netblock"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
+	"github.com/portcullis-mfa/portcullis/undo"
 )
 
 const (
@@ -35,6 +37,9 @@ const (
 type letter struct {
 	To         string
 	Happenings []happening
+	// Undo is the token of the link by which the recipient ends what happened; empty:
+	// there is none.
+	Undo string
 }
 
 // Queue stores the notices of events that are about to be kept, and reports whether
@@ -154,12 +159,63 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 		lane, addresses = store.LaneNotices, addresses[:1]
 	}
 	slices.SortStableFunc(told, func(a, b happening) int { return int(b.class - a.class) })
+	undo, err := w.makeUndo(ctx, userID, told)
+	if err != nil {
+		return err
+	}
 	for _, address := range addresses {
-		if err := w.queueLetter(ctx, userID, lane, letter{address, told}); err != nil {
+		if err := w.queueLetter(ctx, userID, lane, letter{address, told, undo}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// makeUndo keeps what the recipient can end, and returns the token for it; empty: there is
+// nothing. What belongs to the set-up of an account is its only way in.
+func (w *watched) makeUndo(ctx context.Context, userID string, told []happening) (string, error) {
+	target, err := w.targetOf(ctx, userID, told)
+	if err != nil || target.SignOn == "" && len(target.Credentials) == 0 {
+		return "", err
+	}
+	value, err := token.New(w.Random)
+	if err != nil {
+		return "", err
+	}
+	return value, undo.Keep(ctx, w.Tx, userID, value, target, w.Clock())
+}
+
+// targetOf returns what the recipient of a notice can end: credentials that were added, or
+// the sign-on of a sign-in.
+func (w *watched) targetOf(ctx context.Context, userID string, told []happening) (t undo.Target, err error) {
+	for _, h := range told {
+		switch audit.Name(h.Name) {
+		case audit.UserSetUp:
+			return undo.Target{}, nil
+		case audit.FactorEnrolled:
+			for _, c := range w.created {
+				if c.UserID == userID && string(c.Kind) == h.field(audit.Factor) {
+					t.Credentials = append(t.Credentials, c.ID)
+				}
+			}
+		case audit.SignInSucceeded, audit.StepUpSucceeded:
+			if t.SignOn, err = w.signOnOf(ctx, userID, h.field(audit.SignOn)); err != nil {
+				return t, err
+			}
+		}
+	}
+	return t, nil
+}
+
+// signOnOf returns the live sign-on with a short form; empty: there is none.
+func (w *watched) signOnOf(ctx context.Context, userID, short string) (string, error) {
+	live, err := session.ListLive(ctx, w.Tx, userID, w.Clock())
+	for _, s := range live {
+		if audit.ShortID(s.ID) == short {
+			return s.ID, err
+		}
+	}
+	return "", err
 }
 
 var errTooMany = errors.New("there have been too many notices")

@@ -22,6 +22,8 @@ type watched struct {
 	*Notices
 	// added are the ids of the users and credentials whose address is new.
 	added map[string]bool
+	// created are the credentials that are new.
+	created []store.Credential
 	// former are the addresses that people had before.
 	former []owned
 }
@@ -48,6 +50,7 @@ func (w *watched) CreateCredential(ctx context.Context, c store.Credential) erro
 	if w.IsMailed(c.Kind) {
 		w.added[c.ID] = true
 	}
+	w.created = append(w.created, c)
 	return w.Tx.CreateCredential(ctx, c)
 }
 

@@ -1,0 +1,192 @@
+// Package undo lets whoever gets a notice end what the notice tells of, by a link in it.
+//
+// Mail is forwarded, and scanners open links and submit forms. So a link ends no more
+// than it names, works once, and only together with the sign-in name.
+//
+// The package must not know how notices are written, or HTTP.
+package undo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/session"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+const (
+	// Lifetime is how long a link works.
+	Lifetime = 72 * time.Hour
+	// mostWrong is how many wrong names a link takes.
+	mostWrong = 5
+	// namespace holds what links end.
+	namespace = "undo"
+)
+
+var (
+	// ErrGone says that a link was used, has expired or never existed.
+	ErrGone = errors.New("the link was used or has expired")
+	// ErrWrongName says that somebody else was named than whom the notice was for.
+	ErrWrongName = errors.New("the notice was for somebody else")
+)
+
+// Target is what a link ends: a sign-on, or credentials.
+type Target struct {
+	SignOn      string   `json:"sign_on,omitempty"`
+	Credentials []string `json:"credentials,omitempty"`
+}
+
+// kept is a target with the wrong names that were given.
+type kept struct {
+	Target
+	Wrong int `json:"wrong,omitempty"`
+}
+
+// Keep keeps what a link ends, under its token, in the transaction that the notice is
+// about.
+func Keep(ctx context.Context, tx store.Tx, userID, value string, t Target, now time.Time) error {
+	content, err := json.Marshal(kept{Target: t})
+	if err != nil {
+		return err
+	}
+	return tx.PutRecord(ctx, store.Record{
+		Namespace: namespace, Key: token.Hash(value), Owner: userID, Value: content, Expires: now.Add(Lifetime),
+	})
+}
+
+// Settings are what a Service is made of. All fields are needed.
+type Settings struct {
+	Store interface {
+		GetRecord(ctx context.Context, namespace, key string, now time.Time) (store.Record, error)
+	}
+	People *person.Keeper
+	Clock  func() time.Time
+}
+
+// Service follows links. It is safe for concurrent use.
+type Service struct{ Settings }
+
+// New returns a Service.
+func New(s Settings) *Service { return &Service{s} }
+
+// Look returns what a link would end, and changes nothing. ErrGone is definite.
+func (s *Service) Look(ctx context.Context, value string) (Target, error) {
+	record, err := s.Store.GetRecord(ctx, namespace, token.Hash(value), s.Clock())
+	if errors.Is(err, store.ErrNotFound) {
+		return Target{}, ErrGone
+	}
+	if err != nil {
+		return Target{}, fmt.Errorf("reading a link of a notice: %w", err)
+	}
+	k, err := parse(record)
+	return k.Target, err
+}
+
+func parse(r store.Record) (k kept, err error) {
+	if err := json.Unmarshal(r.Value, &k); err != nil {
+		return k, fmt.Errorf("reading what a link of a notice ends: %w", err)
+	}
+	return k, nil
+}
+
+// Undo ends what a link names, for whoever gives the sign-in name or the e-mail address
+// of the user. ErrGone and ErrWrongName are definite.
+func (s *Service) Undo(ctx context.Context, value, name string, c person.Client) error {
+	var refused error
+	err := s.People.Change(ctx, "undoing what a notice told of", func(tx store.Tx) (events []store.Event, err error) {
+		refused = nil
+		record, err := tx.GetRecord(ctx, namespace, token.Hash(value), s.Clock())
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, ErrGone
+		}
+		if err != nil {
+			return nil, err
+		}
+		k, err := parse(record)
+		if err != nil {
+			return nil, err
+		}
+		user, err := tx.UserByID(ctx, record.Owner)
+		if err != nil {
+			return nil, err
+		}
+		if !isNamed(user, name) {
+			refused = ErrWrongName
+			return nil, s.countWrong(ctx, tx, record, k)
+		}
+		if _, err := tx.TakeRecord(ctx, namespace, record.Key, s.Clock()); err != nil {
+			return nil, err
+		}
+		return s.end(ctx, tx, user, k.Target, c)
+	})
+	return errors.Join(err, refused)
+}
+
+// isNamed reports whether what was typed is the sign-in name or the e-mail address of a
+// user.
+func isNamed(u store.User, typed string) bool {
+	typed = token.Trimmed(typed)
+	if name, err := identity.CanonicalName(typed); err == nil && name == u.Name {
+		return true
+	}
+	email, err := identity.CanonicalEmail(typed)
+	return err == nil && email == u.Email
+}
+
+// countWrong counts a wrong name. The last one that is allowed ends the link.
+func (s *Service) countWrong(ctx context.Context, tx store.Tx, r store.Record, k kept) (err error) {
+	k.Wrong++
+	if k.Wrong >= mostWrong {
+		_, err = tx.TakeRecord(ctx, namespace, r.Key, s.Clock())
+		return err
+	}
+	if r.Value, err = json.Marshal(k); err != nil {
+		return err
+	}
+	return tx.UpdateRecord(ctx, r, s.Clock())
+}
+
+// end ends the sign-on, or suspends the credentials and ends the sign-ons that rest on
+// them.
+func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, c person.Client) (events []store.Event, err error) {
+	for _, id := range t.Credentials {
+		credential, err := tx.CredentialByID(ctx, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (credential.UserID != u.ID || credential.State != store.CredentialActive) {
+			continue // it was removed or replaced meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		credential.State = store.CredentialSuspended
+		if err := tx.UpdateCredential(ctx, credential); err != nil {
+			return nil, err
+		}
+		events = append(events, s.People.Own(audit.FactorLost, u, c, audit.Fields{audit.Factor: string(credential.Kind)}))
+	}
+	live, err := session.ListLive(ctx, tx, u.ID, s.Clock())
+	if err != nil {
+		return nil, err
+	}
+	for _, signOn := range live {
+		rests := slices.ContainsFunc(signOn.Proofs, func(p assurance.Proof) bool {
+			return p.Credential != "" && slices.Contains(t.Credentials, p.Credential)
+		})
+		if signOn.ID != t.SignOn && !rests {
+			continue
+		}
+		if err := tx.EndSignOn(ctx, signOn.ID, s.Clock(), session.EndedDisowned); err != nil {
+			return nil, err
+		}
+		events = append(events, s.People.SignOnEnded(u, signOn.ID, session.EndedDisowned, c))
+	}
+	return events, nil
+}
