@@ -31,6 +31,7 @@ var classes = map[audit.Name]class{
 	audit.AccessCodeUsed:    urgent,
 	audit.ActivityDisowned:  urgent,
 	audit.UserSetUp:         urgent,
+	audit.TokenCreated:      urgent, // of a person, it's an app password
 	audit.UserChanged:       urgent, // if the address or the sign-in name changed; else daily
 	audit.SignInSucceeded:   prompt, // in a new browser or place, or by a standby factor
 	audit.StepUpSucceeded:   prompt, // by a standby factor
@@ -39,6 +40,7 @@ var classes = map[audit.Name]class{
 	audit.DeviceIssued:      prompt,
 	audit.DeviceAdopted:     prompt,
 	audit.DeviceRevoked:     daily,
+	audit.TokenRevoked:      daily,
 	audit.BrowserRemembered: daily,
 	audit.FactorBarred:      daily,
 	audit.UserEnabled:       daily,
@@ -65,8 +67,7 @@ var silent = map[audit.Name]string{
 	audit.UserInvited:      "the invitation tells them",
 	audit.UserDisabled:     "they can't do anything about it here",
 	audit.UserDeleted:      "nothing is left to protect",
-	audit.TokenCreated:     "it's about no person",
-	audit.TokenRevoked:     "it's about no person",
+	audit.TokenUnowned:     "administrators see to it",
 	audit.TokenResumed:     "it's about no person",
 	audit.KeysRotated:      "it's about no person",
 	audit.AdminRefused:     "it's about no person",
