@@ -424,14 +424,19 @@ func (p *phoneScreen) isNotified(t *testing.T) {
 			Permission: &browser.PermissionDescriptor{Name: "notifications"}, Setting: browser.PermissionSettingGranted, Origin: origin.String(),
 		})
 		return err
-	}), chromedp.Func(p.deliver(`{"web_push":8030,"notification":{"title":"Are you signing in?","body":"wiki.example.com","navigate":"`+p.at+`/#r=r9"}}`)))
-	p.eventually("the notification", `window.shown ?? (navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => {
-		window.shown = all.length ? all[0].title + " " + all[0].data : undefined; }), "")`, "Are you signing in? /#r=r9")
+	}))
+	id := p.worker(t)
+	// A permission takes a moment to reach the worker.
+	harness.Eventually(t, time.Minute, "the notification", func() bool {
+		p.deliver(id, `{"web_push":8030,"notification":{"title":"Are you signing in?","body":"wiki.example.com","navigate":"`+p.at+`/#r=r9"}}`)
+		return p.promised(`navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.map(n => n.title + " " + n.data).join())`) == "Are you signing in? /#r=r9"
+	})
 }
 
-// deliver hands a message to the worker of the page.
-func (p *phoneScreen) deliver(message string) func(context.Context, *chromedp.Target) error {
-	return func(ctx context.Context, _ *chromedp.Target) error {
+// worker returns the id of the page's worker.
+func (p *phoneScreen) worker(t *testing.T) (id serviceworker.RegistrationID) {
+	t.Helper()
+	p.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		registrations := chromedp.Events(ctx, serviceworker.WorkerRegistrationUpdated)
 		if _, err := chromedp.Call(ctx, serviceworker.Enable, cdp.Empty{}); err != nil {
 			return err
@@ -442,15 +447,24 @@ func (p *phoneScreen) deliver(message string) func(context.Context, *chromedp.Ta
 			}
 			for _, registration := range event.Registrations {
 				if registration.ScopeURL == p.at+"/" && !registration.IsDeleted {
-					_, err := chromedp.Call(ctx, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{
-						Origin: p.at, RegistrationID: registration.RegistrationID, Data: message,
-					})
-					return err
+					id = registration.RegistrationID
+					return nil
 				}
 			}
 		}
 		return errors.New("there is no worker")
-	}
+	}))
+	return id
+}
+
+// deliver hands a message to the worker, as a push service would.
+func (p *phoneScreen) deliver(id serviceworker.RegistrationID, message string) {
+	p.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{
+			Origin: p.at, RegistrationID: id, Data: message,
+		})
+		return err
+	}))
 }
 
 // scans holds QR codes before the phone's camera: another one, and then one that adds
