@@ -176,6 +176,9 @@ func TestW01CrossSite(t *testing.T) {
 			"flow": {flowTo(t, due, "/flow/new-password")}, "password": {"marmalade trombone dora 83"},
 		}},
 		change{"a message", half, s.At("login", "/flow/send"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}, "factor": {"totp"}}},
+		change{"an app password", ada.Browser, s.At("login", appPasswords+"/add"), url.Values{"host": {"app.localhost"}, "name": {"Phone"}}},
+		change{"an app password revoked", ada.Browser, s.At("login", appPasswords+"/revoke"), url.Values{"id": {"x"}}},
+		change{"a token revoked", ada.Browser, s.At("login", "/token/revoke"), url.Values{"token": {"pct_s_x"}}},
 		change{"more time", half, s.At("login", "/flow/more-time"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}}},
 		change{"another language", signingIn, s.At("login", "/language"), url.Values{"language": {"de"}, "to": {"/"}}},
 	)
