@@ -75,6 +75,8 @@ type service struct {
 	mark       *keys.Mark
 	lifetime   time.Duration // the longest of a sign-on
 	metrics    *metrics
+	// keysDoubt is why the stored keys could not be read again; nil: they could.
+	keysDoubt atomic.Pointer[error]
 
 	// ending says that streams have to end; unfollow ends what tells them of changes,
 	// and may be nil.

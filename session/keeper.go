@@ -324,6 +324,9 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 }
 
+// IsCurrent reports whether changes of the store are known as soon as they are to be.
+func (k *Keeper) IsCurrent() bool { return k.current() }
+
 // current reports whether changes are known as soon as they are to be.
 func (k *Keeper) current() bool { return !k.stale(k.clock(), promptness) && !k.lost.Load() }
 

@@ -177,6 +177,11 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	})
+	t.Run("version", func(t *testing.T) {
+		if out := expectDone(t, s, "mfa", "version"); !regexp.MustCompile(`\A(\(devel\)|v\d\S+)\n\z`).MatchString(out.Stdout) {
+			t.Errorf("version: %+v", out)
+		}
+	})
 	t.Run("another server", func(t *testing.T) {
 		other := harness.Start(t, harness.Options{Caddyfile: "http://localhost:{{.Port \"web\"}} {\n\trespond ok\n}\n"})
 		for _, arguments := range [][]string{{"mfa", "user", "list"}, {"mfa", "setup-link", "--json"}} {

@@ -84,6 +84,9 @@ func withFaultyDisk(t *testing.T, s *scene.Scene, disk *harness.Disk) {
 			if out := s.CLI("mfa", "user", "disable", "bob"); out.Code == 0 {
 				t.Errorf("a user was disabled, but that can't be recorded: %+v", out)
 			}
+			if out := s.CLI("mfa", "health"); out.Code != 1 || !strings.Contains(out.Stderr, "store: ") {
+				t.Errorf("the server finds itself well: %+v", out)
+			}
 		case countLines(s, fullDisk) == 0: // for the first time
 			signOut(t, s, leaver.Browser.Clone())
 			expectDone(t, s, "mfa", "user", "disable", "ben")
@@ -99,6 +102,9 @@ func withFaultyDisk(t *testing.T, s *scene.Scene, disk *harness.Disk) {
 	landed(t, signInByBackupCode(bob, s.Client(), s.At("app", "/again")), s.At("app", "/again"))
 	expectDone(t, s, "mfa", "user", "disable", "bob")
 	expectDone(t, s, "mfa", "user", "enable", "bob")
+	if out := expectDone(t, s, "mfa", "health"); out.Stdout != "store: ok\nclock: ok\nchanges: ok\nkeys: ok\n" {
+		t.Errorf("health: %q", out.Stdout)
+	}
 	signOut(t, s, ada.Browser)
 	asksNobody(t, ada.Browser.Get(s.At("app", "/")))
 	s.Restart()

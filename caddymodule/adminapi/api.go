@@ -80,6 +80,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"POST /mfa/held-token/revoke":                 heldToken((*accounts.Desk).RevokeHeldToken),
 		"POST /mfa/notify/test":                       testMessage,
 		"GET /mfa/events":                             listEvents,
+		"GET /mfa/health":                             showHealth,
 		"POST /mfa/keys/rotate":                       rotateKeys,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })
@@ -114,6 +115,8 @@ type Server struct {
 	IsAdmin func(store.User) bool
 	// IsWithdrawn reports whether the operator's revocation lists name a device.
 	IsWithdrawn func(store.Device) bool
+	// Health checks what the server needs.
+	Health func(context.Context) []Check
 
 	Portal string // its address
 	// LinkURL is the address under which a setup link or an invitation is opened.
@@ -245,6 +248,8 @@ func reply(w http.ResponseWriter, r *http.Request, portal string, log *zap.Logge
 			why = "something went wrong: look for reference " + reference + " in the server's log"
 		}
 		result = Failure{why, portal}
+	} else if h, ok := result.(Health); ok {
+		status = h.status()
 	}
 	w.Header().Set(PortalHeader, portal)
 	w.Header().Set("Content-Type", "application/json")
