@@ -244,6 +244,8 @@ type Log struct {
 	sink    Sink
 	clock   func() time.Time
 	notices Notices
+	// observers hear of each event once it is over.
+	observers []func(store.Event)
 }
 
 // NewLog returns a log that writes lines to logger and rows to sink.
@@ -254,6 +256,11 @@ func NewLog(logger *zap.Logger, sink Sink, clock func() time.Time) *Log {
 // Notify has people told of events from now on. It is called before the log is used.
 func (l *Log) Notify(n Notices) { l.notices = n }
 
+// Observe has a function called with each event from now on, once it has happened. It
+// is called before the log is used. The function must return quickly: whoever caused
+// the event waits for it.
+func (l *Log) Observe(observe func(store.Event)) { l.observers = append(l.observers, observe) }
+
 // Event makes an event of this moment, to be appended by the caller inside the
 // transaction that it reports and passed to Written once that committed.
 func (l *Log) Event(n Name, userID string, fields Fields) store.Event {
@@ -263,11 +270,14 @@ func (l *Log) Event(n Name, userID string, fields Fields) store.Event {
 // Written puts events that are in the store already into the log.
 func (l *Log) Written(events ...store.Event) {
 	for _, e := range events {
-		write(l.logger, e)
+		l.write(l.logger, e)
 	}
 }
 
-func write(logger *zap.Logger, e store.Event) {
+func (l *Log) write(logger *zap.Logger, e store.Event) {
+	for _, observe := range l.observers {
+		observe(e)
+	}
 	fields := make([]zap.Field, 0, len(e.Fields)+2)
 	if e.UserID != "" {
 		fields = append(fields, zap.String("user_id", e.UserID))
@@ -282,7 +292,7 @@ func write(logger *zap.Logger, e store.Event) {
 // as often as they like: rows would be theirs to make grow. Lines of a flood are
 // counted rather than written (see boundedlog).
 func (l *Log) Note(n Name, userID string, fields Fields) {
-	write(l.bounded, l.Event(n, userID, fields))
+	l.write(l.bounded, l.Event(n, userID, fields))
 }
 
 // Record keeps an event that stands alone, such as a refusal. Where the store

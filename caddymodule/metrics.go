@@ -28,8 +28,10 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 			Help: "Whether a file that is read again while Caddy runs is in force as it is (1), or was refused, so that what was read before stays in force (0).",
 		}, []string{"file"}),
 	}
-	if err := registry.Register(m.filesRead); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
+	for _, collector := range []prometheus.Collector{m.filesRead, eventsCounted} {
+		if err := registry.Register(collector); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	return m, nil
 }

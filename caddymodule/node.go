@@ -69,6 +69,7 @@ type telling struct{ store.Store }
 // EndUnseenSignOn implements session.Store.
 func (t telling) EndUnseenSignOn(ctx context.Context, id string, lastSeen, at time.Time, reason string) error {
 	log := audit.NewLog(caddy.Log().Named("mfa.audit"), t.Store, time.Now)
+	log.Observe(observeInForce)
 	return accounts.NewDesk(t.Store, nil, nil, log, time.Now, nil).EndUnseen(ctx, id, lastSeen, at, reason)
 }
 

@@ -45,9 +45,11 @@ type service struct {
 	factors factors.Set
 	pages   *templates.Set
 	audit   *audit.Log
-	vault   *credentials.Vault
-	people  *person.Keeper
-	flows   *authflow.Engine
+	// events passes audit events on to Caddy's events app; nil: it doesn't.
+	events *eventFeed
+	vault  *credentials.Vault
+	people *person.Keeper
+	flows  *authflow.Engine
 	// outbox sends messages to people; nil: none are sent.
 	outbox *notify.Outbox
 	// writers write and hand over the messages of factors, by kind.
@@ -108,6 +110,9 @@ func (a *App) startServing() error {
 	if err := a.checkOrphans(ctx, s.store); err != nil {
 		return err
 	}
+	if s.events, err = newEventFeed(a); err != nil {
+		return err
+	}
 	if err := a.assemble(ctx, s); err != nil {
 		return err
 	}
@@ -123,6 +128,9 @@ func (a *App) startServing() error {
 	s.endUpkeep = end
 	s.upkeep.Go(func() { s.keepUp(keeping, a.logger) })
 	s.upkeep.Go(func() { a.comeIntoForce(keeping) })
+	if s.events != nil {
+		s.upkeep.Go(func() { s.events.run(keeping) })
+	}
 	if s.outbox != nil {
 		s.upkeep.Go(func() { s.outbox.Run(keeping) })
 	}
@@ -171,6 +179,10 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		return err
 	}
 	s.audit = audit.NewLog(a.logger.Named("audit"), s.store, time.Now)
+	s.audit.Observe(countEvent)
+	if s.events != nil {
+		s.audit.Observe(s.events.tell)
+	}
 	rules := identity.PasswordPolicy{MinLength: a.shortestPassword(), Services: a.serviceNames()}
 	s.makeFlows(a, passwords, rules)
 	s.cookies = session.NewCookies(s.keys.Codec("session"), s.keys.Generation, s.store.Incarnation, time.Now)
