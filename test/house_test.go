@@ -220,6 +220,7 @@ var kinds = struct {
 	in: []string{
 		"assurance", "factors/", // the kinds themselves
 		"caddymodule",       // reads what is configured for each
+		"authenticator",     // the app of one of them
 		"store/conformance", // examples
 	},
 }
