@@ -51,7 +51,9 @@ type Counters interface {
 // APISettings are what an API is made of. All fields but Key are needed.
 type APISettings struct {
 	Companions Companions
-	Phones     interface {
+	// Kind is the kind of factor that phones are.
+	Kind   assurance.Factor
+	Phones interface {
 		Accepts(message.Subscription) bool
 	}
 	Nonces   Codec
@@ -191,7 +193,7 @@ func (a *API) reply(w http.ResponseWriter, r *http.Request, reply any, err error
 
 // phone returns the phone that sent a message, whose signature is right.
 func (a *API) phone(ctx context.Context, c call) (authflow.Companion, push.Phone, error) {
-	companion, err := a.Companions.Companion(ctx, assurance.Push, c.signed.Thumbprint)
+	companion, err := a.Companions.Companion(ctx, a.Kind, c.signed.Thumbprint)
 	if errors.Is(err, credentials.ErrUnknown) {
 		return companion, push.Phone{}, a.absent(ctx, c)
 	}
@@ -211,7 +213,7 @@ func (a *API) phone(ctx context.Context, c call) (authflow.Companion, push.Phone
 // absent says why there is no credential: it was removed, or its pairing isn't
 // complete yet.
 func (a *API) absent(ctx context.Context, c call) error {
-	ref, err := a.Companions.Referred(ctx, assurance.Push, c.signed.Thumbprint)
+	ref, err := a.Companions.Referred(ctx, a.Kind, c.signed.Thumbprint)
 	if errors.Is(err, ceremony.ErrNone) {
 		return failed(push.FailedRemoved)
 	}
@@ -227,7 +229,7 @@ func (a *API) absent(ctx context.Context, c call) error {
 
 // resolve hands a message to the question that it is about.
 func (a *API) resolve(ctx context.Context, ref string, c call) (any, error) {
-	raw, err := a.Companions.Resolve(ctx, assurance.Push, ref, c.raw)
+	raw, err := a.Companions.Resolve(ctx, a.Kind, ref, c.raw)
 	if errors.Is(err, ceremony.ErrNone) {
 		return nil, failed(push.FailedUnknown)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
@@ -42,7 +41,7 @@ func (a *API) pair(ctx context.Context, c call) (any, error) {
 }
 
 func (a *API) claim(ctx context.Context, handle string, c call) (any, error) {
-	ref, err := a.Companions.Referred(ctx, assurance.Push, handle)
+	ref, err := a.Companions.Referred(ctx, a.Kind, handle)
 	if errors.Is(err, ceremony.ErrNone) {
 		return nil, failed(push.FailedUnknown)
 	}
@@ -54,7 +53,7 @@ func (a *API) claim(ctx context.Context, handle string, c call) (any, error) {
 
 // pairing takes the further messages of a pairing.
 func (a *API) pairing(ctx context.Context, c call) (any, error) {
-	ref, err := a.Companions.Referred(ctx, assurance.Push, c.signed.Thumbprint)
+	ref, err := a.Companions.Referred(ctx, a.Kind, c.signed.Thumbprint)
 	if err == nil {
 		var reply any
 		reply, err = a.resolve(ctx, ref, c)

@@ -42,7 +42,7 @@ func newHouseWithPhones(t *testing.T) (*house, string) {
 	bell := new(ceremony.Bell)
 	t.Cleanup(h.store.Follow(bell))
 	server.Config.Handler = authenticator.NewAPI(authenticator.APISettings{
-		Companions: h.Engine, Phones: phones, Nonces: h.keys.Codec("nonce"), Bell: bell, Counters: h.store, Origin: origin,
+		Companions: h.Engine, Kind: assurance.Push, Phones: phones, Nonces: h.keys.Codec("nonce"), Bell: bell, Counters: h.store, Origin: origin,
 		Clock: h.clock, Logger: zap.NewNop(), Address: func(*http.Request) string { return "198.51.100.7" },
 		Ending: func() bool { return t.Context().Err() != nil },
 	})

@@ -40,7 +40,7 @@ func (s *service) makeAuthenticator(a *App) error {
 	s.authenticator, err = authenticator.NewApp(authenticator.AppSettings{
 		Pages: s.pages, Brand: a.Name, Contact: a.Contact, Secure: a.Push.authenticator.Scheme == "https",
 		API: authenticator.NewAPI(authenticator.APISettings{
-			Companions: s.flows, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: bell, Counters: s.store,
+			Companions: s.flows, Kind: assurance.Push, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: bell, Counters: s.store,
 			Origin: a.Push.authenticator.String(), Key: key, Clock: time.Now, Logger: boundedlog.New(a.logger.Named("authenticator")),
 			Address: clientAddress, Ending: func() bool { return s.ending.Load() || caddy.Exiting() },
 		}),
