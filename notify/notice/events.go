@@ -30,6 +30,7 @@ var classes = map[audit.Name]class{
 	audit.AccessCodeCreated: urgent, // by it, another factor can be added
 	audit.AccessCodeUsed:    urgent,
 	audit.ActivityDisowned:  urgent,
+	audit.RequestReported:   urgent, // somebody knows the password
 	audit.UserSetUp:         urgent,
 	audit.TokenCreated:      urgent, // of a person, it's an app password
 	audit.UserChanged:       urgent, // if the address or the sign-in name changed; else daily
@@ -52,7 +53,6 @@ var silent = map[audit.Name]string{
 	audit.SignInFailed:     "strangers can cause it as often as they like; factor.alert tells of very many",
 	audit.SignInSlowed:     "strangers can cause it as often as they like; factor.alert tells of very many",
 	audit.SignOnEnded:      "it lets nobody in, and follows from something that gives a notice if it matters",
-	audit.RequestReported:  "they said so themselves, and are asked for a new password",
 	audit.AppOpened:        "it's the daily business",
 	audit.ClockDrifting:    "the sign-in page says so",
 	audit.BrowserForgotten: "it lets nobody in",
