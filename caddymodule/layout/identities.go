@@ -27,7 +27,7 @@ func (s *survey) checkIdentities(server *surveyedServer, host string) error {
 		}
 		eachReached(server.server, met.module, func(handler caddyhttp.MiddlewareHandler) {
 			if name := assumed(handler, gate.Guarding().Identity); name != "" {
-				s.warn("%s: %s sets %s after mfa, so the app is told of another user than mfa has let in: remove it, or use another header", server.at(host), nameOf(handler), name)
+				s.warn("%s: %s sets %s after mfa, so the app is told of a different user from the one that mfa has let in: remove it, or use another header", server.at(host), nameOf(handler), name)
 			}
 		})
 	}
