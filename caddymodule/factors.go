@@ -364,7 +364,10 @@ func (a *App) makePush(*identity.Hasher) (factors.Factor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the codes of phones: %w", err)
 	}
-	phones, err := push.New(push.Config{Origin: a.Push.authenticator.String(), Digits: a.Push.Digits, Codes: codes, Allowed: webpush.Allows(a.Push.Services)}, time.Now, rand.Reader)
+	phones, err := push.New(push.Config{
+		Origin: a.Push.authenticator.String(), Digits: a.Push.Digits, Codes: codes,
+		Place: a.Push.placeOf, Allowed: webpush.Allows(a.Push.Services),
+	}, time.Now, rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("setting up approval on phones: %w", err)
 	}

@@ -164,7 +164,7 @@ func parseAAGUIDs(texts []string) []uuid.UUID {
 }
 
 func (a *Attestation) readMetadata(logger *zap.Logger) (*fido.Metadata, error) {
-	path, blob, err := readSetting("metadata", a.Metadata)
+	path, blob, err := readSetting("metadata", a.Metadata, maxMetadata)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (a *Attestation) readRoot() (*x509.Certificate, error) {
 	if a.MetadataRoot == "" {
 		return nil, nil
 	}
-	path, content, err := readSetting("metadata_root", a.MetadataRoot)
+	path, content, err := readSetting("metadata_root", a.MetadataRoot, maxMetadata)
 	if err != nil {
 		return nil, err
 	}
@@ -203,8 +203,9 @@ func (a *Attestation) readRoot() (*x509.Certificate, error) {
 	return root, nil
 }
 
-// readSetting reads the file that a setting names, and returns its path, too.
-func readSetting(setting, written string) (path string, content []byte, err error) {
+// readSetting reads the file of at most so many bytes that a setting names, and returns
+// its path, too.
+func readSetting(setting, written string, most int64) (path string, content []byte, err error) {
 	if path, err = expand(setting, written); err != nil {
 		return "", nil, err
 	}
@@ -213,11 +214,11 @@ func readSetting(setting, written string) (path string, content []byte, err erro
 		return path, nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	defer file.Close()
-	if content, err = io.ReadAll(io.LimitReader(file, maxMetadata+1)); err != nil {
+	if content, err = io.ReadAll(io.LimitReader(file, most+1)); err != nil {
 		return path, nil, fmt.Errorf("%s: %w", setting, err)
 	}
-	if len(content) > maxMetadata {
-		return path, nil, fmt.Errorf("%s %s: it is larger than %d MiB", setting, path, maxMetadata>>20)
+	if int64(len(content)) > most {
+		return path, nil, fmt.Errorf("%s %s: it is larger than %d MiB", setting, path, most>>20)
 	}
 	return path, content, nil
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/mail"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
+	"github.com/portcullis-mfa/portcullis/geoip"
 )
 
 // Push lets people approve sign-ins on their phone, in the authenticator. The
@@ -33,9 +33,10 @@ type Push struct {
 	// Services are hosts of push services that may be used besides those of the
 	// browsers' makers (Google, Mozilla, Apple and Microsoft). Default: none.
 	Services []string `json:"services,omitempty"`
-	// GeoIP is a database in the MaxMind DB format. With it, requests on the phone
-	// name the city and country that an address belongs to. Default: none, and they
-	// show the address alone.
+	// GeoIP is the file of a database in the MaxMind DB format that names cities or
+	// countries, such as GeoLite2-City. With it, requests on the phone name the city
+	// and country that an address belongs to, in English. The file is read into memory
+	// when the configuration loads. Default: none, and requests show the address alone.
 	GeoIP string `json:"geoip,omitempty"`
 	// Proxy is the HTTP proxy through which push services are reached:
 	// http://HOST:PORT or https://HOST:PORT. Default: none.
@@ -47,8 +48,9 @@ type Push struct {
 	Platforms
 
 	// What resolve found. All are zero if push is off.
-	authenticator *url.URL // scheme and host only
-	proxy         *url.URL // nil: there is none
+	authenticator *url.URL      // scheme and host only
+	proxy         *url.URL      // nil: there is none
+	places        *geoip.Places // nil: they aren't known
 }
 
 // resolvePush completes and checks the settings. Without an authenticator, push is
@@ -68,7 +70,7 @@ func (a *App) resolvePush() error {
 
 func (p *Push) resolve(portal *url.URL) (err error) {
 	for setting, written := range map[string]*string{
-		"authenticator": &p.Authenticator, "subject": &p.Subject, "geoip": &p.GeoIP, "proxy": &p.Proxy,
+		"authenticator": &p.Authenticator, "subject": &p.Subject, "proxy": &p.Proxy,
 	} {
 		if *written, err = expand(setting, *written); err != nil {
 			return err
@@ -92,7 +94,7 @@ func (p *Push) resolve(portal *url.URL) (err error) {
 	if p.proxy, err = parseProxy(p.Proxy); err != nil {
 		return err
 	}
-	return errors.Join(checkSubject(p.Subject), checkPushDigits(p.Digits), p.checkServices(), p.checkGeoIP(), p.Platforms.check())
+	return errors.Join(checkSubject(p.Subject), checkPushDigits(p.Digits), p.checkServices(), p.readPlaces(), p.Platforms.check())
 }
 
 var errNoAuthenticator = errors.New("authenticator is missing: name the host that serves mfa_authenticator: write push { authenticator https://phone.example.com }")
@@ -160,15 +162,30 @@ func parseProxy(written string) (*url.URL, error) {
 	return u, nil
 }
 
-func (p *Push) checkGeoIP() error {
+// maxGeoIP bounds the file of places. Databases of all cities take some 100 MiB.
+const maxGeoIP = 1 << 30
+
+// readPlaces reads the database of places.
+func (p *Push) readPlaces() error {
 	if p.GeoIP == "" {
 		return nil
 	}
-	file, err := os.Open(p.GeoIP)
+	_, content, err := readSetting("geoip", p.GeoIP, maxGeoIP)
 	if err != nil {
-		return fmt.Errorf("geoip: %w", err)
+		return err
 	}
-	return file.Close()
+	if p.places, err = geoip.Parse(content); err != nil {
+		return fmt.Errorf("geoip %s: %w", p.GeoIP, err)
+	}
+	return nil
+}
+
+// placeOf names the place of an address; empty: it isn't known.
+func (p *Push) placeOf(address string) string {
+	if p.places == nil {
+		return ""
+	}
+	return p.places.Name(address)
 }
 
 func (a *App) unmarshalPush(d *caddyfile.Dispenser) error {

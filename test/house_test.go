@@ -30,7 +30,7 @@ var arrows = []arrow{
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
 		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
-		"identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
+		"geoip", "identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
 	{"caddymodule/approach", []string{"caddymodule/layout", "caddymodule/matching", "caddymodule/origin"}},
@@ -98,6 +98,7 @@ var arrows = []arrow{
 	{"earlydata", nil},
 	{"fileaccess", nil},
 	{"netblock", nil},
+	{"geoip", nil},
 	{"browsers", nil},
 
 	{"internal/buildcaddy", nil},

@@ -2,11 +2,16 @@ package test
 
 import (
 	"context"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/scene"
@@ -24,6 +29,7 @@ const pushCaddyfile = `
 		push {
 			authenticator http://phone.localhost:{{.Port "web"}}
 			not_on macos linux
+			geoip {{.Vars.places}}
 		}
 	}
 }
@@ -66,7 +72,9 @@ type pushSuite struct {
 
 func TestPush(t *testing.T) {
 	t.Parallel()
-	s := &pushSuite{suite: &suite{Scene: scene.Start(t, scene.Options{Settled: 1, Caddyfile: pushCaddyfile})}}
+	s := &pushSuite{suite: &suite{Scene: scene.Start(t, scene.Options{
+		Settled: 1, Caddyfile: pushCaddyfile, Vars: map[string]string{"places": writePlaces(t)},
+	})}}
 	s.App.Answer(harness.Answer{
 		Header: map[string][]string{"Content-Type": {"text/html"}},
 		Body:   `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`,
@@ -80,6 +88,35 @@ func TestPush(t *testing.T) {
 	s.allow(t)
 	s.deny(t)
 	s.expectPlatforms(t)
+}
+
+// writePlaces writes a database by which this machine is in Bern, and returns its path.
+func writePlaces(t *testing.T) string {
+	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-City", IncludeReservedNetworks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(name mmdbtype.String) mmdbtype.Map {
+		return mmdbtype.Map{"names": mmdbtype.Map{"en": name}}
+	}
+	for _, network := range []string{"127.0.0.0/8", "::1/128"} {
+		_, block, err := net.ParseCIDR(network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Insert(block, mmdbtype.Map{"city": named("Bern"), "country": named("Switzerland")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "places.mmdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := tree.WriteTo(file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Name()
 }
 
 // as has a browser say that it's another.
@@ -136,6 +173,7 @@ func (s *pushSuite) allow(t *testing.T) {
 	laptop.inspect("push-waiting")
 	s.phone.AwaitH1("Are you signing in?")
 	s.phone.AwaitText("app.localhost")
+	s.phone.AwaitText("Bern, Switzerland")
 	laptop.Reload()
 	if again := laptop.Evaluate(`[...document.querySelector(".number").childNodes].at(-1).textContent.trim()`); again != number {
 		t.Errorf("after a reload the number is %s, and was %s", again, number)
