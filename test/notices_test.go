@@ -172,7 +172,7 @@ func TestLinksInNotices(t *testing.T) {
 	}
 	owner := s.Client()
 	page := submitted(owner, formTo(t, owner.Visit(link), "/not-me"), map[string]string{"name": " Bob "})
-	says(t, page, 200, "That's ended")
+	says(t, page, 200, "That access has ended")
 	if isIn(thief) || !isIn(bob.Browser) {
 		t.Error("the link didn't end what it names, or it ended more")
 	}
@@ -182,7 +182,7 @@ func TestLinksInNotices(t *testing.T) {
 	noticeTo(t, server, "bob@example.org", 2)
 	page = owner.Visit(linkTo(t, s, server, "bob@example.org"))
 	says(t, page, 200, "new way to sign in will stop working")
-	says(t, submitted(owner, formTo(t, page, "/not-me"), map[string]string{"name": "bob@example.org"}), 200, "That's ended")
+	says(t, submitted(owner, formTo(t, page, "/not-me"), map[string]string{"name": "bob@example.org"}), 200, "That access has ended")
 	if asked := bob.ShowPassword(s.Client(), s.Client().Visit(s.At("app", "/page"))); strings.Contains(asked.Text(), "by e-mail") {
 		t.Errorf("the address is still asked for a code: %s", asked.Text())
 	}
