@@ -25,9 +25,8 @@ func init() {
 // all others are: Caddy has no other place for that which also cleans up.
 type probe struct{}
 
-// usualPages are those of most configurations here. As they stay in use, they are
-// parsed once.
-var usualPages, _ = pages.Set(templates.Options{})
+// The pages of most configurations here stay in use, so that they are parsed once.
+var _, _ = pages.Set(templates.Options{})
 
 // look is what the probe does; each test sets its own.
 var look func(app *App) error
