@@ -48,8 +48,8 @@ func New(random io.Reader, kind Kind) (token, selector string, err error) {
 	return token + checksum(token), body[:selectorLength], nil
 }
 
-// Renew returns a token of the kind and with the selector of an earlier one, and
-// another secret.
+// Renew returns a token of the same kind and with the same selector as an earlier one,
+// and with a new secret.
 func Renew(random io.Reader, kind Kind, selector string) (string, error) {
 	secret, err := randomLetters(random, secretLength)
 	if err != nil {

@@ -27,7 +27,7 @@ type Scope struct {
 // Upgrade, among methods, means requests that take over their connection.
 const Upgrade = "UPGRADE"
 
-// MaxLifetime is how long a token may work at most.
+// MaxLifetime is the longest time for which a token may work.
 const MaxLifetime = 366 * 24 * time.Hour
 
 // ScopeError says what is wrong with a scope, and what to write instead.
