@@ -88,7 +88,8 @@ type NewUser struct {
 }
 
 // Add creates an invited user and returns the token of the invitation, unless that is
-// to be mailed. What can't be used is an error whose method Text says so to people.
+// to be mailed. A value that can't be used is an error whose method Text explains that
+// to people.
 func (d *Desk) Add(ctx context.Context, n NewUser) (store.User, string, error) {
 	user, err := d.checked(n)
 	if err == nil && n.Send {
@@ -244,7 +245,7 @@ func findIn(ctx context.Context, users userFinder, name string) (store.User, err
 }
 
 // Invite returns the token of a new invitation, unless that is to be mailed, and the
-// user; authflow.ErrSetUp where they need none.
+// user. It returns authflow.ErrSetUp if they don't need one.
 func (d *Desk) Invite(ctx context.Context, name string, send bool) (store.User, string, error) {
 	user, err := d.find(ctx, name)
 	if err == nil && send {

@@ -16,13 +16,13 @@ const maxEvents = 1000
 
 // EventQuery says which events to read. Zero fields don't narrow.
 type EventQuery struct {
-	// User is the sign-in name of a user, or the ID of one who may be deleted.
+	// User is the sign-in name of a user, or the ID of a user who may have been deleted.
 	User string
 	Name audit.Name
-	// Since and Until are the earliest time, and the first that is too late.
+	// Since is the earliest time, and Until the first time that is too late.
 	Since, Until time.Time
-	// After continues behind the event with this ID. Without it and without Since,
-	// the newest events are read.
+	// After continues after the event with this ID. Without it and without Since, the
+	// newest events are read.
 	After int64
 	// Limit is how many events to read at most: 100 by default, never more than
 	// 1,000.
@@ -36,18 +36,18 @@ type EventPage struct {
 	Next int64
 }
 
-// UnknownEventError says that no event has a name.
+// UnknownEventError says that no event has the name that was given.
 type UnknownEventError struct{ Name audit.Name }
 
 func (e *UnknownEventError) Error() string { return e.Text() }
 
-// Text says it to people.
+// Text explains that to people.
 func (e *UnknownEventError) Text() string {
 	return fmt.Sprintf("no event is called %q: the reference lists their names, such as %s", e.Name, audit.SignInFailed)
 }
 
-// Events reads what the audit log has kept. It returns ErrNobody if the query names
-// a user whom nobody knows, and *UnknownEventError if it names no event.
+// Events reads what the audit log has kept. It returns ErrNobody if the query names an
+// unknown user, and *UnknownEventError if it names an unknown event.
 func (d *Desk) Events(ctx context.Context, q EventQuery) (EventPage, error) {
 	if q.Name != "" && !slices.Contains(audit.Catalogue(), q.Name) {
 		return EventPage{}, &UnknownEventError{q.Name}

@@ -13,7 +13,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// RenewalOverlap is how long a token also works after it was renewed.
+// RenewalOverlap is how long the replaced token still works after a renewal.
 const RenewalOverlap = 7 * 24 * time.Hour
 
 // revokedByHolder is the reason of a token that whoever held it revoked.
@@ -22,15 +22,15 @@ const revokedByHolder = "holder"
 // TokenRenewal describes how to renew a service token.
 type TokenRenewal struct {
 	Name string
-	// Lifetime and Owner are as in NewToken; no Owner: whoever it was.
+	// Lifetime and Owner are as in NewToken. If Owner is empty, the owner stays the same.
 	Lifetime time.Duration
 	Owner    string
 }
 
-// RenewToken gives a service token another secret and returns it this once. The
-// token that it replaces works for RenewalOverlap, or until it would have expired. One
-// that was replaced before ends at once. A token whose owner can't sign in needs a new
-// owner: ErrNoOwner.
+// RenewToken gives a service token a new secret and returns the token, this once. The
+// token that it replaces works for RenewalOverlap, or until it would have expired. A
+// token that an earlier renewal replaced ends immediately. If the owner can't sign in
+// and no other is given, it returns ErrNoOwner.
 func (d *Desk) RenewToken(ctx context.Context, n TokenRenewal) (store.AccessToken, string, error) {
 	lifetime, err := checkedLifetime(n.Lifetime)
 	if err != nil {
@@ -77,8 +77,8 @@ func (d *Desk) RenewToken(ctx context.Context, n TokenRenewal) (store.AccessToke
 	return renewed, secret, nil
 }
 
-// HeldToken returns the token that somebody holds, be it revoked; ErrNoToken if there
-// is none.
+// HeldToken returns the token that somebody holds, even if it is revoked, or ErrNoToken
+// if there is none.
 func (d *Desk) HeldToken(ctx context.Context, secret string) (found store.AccessToken, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
 		found, err = heldToken(ctx, r, secret)
@@ -108,9 +108,9 @@ func heldToken(ctx context.Context, r store.Reader, secret string) (store.Access
 	return store.AccessToken{}, ErrNoToken
 }
 
-// RevokeHeldToken revokes the token that somebody holds (RFC 7009 §2); ErrNoToken if
-// there is none. It asks for nothing else: whoever holds a token that has leaked does
-// its owner a favour.
+// RevokeHeldToken revokes the token that somebody holds (RFC 7009 §2), or returns
+// ErrNoToken if there is none. It asks for nothing else: whoever holds a token that has
+// leaked does its owner a favour.
 func (d *Desk) RevokeHeldToken(ctx context.Context, secret string) (store.AccessToken, error) {
 	// Looked up ahead of the transaction, so that nobody keeps writers busy with
 	// tokens that don't exist.

@@ -14,8 +14,8 @@ import (
 const (
 	// UnusedFor is how long an app password may go unused.
 	UnusedFor = 30 * 24 * time.Hour
-	// OwnerGrace is how long a service token works whose owner can't sign in any more,
-	// and warnEvery how often an event tells of it meanwhile.
+	// OwnerGrace is how long a service token still works once its owner can't sign in any
+	// more, and warnEvery how often an event says so meanwhile.
 	OwnerGrace = 14 * 24 * time.Hour
 	warnEvery  = 24 * time.Hour
 )
@@ -26,9 +26,9 @@ const (
 	tokenUnowned = "owner_left"
 )
 
-// ReviewTokens revokes app passwords that went unused for UnusedFor. It tells in an
-// event once a day of service tokens whose owner can't sign in, and revokes them after
-// OwnerGrace.
+// ReviewTokens revokes app passwords that went unused for UnusedFor. For each service
+// token whose owner can't sign in, it records an event once a day, and it revokes the
+// token after OwnerGrace.
 func (d *Desk) ReviewTokens(ctx context.Context) error {
 	all, err := d.Tokens(ctx)
 	if err != nil {

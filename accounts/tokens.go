@@ -20,13 +20,13 @@ var (
 	ErrNoToken = errors.New("no token has this name")
 	// ErrTokenTaken says that a token with the name exists.
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
-	// ErrNoOwner says that whoever is to answer for a token can't sign in.
+	// ErrNoOwner says that the user who is to answer for a token can't sign in.
 	ErrNoOwner = errors.New("the owner can't sign in: name somebody else with --owner")
 	// ErrTokenSuspended says that a suspended token can't be renewed.
 	ErrTokenSuspended = errors.New("the token is suspended: resume it first")
 )
 
-// DefaultTokenLifetime is how long tokens work unless something else is written.
+// DefaultTokenLifetime is how long tokens work unless another lifetime is given.
 const DefaultTokenLifetime = 90 * 24 * time.Hour
 
 // NewToken describes a service token to create.
