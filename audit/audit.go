@@ -253,12 +253,13 @@ func NewLog(logger *zap.Logger, sink Sink, clock func() time.Time) *Log {
 	return &Log{logger: logger, bounded: boundedlog.New(logger), sink: sink, clock: clock}
 }
 
-// Notify has people told of events from now on. It is called before the log is used.
+// Notify makes the log tell people about events from now on. It must be called before
+// the log is used.
 func (l *Log) Notify(n Notices) { l.notices = n }
 
-// Observe has a function called with each event from now on, once it has happened. It
-// is called before the log is used. The function must return quickly: whoever caused
-// the event waits for it.
+// Observe makes the log call a function with each event from now on, once it has
+// happened. It must be called before the log is used. The function must return quickly,
+// since whoever caused the event waits for it.
 func (l *Log) Observe(observe func(store.Event)) { l.observers = append(l.observers, observe) }
 
 // Event makes an event of this moment, to be appended by the caller inside the

@@ -13,23 +13,23 @@ type Transactor interface {
 	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }
 
-// Notices tells people of events. What it has to send is stored in the transaction
+// Notices tells people about events. What it has to send is stored in the transaction
 // that keeps the events, so that there is never one without the other.
 type Notices interface {
-	// Gives reports whether people may be told of an event.
+	// Gives reports whether people may be told about an event.
 	Gives(e store.Event) bool
 	// Watch returns a transaction in place of tx, which notes what a notice has to
 	// know about the state before.
 	Watch(tx store.Tx) Watched
-	// Wake has what was stored sent, once it is committed.
+	// Wake sends what was stored, once it is committed.
 	Wake()
 }
 
-// Watched is a transaction that people are told of.
+// Watched is a transaction whose events people are told about.
 type Watched interface {
 	store.Tx
-	// Queue stores what people are told of events, before those are appended. It
-	// reports whether there was anything.
+	// Queue stores what people are told about events before those are appended. It reports
+	// whether there was anything to store.
 	Queue(ctx context.Context, events []store.Event) (queued bool, err error)
 }
 
