@@ -68,7 +68,7 @@ type APISettings struct {
 	Logger *zap.Logger
 	// Address is where a request comes from.
 	Address func(r *http.Request) string
-	// Ending reports whether the server is about to end, so that streams have to.
+	// Ending reports whether the server is about to stop, so that streams have to end.
 	Ending func() bool
 }
 

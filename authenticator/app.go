@@ -43,7 +43,7 @@ type AppSettings struct {
 	API http.Handler
 	// Brand is the operator's name, which the phone shows below the app's icon.
 	Brand string
-	// Contact is whom to ask for help; empty: nobody is named.
+	// Contact is who to ask for help; empty: nobody is named.
 	Contact string
 	// Secure says that the app is served over HTTPS.
 	Secure bool
