@@ -14,7 +14,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Companion is a device of a person's, other than the browser, that speaks by a
+// Companion is a device of a person, other than the browser, that speaks with a
 // credential of its own. It advances no flow.
 type Companion struct {
 	Credential factors.Credential
@@ -25,8 +25,8 @@ type Companion struct {
 	row store.Credential
 }
 
-// Companion returns a device by what is unique about its credential.
-// credentials.ErrUnknown where there is none, or it was reported lost.
+// Companion returns a device by what is unique about its credential, or
+// credentials.ErrUnknown if there is none or it was reported lost.
 func (e *Engine) Companion(ctx context.Context, kind assurance.Factor, unique string) (Companion, error) {
 	row, err := e.Store.CredentialByID(ctx, credentials.ID(kind, unique))
 	if errors.Is(err, store.ErrNotFound) || err == nil && row.State == store.CredentialSuspended {
@@ -87,9 +87,9 @@ func (e *Engine) UpdateCompanion(ctx context.Context, c Companion, secret []byte
 	return e.Vault.Update(ctx, row)
 }
 
-// LeaveCompanion has a companion prove nothing any more, with all that the same thing
-// holds. It is suspended and stays in its owner's list, since it may be the last way
-// in.
+// LeaveCompanion suspends a companion's credential, with all others that the same thing
+// holds: they prove nothing any more. They stay in their owner's list, since they may
+// be the last way in.
 func (e *Engine) LeaveCompanion(ctx context.Context, c Companion, client person.Client) error {
 	user := store.User{ID: c.Who.UserID, Name: c.Who.Name}
 	return e.People.Change(ctx, "suspending what a companion holds", func(tx store.Tx) ([]store.Event, error) {

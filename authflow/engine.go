@@ -50,7 +50,7 @@ type Settings struct {
 type Invitations interface {
 	// Invite stores an invitation in the transaction that makes its link.
 	Invite(ctx context.Context, tx store.Tx, u store.User, token string) error
-	// Wake has what was stored sent, once it is committed.
+	// Wake sends what was stored, once it is committed.
 	Wake()
 }
 

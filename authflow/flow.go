@@ -105,8 +105,8 @@ type Flow struct {
 	// Closed counts, by purpose and kind, the questions of this flow that are over:
 	// the next one has a reference of its own.
 	Closed map[string]int `json:"closed,omitempty"`
-	// Kept are the references of those that are found after they are over: of what comes
-	// of the flow they learn.
+	// Kept are the references of those questions that can be found after they are over:
+	// they are told what comes of the flow.
 	Kept    []string  `json:"kept,omitempty"`
 	Started time.Time `json:"started"`
 

@@ -62,8 +62,8 @@ func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 const populatedFor = 60
 
 // NeedsSetup reports whether nobody can sign in because nobody has set up. Once
-// somebody has, the store is asked at most once a minute, as strangers can cause
-// this question.
+// somebody has, the store is asked at most once a minute, since strangers can cause
+// this check.
 func (e *Engine) NeedsSetup(ctx context.Context) (bool, error) {
 	now := e.Clock().Unix()
 	if now-e.populated.Load() < populatedFor {
@@ -107,9 +107,9 @@ func (e *Engine) CheckMailed() error {
 	return nil
 }
 
-// SendInvitation mails a link by which an invited user sets up, with a second factor
-// other than a code by e-mail: the mailbox alone must not become the account. Links made
-// before it are void. ErrSetUp where the user is not waiting for one; see also
+// SendInvitation mails a link with which an invited user sets up, using a second factor
+// other than a code by e-mail: the mailbox alone must not become the account. Earlier
+// links become void. It returns ErrSetUp if the user isn't waiting for one; see also
 // CheckMailed.
 func (e *Engine) SendInvitation(ctx context.Context, u store.User) error {
 	if err := e.CheckMailed(); err != nil {
