@@ -1,7 +1,7 @@
 // Package browsers names browsers for texts that leave the server, such as e-mails.
 //
-// What a browser says of itself is written by whoever sends it. So a name is used only
-// if it's a known one. The package must not know what the names are used for.
+// What a browser says of itself is written by whoever sends it. So only known names are
+// used. The package must not know what the names are used for.
 package browsers
 
 import "github.com/mileusna/useragent"
