@@ -47,8 +47,8 @@ type Email struct {
 	// Notices says whether people are told by e-mail what happens to their account,
 	// such as a new way to sign in or a new password. Default: true.
 	Notices *bool `json:"notices,omitempty"`
-	// Limit is how many codes may leave in an hour, for all people together. 30 % of
-	// them are kept for known browsers. Default: 2000.
+	// Limit is how many codes may be sent in an hour, to all people together. 30 % of them
+	// are reserved for known browsers. Default: 2000.
 	Limit int `json:"limit,omitempty"`
 
 	Platforms
@@ -81,7 +81,7 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 		e.Notices = new(true)
 	}
 	if e.Limit = cmp.Or(e.Limit, 2000); e.Limit < 0 {
-		return nil, fmt.Errorf("limit %d: write how many codes may leave in an hour, such as 2000", e.Limit)
+		return nil, fmt.Errorf("limit %d: write how many codes may be sent in an hour, such as 2000", e.Limit)
 	}
 	if config.From == "" {
 		return nil, errors.New("from is missing: write the address that the mail is from, such as from login@example.com")

@@ -67,7 +67,7 @@ func (s *service) checkClock(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if ahead := newest[0].At.Sub(now); ahead > clockTolerance {
-		return fmt.Errorf("the clock is %s behind the newest event: set it right", ahead.Round(time.Second))
+		return fmt.Errorf("the clock is %s behind the newest event: correct it", ahead.Round(time.Second))
 	}
 	return nil
 }

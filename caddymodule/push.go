@@ -17,7 +17,8 @@ import (
 // Push lets people approve sign-ins on their phone, in the authenticator. The
 // authenticator also shows codes that work offline.
 type Push struct {
-	// Off says that nobody can add a phone, and that no phone counts. Default: false.
+	// Off says that nobody can add a phone, and that existing ones don't count. Default:
+	// false.
 	Off bool `json:"off,omitempty"`
 	// Authenticator is the address of the site that serves mfa_authenticator:
 	// https://HOST or https://HOST:PORT, as phones reach it. The host must differ
@@ -27,8 +28,8 @@ type Push struct {
 	// Subject is whom push services contact about problems: mailto:ADDRESS or an
 	// https:// address. Default: the portal's address.
 	Subject string `json:"subject,omitempty"`
-	// Digits is the length of the number that people carry from the browser to the
-	// phone: 2 to 6. Default: 6.
+	// Digits is the length of the number that people enter on the phone: 2 to 6. Default:
+	// 6.
 	Digits int `json:"digits,omitempty"`
 	// Services are hosts of push services that may be used besides those of the
 	// browsers' makers (Google, Mozilla, Apple and Microsoft). Default: none.

@@ -61,7 +61,7 @@ func (s *service) recipientOf(to string) (assurance.Factor, string, error) {
 	}
 	if _, configured := s.writers[kind]; !configured {
 		return "", "", caddy.APIError{
-			HTTPStatus: http.StatusConflict, Err: fmt.Errorf("the configuration says nothing of how to send there: add the option %s", kind),
+			HTTPStatus: http.StatusConflict, Err: fmt.Errorf("the configuration doesn't say how to send there: add the option %s", kind),
 		}
 	}
 	return kind, address, nil

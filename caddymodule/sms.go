@@ -22,17 +22,17 @@ type SMS struct {
 	// Gateway is the HTTP service that accepts the messages. Required, unless
 	// twilio is set.
 	Gateway *SMSGateway `json:"gateway,omitempty"`
-	// Twilio are the settings for Twilio's API, or for a service with the same.
+	// Twilio are the settings for Twilio's API, or for a service with the same API.
 	// Default: none.
 	Twilio *Twilio `json:"twilio,omitempty"`
 	// Regions are the countries whose mobile numbers people may use, as ISO 3166
 	// codes such as DE. Numbers without a country code are read as numbers of the
 	// first. Required.
 	Regions []string `json:"regions,omitempty"`
-	// From is the value of {from} in the body of a gateway. Default: empty.
+	// From is the value of {from} in the gateway's body. Default: empty.
 	From string `json:"from,omitempty"`
-	// Limit is how many messages may leave in an hour, for all people together.
-	// 30 % of them are kept for known browsers. Default: 100.
+	// Limit is how many messages may be sent in an hour, to all people together. 30 % of
+	// them are reserved for known browsers. Default: 100.
 	Limit int `json:"limit,omitempty"`
 
 	Platforms
@@ -88,7 +88,7 @@ func (s *SMS) resolve(portalHost string) (*sms.Gateway, error) {
 		s.Limit = 100
 	}
 	if s.Limit < 0 {
-		return nil, fmt.Errorf("limit %d: write how many messages may leave in an hour, such as 100", s.Limit)
+		return nil, fmt.Errorf("limit %d: write how many messages may be sent in an hour, such as 100", s.Limit)
 	}
 	if err := s.Platforms.check(); err != nil {
 		return nil, err

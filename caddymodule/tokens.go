@@ -13,8 +13,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
-// Tokens says which credentials of programs count. A program passes within the scope
-// of its token, whatever is asked of people. An empty object means that none count.
+// Tokens says which credentials of programs count. A program passes within the scope of
+// its token, whatever the gate asks of people. An empty object means that none count.
 type Tokens struct {
 	// Service lets programs pass with service tokens, which administrators create with
 	// `caddy mfa token`. Allow group decides which of them may pass; allow user never
@@ -28,8 +28,8 @@ type Tokens struct {
 
 // PersonalTokens says which app passwords count.
 type PersonalTokens struct {
-	// Allow is whose app passwords count, of the people who may pass. Default: those
-	// of all of them.
+	// Allow says whose app passwords count, among the people who may pass. Default:
+	// everybody's.
 	Allow *People `json:"allow,omitempty"`
 
 	// Longest is how long an app password works, 366 days at most. Default: 90d.

@@ -12,7 +12,7 @@ type (
 	Health struct {
 		Healthy bool    `json:"healthy"`
 		Checks  []Check `json:"checks"`
-		// Error says what is wrong, in the field that a Failure has it in.
+		// Error says what is wrong, in the same field as a Failure.
 		Error string `json:"error,omitempty"`
 	}
 	// Check is one thing that the server needs.

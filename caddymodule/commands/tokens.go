@@ -86,7 +86,7 @@ The token can't be shown again.`
 func renewTokenCommand() *cobra.Command {
 	var asked adminapi.TokenRenewal
 	var expires string
-	cmd := command("renew NAME", "Gives a token another secret and prints it once; the old one works for 7 more days", exactly(1),
+	cmd := command("renew NAME", "Gives a token a new secret and prints it once; the old one works for 7 more days", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			return call{method: http.MethodPost, path: []string{"tokens", args[0], "renew"}, body: asked}
 		},
