@@ -7,8 +7,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Bell tells whoever waits for a user's questions when one of them may have changed,
-// on whichever node. It is a store.Follower, and safe for concurrent use.
+// Bell tells whoever waits for a user's questions when one of them may have changed, on
+// any node. It is a store.Follower, and safe for concurrent use.
 type Bell struct {
 	mu      sync.Mutex
 	waiting map[string]map[chan struct{}]bool // by user
@@ -16,8 +16,8 @@ type Bell struct {
 
 var _ store.Follower = (*Bell)(nil)
 
-// Listen returns a channel that gets a value when something may have changed. stop has
-// to be called in the end.
+// Listen returns a channel that gets a value when something may have changed. The
+// caller must call stop in the end.
 func (b *Bell) Listen(user string) (heard <-chan struct{}, stop func()) {
 	rung := make(chan struct{}, 1)
 	b.mu.Lock()

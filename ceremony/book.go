@@ -45,8 +45,8 @@ type Question struct {
 	Until time.Time `json:"until,omitzero"`
 	// Settled says that another device has answered.
 	Settled bool `json:"settled,omitempty"`
-	// Closed is when it was closed, of a question that is found until KeptUntil all the
-	// same; zero: it wasn't.
+	// Closed is when the question was closed, if it can still be found until KeptUntil;
+	// zero: it wasn't closed.
 	Closed    time.Time `json:"closed,omitzero"`
 	KeptUntil time.Time `json:"kept_until,omitzero"`
 	// SignOn is the sign-on that came of it.
