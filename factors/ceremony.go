@@ -21,8 +21,8 @@ type Asking struct {
 	Credentials []Credential
 	// Scene is where it was put: as of Begin, whenever it is read.
 	Scene Scene
-	// Closed is when the question was closed, of one that is kept after that; zero: it
-	// wasn't. Only Resolve is asked about such a question.
+	// Closed is when the question was closed, if it is kept after that; zero: it wasn't
+	// closed. Only Resolve is asked about such a question.
 	Closed time.Time
 }
 
@@ -49,8 +49,8 @@ type Turn struct {
 	// Settled says that another device has answered, so that the browser that
 	// asked may collect what comes of it.
 	Settled bool
-	// Kept is until when the question is found after it was closed, or its flow is
-	// gone, by another device alone; zero: it isn't.
+	// Kept is until when another device, and nobody else, can find the question after it
+	// was closed or its flow is gone; zero: it isn't kept.
 	Kept time.Time
 	// Handles are secrets by which another device finds the question before it knows
 	// its reference. Those of earlier turns stay as they are.

@@ -213,7 +213,7 @@ type Details struct {
 	By []string
 	// Stock is what is left of a credential that gets used up; nil: it doesn't.
 	Stock *Stock
-	// Heard is when another device was last heard of, to the hour; zero: nobody knows.
+	// Heard is when another device was last heard from, to the hour; zero: it isn't known.
 	Heard time.Time
 	// Unreachable says that the other device can't be sent notifications.
 	Unreachable bool

@@ -11,8 +11,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// CheckRegions returns an error that says what to write unless each region is a
-// country whose numbers are known, and there is one.
+// CheckRegions returns an error that says what to write if there is no region, or one
+// isn't a country whose numbers are known.
 func CheckRegions(regions []string) error {
 	if len(regions) == 0 {
 		return errors.New("write the countries whose mobile numbers people may use, such as DE AT")

@@ -25,7 +25,7 @@ type Phone struct {
 	Thumbprint string
 	// Subscription is where notifications are sent; nil: nowhere.
 	Subscription *message.Subscription
-	// Heard is when the phone was last heard of, to the hour.
+	// Heard is when the phone was last heard from, to the hour.
 	Heard time.Time
 }
 
@@ -69,10 +69,10 @@ func (p Phone) Endpoint() string {
 	return message.Encode(sum[:])
 }
 
-// hourly is how often it is noted that a phone was heard of.
+// hourly is how often it is noted that a phone was heard from.
 const hourly = time.Hour
 
-// HeardAt returns the phone as it is once it was heard of, and whether that is worth
+// HeardAt returns the phone as it is after it was heard from, and whether that is worth
 // noting.
 func (p Phone) HeardAt(now time.Time) (Phone, bool) {
 	if since := now.Sub(p.Heard); since >= 0 && since < hourly {
@@ -85,7 +85,7 @@ func (p Phone) HeardAt(now time.Time) (Phone, bool) {
 // maxEndpoint bounds the address of a subscription.
 const maxEndpoint = 1024
 
-// Accepts reports whether notifications can be sent by a subscription.
+// Accepts reports whether notifications can be sent with a subscription.
 func (f *Factor) Accepts(s message.Subscription) bool {
 	endpoint, err := url.Parse(s.Endpoint)
 	if f.Allowed == nil || err != nil || len(s.Endpoint) > maxEndpoint || endpoint.User != nil || !f.Allowed(endpoint) {

@@ -42,15 +42,15 @@ type Codes interface {
 type Config struct {
 	// Origin is the authenticator's, such as https://phone.example.com.
 	Origin string
-	// Digits is how long the number is that is typed to approve: MinDigits to
+	// Digits is the length of the number that people type to approve: MinDigits to
 	// MaxDigits.
 	Digits int
 	Codes  Codes
 	// Place says where an address is, in a few words; empty: nobody knows. It may be
 	// nil.
 	Place func(address string) string
-	// Allowed reports whether notifications may be sent by way of an endpoint; nil: none
-	// are sent.
+	// Allowed reports whether notifications may be sent through an endpoint; nil: none are
+	// sent.
 	Allowed func(endpoint *url.URL) bool
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors"
 )
 
-// Failure says why a phone's message comes to nothing.
+// Failure says why a phone's message had no effect.
 type Failure string
 
 // The failures.

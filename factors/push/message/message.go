@@ -39,7 +39,7 @@ const (
 // MaxSize is the largest size of a message in bytes.
 const MaxSize = 8 << 10
 
-// ErrMalformed says that a message doesn't have the form of one.
+// ErrMalformed says that something doesn't have the form of a message.
 var ErrMalformed = errors.New("not a message of the authenticator app")
 
 // Signed is a message. It isn't known yet whether its signature is right; see IsBy.
@@ -128,7 +128,7 @@ const (
 	scalarSize = 32 // of P-256
 )
 
-// Typ returns the type as the header has it.
+// Typ returns the type as it is written in the header.
 func (t Type) Typ() string { return typePrefix + string(t) + typeSuffix }
 
 func (k jwk) parse() (*ecdsa.PublicKey, error) {
