@@ -38,16 +38,15 @@ type Rule struct {
 	Require     assurance.Requirement
 	// ServiceTokens lets programs pass with service tokens.
 	ServiceTokens bool
-	// AppPasswords lets programs pass with app passwords of people; nil: they don't
-	// count.
+	// AppPasswords lets programs pass with people's app passwords; nil: they don't count.
 	AppPasswords *AppPasswords
 }
 
 // AppPasswords says which app passwords count at a rule.
 type AppPasswords struct {
-	// Allows says whose count, of the people whom the rule allows.
+	// Allows says whose app passwords count, among the people whom the rule allows.
 	Allows func(session.User) bool
-	// Longest is how long after it was made an app password counts.
+	// Longest is how long an app password counts after it was created.
 	Longest time.Duration
 	// Most is how many of them a person may have for the site at once. The gate
 	// doesn't count them.

@@ -136,8 +136,8 @@ type identityValues struct {
 	assertion [1]string
 }
 
-// Set tells the app who is there, and the name of the access token by which a program
-// speaks for them; empty: they do themselves. A header is deleted where there is
+// Set tells the app who is there, and the name of the access token with which a program
+// speaks for them; empty: they speak for themselves. A header is deleted where there is
 // nothing to say, never sent empty. into holds the values from then on.
 func (headers *IdentityHeaders) Set(h http.Header, who *session.Profile, program string, into *identityValues) {
 	into.values = headers.values.of(who)

@@ -72,8 +72,8 @@ func (rule *Rule) admits(u session.User, byAppPassword bool) bool {
 	return rule.Allows(u) && (!byAppPassword || rule.AppPasswords != nil && rule.AppPasswords.Allows(u))
 }
 
-// AppPasswords returns the widest limits by which app passwords of a user count
-// anywhere on the site; false: they don't.
+// AppPasswords returns the widest limits under which a user's app passwords count
+// anywhere on the site; false: they don't count.
 func (g *Gate) AppPasswords(u session.User) (widest AppPasswords, ok bool) {
 	for i := range g.Rules {
 		rule := &g.Rules[i]
