@@ -8,7 +8,8 @@ import (
 )
 
 // PushKey returns the key that identifies this server to push services, RFC 8292. It is
-// made when it is first asked for, and isn't rotated: phones are subscribed with it.
+// created when it is first asked for, and isn't rotated, since phones are subscribed
+// with it.
 func (s *Set) PushKey(ctx context.Context) (*ecdsa.PrivateKey, error) {
 	if len(s.current.Load().document.Push) == 0 {
 		err := s.change(ctx, false, func(doc *document) (bool, error) {
