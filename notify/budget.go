@@ -18,17 +18,17 @@ const counted = "messages"
 
 // Limits bound the messages about questions of one kind.
 type Limits struct {
-	// InAll is how many may leave in an hour. A part is kept for known browsers, so
-	// that a stranger who asks for codes in many names shuts nobody out who signed in
-	// before.
+	// InAll is how many may be sent in an hour. Some of them are reserved for known
+	// browsers, so that a stranger who asks for codes in many names can't shut out people
+	// who have signed in before.
 	InAll int
-	// Unknown and Known are for each person: for their unknown browsers, and for
-	// those that they signed in with before. They are apart: whoever knows the
+	// Unknown and Known are for each person: for their unknown browsers, and for those that
+	// they signed in with before. They are separate, so that somebody who knows the
 	// password can't use up the owner's.
 	Unknown, Known Rate
 }
 
-// Rate is how many messages may leave in an hour and in a day.
+// Rate is how many messages may be sent in an hour and in a day.
 type Rate struct{ Hour, Day int }
 
 // fromUnknowns is the share of InAll for unknown browsers.

@@ -33,7 +33,7 @@ type Writer interface {
 }
 
 // Unmetered is a Writer whose messages aren't counted here, since whoever puts the
-// questions limits those.
+// questions limits them.
 type Unmetered interface {
 	Unmetered()
 }
@@ -44,8 +44,8 @@ type Questions struct {
 	Composer Composer
 	// Writers are keyed by the kind of factor that a question is about.
 	Writers map[assurance.Factor]Writer
-	// Limits are keyed likewise. Of a kind without any, none leaves unless its Writer is
-	// Unmetered.
+	// Limits are keyed likewise. Messages of a kind without limits aren't sent unless its
+	// Writer is Unmetered.
 	Limits map[assurance.Factor]Limits
 
 	// half is a kind of which half of what may leave has just left.

@@ -55,7 +55,7 @@ type Sender struct{ Settings }
 // New returns a Sender.
 func New(s Settings) *Sender { return &Sender{s} }
 
-// Invite stores an invitation, in the transaction that makes its link.
+// Invite stores an invitation, in the transaction that creates its link.
 func (s *Sender) Invite(ctx context.Context, tx store.Tx, u store.User, value string) error {
 	ref := token.Hash(value)
 	sealed, err := s.Sealer.Seal([]byte(value), sealedTo(u.ID, ref))
@@ -67,7 +67,7 @@ func (s *Sender) Invite(ctx context.Context, tx store.Tx, u store.User, value st
 	}, patience)
 }
 
-// Wake has the outbox send what was stored.
+// Wake makes the outbox send what was stored.
 func (s *Sender) Wake() { s.Outbox.Wake() }
 
 // sealedTo binds a link to its message.

@@ -9,8 +9,8 @@
 //
 // Notices go to the address that an administrator entered for the user and to the
 // addresses at which the user gets codes, as they were before the change that a notice
-// is about: a thief who changes an address doesn't redirect the notice of it. The first
-// of these is the main address.
+// is about: a thief who changes an address doesn't redirect the notice about that. The
+// first of these is the main address.
 //
 // A notice contains no text that the person who caused it can choose: no names of keys
 // or devices, and browsers only by well-known names.

@@ -57,8 +57,8 @@ type Settings struct {
 	// UndoURL returns the address of the page to undo something by a token.
 	UndoURL func(token string) string
 	// IsMailed reports whether codes of a kind are mailed, MailAddress returns where a
-	// credential of such a kind has them sent, and IsStandby reports whether a kind is
-	// for need alone.
+	// credential of such a kind has them sent, and IsStandby reports whether a kind is only
+	// for emergencies.
 	IsMailed    func(assurance.Factor) bool
 	MailAddress func(store.Credential) (string, error)
 	IsStandby   func(assurance.Factor) bool
@@ -70,7 +70,7 @@ type Notices struct{ Settings }
 // New returns Notices.
 func New(s Settings) *Notices { return &Notices{s} }
 
-// Wake has the outbox send what was stored.
+// Wake makes the outbox send what was stored.
 func (n *Notices) Wake() { n.Outbox.Wake() }
 
 // Gives reports whether an event may give a notice.

@@ -39,8 +39,8 @@ type Config struct {
 	// Body is the template of request bodies, in which {to}, {from}, {text} and {id}
 	// stand for values. They are escaped as the Content-Type in Header says.
 	Body string
-	// Values are those of further placeholders in Body, such as {env.PASSWORD}, by
-	// what stands between the braces.
+	// Values are those of further placeholders in Body, such as {env.PASSWORD}, by the text
+	// between the braces.
 	Values map[string]string
 	// From is who the messages are from.
 	From string
@@ -166,9 +166,9 @@ func (g *Gateway) judge(status int, content []byte, broken error) (string, error
 	case accepted && g.config.Answer == nil, accepted && g.config.Answer.Match(content):
 		return failure.Status, nil
 	case accepted && broken != nil:
-		failure.Code, failure.Err = notify.Unknown, errors.New("the answer broke off")
+		failure.Code, failure.Err = notify.Unknown, errors.New("the answer was cut off")
 	case accepted:
-		failure.Err = errors.New("the answer isn't one by which the gateway accepts a message")
+		failure.Err = errors.New("the answer doesn't say that the gateway accepted the message")
 	case status >= 300 && status <= 399:
 		failure.Code, failure.Err = "redirect", errors.New("the gateway redirects, and redirects aren't followed")
 	case status == http.StatusTooManyRequests || status >= 500:

@@ -12,7 +12,7 @@ import (
 
 // Pages write text messages.
 type Pages interface {
-	// ShortMessages returns versions of a message, the most telling one first.
+	// ShortMessages returns versions of a message, the most informative one first.
 	ShortMessages(language string, view any) ([]string, error)
 }
 

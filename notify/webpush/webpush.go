@@ -1,6 +1,6 @@
-// Package webpush sends notifications to phones by way of their push services:
-// RFC 8030, RFC 8291 and RFC 8292. A service learns that a phone is sent something,
-// and when, but not what. The package must not know what is decided on phones.
+// Package webpush sends notifications to phones through their push services: RFC 8030,
+// RFC 8291 and RFC 8292. A service learns that a phone is sent something, and when, but
+// not what. The package must not know what is decided on phones.
 //
 // It needs some 50 lines of the standard library's cryptography. The library that
 // offers the same follows redirects, and takes neither key nor salt, so the standard's
@@ -35,8 +35,8 @@ import (
 // stands for all hosts below it.
 var vendors = []string{"fcm.googleapis.com", ".push.services.mozilla.com", ".push.apple.com", ".notify.windows.com"}
 
-// Allows returns a function that reports whether notifications may be sent by way of
-// an endpoint: of the browsers' makers, or of services such as push.example.com and
+// Allows returns a function that reports whether notifications may be sent through an
+// endpoint: one of the browsers' makers, or of services such as push.example.com and
 // *.push.example.com.
 func Allows(services []string) func(*url.URL) bool {
 	allowed := slices.Clone(vendors)
@@ -55,11 +55,11 @@ func Allows(services []string) func(*url.URL) bool {
 type Settings struct {
 	// Key signs what is sent, RFC 8292.
 	Key *ecdsa.PrivateKey
-	// Subject is whom push services contact about problems.
+	// Subject is who push services contact about problems.
 	Subject string
 	// Allowed is what Allows returned. It is asked again before each notification.
 	Allowed func(endpoint *url.URL) bool
-	// Proxy is by way of which push services are reached; nil: none.
+	// Proxy is the proxy through which push services are reached; nil: there is none.
 	Proxy *url.URL
 	// Text returns a text in a language.
 	Text  func(language, key string, values map[string]any) string
