@@ -20,7 +20,7 @@ func IsInForce(t store.AccessToken, now time.Time) bool {
 func All(store.AccessToken) bool { return true }
 
 // RevokeAppPasswords revokes those of a user's app passwords that are chosen and not
-// revoked yet, and returns the events of it.
+// revoked yet, and returns the events.
 func (k *Keeper) RevokeAppPasswords(ctx context.Context, tx store.Tx, u store.User, reason string, c Client, chosen func(store.AccessToken) bool) ([]store.Event, error) {
 	revoked, err := RevokeAppPasswords(ctx, tx, u.ID, k.Clock(), chosen)
 	events := make([]store.Event, len(revoked))
