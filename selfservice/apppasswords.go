@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	// ErrNoAppPassword says that the person has no such app password that works.
+	// ErrNoAppPassword says that the person has no such working app password.
 	ErrNoAppPassword = errors.New("no such app password of this user")
 	// ErrTooManyAppPasswords says that the person has as many for an app as they may.
 	ErrTooManyAppPasswords = errors.New("as many app passwords for the app as a person may have")
@@ -58,9 +58,9 @@ func (s *Service) AppPasswordsOf(ctx context.Context, userID string) ([]AppPassw
 	return own, nil
 }
 
-// CreateAppPassword creates an app password, and returns it this once. It asks for a
-// fresh check: person.ErrStale. *person.Invalid with the field "name" says what to
-// mend, and ErrTooManyAppPasswords that one must go first.
+// CreateAppPassword creates an app password, and returns it this once. Without a fresh
+// check, it returns person.ErrStale. A *person.Invalid with the field "name" says what
+// to correct, and ErrTooManyAppPasswords that another one must be revoked first.
 func (s *Service) CreateAppPassword(ctx context.Context, by store.SignOn, u store.User, n NewAppPassword, c person.Client) (string, error) {
 	name, err := person.CredentialName(n.Name)
 	if err != nil {
@@ -137,8 +137,8 @@ func (s *Service) hasRoom(ctx context.Context, tx store.Tx, made store.AccessTok
 	return nil
 }
 
-// RevokeAppPassword revokes one of the person's own app passwords. It takes away
-// alone, so it asks for no fresh check.
+// RevokeAppPassword revokes one of the person's own app passwords. That only takes
+// something away, so it asks for no fresh check.
 func (s *Service) RevokeAppPassword(ctx context.Context, u store.User, id string, c person.Client) error {
 	return s.People.Change(ctx, "revoking an app password", func(tx store.Tx) ([]store.Event, error) {
 		events, err := s.People.RevokeAppPasswords(ctx, tx, u, person.RevokedByOwner, c, func(t store.AccessToken) bool { return t.ID == id })

@@ -115,7 +115,7 @@ func hasWayIn(active []store.Credential, set factors.Set) bool {
 // PasswordChange is what somebody types to have another password.
 type PasswordChange struct {
 	Current, New string
-	// Revoke are the ids of the app passwords that are to end with it.
+	// Revoke are the ids of the app passwords to revoke along with it.
 	Revoke []string
 }
 
