@@ -17,7 +17,7 @@ import (
 // maxAccessTokens bounds how many access tokens are kept in memory.
 const maxAccessTokens = 10_000
 
-// AccessTokenRefusal says why an access token doesn't count. It is a definite no.
+// AccessTokenRefusal says why an access token doesn't count. It is definite.
 type AccessTokenRefusal string
 
 // The reasons for which an access token is refused.
@@ -254,8 +254,8 @@ func (t *LiveAccessToken) Use(now time.Time, _ bool) bool {
 	return true
 }
 
-// Check implements Anchor. What a token that was replaced since has opened goes on:
-// the one that replaced it opens the same.
+// Check implements Anchor. What a token has opened continues after the token is
+// replaced, since its replacement opens the same.
 func (t *LiveAccessToken) Check(ctx context.Context, _ bool) (*Profile, error) {
 	k, speaker := t.keeper, t.User
 	if !k.accessTokens.isCurrent(t.token) {

@@ -324,7 +324,7 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 }
 
-// IsCurrent reports whether changes of the store are known as soon as they are to be.
+// IsCurrent reports whether changes in the store become known as soon as they should.
 func (k *Keeper) IsCurrent() bool { return k.current() }
 
 // current reports whether changes are known as soon as they are to be.
