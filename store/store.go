@@ -98,8 +98,8 @@ type Credential struct {
 	// Realm is where it works, of a kind that works in one place alone; see
 	// factors.Bound.
 	Realm string
-	// Holder is what credentials have in common that one thing holds, such as a
-	// phone: they are renamed, reported lost and removed together. Empty: it is alone.
+	// Holder is shared by the credentials that one thing, such as a phone, holds: they are
+	// renamed, reported lost and removed together. Empty: the credential is alone.
 	Holder  string
 	Version int64
 }
@@ -243,7 +243,7 @@ type Message struct {
 	Purpose string // what kind of thing it is about
 	Ref     string // which one
 	UserID  string // whom it is for; empty: somebody who has no account yet
-	// Data is what there is to know besides. It is deleted once the message no longer
+	// Data is whatever else there is to know. It is deleted once the message no longer
 	// waits.
 	Data    []byte
 	Queued  time.Time
@@ -524,8 +524,8 @@ type AccessToken struct {
 	Created         time.Time
 	Expires         time.Time
 	Revoked         time.Time // zero: not revoked
-	// LastUsed is at most a few minutes behind; zero: never used. Networks are from
-	// where it was used, oldest first.
+	// LastUsed is at most a few minutes behind; zero: never used. Networks are where it was
+	// used from, oldest first.
 	LastUsed time.Time
 	Networks []string
 	// Suspended says that the store was restored from a copy: the token may have
@@ -673,8 +673,8 @@ const (
 	// AccessTokenChanged says that a token was created, updated, revoked, resumed,
 	// or deleted with its user. The change names it by its Selector.
 	AccessTokenChanged ChangeKind = "access_token_changed"
-	// RecordsChanged says that records of a user were put, updated, taken or deleted.
-	// The change names the user. Records without an owner aren't told of.
+	// RecordsChanged says that records of a user were put, updated, taken or deleted. The
+	// change names the user. Changes of records without an owner aren't reported.
 	RecordsChanged ChangeKind = "records_changed"
 )
 
