@@ -49,9 +49,9 @@ func (s *Set) Text(language, key string, values map[string]any) string {
 	return text
 }
 
-// Texts returns the texts of a language whose keys begin with a table's name and a
-// dot, such as "authenticator.", with the values still to be put in. What the
-// language lacks is in English. Of plural forms there is one: the last.
+// Texts returns the texts of a language whose keys begin with a table's name and a dot,
+// such as "authenticator.", with the values still to be put in. What the language lacks
+// is in English. Of plural forms, only the last is returned.
 func (s *Set) Texts(language, table string) map[string]string {
 	texts := make(map[string]string)
 	for c := s.catalogue(language); c != nil; c = c.fallback {

@@ -45,7 +45,7 @@ func (m CodeMail) Framed(f MailFrame) any {
 	return m
 }
 
-// TestMail is the view of the e-mail "test", by which an operator finds out whether
+// TestMail is the view of the e-mail "test", with which an operator finds out whether
 // mail can be sent.
 type TestMail struct{ MailFrame }
 

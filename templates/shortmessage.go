@@ -2,9 +2,9 @@ package templates
 
 import "fmt"
 
-// ShortMessages writes a text message in a language. It returns several versions,
-// the most telling one first, since a name may be too long for one message, or have
-// letters that it has no room for.
+// ShortMessages writes a text message in a language. It returns several versions, the
+// most informative one first, since a name may be too long for one message, or contain
+// letters that don't fit into it.
 func (s *Set) ShortMessages(language string, view any) ([]string, error) {
 	var keys []string
 	var values map[string]any

@@ -71,7 +71,7 @@ type Item struct {
 	Details        string    // "Synced passkey · USB"; may be empty
 	Icon           string    // what it is kept in, as icons.html has it; may be empty
 	Picture        string    // shows it in place of the icon, as a data URL of PNG or SVG; may be empty
-	Heard          time.Time // when the thing itself was last heard of; zero: it isn't known
+	Heard          time.Time // when the thing itself was last heard from; zero: it isn't known
 	Silent         bool      // it can't be sent notifications, though others can
 	Elsewhere      string    // why it opens nothing any more, of what works elsewhere alone; may be empty
 }

@@ -25,13 +25,13 @@ type PushEnrolment struct {
 	// Authenticator is the address of the app.
 	Authenticator string
 	// Link begins the pairing in the app, and QR is its picture, for as long as LinkLeft;
-	// empty: that is over, and the Code works still.
+	// empty: that time is over, but the Code still works.
 	Link     string
 	QR       template.HTML
 	LinkLeft time.Duration
 	// Code is what is typed in place of the link, in groups.
 	Code string
-	// Phone is what the phone calls itself that used the code.
+	// Phone is the name that the phone that used the code gave itself.
 	Phone string
 	// Contested says that another phone used the same code.
 	Contested bool
