@@ -1,7 +1,8 @@
-// Package undo lets whoever gets a notice end what the notice tells of, by a link in it.
+// Package undo lets the recipient of a notice end what the notice reports, through a
+// link in it.
 //
 // Mail is forwarded, and scanners open links and submit forms. So a link ends no more
-// than it names, works once, and only together with the sign-in name.
+// than it names, works only once, and only together with the sign-in name.
 //
 // The package must not know how notices are written, or HTTP.
 package undo
@@ -35,7 +36,7 @@ const (
 var (
 	// ErrGone says that a link was used, has expired or never existed.
 	ErrGone = errors.New("the link was used or has expired")
-	// ErrWrongName says that somebody else was named than whom the notice was for.
+	// ErrWrongName says that the name given isn't that of the notice's recipient.
 	ErrWrongName = errors.New("the notice was for somebody else")
 )
 
