@@ -159,18 +159,18 @@ func (t tokenReader) read(r *request, rule *Rule) (claim, error) {
 	case !live.Scope.IsFor(r.host):
 		return claim{}, refuseLive(&live, tokenElsewhere, errElsewhere)
 	}
-	expires := live.Expires
 	if live.IsPersonal {
-		if limit := live.Created.Add(rule.AppPasswords.Longest); limit.Before(expires) {
-			expires = limit
+		// What the app password opens ends with it, as the rule has it.
+		if limit := live.Created.Add(rule.AppPasswords.Longest); limit.Before(live.Expires) {
+			live.Expires = limit
 		}
-		if !t.Clock().Before(expires) {
+		if !t.Clock().Before(live.Expires) {
 			return claim{}, refuseLive(&live, tokenTooOld, errTooOld)
 		}
 	}
 	return claim{
 		speaker: live.User, scope: tokenScope{live.Scope, live.Scope.IsFrom(t.Address(r.Request))}, sent: byHand,
-		expires: expires, anchor: &live, program: &live,
+		expires: live.Expires, anchor: &live, program: &live,
 	}, nil
 }
 

@@ -360,6 +360,26 @@ func TestA01AppPasswords(t *testing.T) {
 	}
 }
 
+// S04: what an app password has opened ends when the app password is older than the rule
+// allows, whatever was promised when it was made.
+func TestS04StreamsEndWithTheAgeThatARuleAllows(t *testing.T) {
+	g := newTokenGate(t, Rule{
+		Allows:       func(session.User) bool { return true },
+		AppPasswords: &AppPasswords{Allows: func(session.User) bool { return true }, Longest: 61 * time.Minute},
+	})
+	if err := g.db.CreateUser(t.Context(), store.User{ID: "alice", Name: "alice", Status: store.UserActive}); err != nil {
+		t.Fatal(err)
+	}
+	r := &request{Request: byProgram("/x"), gate: g.Gate, host: "app.example.com", handed: g.addPersonal(t, "alice", accesstoken.Scope{})}
+	c, err := tokenReader{g.Gate}.read(r, &g.Rules[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(c.anchor.Until()); left > time.Minute {
+		t.Errorf("the stream may go on for %v", left)
+	}
+}
+
 // S04: what came with an app password ends with it, and with what its owner may do.
 func TestS04StreamsEndWithTheirOwner(t *testing.T) {
 	for what, end := range map[string]func(*sqlite.DB) error{
