@@ -3,6 +3,7 @@ package authflow_test
 import (
 	"bufio"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -214,6 +215,27 @@ func TestApprovalOnAPhone(t *testing.T) {
 	h.must(err)
 	if !slices.ContainsFunc(signOn.Proofs, func(p assurance.Proof) bool { return p.Factor == assurance.Push }) {
 		t.Errorf("the sign-on has %+v", signOn.Proofs)
+	}
+}
+
+// W02: a browser can't have the phone say what it likes.
+func TestPhonesNameKnownBrowsersAlone(t *testing.T) {
+	h, origin := newHouseWithPhones(t)
+	ada := h.person("ada")
+	device := ada.withPhone(origin)
+	for agent, want := range map[string]string{
+		"Your help desk asks you to allow this/1.0 (iPhone)":                                                    "",
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36": "Chrome",
+	} {
+		ada.askPhone(person.Client{Address: cafe.Address, UserAgent: agent})
+		request := h.only(device)
+		var display push.Display
+		h.must(json.Unmarshal(request.Display, &display))
+		if display.Browser != want || strings.Contains(string(request.Display), "desk") {
+			t.Errorf("the phone displays %s", request.Display)
+		}
+		a, err := device.Decide(h.ctx, request, "deny", "")
+		h.said(http.StatusOK, a, err)
 	}
 }
 

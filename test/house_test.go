@@ -67,7 +67,7 @@ var arrows = []arrow{
 	{"factors/fido", []string{"factors", "templates", "assurance", "publickey"}},
 	{"factors/otpmessage", []string{"factors", "identity", "templates", "assurance", "token"}},
 	{"factors/totp", []string{"factors/qrcode", "factors", "templates", "assurance", "token"}},
-	{"factors/push", []string{"factors/push/message", "factors/qrcode", "factors", "templates", "assurance", "token"}},
+	{"factors/push", []string{"factors/push/message", "factors/qrcode", "factors", "templates", "assurance", "token", "browsers"}},
 	{"factors/push/message", nil},
 	{"factors/qrcode", nil},
 	{"factors/factortest", []string{"factors"}},

@@ -12,8 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mileusna/useragent"
-
+	"github.com/portcullis-mfa/portcullis/browsers"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/push/message"
 	"github.com/portcullis-mfa/portcullis/factors/qrcode"
@@ -136,10 +135,10 @@ func (p proving) Begin(_ context.Context, a factors.Asking) (factors.Turn, error
 }
 
 func (p proving) display(a factors.Asking, at, expires time.Time) Display {
-	agent := useragent.Parse(a.Scene.UserAgent)
+	browser, system := browsers.Named(a.Scene.UserAgent)
 	d := Display{
 		Version: 1, ID: a.Ref, Audience: p.Origin, Account: a.Who.Name, App: a.Scene.Host,
-		Browser: agent.Name, System: agent.OS, Address: a.Scene.Address, Known: a.Scene.Known,
+		Browser: browser, System: system, Address: a.Scene.Address, Known: a.Scene.Known,
 		At: at.Unix(), Expires: expires.Unix(), Digits: p.Digits,
 	}
 	if p.Place != nil {
