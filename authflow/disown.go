@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
@@ -14,8 +15,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// disown ends what came of a question that its person didn't ask for, and whatever
-// else is under way in their name: somebody knows the password, so another one is
+// disown ends what came of a question that its person didn't ask for, whoever asked for it,
+// and whatever else is under way in their name: somebody knows the password, so another one is
 // asked for. Credentials of the kind are frozen, so that nobody is disturbed again
 // until the person has signed in with another factor.
 func (e *Engine) disown(ctx context.Context, q posed, v factors.Verdict) error {
@@ -41,7 +42,7 @@ func (e *Engine) disown(ctx context.Context, q posed, v factors.Verdict) error {
 			audit.User: user.Name, audit.Credential: q.rows[v.CredentialID].Name, audit.App: q.kept.Scene.Host,
 			audit.Address: q.kept.Scene.Address, audit.UserAgent: q.kept.Scene.UserAgent,
 		})}
-		ended, err := e.endSignOnOf(ctx, tx, q.kept, user)
+		ended, err := e.endWhatCameOf(ctx, tx, q.kept, user)
 		if err != nil {
 			return nil, err
 		}
@@ -50,20 +51,51 @@ func (e *Engine) disown(ctx context.Context, q posed, v factors.Verdict) error {
 	})
 }
 
-// endSignOnOf ends the sign-on that came of a question, if any did.
-func (e *Engine) endSignOnOf(ctx context.Context, tx store.Tx, q ceremony.Question, user store.User) ([]store.Event, error) {
+// endWhatCameOf ends what somebody may have come in by, if a question led to a sign-on or
+// was put to raise one. A sign-on alone isn't enough: whoever had it may have another one
+// by now, a known browser, an authenticator or an app password. So all sign-ons end, and
+// what was added since the question was put proves nothing any more.
+func (e *Engine) endWhatCameOf(ctx context.Context, tx store.Tx, q ceremony.Question, user store.User) ([]store.Event, error) {
 	if q.SignOn == "" {
 		return nil, nil
 	}
-	s, err := tx.SignOnByID(ctx, q.SignOn)
-	if errors.Is(err, store.ErrNotFound) || err == nil && !s.Ended.IsZero() {
-		return nil, nil
-	}
+	c := person.Client{Address: q.Scene.Address}
+	events, err := e.suspendSince(ctx, tx, user, q.Begun, c)
 	if err != nil {
 		return nil, err
 	}
-	event := e.People.SignOnEnded(user, s.ID, session.EndedDisowned, person.Client{Address: q.Scene.Address})
-	return []store.Event{event}, tx.EndSignOn(ctx, s.ID, e.Clock(), session.EndedDisowned)
+	revoked, err := e.People.RevokeAppPasswords(ctx, tx, user, session.EndedDisowned, c, func(t store.AccessToken) bool {
+		return !t.Created.Before(q.Begun)
+	})
+	if err != nil {
+		return nil, err
+	}
+	ended, err := e.People.EndAll(ctx, tx, user, "", session.EndedDisowned, c)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(events, revoked, ended), tx.DeleteBrowsersOf(ctx, user.ID)
+}
+
+// suspendSince suspends the second factors that a user has had no longer than since a
+// time. They stay in the owner's list.
+func (e *Engine) suspendSince(ctx context.Context, tx store.Tx, user store.User, since time.Time, c person.Client) ([]store.Event, error) {
+	all, err := tx.CredentialsOf(ctx, user.ID)
+	if err != nil {
+		return nil, err
+	}
+	var events []store.Event
+	for _, added := range all {
+		if added.Kind == assurance.Password || added.State == store.CredentialSuspended || added.Created.Before(since) {
+			continue
+		}
+		added.State = store.CredentialSuspended
+		if err := tx.UpdateCredential(ctx, added); err != nil {
+			return nil, err
+		}
+		events = append(events, e.People.Own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(added.Kind)}))
+	}
+	return events, nil
 }
 
 // freeze has a user's active credentials of a kind prove nothing until thaw.

@@ -373,6 +373,60 @@ func TestReportEndsWhatCameOfARequest(t *testing.T) {
 	h.said(http.StatusConflict, a, err)
 }
 
+// U02: whoever was let in by mistake doesn't stay by another sign-on, authenticator, app
+// password or browser.
+func TestReportEndsWhatSomebodyStayedBy(t *testing.T) {
+	h, origin := newHouseWithPhones(t)
+	ada := h.person("ada")
+	device := ada.withPhone(origin)
+	h.must(h.store.CreateAccessToken(h.ctx, store.AccessToken{ID: "old", UserID: ada.id, Name: "Mail", Selector: "old", Scope: []byte("{}"), Created: h.clock(), Expires: h.clock().Add(time.Hour)}))
+	h.pass(time.Minute)
+	signIn := ada.askPhone(cafe)
+	request := h.only(device)
+	a, err := device.Decide(h.ctx, request, "allow", signIn.number)
+	h.said(http.StatusOK, a, err)
+	h.must(signIn.collect())
+	granted, err := h.Grant(h.ctx, h.load(signIn.flow), "", cafe)
+	h.must(err)
+	ada.addTOTP(granted.SignOn, "Thief's phone")
+	h.must(h.store.CreateAccessToken(h.ctx, store.AccessToken{ID: "new", UserID: ada.id, Name: "Script", Selector: "new", Scope: []byte("{}"), Created: h.clock(), Expires: h.clock().Add(time.Hour)}))
+	renewed, err := h.Remove(h.ctx, granted.SignOn, ada.user(), ada.named("Authenticator app").ID, cafe)
+	h.must(err)
+	a, err = device.Decide(h.ctx, request, "report", "")
+	h.said(http.StatusOK, a, err)
+	if h.lives(granted.SignOn) || h.lives(renewed.SignOn) {
+		t.Error("a sign-on goes on")
+	}
+	if !ada.named("Thief's phone").Suspended {
+		t.Error("the new authenticator counts")
+	}
+	for id, revoked := range map[string]bool{"old": false, "new": true} {
+		if row, err := h.store.AccessTokenBySelector(h.ctx, id); err != nil || row.Revoked.IsZero() == revoked {
+			t.Errorf("the %s app password was revoked at %v, %v", id, row.Revoked, err)
+		}
+	}
+	if known, err := h.Engine.People.KnownBrowser(h.ctx, ada.id, person.Client{Browser: granted.Browser}); known != "" || err != nil {
+		t.Errorf("the browser is known, %v", err)
+	}
+}
+
+// U02: a request that a stolen session asked for ends that session once it is reported.
+func TestReportEndsTheSessionThatAsked(t *testing.T) {
+	h, origin := newHouseWithPhones(t)
+	ada := h.person("ada")
+	device := ada.withPhone(origin)
+	stolen := ada.in()
+	h.pass(10 * time.Minute)
+	f, err := h.BeginFreshCheck(h.ctx, stolen, ada.user(), "/account", cafe)
+	h.must(err)
+	asked{ada, f, ""}.again(cafe)
+	a, err := device.Decide(h.ctx, h.only(device), "report", "")
+	h.said(http.StatusOK, a, err)
+	if h.lives(stolen) {
+		t.Error("the session goes on")
+	}
+}
+
 // U01: what is over can't be approved.
 func TestApprovalsThatAreTooLate(t *testing.T) {
 	for name, over := range map[string]func(h *house, ada *member, signIn asked, device *phone.Phone){

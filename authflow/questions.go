@@ -223,6 +223,7 @@ func (e *Engine) put(ctx context.Context, q posed, turn factors.Turn, over bool)
 	fresh := ceremony.Question{
 		Ref: q.asking.Ref, Owner: q.flow.UserID, Flow: q.flow.key(), Purpose: q.purpose, Kind: q.factor.Kind(),
 		Who: q.asking.Who, Scene: q.asking.Scene, Kept: q.flow.Started.Add(FlowLifetime),
+		Begun: e.Clock(), SignOn: q.flow.SignOn,
 	}.Turned(turn)
 	return e.turn(ctx, fresh, turn.Send, func(tx store.Tx) error {
 		if over {

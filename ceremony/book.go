@@ -49,7 +49,9 @@ type Question struct {
 	// zero: it wasn't closed.
 	Closed    time.Time `json:"closed,omitzero"`
 	KeptUntil time.Time `json:"kept_until,omitzero"`
-	// SignOn is the sign-on that came of it.
+	// Begun is when it was put.
+	Begun time.Time `json:"begun,omitzero"`
+	// SignOn is the sign-on that came of it, or that it was put to raise.
 	SignOn string `json:"sign_on,omitempty"`
 	// Handles are secrets by which it is found, too; see Book.Referred.
 	Handles []string `json:"-"`
