@@ -156,8 +156,8 @@ func (s *Service) countWrong(ctx context.Context, tx store.Tx, r store.Record, k
 	return tx.UpdateRecord(ctx, r, s.Clock())
 }
 
-// end ends the sign-on, or suspends the credentials and ends the sign-ons that rest on
-// them.
+// end ends the sign-on and those that began later, or suspends the credentials and ends the
+// sign-ons that rest on them.
 func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, c person.Client) (events []store.Event, err error) {
 	for _, id := range t.Credentials {
 		credential, err := tx.CredentialByID(ctx, id)
@@ -173,6 +173,10 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 		}
 		events = append(events, s.People.Own(audit.FactorLost, u, c, audit.Fields{audit.Factor: string(credential.Kind)}))
 	}
+	since, err := startOf(ctx, tx, t.SignOn)
+	if err != nil {
+		return nil, err
+	}
 	live, err := session.ListLive(ctx, tx, u.ID, s.Clock())
 	if err != nil {
 		return nil, err
@@ -181,13 +185,49 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 		rests := slices.ContainsFunc(signOn.Proofs, func(p assurance.Proof) bool {
 			return p.Credential != "" && slices.Contains(t.Credentials, p.Credential)
 		})
-		if signOn.ID != t.SignOn && !rests {
+		if !isSince(signOn.Started, since) && !rests {
 			continue
 		}
 		if err := tx.EndSignOn(ctx, signOn.ID, s.Clock(), session.EndedDisowned); err != nil {
 			return nil, err
 		}
 		events = append(events, s.People.SignOnEnded(u, signOn.ID, session.EndedDisowned, c))
+	}
+	forgotten, err := s.forget(ctx, tx, u, since, c)
+	return append(events, forgotten...), err
+}
+
+// startOf returns when a sign-on began, be it over by now; zero: there is none. Whoever had
+// it could have another one since: by changing the password, or by signing in again where
+// the browser is remembered. So those that began later end with it.
+func startOf(ctx context.Context, tx store.Tx, signOn string) (time.Time, error) {
+	if signOn == "" {
+		return time.Time{}, nil
+	}
+	s, err := tx.SignOnByID(ctx, signOn)
+	if errors.Is(err, store.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	return s.Started, err
+}
+
+// isSince reports whether a time is a start or later; nothing is after the zero one.
+func isSince(at, start time.Time) bool { return !start.IsZero() && !at.Before(start) }
+
+// forget has the browsers remembered no more that a user has had since a sign-on began.
+func (s *Service) forget(ctx context.Context, tx store.Tx, u store.User, since time.Time, c person.Client) (events []store.Event, err error) {
+	all, err := tx.BrowsersOf(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range all {
+		if !isSince(b.Created, since) || !person.IsRemembered(b, s.Clock()) {
+			continue
+		}
+		if err := tx.RememberBrowser(ctx, u.ID, b.ID, time.Time{}, ""); err != nil {
+			return nil, err
+		}
+		events = append(events, s.People.BrowserForgotten(u, b, c))
 	}
 	return events, nil
 }

@@ -1,0 +1,66 @@
+package authflow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/selfservice"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+	"github.com/portcullis-mfa/portcullis/undo"
+)
+
+// S04: the link of a notice ends a sign-in, whatever its browser has done since to stay.
+func TestLinksOfNoticesEndWhatCameOfASignIn(t *testing.T) {
+	h := remembering(t)
+	ada := h.person("ada")
+	thief := person.Client{Address: "192.0.2.66"}
+	f := ada.shown(thief)
+	h.must(ada.tick(f, thief))
+	first, err := h.Grant(h.ctx, h.load(f), "", thief)
+	h.must(err)
+	h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error {
+		return undo.Keep(h.ctx, tx, ada.id, "link", undo.Target{SignOn: first.SignOn.ID}, h.clock())
+	}))
+	h.pass(time.Minute)
+	renewed, err := h.ChangePassword(h.ctx, first.SignOn, ada.user(), selfservice.PasswordChange{Current: ada.password, New: "another lantern orchard 58"}, thief)
+	h.must(err)
+	ada.password = "another lantern orchard 58"
+	f = ada.shown(thief)
+	h.must(ada.tick(f, thief))
+	again, err := h.Grant(h.ctx, h.load(f), "", thief)
+	h.must(err)
+	h.must(undo.New(undo.Settings{Store: h.store, People: h.people, Clock: h.clock}).Undo(h.ctx, "link", "ada", person.Client{}))
+	if h.lives(first.SignOn) || h.lives(renewed.SignOn) || h.lives(again.SignOn) {
+		t.Error("a sign-on goes on")
+	}
+	all, err := h.store.BrowsersOf(h.ctx, ada.id)
+	h.must(err)
+	for _, b := range all {
+		if person.IsRemembered(b, h.clock()) {
+			t.Errorf("the browser of %v is remembered", b.Created)
+		}
+	}
+}
+
+// TestLinksOfNoticesLeaveWhatWasThereBefore alone.
+func TestLinksOfNoticesLeaveWhatWasThereBefore(t *testing.T) {
+	h := remembering(t)
+	ada := h.person("ada")
+	owner := ada.remembered()
+	before := ada.in()
+	noticed := ada.in()
+	h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error {
+		return undo.Keep(h.ctx, tx, ada.id, "link", undo.Target{SignOn: noticed.ID}, h.clock())
+	}))
+	h.must(undo.New(undo.Settings{Store: h.store, People: h.people, Clock: h.clock}).Undo(h.ctx, "link", "ada@example.com", person.Client{}))
+	if h.lives(noticed) || !h.lives(before) {
+		t.Error("the link didn't end what it names, or it ended what was there before")
+	}
+	known, err := h.store.BrowserByToken(h.ctx, ada.id, token.Hash(owner.Browser))
+	h.must(err)
+	if !person.IsRemembered(known, h.clock()) {
+		t.Error("the owner's browser isn't remembered any more")
+	}
+}
