@@ -96,7 +96,7 @@ func unmarshalTokens(d *caddyfile.Dispenser, tokens **Tokens) error {
 	case kind != "service" && kind != "personal" && kind != "off":
 		return d.Errf("tokens %s: write service, personal or off", kind)
 	case isOff, kind == "off" && !isFirst:
-		return d.Err("tokens off stands alone: remove the other line of tokens")
+		return d.Err("tokens off can't be combined with another line of tokens: remove the other line")
 	case kind == "service" && t.Service, kind == "personal" && t.Personal != nil:
 		return d.Errf("tokens %s is given twice", kind)
 	}

@@ -69,7 +69,7 @@ func (s *service) keepUp(ctx context.Context, logger *zap.Logger) {
 			}
 			try("keeping the mark of the store's position", keepMark)
 		case <-lists.C:
-			try("ending what was opened by certificates that their CA took back", endRevoked)
+			try("ending what was opened with certificates that their CA has revoked", endRevoked)
 		case <-sweeps.C:
 			s.rereadKeys(ctx, logger)
 			try("learning what certificates of devices were issued from", s.refreshIssuers)

@@ -32,9 +32,9 @@ func testMessage(ctx context.Context, s *Server, r *http.Request) (any, error) {
 // advices say what to do about a failure, by its code.
 var advices = map[string]string{
 	"connect":   "Check the address of the server in the configuration, and whether a firewall lets this machine reach it",
-	"greeting":  "The server refuses to talk to this machine. Ask whoever runs the server whether this machine may send through it",
+	"greeting":  "The server refuses to talk to this machine. Ask the people who run it whether this machine may send through it",
 	"tls":       "Check that smtp names the host that is in the server's certificate. If the certificate is from a CA of your own, name the CA's certificate with ca",
-	"auth":      "Check username and password. Some providers want a password made for the purpose (app password), or must first allow the account to send by SMTP",
+	"auth":      "Check username and password. Some providers require a separate password for this (an app password), or have to allow the account to send by SMTP first",
 	"sender":    "The server doesn't accept the sender. Write an address in from (and envelope_from) that the account may send from",
 	"recipient": "The server doesn't accept the recipient. Check the address. If it's right, the account may not be allowed to send there, or the server wants you to try again later",
 	"address":   "Check the address",
@@ -42,8 +42,8 @@ var advices = map[string]string{
 	"gateway":   "Compare the option gateway (or twilio) with the gateway's documentation. The gateway's own log says why it refused the message",
 	"redirect":  "Write the address that the gateway redirects to",
 	"content":   "The server read the message and refused it. Its own log says why, such as a spam filter or a size limit",
-	notify.Unknown: "The server may have accepted the message all the same. " +
-		"Look in the mailbox before you try again",
+	notify.Unknown: "The server may have accepted the message anyway. " +
+		"Check the mailbox before you try again",
 }
 
 type (

@@ -52,10 +52,10 @@ that events have, and a ' before what a spreadsheet would take for a formula.`,
 	flags := cmd.Flags()
 	flags.StringVar(&asked.since, "since", "", "Only events of this time or later")
 	flags.StringVar(&asked.until, "until", "", "Only events before this time")
-	flags.StringVar(&asked.user, "user", "", "Only events of this user, by name, or by the ID that events have")
+	flags.StringVar(&asked.user, "user", "", "Only events of this user: a name, or the ID that events contain")
 	flags.StringVar(&asked.kind, "type", "", "Only events with this name, such as sign_in.failed")
 	flags.IntVar(&asked.limit, "limit", 0, "How many events to list at most (default: 100, or all with --since)")
-	flags.BoolVarP(&asked.follow, "follow", "f", false, "Go on with new events as they happen")
+	flags.BoolVarP(&asked.follow, "follow", "f", false, "Keep printing new events as they happen")
 	flags.BoolVar(&asked.csv, "csv", false, "Print CSV")
 	return alsoTyped(cmd, "audit", "log", "event", "history")
 }

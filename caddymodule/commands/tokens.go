@@ -78,7 +78,7 @@ The token can't be shown again.`
 	flags.StringArrayVar(&asked.Groups, "group", nil, "Group that the token is in; may be given several times")
 	flags.StringArrayVar(&from, "from", nil, "Network that the token works from, such as 192.0.2.0/24; may be given several times (default: all)")
 	flags.StringVar(&expires, "expires", "90d", "How long the token works, 366d at most")
-	flags.StringVar(&asked.Owner, "owner", "", "User who answers for the token; when they can't sign in any more, it works for 14 more days (default: nobody)")
+	flags.StringVar(&asked.Owner, "owner", "", "User who answers for the token; once they can't sign in any more, it works for 14 more days (default: nobody)")
 	hold(cmd, needsOne("host"))
 	return cmd
 }
