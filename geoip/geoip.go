@@ -1,4 +1,4 @@
-// Package geoip names the place that an address belongs to, by a database in the
+// Package geoip names the place that an address belongs to, using a database in the
 // MaxMind DB format.
 //
 // It must not know what the names are for: a place is a hint for people, and nothing is
@@ -76,7 +76,7 @@ func nameOf(network maxminddb.Result) string {
 	return p.String()
 }
 
-// Name returns city and country of an IP address in English, such as "Bern,
+// Name returns the city and country of an IP address in English, such as "Bern,
 // Switzerland", or one of them if the other isn't known. Empty: neither is known.
 func (p *Places) Name(address string) string {
 	ip, err := netip.ParseAddr(address)
