@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -25,8 +27,17 @@ func init() {
 // all others are: Caddy has no other place for that which also cleans up.
 type probe struct{}
 
-// The pages of most configurations here stay in use, so that they are parsed once.
-var _, _ = pages.Set(templates.Options{})
+// TestMain keeps the pages of most configurations here in use, so that they are
+// parsed once.
+func TestMain(m *testing.M) {
+	usual, err := pages.Set(templates.Options{})
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	runtime.KeepAlive(usual)
+	os.Exit(code)
+}
 
 // look is what the probe does; each test sets its own.
 var look func(app *App) error
