@@ -66,3 +66,13 @@ func isForeign(r rune) bool {
 func maskNumber(number string) string {
 	return "…" + number[max(0, len(number)-2):]
 }
+
+// spellNumber groups the digits of a number in E.164 form as its country does:
+// "+49 170 1234567". The spaces don't break lines.
+func spellNumber(number string) string {
+	parsed, err := phonenumbers.Parse(number, "")
+	if err != nil {
+		return number
+	}
+	return strings.ReplaceAll(phonenumbers.Format(parsed, phonenumbers.INTERNATIONAL), " ", "\u00a0")
+}

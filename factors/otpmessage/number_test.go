@@ -55,6 +55,9 @@ func TestAMessageThatCosts(t *testing.T) {
 	if shown := maskNumber("+491701234567"); shown != "…67" {
 		t.Errorf("the number is shown as %s", shown)
 	}
+	if shown := spellNumber("+491701234567"); shown != "+49\u00a0170\u00a01234567" {
+		t.Errorf("its owner is shown %q", shown)
+	}
 	turn, err := f.Enrolling().Begin(t.Context(), factors.Asking{Ref: "r"})
 	if err != nil || turn.Send {
 		t.Fatalf("the turn is %+v, %v", turn, err)

@@ -51,6 +51,8 @@ type channel struct {
 	// mask returns what may be shown of an address to somebody who proved no more
 	// than the password.
 	mask func(address string) string
+	// spell returns an address as its owner reads it best.
+	spell func(address string) string
 	// fold returns the form by which messages to an address are counted: of several
 	// addresses that lead to one mailbox the same.
 	fold func(address string) string
@@ -78,15 +80,16 @@ var (
 
 // NewEmail returns the factor "email".
 func NewEmail(clock func() time.Time, random io.Reader) *Factor {
-	return &Factor{channel: channel{assurance.Email, parseEmail, maskEmail, foldEmail, []string{"otp"}, false}, clock: clock, random: random}
+	return &Factor{channel: channel{assurance.Email, parseEmail, maskEmail, unchanged, foldEmail, []string{"otp"}, false}, clock: clock, random: random}
 }
 
 // NewSMS returns the factor "sms", for mobile numbers of regions, of which there is
 // at least one: see CheckRegions.
 func NewSMS(regions []string, clock func() time.Time, random io.Reader) *Factor {
-	unfolded := func(number string) string { return number }
-	return &Factor{channel: channel{assurance.SMS, parseNumber(regions), maskNumber, unfolded, []string{"otp", "sms"}, true}, clock: clock, random: random}
+	return &Factor{channel: channel{assurance.SMS, parseNumber(regions), maskNumber, spellNumber, unchanged, []string{"otp", "sms"}, true}, clock: clock, random: random}
 }
+
+func unchanged(address string) string { return address }
 
 // Kind implements factors.Factor.
 func (f *Factor) Kind() assurance.Factor { return f.kind }
@@ -283,7 +286,7 @@ func (f enrolling) Resume(_ context.Context, _ factors.Asking, state []byte) (fa
 	if s.Address == "" {
 		return factors.Page{Content: templates.MessageEnrolment{}}, nil
 	}
-	sent := f.page(s.Address, true) // whoever enrols it typed it
+	sent := f.page(f.spell(s.Address), true) // whoever enrols it typed it
 	return factors.Page{Content: templates.MessageEnrolment{Sent: &sent}, Again: s.mayAgain()}, nil
 }
 
