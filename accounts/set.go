@@ -8,6 +8,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/identity"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -21,7 +22,8 @@ type Changes struct {
 }
 
 // Set changes a user and returns what they are then. Sign-ons go on: names and
-// groups are in force for them too. A name or address that somebody else has is
+// groups are in force for them too. With another address, an invitation that was mailed to
+// the former one is void. A name or address that somebody else has is
 // ErrTaken; what can't be used is an error whose method Text says so to people.
 func (d *Desk) Set(ctx context.Context, name string, c Changes) (store.User, error) {
 	var after store.User
@@ -36,6 +38,12 @@ func (d *Desk) Set(ctx context.Context, name string, c Changes) (store.User, err
 		}
 		if err := d.giveUp(ctx, tx, user, after); err != nil {
 			return nil, err
+		}
+		if user.Email != after.Email {
+			// Whoever reads the former mailbox may be somebody else.
+			if err := person.VoidMailed(ctx, tx, user.ID, d.clock()); err != nil {
+				return nil, err
+			}
 		}
 		return []store.Event{d.event(audit.UserChanged, after, fields)}, tx.UpdateUser(ctx, after)
 	})

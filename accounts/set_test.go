@@ -8,8 +8,40 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
 )
+
+// M01: an invitation that was mailed to a wrong address is void once that is corrected. One
+// that was handed over stays.
+func TestM01AnotherAddressVoidsMailedInvitations(t *testing.T) {
+	o := newOffice(t)
+	bob, handedOver, err := o.Add(o.ctx, accounts.NewUser{Name: "bob", Email: "bop@example.com"})
+	o.must(err)
+	o.must(o.store.PutRecord(o.ctx, store.Record{
+		Namespace: person.Links, Key: "mailed", Owner: bob.ID, Value: []byte(person.MailedInvitation), Expires: noon.Add(time.Hour),
+	}))
+	left := func() int {
+		links, err := o.store.RecordsOf(o.ctx, person.Links, bob.ID, noon)
+		o.must(err)
+		return len(links)
+	}
+	group, right := []string{"staff"}, "bob@example.com"
+	_, err = o.Set(o.ctx, "bob", accounts.Changes{Groups: &group})
+	o.must(err)
+	if left() != 2 {
+		t.Fatalf("%d links are left after another change", left())
+	}
+	_, err = o.Set(o.ctx, "bob", accounts.Changes{Email: &right})
+	o.must(err)
+	if _, err := o.store.GetRecord(o.ctx, person.Links, "mailed", noon); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the mailed link counts still: %v", err)
+	}
+	if _, err := o.store.GetRecord(o.ctx, person.Links, token.Hash(handedOver), noon); err != nil {
+		t.Errorf("the other link: %v", err)
+	}
+}
 
 func TestSet(t *testing.T) {
 	none := ""

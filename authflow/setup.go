@@ -22,9 +22,8 @@ const (
 	// LinkLifetime is how long invitations and setup links count.
 	LinkLifetime = 72 * time.Hour
 
-	setupLink        = "setup"
-	invitation       = "invitation"
-	mailedInvitation = "mailed invitation"
+	setupLink  = "setup"
+	invitation = "invitation"
 )
 
 var (
@@ -118,7 +117,7 @@ func (e *Engine) SendInvitation(ctx context.Context, u store.User) error {
 	if u.Status != store.UserInvited {
 		return ErrSetUp
 	}
-	_, err := e.newLink(ctx, mailedInvitation, u.ID, e.invited(u), func(tx store.Tx, value string) error {
+	_, err := e.newLink(ctx, person.MailedInvitation, u.ID, e.invited(u), func(tx store.Tx, value string) error {
 		return e.Invitations.Invite(ctx, tx, u, value)
 	})
 	if err == nil {
@@ -183,7 +182,7 @@ func (e *Engine) OpenLink(ctx context.Context, value string) (Flow, error) {
 	if err != nil {
 		return Flow{}, fmt.Errorf("reading an invited user: %w", err)
 	}
-	f.UserID, f.Name, f.Mailed = user.ID, user.Name, string(record.Value) == mailedInvitation
+	f.UserID, f.Name, f.Mailed = user.ID, user.Name, string(record.Value) == person.MailedInvitation
 	return e.begin(ctx, f)
 }
 

@@ -3,6 +3,7 @@ package person
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -14,6 +15,26 @@ const (
 	Links       = "link"        // invitations, and the first administrator's
 	AccessCodes = "access_code" // from an administrator
 )
+
+// MailedInvitation is what the records of links hold that were mailed to people.
+const MailedInvitation = "mailed invitation"
+
+// VoidMailed voids the invitations that were mailed to a user, at the time now.
+func VoidMailed(ctx context.Context, tx store.Records, userID string, now time.Time) error {
+	links, err := tx.RecordsOf(ctx, Links, userID, now)
+	if err != nil {
+		return fmt.Errorf("reading the links of a user: %w", err)
+	}
+	for _, link := range links {
+		if string(link.Value) != MailedInvitation {
+			continue
+		}
+		if _, err := tx.TakeRecord(ctx, Links, link.Key, now); err != nil {
+			return fmt.Errorf("voiding a mailed invitation: %w", err)
+		}
+	}
+	return nil
+}
 
 // EndAll ends all of a user's sign-ons, and their flows but the one whose key is
 // spared, if any: what somebody else has begun under what held before goes no
