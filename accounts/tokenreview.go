@@ -30,7 +30,11 @@ const (
 // token whose owner can't sign in, it records an event once a day, and it revokes the
 // token after OwnerGrace.
 func (d *Desk) ReviewTokens(ctx context.Context) error {
-	all, err := d.Tokens(ctx)
+	var all []store.AccessToken
+	err := d.store.View(ctx, func(r store.Reader) (err error) {
+		all, err = r.ListAccessTokens(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("listing access tokens: %w", err)
 	}

@@ -125,13 +125,30 @@ func (d *Desk) findOwner(ctx context.Context, name string) (string, error) {
 	return owner.ID, nil
 }
 
+// ListedToken is a token with whose it is.
+type ListedToken struct {
+	store.AccessToken
+	User string // sign-in name of the person whose app password it is; empty: it is a service token
+}
+
 // Tokens lists all tokens by name, including revoked and expired ones.
-func (d *Desk) Tokens(ctx context.Context) (all []store.AccessToken, err error) {
+func (d *Desk) Tokens(ctx context.Context) (list []ListedToken, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
-		all, err = r.ListAccessTokens(ctx)
-		return err
+		all, err := r.ListAccessTokens(ctx)
+		if err != nil {
+			return fmt.Errorf("listing access tokens: %w", err)
+		}
+		users, err := usersByID(ctx, r)
+		if err != nil {
+			return err
+		}
+		list = make([]ListedToken, len(all))
+		for i, t := range all {
+			list[i] = ListedToken{AccessToken: t, User: users[t.UserID].Name}
+		}
+		return nil
 	})
-	return all, err
+	return list, err
 }
 
 // Token returns the token with a name.

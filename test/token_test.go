@@ -222,6 +222,9 @@ func TestA01AppPasswords(t *testing.T) {
 	if seen.Header.Get("Remote-User") != "bob" || seen.Header.Get("Remote-Program") != "Phone" || seen.Header["Authorization"] != nil {
 		t.Errorf("the app saw %v", seen.Header)
 	}
+	if out := s.CLI("mfa", "token", "list"); !regexp.MustCompile(`(?m)^Phone +bob +valid +dav\.localhost `).MatchString(out.Stdout) {
+		t.Errorf("the list of tokens doesn't say whose they are: %+v", out)
+	}
 	gone := func(what, secret string) {
 		t.Helper()
 		harness.Eventually(t, patience, what, func() bool { return s.curl("dav", "/x", "-u", "bob:"+secret) == "401" })

@@ -46,9 +46,10 @@ func listTokens(ctx context.Context, s *Server, _ *http.Request) (any, error) {
 	}
 	list := make([]Token, len(all))
 	for i, t := range all {
-		if list[i], err = tokenOf(t); err != nil {
+		if list[i], err = tokenOf(t.AccessToken); err != nil {
 			return nil, err
 		}
+		list[i].User = t.User
 	}
 	return list, nil
 }
@@ -102,8 +103,10 @@ type (
 	// Token is a service token or an app password, without its secret.
 	Token struct {
 		Name string `json:"name"`
-		// Personal says that it is an app password.
+		// Personal says that it is an app password. User is the sign-in name of its
+		// owner, in the list only.
 		Personal bool              `json:"personal,omitempty"`
+		User     string            `json:"user,omitempty"`
 		Groups   []string          `json:"groups,omitempty"`
 		Scope    accesstoken.Scope `json:"scope"`
 		Status   string            `json:"status"`

@@ -177,9 +177,9 @@ func tellTokens(w io.Writer, all []adminapi.Token) error {
 		_, err := fmt.Fprintln(w, "No tokens.")
 		return err
 	}
-	table := newTable(w, "NAME", "STATUS", "HOSTS", "GROUPS", "EXPIRES")
+	table := newTable(w, "NAME", "USER", "STATUS", "HOSTS", "GROUPS", "EXPIRES")
 	for _, t := range all {
-		table.row(t.Name, inWords(t.Status), strings.Join(t.Scope.Hosts, ", "), strings.Join(t.Groups, ", "), stamp(t.Expires))
+		table.row(t.Name, t.User, inWords(t.Status), strings.Join(t.Scope.Hosts, ", "), strings.Join(t.Groups, ", "), stamp(t.Expires))
 	}
 	return table.close()
 }
