@@ -68,6 +68,10 @@ func TestSharedSetIsLetGo(t *testing.T) {
 	}
 }
 
+// mostPerPage is how much memory a page may take, in all languages, with its share of
+// texts and files.
+const mostPerPage = 140 << 10
+
 // A set is in the heap of every server, at rest too.
 func TestSetIsSmall(t *testing.T) {
 	heap := func() int64 {
@@ -86,8 +90,9 @@ func TestSetIsSmall(t *testing.T) {
 	}
 	held := heap() - before
 	runtime.KeepAlive(set)
-	t.Logf("%d bytes", held)
-	if most := int64(6 << 20); held > most {
-		t.Errorf("a set takes %d bytes of memory, more than %d", held, most)
+	perPage := held / int64(len(set.pages[English]))
+	t.Logf("%d bytes, %d a page", held, perPage)
+	if perPage > mostPerPage {
+		t.Errorf("a set takes %d bytes of memory a page, more than %d", perPage, mostPerPage)
 	}
 }
