@@ -213,7 +213,7 @@ func (a *API) phone(ctx context.Context, c call) (authflow.Companion, push.Phone
 // absent says why there is no credential: it was removed, or its pairing isn't
 // complete yet.
 func (a *API) absent(ctx context.Context, c call) error {
-	ref, err := a.Companions.Referred(ctx, a.Kind, c.signed.Thumbprint)
+	ref, err := a.Companions.Referred(ctx, a.Kind, push.PhoneHandle(c.signed.Thumbprint))
 	if errors.Is(err, ceremony.ErrNone) {
 		return failed(push.FailedRemoved)
 	}

@@ -24,7 +24,7 @@ func (a *API) pair(ctx context.Context, c call) (any, error) {
 		return nil, failed(push.FailedSignature)
 	}
 	if claims.Code == "" {
-		return a.claim(ctx, claims.Token, c)
+		return a.claim(ctx, push.TokenHandle(claims.Token), c)
 	}
 	code, ok := token.ReadCode(claims.Code, push.CodeLength)
 	if !ok {
@@ -33,7 +33,7 @@ func (a *API) pair(ctx context.Context, c call) (any, error) {
 	if err := a.reserveGuess(ctx, c.address); err != nil {
 		return nil, err
 	}
-	reply, err := a.claim(ctx, code, c)
+	reply, err := a.claim(ctx, push.CodeHandle(code), c)
 	if p := new(problem); errors.As(err, &p) && p.reply.Failure == push.FailedUnknown {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (a *API) claim(ctx context.Context, handle string, c call) (any, error) {
 
 // pairing takes the further messages of a pairing.
 func (a *API) pairing(ctx context.Context, c call) (any, error) {
-	ref, err := a.Companions.Referred(ctx, a.Kind, c.signed.Thumbprint)
+	ref, err := a.Companions.Referred(ctx, a.Kind, push.PhoneHandle(c.signed.Thumbprint))
 	if err == nil {
 		var reply any
 		reply, err = a.resolve(ctx, ref, c)

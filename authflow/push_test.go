@@ -27,6 +27,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/test/phone"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // newHouseWithPhones is a house whose people can pair phones, and the origin of the
@@ -519,6 +520,31 @@ func TestPairingNeedsThePhonesDigits(t *testing.T) {
 	}
 	a, err = thief.Send(h.ctx, "paired", nil)
 	h.said(http.StatusGone, a, err)
+}
+
+// A typed code is looked up as such alone, since guesses at one are counted.
+func TestTypedCodesOfPairingsAreNothingElse(t *testing.T) {
+	h, origin := newHouseWithPhones(t)
+	ada := h.person("ada")
+	code, ok := token.ReadCode(ada.pairing(ada.beginPairing()).Code, push.CodeLength)
+	if !ok {
+		t.Fatal("the page shows no code")
+	}
+	if _, err := h.Referred(h.ctx, assurance.Push, push.CodeHandle(code)); err != nil {
+		t.Errorf("the typed code: %v", err)
+	}
+	for what, handle := range map[string]string{
+		"itself": code, "a token": push.TokenHandle(code), "the key of a phone": push.PhoneHandle(code),
+	} {
+		if _, err := h.Referred(h.ctx, assurance.Push, handle); !errors.Is(err, ceremony.ErrNone) {
+			t.Errorf("the code as %s: %v", what, err)
+		}
+	}
+	device := h.newPhone(origin)
+	a, err := device.Pair(h.ctx, "token", code)
+	h.said(http.StatusNotFound, a, err)
+	a, err = device.Pair(h.ctx, "code", code)
+	h.said(http.StatusOK, a, err)
 }
 
 // A phone and its codes are lost together.

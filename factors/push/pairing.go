@@ -68,16 +68,28 @@ func (p pairing) turn() (*factors.Turn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing a pairing: %w", err)
 	}
-	handles := []string{p.Token, p.Code}
+	handles := []string{TokenHandle(p.Token), CodeHandle(p.Code)}
 	if p.Phone != nil {
 		phone, err := ReadPhone(p.Phone)
 		if err != nil {
 			return nil, err
 		}
-		handles = append(handles, phone.Thumbprint)
+		handles = append(handles, PhoneHandle(phone.Thumbprint))
 	}
 	return &factors.Turn{State: state, Until: p.until(), Settled: p.News, Handles: handles}, nil
 }
+
+// TokenHandle, CodeHandle and PhoneHandle are the handles of a pairing: by the token of its
+// QR code, by its typed code, and by the key of the phone that used either. They are kept
+// apart: guesses at typed codes are counted, and nobody must get around that by sending one
+// as something else.
+func TokenHandle(token string) string { return "token/" + token }
+
+// CodeHandle is one of the handles; see TokenHandle. The code is as token.ReadCode returns it.
+func CodeHandle(code string) string { return "code/" + code }
+
+// PhoneHandle is one of the handles; see TokenHandle.
+func PhoneHandle(thumbprint string) string { return "phone/" + thumbprint }
 
 func readPairing(state []byte) (p pairing, err error) {
 	if err := json.Unmarshal(state, &p); err != nil {
