@@ -27,6 +27,7 @@ func TestLinksOfNoticesEndWhatCameOfASignIn(t *testing.T) {
 	renewed, err := h.ChangePassword(h.ctx, first.SignOn, ada.user(), selfservice.PasswordChange{Current: ada.password, New: "another lantern orchard 58"}, thief)
 	h.must(err)
 	ada.password = "another lantern orchard 58"
+	ada.hasAppPassword("Script")
 	f = ada.shown(thief)
 	h.must(ada.tick(f, thief))
 	again, err := h.Grant(h.ctx, h.load(f), "", thief)
@@ -42,6 +43,22 @@ func TestLinksOfNoticesEndWhatCameOfASignIn(t *testing.T) {
 			t.Errorf("the browser of %v is remembered", b.Created)
 		}
 	}
+	if !ada.isRevoked("Script") {
+		t.Error("an app password that was created since works on")
+	}
+}
+
+// hasAppPassword gives her an app password that is created now.
+func (p *member) hasAppPassword(name string) {
+	p.h.must(p.h.store.CreateAccessToken(p.h.ctx, store.AccessToken{
+		ID: name, UserID: p.id, Name: name, Selector: name, Scope: []byte("{}"), Created: p.h.clock(), Expires: p.h.clock().AddDate(1, 0, 0),
+	}))
+}
+
+func (p *member) isRevoked(name string) bool {
+	row, err := p.h.store.AccessTokenBySelector(p.h.ctx, name)
+	p.h.must(err)
+	return !row.Revoked.IsZero()
 }
 
 // TestLinksOfNoticesLeaveWhatWasThereBefore alone.
@@ -50,6 +67,8 @@ func TestLinksOfNoticesLeaveWhatWasThereBefore(t *testing.T) {
 	ada := h.person("ada")
 	owner := ada.remembered()
 	before := ada.in()
+	ada.hasAppPassword("Mail")
+	h.pass(time.Minute)
 	noticed := ada.in()
 	h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error {
 		return undo.Keep(h.ctx, tx, ada.id, "link", undo.Target{SignOn: noticed.ID}, h.clock())
@@ -62,5 +81,8 @@ func TestLinksOfNoticesLeaveWhatWasThereBefore(t *testing.T) {
 	h.must(err)
 	if !person.IsRemembered(known, h.clock()) {
 		t.Error("the owner's browser isn't remembered any more")
+	}
+	if ada.isRevoked("Mail") {
+		t.Error("an app password that was there before is revoked")
 	}
 }

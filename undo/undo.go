@@ -193,8 +193,12 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 		}
 		events = append(events, s.People.SignOnEnded(u, signOn.ID, session.EndedDisowned, c))
 	}
+	revoked, err := s.People.RevokeAppPasswords(ctx, tx, u, session.EndedDisowned, c, func(t store.AccessToken) bool { return isSince(t.Created, since) })
+	if err != nil {
+		return nil, err
+	}
 	forgotten, err := s.forget(ctx, tx, u, since, c)
-	return append(events, forgotten...), err
+	return slices.Concat(events, revoked, forgotten), err
 }
 
 // startOf returns when a sign-on began, be it over by now; zero: there is none. Whoever had
