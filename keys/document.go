@@ -2,6 +2,8 @@ package keys
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -109,11 +111,23 @@ func (d document) check() error {
 		checkKeys("pepper", d.Peppers, func(p pepper) bool { return len(p.Key) == pepperSize }),
 		checkKeys("assertion key", d.Assertions, func(k assertionKey) bool { return len(k.Private) == assertionKeySize }),
 		checkKeys("sealing key", d.SealingKeys, func(sealingKey) bool { return true }),
+		d.checkPush(),
 	)
 	if err != nil {
 		return err
 	}
 	return d.checkKeyset()
+}
+
+// checkPush reports a key for push services that isn't one.
+func (d document) checkPush() error {
+	if len(d.Push) == 0 {
+		return nil // none was asked for yet
+	}
+	if _, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), d.Push); err != nil {
+		return errors.New("the push key isn't a P-256 key")
+	}
+	return nil
 }
 
 // checkKeys reports a key whose id isn't its own, or that has the wrong size.

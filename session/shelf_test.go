@@ -78,7 +78,7 @@ func TestShelfKeepsWhatIsInUse(t *testing.T) {
 func TestProfilesOnTheShelfAreWhole(t *testing.T) {
 	want := Profile{User: store.User{
 		ID: "id", Name: "ada", DisplayName: "Ada Ünlü", Email: "ada@example.com", Groups: []string{"admins", "on-call"},
-		Status: store.UserActive, NewPassword: true, Created: time.Unix(1_700_000_000, 123_000).UTC(), Version: 7,
+		Status: store.UserActive, Language: "de", Zone: "Europe/Zurich", NewPassword: true, Created: time.Unix(1_700_000_000, 123_000).UTC(), Version: 7,
 	}, GroupList: "admins,on-call"}
 	for i := range reflect.TypeFor[store.User]().NumField() {
 		if reflect.ValueOf(want.User).Field(i).IsZero() {

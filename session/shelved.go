@@ -46,7 +46,7 @@ var shelvedProfiles = shelved[Profile]{size: profileShelf, encode: encodeProfile
 
 func encodeProfile(p Profile) ([]byte, error) {
 	var b cryptobyte.Builder
-	for _, text := range []string{p.Name, p.DisplayName, p.Email, string(p.Status)} {
+	for _, text := range []string{p.Name, p.DisplayName, p.Email, string(p.Status), p.Language, p.Zone} {
 		addText(&b, text)
 	}
 	b.AddUint8(map[bool]uint8{true: 1}[p.NewPassword])
@@ -61,7 +61,7 @@ func encodeProfile(p Profile) ([]byte, error) {
 func decodeProfile(id string, encoded []byte) (p Profile, ok bool) {
 	rest := cryptobyte.String(encoded)
 	var status string
-	for _, text := range []*string{&p.Name, &p.DisplayName, &p.Email, &status} {
+	for _, text := range []*string{&p.Name, &p.DisplayName, &p.Email, &status, &p.Language, &p.Zone} {
 		if !readText(&rest, text) {
 			return Profile{}, false
 		}
@@ -72,6 +72,7 @@ func decodeProfile(id string, encoded []byte) (p Profile, ok bool) {
 		return Profile{}, false
 	}
 	p.ID, p.Status, p.NewPassword = id, store.UserStatus(shared(status)), newPassword == 1
+	p.Language, p.Zone = shared(p.Language), shared(p.Zone)
 	p.Created, p.Version = time.Unix(0, int64(created)).UTC(), int64(version)
 	for !rest.Empty() {
 		var group string

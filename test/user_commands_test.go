@@ -68,8 +68,8 @@ func TestChangingAndDeletingUsers(t *testing.T) {
 	t.Run("mistakes are told in plain sentences", func(t *testing.T) {
 		for _, c := range []struct{ arguments, says string }{
 			{"user set nemo --no-groups", "no user has this name"},
-			{"user set bob", "at least one of the flags"},
-			{"user set bob --group a --no-groups", "none of the others can be"},
+			{"user set bob", "give --rename, --name, --email, --group or --no-groups"},
+			{"user set bob --group a --no-groups", "--no-groups and --group can't be given together"},
 			{"user set bob --rename ada", "the name or the e-mail address is taken"},
 			{"user set bob --rename a@b", "A user name can't contain @."},
 			{"user set bob --group a,b", "A group name can't contain a comma."},
