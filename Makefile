@@ -12,8 +12,8 @@ ROUNDS ?= 3
 # and guards its own memory. Watching it would take longer than everything else.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 
-# How many packages, and how many suites of one, run at once. They wait for disks,
-# clocks and browsers more than they compute, on two cores too.
+# How many suites run at once. They wait for disks, clocks and browsers more
+# than they compute, on two cores too.
 SUITES ?= 4
 
 # All state of a run is kept in one folder of the checkout, which Git ignores.
@@ -30,11 +30,9 @@ run-https: build
 build:
 	$(GO) build -o $(BINARY) ./cmd/portcullis
 
-# The black-box suites take longest, so they begin first, and the other packages
-# run while they wait.
 test: lint
 	./test/install-packages.sh
-	$(GO) test $(RACE) -vet=off -p $(SUITES) -parallel $(SUITES) -timeout 60m ./test ./...
+	$(GO) test $(RACE) -vet=off -parallel $(SUITES) -timeout 60m ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt clean: $$unformatted"; exit 1; }
