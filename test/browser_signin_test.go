@@ -201,6 +201,8 @@ func testFragment(t *testing.T, s *suite) {
 	b.showPassword(max)
 	b.AwaitH1("Enter the code from your app")
 	b.ClickThrough("Use a backup code")
+	b.AwaitH1("Enter a backup code")
+	b.expectCursor("code")
 	b.Press(max.SpendBackupCode())
 	b.Through(func() { b.Press(harness.KeyEnter) })
 	b.expectAt(route)

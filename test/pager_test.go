@@ -117,7 +117,14 @@ func (s *pagerSuite) testEnrolment(t *testing.T) {
 	browser := s.ada.Browser
 	page := browser.Visit(s.At("login", "/account/pager"))
 	says(t, page, http.StatusOK, "Pagers", "Add a pager")
-	page = arrived(browser.Follow(browser.PostForm(s.At("login", "/account/pager/add"), nil)))
+	add := func() *harness.Page {
+		return arrived(browser.Follow(browser.PostForm(s.At("login", "/account/pager/add"), nil)))
+	}
+	if page = add(); strings.Contains(page.Text(), "fresh check") {
+		// The binary took longer to build than ada's last check counts.
+		s.ada.ShowCode(browser, page, s.ada.Code())
+		page = add()
+	}
 	page = arrived(browser.Follow(browser.Submit(page.Form("number"), map[string]string{"number": "555-1"})))
 	says(t, page, http.StatusOK, "We sent a code to 555-1.")
 	before := len(s.sent(t))
