@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
@@ -102,11 +101,11 @@ func (e *Engine) LeaveCompanion(ctx context.Context, c Companion, client person.
 			if held.State == store.CredentialSuspended {
 				continue
 			}
-			held.State = store.CredentialSuspended
-			if err := tx.UpdateCredential(ctx, held); err != nil {
+			event, err := e.People.Suspend(ctx, tx, user, held, client)
+			if err != nil {
 				return nil, err
 			}
-			events = append(events, e.People.Own(audit.FactorLost, user, client, audit.Fields{audit.Factor: string(held.Kind)}))
+			events = append(events, event)
 		}
 		return events, nil
 	})

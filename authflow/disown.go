@@ -89,11 +89,11 @@ func (e *Engine) suspendSince(ctx context.Context, tx store.Tx, user store.User,
 		if added.Kind == assurance.Password || added.State == store.CredentialSuspended || added.Created.Before(since) {
 			continue
 		}
-		added.State = store.CredentialSuspended
-		if err := tx.UpdateCredential(ctx, added); err != nil {
+		event, err := e.People.Suspend(ctx, tx, user, added, c)
+		if err != nil {
 			return nil, err
 		}
-		events = append(events, e.People.Own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(added.Kind)}))
+		events = append(events, event)
 	}
 	return events, nil
 }

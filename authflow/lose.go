@@ -92,11 +92,11 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c person.Cli
 		if !slices.Contains(f.Lost, credential.ID) || credential.State != store.CredentialActive {
 			continue
 		}
-		credential.State = store.CredentialSuspended
-		if err := tx.UpdateCredential(ctx, credential); err != nil {
+		event, err := e.People.Suspend(ctx, tx, user, credential, c)
+		if err != nil {
 			return nil, err
 		}
-		events = append(events, e.People.Own(audit.FactorLost, user, c, audit.Fields{audit.Factor: string(credential.Kind)}))
+		events = append(events, event)
 		if !e.Vault.Factors.Traits(f.Replacing).Daily {
 			f.Replacing = credential.Kind
 		}

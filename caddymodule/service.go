@@ -77,7 +77,8 @@ type service struct {
 	mark       *keys.Mark
 	lifetime   time.Duration // the longest of a sign-on
 	metrics    *metrics
-	// keysDoubt is why the stored keys could not be read again; nil: they could.
+	// keysDoubt is why the stored keys could not be read again, or nil; not set before
+	// they are.
 	keysDoubt atomic.Pointer[error]
 
 	// ending says that streams have to end; unfollow ends what tells them of changes,

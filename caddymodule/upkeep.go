@@ -89,9 +89,8 @@ func (s *service) rereadKeys(ctx context.Context, logger *zap.Logger) {
 		return
 	}
 	s.metrics.fileRead(fileKeys, err)
-	s.keysDoubt.Store(nil)
+	s.keysDoubt.Store(&err)
 	if err != nil {
-		s.keysDoubt.Store(&err)
 		logger.Error("rereading the keys: the current ones stay in use", zap.Error(err))
 	}
 }

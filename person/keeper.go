@@ -105,6 +105,14 @@ func (k *Keeper) Change(ctx context.Context, doing string, apply func(store.Tx) 
 	return k.Audit.Change(ctx, k.Store, doing, apply)
 }
 
+// Suspend has a credential of somebody's prove nothing any more, and returns the event of
+// that.
+func (k *Keeper) Suspend(ctx context.Context, tx store.Tx, u store.User, credential store.Credential, c Client) (store.Event, error) {
+	credential.State = store.CredentialSuspended
+	event := k.Own(audit.FactorLost, u, c, audit.Fields{audit.Factor: string(credential.Kind)})
+	return event, tx.UpdateCredential(ctx, credential)
+}
+
 // Own makes an event of something that somebody did to their own account.
 func (k *Keeper) Own(what audit.Name, u store.User, c Client, more audit.Fields) store.Event {
 	fields := audit.Fields{audit.User: u.Name, audit.Address: c.Address, audit.UserAgent: c.UserAgent}

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
-	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -167,11 +166,11 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 		if err != nil {
 			return nil, err
 		}
-		credential.State = store.CredentialSuspended
-		if err := tx.UpdateCredential(ctx, credential); err != nil {
+		event, err := s.People.Suspend(ctx, tx, u, credential, c)
+		if err != nil {
 			return nil, err
 		}
-		events = append(events, s.People.Own(audit.FactorLost, u, c, audit.Fields{audit.Factor: string(credential.Kind)}))
+		events = append(events, event)
 	}
 	since, err := startOf(ctx, tx, t.SignOn)
 	if err != nil {
