@@ -113,7 +113,7 @@ func (e *Engine) suspend(ctx context.Context, tx store.Tx, f *Flow, c person.Cli
 }
 
 // lossNamespace holds, for each user, that something was reported lost.
-const lossNamespace = "loss"
+const lossNamespace = store.LossNamespace
 
 // noteLoss remembers a loss for as long as what is enrolled after it counts for
 // less.

@@ -137,6 +137,10 @@ type Activity struct {
 	Seen   time.Time
 }
 
+// LossNamespace is the namespace of the records of reported losses. They take rights
+// away, so Renew keeps them.
+const LossNamespace = "loss"
+
 // Record is a short-lived value under a namespace: a flow, a ticket, an
 // invitation. Keys of bearer tokens are hashes made by the caller.
 type Record struct {
@@ -745,8 +749,8 @@ type Store interface {
 	Descends(ctx context.Context, incarnation string) (bool, error)
 	// Renew begins another life under a new incarnation: for a store that may
 	// have been brought back from a copy, in which what was ended since is
-	// alive again. It deletes all sign-ons and records and has no browser
-	// remembered, makes all waiting messages void, since they may have been sent
+	// alive again. It deletes all sign-ons, and all records but those of
+	// LossNamespace, and has no browser remembered, makes all waiting messages void, since they may have been sent
 	// already, and suspends all access tokens, so that nothing outlives the change
 	// whatever its cookie says.
 	// Followers are told that the store was renewed, but not about each sign-on.

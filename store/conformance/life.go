@@ -35,6 +35,7 @@ func lifeRenewed(t *testing.T, f fixture) {
 	f.populate(t)
 	f.addSignOn(t, "u1", "s2")
 	f.addRecord(t, "flow", "under way", "u1")
+	f.addRecord(t, store.LossNamespace, "u1", "u1")
 	must(t, f.EndSignOn(f.ctx, "s2", noon, "x"))
 	user, old := get(f.UserByID(f.ctx, "u1"))(t), f.Incarnation()
 	device := get(f.DeviceByID(f.ctx, "d1"))(t)
@@ -51,6 +52,7 @@ func lifeRenewed(t *testing.T, f fixture) {
 	}
 	_, err := f.GetRecord(f.ctx, "flow", "under way", noon)
 	wantError(t, err, store.ErrNotFound)
+	get(f.GetRecord(f.ctx, store.LossNamespace, "u1", noon))(t)
 	wantEqual(t, "renewals told", l.renewals(), []string{f.Incarnation()})
 	wantUntold(t, l, "s1", "s2", "") // however many there are
 	b := get(f.BrowserByToken(f.ctx, "u1", "h"))(t)

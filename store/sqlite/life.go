@@ -32,7 +32,7 @@ func (db *DB) Renew(ctx context.Context, from string) error {
 		for _, s := range []statement{
 			{`INSERT INTO former_lives (incarnation) VALUES (?)`, []any{from}},
 			{sql: `DELETE FROM sign_ons`},
-			{sql: `DELETE FROM records`},
+			{`DELETE FROM records WHERE namespace <> ?`, []any{store.LossNamespace}},
 			{sql: `UPDATE browsers SET remembered = 0, remembered_for = '' WHERE remembered <> 0`},
 			{sql: `UPDATE messages SET state = 'void', claimed = 0, data = x'', version = version + 1 WHERE state = 'waiting'`},
 			{sql: `UPDATE access_tokens SET suspended = 1 WHERE revoked = 0`},
