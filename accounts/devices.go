@@ -26,6 +26,9 @@ var (
 	ErrNoCA = errors.New("no certificates are issued here: write certificate { ca NAME } in the global option mfa, and name a CA of the pki option")
 )
 
+// ViaCommand says of a device that an administrator issued its certificate.
+const ViaCommand = "command"
+
 // Issuer makes certificates; *devices.Authority does.
 type Issuer interface {
 	Issue(d store.Device, request []byte) (store.Device, []*x509.Certificate, error)
@@ -86,8 +89,15 @@ func (d *Desk) IssueDevice(ctx context.Context, user, name string, request []byt
 		if owner.Status == store.UserDisabled {
 			return nil, &DeviceError{"The user is disabled: enable them first."}
 		}
-		made, certificates, err := d.issuer.Issue(store.Device{ID: id, UserID: owner.ID, Name: name}, request)
+		made, certificates, err := d.issuer.Issue(store.Device{
+			ID: id, UserID: owner.ID, Name: name, State: store.DeviceActive, Via: ViaCommand,
+		}, request)
 		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.DeviceByKey(ctx, made.Key); err == nil {
+			return nil, &DeviceError{"Another device has that key. Make a new key on this device."}
+		} else if !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
 		issued, chain = Device{made, owner.Name, owner.Status}, certificates

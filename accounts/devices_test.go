@@ -188,7 +188,7 @@ func TestEndWithdrawn(t *testing.T) {
 	own := o.device("ada", "Laptop")
 	for id, expires := range map[string]time.Time{"named": noon.Add(time.Hour), "other": noon.Add(time.Hour), "expired": noon} {
 		o.must(o.store.CreateDevice(o.ctx, store.Device{
-			ID: id, UserID: ada.ID, Name: id, Certificate: id, Serial: id, Issuer: "CN=Company CA", Issued: noon, Expires: expires,
+			ID: id, UserID: ada.ID, Name: id, State: store.DeviceActive, Certificate: id, Serial: id, Issuer: "CN=Company CA", Issued: noon, Expires: expires,
 		}))
 	}
 	for _, id := range []string{own.ID, "named", "other", "expired"} {

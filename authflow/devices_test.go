@@ -17,7 +17,7 @@ import (
 func (p *member) device(id string, expires time.Duration) store.Device {
 	p.h.t.Helper()
 	d := store.Device{
-		ID: id, UserID: p.id, Name: id, Certificate: "certificate of " + id, Serial: "0badcafe",
+		ID: id, UserID: p.id, Name: id, State: store.DeviceActive, Certificate: "certificate of " + id, Serial: "0badcafe",
 		Issued: p.h.clock(), Expires: p.h.clock().Add(expires),
 	}
 	p.h.must(p.h.store.CreateDevice(p.h.ctx, d))

@@ -66,6 +66,9 @@ func (e *Engine) deviceIn(ctx context.Context, tx store.Tx, id string) (store.De
 	if err != nil {
 		return store.Device{}, store.User{}, err
 	}
+	if device.State != store.DeviceActive {
+		return store.Device{}, store.User{}, person.ErrNoDevice
+	}
 	user, err := tx.UserByID(ctx, device.UserID)
 	if errors.Is(err, store.ErrNotFound) || err == nil && user.Status != store.UserActive {
 		return store.Device{}, store.User{}, person.ErrNoDevice

@@ -233,7 +233,7 @@ const keepList = time.Minute
 // revocationList returns what makes the list of revoked devices; nil: none are
 // issued here. Anybody may ask for it, so it is made once a minute at most.
 func (a *App) revocationList(rows interface {
-	ListDevices(ctx context.Context, page store.Page[store.Device]) ([]store.Device, error)
+	RevokedCertificates(ctx context.Context, now time.Time) ([]store.Device, error)
 }) func(context.Context) ([]byte, error) {
 	if a.issuer() == nil {
 		return nil
@@ -247,7 +247,7 @@ func (a *App) revocationList(rows interface {
 		if age := time.Since(made); list != nil && age < keepList {
 			return list, nil
 		}
-		all, err := store.All(ctx, rows.ListDevices)
+		all, err := rows.RevokedCertificates(ctx, time.Now())
 		if err != nil {
 			return nil, err
 		}

@@ -313,7 +313,7 @@ type rows struct {
 	failure error
 }
 
-func (r *rows) ListDevices(context.Context, store.Page[store.Device]) ([]store.Device, error) {
+func (r *rows) RevokedCertificates(context.Context, time.Time) ([]store.Device, error) {
 	r.reads++
 	return nil, r.failure
 }

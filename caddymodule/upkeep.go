@@ -34,6 +34,7 @@ const (
 const (
 	keepSignOns  = 7 * 24 * time.Hour
 	keepBrowsers = 400 * 24 * time.Hour
+	keepPending  = 7 * 24 * time.Hour  // devices that nobody confirms
 	keepDevices  = 90 * 24 * time.Hour // once their certificate has expired
 	keepMessages = 7 * 24 * time.Hour  // after they expired
 	keepEvents   = 400 * 24 * time.Hour
@@ -154,7 +155,7 @@ func (s *service) sweep(ctx context.Context) error {
 	return s.store.Sweep(ctx, now, store.SweepLimits{
 		KeepAttempts: guess.Kept(), AttemptsBefore: now.Add(-guess.KeptFor),
 		SignOnsBefore: now.Add(-keepSignOns), BrowsersBefore: now.Add(-keepBrowsers),
-		DevicesBefore: now.Add(-keepDevices), FormerNamesBefore: now.Add(-accounts.FormerNamesKept),
+		DevicesBefore: now.Add(-keepDevices), PendingDevicesBefore: now.Add(-keepPending), FormerNamesBefore: now.Add(-accounts.FormerNamesKept),
 		MessagesBefore: now.Add(-keepMessages), AccessTokensBefore: now.Add(-keepDevices),
 		EventsBefore: now.Add(-keepEvents),
 	})

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ const (
 	// serialBytes is the length of a serial number: at most 20 (RFC 5280
 	// §4.1.2.2), of which at least 8 have to be random.
 	serialBytes = 19
+	// subjectBytes is how much of it is in the subject, too.
+	subjectBytes = 8
 	// maxRequest bounds a signing request in bytes.
 	maxRequest = 64 << 10
 )
@@ -81,7 +84,7 @@ func (a *Authority) signer() ([]*x509.Certificate, crypto.Signer, error) {
 	return nil, nil, errNoSigner
 }
 
-// Issue makes the certificate of a device whose id, user and name are given. Of
+// Issue makes a certificate of a device whose id and name are given. Of
 // the signing request (PKCS #10, RFC 2986; PEM or DER) the public key alone is
 // taken, once its signature shows that whoever sent it has the private one; what
 // else it asks for is ignored. It returns the device as it is to be kept, and
@@ -109,8 +112,9 @@ func (a *Authority) Issue(d store.Device, request []byte) (store.Device, []*x509
 		return store.Device{}, nil, fmt.Errorf("reading a certificate just signed: %w", err)
 	}
 	described := Describe(leaf)
-	described.ID, described.UserID, described.Name, described.Issued = d.ID, d.UserID, d.Name, a.Clock()
-	return described, append([]*x509.Certificate{leaf}, a.between(chain)...), nil
+	d.Certificate, d.Key, d.DER, d.Serial = described.Certificate, described.Key, described.DER, described.Serial
+	d.Issuer, d.Previous, d.Issued, d.Expires = "", "", a.Clock(), described.Expires
+	return d, append([]*x509.Certificate{leaf}, a.between(chain)...), nil
 }
 
 // Between returns the CA's present certificates without the anchor.
@@ -126,14 +130,12 @@ func (a *Authority) between(chain []*x509.Certificate) []*x509.Certificate {
 }
 
 // template is all of a certificate but its key. The name is there for people
-// who choose among several; to everybody else the ids say nothing.
+// who choose among several; to everybody else the id says nothing. Whose the device
+// is can change, and isn't in it.
 func (a *Authority) template(d store.Device, chain []*x509.Certificate) (*x509.Certificate, error) {
 	now := a.Clock()
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: d.Name},
-		URIs: []*url.URL{
-			a.Names.JoinPath("devices", d.ID), a.Names.JoinPath("users", d.UserID),
-		},
+		URIs:      []*url.URL{a.Names.JoinPath("devices", d.ID)},
 		NotBefore: now.Add(-backdated), NotAfter: now.Add(a.Lifetime),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
@@ -152,7 +154,19 @@ func (a *Authority) template(d store.Device, chain []*x509.Certificate) (*x509.C
 		return nil, fmt.Errorf("making a serial number: %w", err)
 	}
 	template.SerialNumber = new(big.Int).SetBytes(serial)
+	// Some stores of browsers tell certificates apart by their subjects alone.
+	template.Subject = pkix.Name{CommonName: d.Name, SerialNumber: hex.EncodeToString(serial[:subjectBytes])}
 	return template, nil
+}
+
+// RequestedKey returns the KeyID of a signing request's key, which Issue would
+// certify. A request that can't be used is a *RequestError.
+func RequestedKey(request []byte) (string, error) {
+	public, err := requestedKey(request)
+	if err != nil {
+		return "", err
+	}
+	return KeyID(public)
 }
 
 // requestedKey returns the public key of a signing request.

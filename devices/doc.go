@@ -9,10 +9,12 @@ package devices
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"fmt"
 	"strings"
 
 	"github.com/portcullis-mfa/portcullis/identity"
@@ -26,14 +28,26 @@ func Fingerprint(certificate *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Describe returns what a certificate alone says of its device, under the
-// certificate's common name, or its serial number where that says nothing: no
-// id, no user, no issuer.
+// KeyID is what a public key is known by in the store, as store.Device.Key: the
+// SHA-256 of its SubjectPublicKeyInfo (RFC 5280 §4.1), in lower-case hex.
+func KeyID(key crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", fmt.Errorf("encoding a public key: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Describe returns what a certificate alone says of its device, which is active,
+// under the certificate's common name, or its serial number where that says
+// nothing: no id, no user, no issuer.
 func Describe(certificate *x509.Certificate) store.Device {
-	serial := serialOf(certificate)
+	serial, key := serialOf(certificate), sha256.Sum256(certificate.RawSubjectPublicKeyInfo)
 	return store.Device{
 		Name: cmp.Or(storable(certificate.Subject.CommonName), serial), Certificate: Fingerprint(certificate), Serial: serial,
-		Issued: certificate.NotBefore, Expires: certificate.NotAfter,
+		Key: hex.EncodeToString(key[:]), DER: certificate.Raw,
+		Issued: certificate.NotBefore, Expires: certificate.NotAfter, State: store.DeviceActive,
 	}
 }
 

@@ -27,9 +27,9 @@ var reasons = map[string]int{
 // Reasons returns why a device can be revoked, in a word each, sorted.
 func Reasons() []string { return slices.Sorted(maps.Keys(reasons)) }
 
-// RevocationList returns the list (RFC 5280 §5, DER) of those among the devices
-// whose certificates were issued here and are revoked, until they expire. Its
-// number is the time in microseconds, so it rises from one list to the next,
+// RevocationList returns the list (RFC 5280 §5, DER) of those among certificates,
+// given with their devices, that were issued here and are revoked, until they expire.
+// Its number is the time in microseconds, so it rises from one list to the next,
 // whichever node makes it.
 func (a *Authority) RevocationList(all []store.Device) ([]byte, error) {
 	chain, key, err := a.signer()

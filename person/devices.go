@@ -18,7 +18,8 @@ func (k *Keeper) IsValid(d store.Device) bool {
 	return d.Revoked.IsZero() && k.Clock().Before(d.Expires)
 }
 
-// ValidDevice reads a device, or returns ErrNoDevice where there is no valid one.
+// ValidDevice reads a device, or returns ErrNoDevice where there is no valid one. It
+// may be pending or suspended.
 func (k *Keeper) ValidDevice(ctx context.Context, tx store.Tx, id string) (store.Device, error) {
 	device, err := tx.DeviceByID(ctx, id)
 	if errors.Is(err, store.ErrNotFound) || err == nil && !k.IsValid(device) {

@@ -23,6 +23,10 @@ const (
 	DeviceUnknown DeviceRefusal = "unknown_device"
 	// DeviceRevoked: it was revoked.
 	DeviceRevoked DeviceRefusal = "revoked"
+	// DevicePending: nobody has confirmed it yet.
+	DevicePending DeviceRefusal = "pending_device"
+	// DeviceSuspended: its owner or an administrator has to decide about it.
+	DeviceSuspended DeviceRefusal = "suspended_device"
 	// DeviceExpired: its certificate is over its time.
 	DeviceExpired DeviceRefusal = "expired"
 	// DeviceOfNobody: its user may not sign in.
@@ -131,12 +135,26 @@ func (k *Keeper) readDevice(ctx context.Context, certificate string) (keptDevice
 		return keptDevice{refusal: DeviceUnknown}, nil
 	case err != nil:
 		return keptDevice{}, fmt.Errorf("reading a device: %w", err)
-	case !d.Revoked.IsZero():
-		return keptDevice{id: d.ID, user: d.UserID, name: d.Name, refusal: DeviceRevoked}, nil
+	}
+	if refusal := refusalOf(d); refusal != "" {
+		return keptDevice{id: d.ID, user: d.UserID, name: d.Name, refusal: refusal}, nil
 	}
 	return keptDevice{
 		id: d.ID, user: d.UserID, name: d.Name, expires: d.Expires, seen: k.deviceActivity.learn(d.ID, d.LastSeen),
 	}, nil
+}
+
+// refusalOf is why a device doesn't count, whatever the time; empty: it does.
+func refusalOf(d Device) DeviceRefusal {
+	switch {
+	case !d.Revoked.IsZero():
+		return DeviceRevoked
+	case d.State == store.DeviceSuspended:
+		return DeviceSuspended
+	case d.State != store.DeviceActive || d.UserID == "":
+		return DevicePending
+	}
+	return ""
 }
 
 // findDevice returns a device that counts at the time now, or with a
@@ -240,6 +258,9 @@ type DeviceEnder interface {
 // EndOpenedBy ends the sign-ons of a user that were opened by the certificate of
 // a device, and returns their ids.
 func EndOpenedBy(ctx context.Context, tx DeviceEnder, d Device, at time.Time) (ended []string, err error) {
+	if d.UserID == "" {
+		return nil, nil // it can't have opened anything
+	}
 	signOns, err := listAll(ctx, tx, d.UserID, at)
 	if err != nil {
 		return nil, err

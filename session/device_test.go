@@ -16,7 +16,7 @@ import (
 func (h *house) device(t *testing.T, id string) session.Device {
 	t.Helper()
 	d := session.Device{
-		ID: id, UserID: "alice", Name: id, Certificate: "certificate of " + id, Serial: id,
+		ID: id, UserID: "alice", Name: id, State: store.DeviceActive, Certificate: "certificate of " + id, Serial: id,
 		Issued: morning, Expires: morning.Add(24 * time.Hour),
 	}
 	must(t, h.store.CreateDevice(t.Context(), d))
@@ -276,5 +276,33 @@ func TestC02SignOnsEndWithTheirDevice(t *testing.T) {
 	}
 	if s := h.row(t, "other"); !s.Ended.IsZero() {
 		t.Errorf("another sign-on: %+v", s)
+	}
+}
+
+// TestOnlyActiveDevicesCount has devices that nobody has confirmed or given to
+// anybody, and suspended ones, and puts them back.
+func TestOnlyActiveDevicesCount(t *testing.T) {
+	h := newHouse(t)
+	k := h.keeper(t, h.store)
+	h.engineer(t)
+	h.device(t, "laptop")
+	for _, test := range []struct {
+		state store.DeviceState
+		user  string
+		want  error
+	}{
+		{store.DevicePending, "alice", session.DevicePending},
+		{store.DeviceActive, "", session.DevicePending},
+		{"", "alice", session.DevicePending},
+		{store.DeviceSuspended, "alice", session.DeviceSuspended},
+		{store.DeviceActive, "alice", nil},
+	} {
+		d, err := h.store.DeviceByID(t.Context(), "laptop")
+		must(t, err)
+		d.State, d.UserID = test.state, test.user
+		must(t, h.store.UpdateDevice(t.Context(), d))
+		if _, err := liveDevice(t, k, "laptop"); !errors.Is(err, test.want) {
+			t.Errorf("%s of %q: %v, want %v", test.state, test.user, err, test.want)
+		}
 	}
 }

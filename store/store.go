@@ -187,15 +187,48 @@ type Browser struct {
 	RememberedFor assurance.Factor
 }
 
-// Device is a machine's certificate, and whose it is.
+// DeviceState says what the certificates of a device are good for.
+type DeviceState string
+
+// The states of a device that isn't revoked.
+const (
+	// DevicePending hasn't been confirmed: its certificates open nothing yet.
+	DevicePending DeviceState = "pending"
+	DeviceActive  DeviceState = "active"
+	// DeviceSuspended opens nothing until its owner or an administrator decides.
+	DeviceSuspended DeviceState = "suspended"
+)
+
+// Device is a machine that carries certificates, and whose it is. Certificate and
+// the fields that follow it are of one certificate: the one issued last, unless an
+// operation says otherwise.
 type Device struct {
 	ID     string // opaque, never reused
-	UserID string
+	UserID string // empty: nobody's yet
 	Name   string
+	State  DeviceState
+	// Machine, System and Agent are what the machine says of itself: an identifier,
+	// the operating system, and the version of the agent.
+	Machine, System, Agent string
+	// Protection is what the machine says about where it keeps the key.
+	Protection string
+	// Via is how the device was enrolled.
+	Via string
+	// Replaces is the id of the device that the same machine was before; it may be
+	// gone. Empty: of none.
+	Replaces string
 	// Certificate is the SHA-256 of the certificate (DER), in lower-case hex;
 	// unique. Devices are looked up by it.
 	Certificate string
-	Serial      string // of the certificate, in lower-case hex
+	// Key is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in
+	// lower-case hex. Certificates issued here never share one. Empty: unknown.
+	Key string
+	// DER is the certificate itself; nil: it wasn't kept.
+	DER []byte
+	// Previous is the certificate that was the newest until this one was issued;
+	// empty: there was none.
+	Previous string
+	Serial   string // of the certificate, in lower-case hex
 	// Issuer is the name of the CA of the operator's that issued the certificate;
 	// empty: it was issued here.
 	Issuer       string
@@ -442,17 +475,32 @@ type Browsers interface {
 // Devices are the operations on devices. Those revoked and expired are found
 // too, until they are swept.
 type Devices interface {
-	// CreateDevice inserts d. A taken id or certificate is ErrConflict, an
-	// unknown user ErrNotFound.
+	// CreateDevice inserts d with its first certificate. A taken id, certificate or
+	// key is ErrConflict, an unknown user ErrNotFound. Previous is ignored.
 	CreateDevice(ctx context.Context, d Device) error
+	// RenewDevice gives a device the certificate that d describes, from Certificate to
+	// Expires but for Previous. It is a compare-and-set on the version, as UpdateUser. A
+	// taken certificate or key is ErrConflict too. The earlier certificates stay.
+	RenewDevice(ctx context.Context, d Device) error
 	DeviceByID(ctx context.Context, id string) (Device, error)
+	// DeviceByCertificate returns the device that has a certificate, with that
+	// certificate.
 	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
-	// DevicesOf returns a user's devices, newest first.
+	// DeviceByKey returns the device that has the certificate issued here for a key,
+	// with that certificate. The empty key is nobody's.
+	DeviceByKey(ctx context.Context, key string) (Device, error)
+	// CertificatesOf returns a device once for each of its certificates, newest first.
+	CertificatesOf(ctx context.Context, id string) ([]Device, error)
+	// RevokedCertificates returns all revoked devices, once for each certificate that
+	// expires after now, ordered by certificate.
+	RevokedCertificates(ctx context.Context, now time.Time) ([]Device, error)
+	// DevicesOf returns a user's devices, newest certificate first.
 	DevicesOf(ctx context.Context, userID string) ([]Device, error)
-	// ListDevices returns a page of everybody's devices, newest first.
+	// ListDevices returns a page of everybody's devices, newest certificate first. A
+	// device that is renewed while the pages are read may be on none of them, or on two.
 	ListDevices(ctx context.Context, page Page[Device]) ([]Device, error)
-	// UpdateDevice is a compare-and-set on the version, as UpdateUser, of the
-	// name only.
+	// UpdateDevice is a compare-and-set on the version, as UpdateUser, of name, user,
+	// state, machine, system, agent and protection. An unknown user is ErrNotFound.
 	UpdateDevice(ctx context.Context, d Device) error
 	// RevokeDevice revokes a device that is not revoked yet and raises its
 	// version; of a revoked one the first time and reason stay, without an
@@ -621,6 +669,9 @@ type Reader interface {
 	BrowsersOf(ctx context.Context, userID string) ([]Browser, error)
 	DeviceByID(ctx context.Context, id string) (Device, error)
 	DeviceByCertificate(ctx context.Context, certificate string) (Device, error)
+	DeviceByKey(ctx context.Context, key string) (Device, error)
+	CertificatesOf(ctx context.Context, id string) ([]Device, error)
+	RevokedCertificates(ctx context.Context, now time.Time) ([]Device, error)
 	DevicesOf(ctx context.Context, userID string) ([]Device, error)
 	ListDevices(ctx context.Context, page Page[Device]) ([]Device, error)
 	IsBarred(ctx context.Context, certificate string) (bool, error)
@@ -646,9 +697,12 @@ type SweepLimits struct {
 	SignOnsBefore time.Time
 	// BrowsersBefore forgets browsers last seen before it.
 	BrowsersBefore time.Time
-	// DevicesBefore forgets devices whose certificate expired before it, and
-	// barred certificates and issuers that did.
+	// DevicesBefore forgets devices whose newest certificate expired before it, and
+	// earlier certificates, barred certificates and issuers that did.
 	DevicesBefore time.Time
+	// PendingDevicesBefore forgets pending devices whose newest certificate was issued
+	// before it.
+	PendingDevicesBefore time.Time
 	// FormerNamesBefore forgets names that were given up before it.
 	FormerNamesBefore time.Time
 	// MessagesBefore forgets messages that expired before it.
@@ -670,9 +724,9 @@ const (
 	SignOnChanged ChangeKind = "sign_on_changed"
 	// UserChanged has another name, address, groups or status, or was deleted.
 	UserChanged ChangeKind = "user_changed"
-	// DeviceChanged was created, renamed, revoked, or deleted with its user. The
-	// change names it by its Certificate: who looked in vain for that before it
-	// was created knows nothing else of it.
+	// DeviceChanged was created, updated, renewed, revoked, or deleted. There is a
+	// change for each certificate of the device, which names it by that: a caller who
+	// looked for it before it existed knows nothing else about the device.
 	DeviceChanged ChangeKind = "device_changed"
 	// AccessTokenChanged says that a token was created, updated, revoked, resumed,
 	// or deleted with its user. The change names it by its Selector.

@@ -24,6 +24,10 @@ func (s *Server) deviceOf(d accounts.Device) Device {
 		shown.Status = "expired"
 	case s.IsWithdrawn(d.Device):
 		shown.Status = "revoked_by_its_ca"
+	case d.State == store.DeviceSuspended:
+		shown.Status = "suspended"
+	case d.State != store.DeviceActive || d.UserID == "":
+		shown.Status = "pending"
 	case d.UserStatus != store.UserActive:
 		shown.Status = "user_" + string(d.UserStatus)
 	}

@@ -17,12 +17,15 @@ func TestStatusOfDevices(t *testing.T) {
 		user   store.UserStatus
 		want   string
 	}{
-		{store.Device{Serial: "2b", Expires: later}, store.UserActive, "valid"},
-		{store.Device{Serial: "2a", Expires: later}, store.UserActive, "revoked_by_its_ca"},
-		{store.Device{Serial: "2a", Expires: later, Revoked: time.Now()}, store.UserActive, "revoked"},
-		{store.Device{Serial: "2a", Expires: time.Now()}, store.UserActive, "expired"},
-		{store.Device{Expires: later}, store.UserDisabled, "user_disabled"},
-		{store.Device{Expires: later}, store.UserInvited, "user_invited"},
+		{store.Device{UserID: "u1", State: store.DeviceActive, Serial: "2b", Expires: later}, store.UserActive, "valid"},
+		{store.Device{UserID: "u1", State: store.DeviceActive, Serial: "2a", Expires: later}, store.UserActive, "revoked_by_its_ca"},
+		{store.Device{UserID: "u1", State: store.DeviceActive, Serial: "2a", Expires: later, Revoked: time.Now()}, store.UserActive, "revoked"},
+		{store.Device{UserID: "u1", State: store.DeviceActive, Serial: "2a", Expires: time.Now()}, store.UserActive, "expired"},
+		{store.Device{UserID: "u1", State: store.DeviceActive, Expires: later}, store.UserDisabled, "user_disabled"},
+		{store.Device{UserID: "u1", State: store.DeviceActive, Expires: later}, store.UserInvited, "user_invited"},
+		{store.Device{UserID: "u1", State: store.DevicePending, Expires: later}, store.UserActive, "pending"},
+		{store.Device{State: store.DeviceActive, Expires: later}, "", "pending"},
+		{store.Device{UserID: "u1", State: store.DeviceSuspended, Expires: later}, store.UserActive, "suspended"},
 	} {
 		if got := s.deviceOf(accounts.Device{Device: test.device, UserStatus: test.user}).Status; got != test.want {
 			t.Errorf("%+v of a user who is %s: %s, not %s", test.device, test.user, got, test.want)

@@ -126,7 +126,13 @@ func (f fixture) operationsOnPeople() map[string]func(context.Context) error {
 		"DevicesOf":    func(ctx context.Context) error { return second(f.DevicesOf(ctx, "u1")) },
 		"ListDevices":  func(ctx context.Context) error { return second(f.ListDevices(ctx, store.Page[store.Device]{})) },
 		"UpdateDevice": func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 1}) },
-		"RevokeDevice": func(ctx context.Context) error { return f.RevokeDevice(ctx, "d1", noon, "x") },
+		"RenewDevice": func(ctx context.Context) error {
+			return f.RenewDevice(ctx, store.Device{ID: "d1", Certificate: "new", Version: 1})
+		},
+		"DeviceByKey":         func(ctx context.Context) error { return second(f.DeviceByKey(ctx, "key of d1")) },
+		"CertificatesOf":      func(ctx context.Context) error { return second(f.CertificatesOf(ctx, "d1")) },
+		"RevokedCertificates": func(ctx context.Context) error { return second(f.RevokedCertificates(ctx, noon)) },
+		"RevokeDevice":        func(ctx context.Context) error { return f.RevokeDevice(ctx, "d1", noon, "x") },
 		"TouchDevices": func(ctx context.Context) error {
 			return f.TouchDevices(ctx, []store.DeviceActivity{{Device: "d1", Seen: noon.AddDate(1, 0, 0)}})
 		},

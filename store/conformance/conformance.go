@@ -130,7 +130,7 @@ func (f fixture) addSignOn(t *testing.T, userID, id string) store.SignOn {
 func (f fixture) addDevice(t *testing.T, userID, id string) store.Device {
 	t.Helper()
 	d := store.Device{
-		ID: id, UserID: userID, Name: "name of " + id, Certificate: certificateOf(id),
+		ID: id, UserID: userID, Name: "name of " + id, State: store.DeviceActive, Certificate: certificateOf(id), Key: "key of " + id,
 		Issued: noon, Expires: noon.AddDate(0, 3, 0),
 	}
 	must(t, f.CreateDevice(f.ctx, d))

@@ -14,7 +14,13 @@ var deviceTests = []test{
 	{"need a user", devicesNeedUser},
 	{"ids and certificates are unique", devicesUnique},
 	{"are listed newest first", devicesListed},
-	{"update is a compare-and-set of the name", devicesUpdate},
+	{"update is a compare-and-set", devicesUpdate},
+	{"belong to nobody until they are given to somebody", devicesAssigned},
+	{"are renewed by a compare-and-set", devicesRenewed},
+	{"one of many renewals wins", devicesRenewRace},
+	{"keys are unique among the certificates issued here", devicesKeys},
+	{"all certificates of revoked devices are listed", devicesRevokedCertificates},
+	{"all certificates go with the user", devicesDeleted},
 	{"one of many updates wins", devicesUpdateRace},
 	{"revoked stays revoked", devicesRevokedStay},
 	{"a revocation needs a time", devicesRevokeTime},
@@ -28,11 +34,13 @@ func devicesComeBack(t *testing.T, f fixture) {
 	f.addUser(t, "u1")
 	tests := map[string]store.Device{
 		"full": {
-			ID: "d1", UserID: "u1", Name: awkward, Certificate: "c0ffee", Serial: "0badcafe", Issuer: awkward,
+			ID: "d1", UserID: "u1", Name: awkward, State: store.DevicePending, Machine: awkward, System: awkward, Agent: awkward,
+			Protection: awkward, Via: awkward, Replaces: "d0", Key: "6b6579", DER: []byte{0, 255},
+			Certificate: "c0ffee", Serial: "0badcafe", Issuer: awkward,
 			Issued: noon, Expires: noon.AddDate(0, 3, 0), Revoked: noon.Add(time.Hour), RevokeReason: awkward,
 			LastSeen: noon.Add(time.Minute),
 		},
-		"bare": {ID: "d2", UserID: "u1"},
+		"bare": {ID: "d2"},
 	}
 	for name, d := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -105,12 +113,15 @@ func devicesUpdate(t *testing.T, f fixture) {
 	want := f.addDevice(t, "u1", "d1")
 	must(t, f.seeDevice("d1", noon.Add(time.Minute))) // the version stays
 	changed := store.Device{
-		ID: "d1", UserID: "u2", Name: awkward, Certificate: "another", Serial: "another", Issuer: "another",
+		ID: "d1", UserID: "u2", Name: awkward, State: store.DeviceSuspended, Machine: "m", System: "s", Agent: "a", Protection: "p",
+		Via: "another", Replaces: "another", Key: "another", DER: []byte("another"), Previous: "another",
+		Certificate: "another", Serial: "another", Issuer: "another",
 		Issued: noon.AddDate(1, 0, 0), Expires: noon.AddDate(9, 0, 0), Revoked: noon, RevokeReason: "by update", Version: 1,
 	}
 	must(t, f.UpdateDevice(f.ctx, changed))
 	wantError(t, f.UpdateDevice(f.ctx, want), store.ErrConflict)
-	want.Name, want.LastSeen, want.Version = awkward, noon.Add(time.Minute), 2
+	want.UserID, want.Name, want.State, want.LastSeen, want.Version = "u2", awkward, store.DeviceSuspended, noon.Add(time.Minute), 2
+	want.Machine, want.System, want.Agent, want.Protection = "m", "s", "a", "p"
 	wantEqual(t, "device", get(f.DeviceByID(f.ctx, "d1"))(t), want)
 }
 

@@ -162,7 +162,10 @@ func feedTells(t *testing.T, f fixture) {
 		{"CreateDevice", func() error {
 			return f.CreateDevice(f.ctx, store.Device{ID: "d1", UserID: "u1", Certificate: certificateOf("d1")})
 		}, device},
-		{"UpdateDevice", func() error { return f.UpdateDevice(f.ctx, store.Device{ID: "d1", Version: 1}) }, device},
+		{"UpdateDevice", func() error { return f.UpdateDevice(f.ctx, store.Device{ID: "d1", UserID: "u1", Version: 1}) }, device},
+		{"RenewDevice", func() error {
+			return f.RenewDevice(f.ctx, store.Device{ID: "d1", Certificate: certificateOf("new"), Version: 2})
+		}, append(device, store.Change{Kind: store.DeviceChanged, ID: certificateOf("new")})},
 		{"RevokeDevice", func() error { return f.RevokeDevice(f.ctx, "d1", noon, "x") }, device},
 		{"CreateAccessToken", func() error { return f.CreateAccessToken(f.ctx, accessToken("a")) }, token},
 		{"RevokeAccessToken", func() error { return f.RevokeAccessToken(f.ctx, "a", noon) }, token},

@@ -158,11 +158,14 @@ func lifePositionStays(t *testing.T, f fixture) {
 			_, err := f.EndSignOnsOf(ctx, "nobody", noon, "x")
 			return err
 		},
-		"CreateUser":        func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u1"}) },
-		"CreateCredential":  func(ctx context.Context) error { return f.CreateCredential(ctx, store.Credential{ID: "c9"}) },
-		"CreateSignOn":      func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9"}) },
-		"CreateDevice":      func(ctx context.Context) error { return f.CreateDevice(ctx, store.Device{ID: "d9"}) },
-		"UpdateDevice":      func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 7}) },
+		"CreateUser":       func(ctx context.Context) error { return f.CreateUser(ctx, store.User{ID: "u1"}) },
+		"CreateCredential": func(ctx context.Context) error { return f.CreateCredential(ctx, store.Credential{ID: "c9"}) },
+		"CreateSignOn":     func(ctx context.Context) error { return f.CreateSignOn(ctx, store.SignOn{ID: "s9"}) },
+		"CreateDevice":     func(ctx context.Context) error { return f.CreateDevice(ctx, store.Device{ID: "d9", UserID: "nobody"}) },
+		"UpdateDevice":     func(ctx context.Context) error { return f.UpdateDevice(ctx, store.Device{ID: "d1", Version: 7}) },
+		"RenewDevice": func(ctx context.Context) error {
+			return f.RenewDevice(ctx, store.Device{ID: "d1", Certificate: "new", Version: 7})
+		},
 		"RevokeDevice":      func(ctx context.Context) error { return f.RevokeDevice(ctx, "revoked", noon, "again") },
 		"CreateAccessToken": func(ctx context.Context) error { return f.CreateAccessToken(ctx, accessToken("t1")) },
 		"RevokeAccessToken": func(ctx context.Context) error { return f.RevokeAccessToken(ctx, "revoked", noon) },

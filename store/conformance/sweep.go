@@ -17,6 +17,7 @@ var sweepTests = []test{
 	{"ended and expired sign-ons go", sweepSignOns},
 	{"browsers not seen go", sweepBrowsers},
 	{"expired devices go", sweepDevices},
+	{"certificates that others have replaced, and pending devices, go", sweepCertificates},
 	{"old events go", sweepEvents},
 }
 

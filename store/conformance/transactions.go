@@ -176,7 +176,13 @@ func transactionsGoOn(t *testing.T, f fixture) {
 		"CreateDevice, user": func(tx store.Tx) error {
 			return tx.CreateDevice(f.ctx, store.Device{ID: "new", UserID: "new", Certificate: "new"})
 		},
-		"UpdateDevice":       func(tx store.Tx) error { return tx.UpdateDevice(f.ctx, store.Device{ID: "d1", Version: 7}) },
+		"UpdateDevice": func(tx store.Tx) error { return tx.UpdateDevice(f.ctx, store.Device{ID: "d1", Version: 7}) },
+		"RenewDevice, version": func(tx store.Tx) error {
+			return tx.RenewDevice(f.ctx, store.Device{ID: "d1", Certificate: "new", Version: 7})
+		},
+		"RenewDevice, certificate": func(tx store.Tx) error {
+			return tx.RenewDevice(f.ctx, store.Device{ID: "d1", Certificate: certificateOf("d1"), Version: 1})
+		},
 		"RevokeDevice":       func(tx store.Tx) error { return tx.RevokeDevice(f.ctx, "new", noon, "x") },
 		"QueueMessage, user": func(tx store.Tx) error { return tx.QueueMessage(f.ctx, store.Message{ID: "new", UserID: "new"}) },
 	} {

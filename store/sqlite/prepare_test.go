@@ -295,7 +295,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	openAndCount(t, path, withMigration(t, `ALTER TABLE users ADD COLUMN shoe_size INTEGER; UPDATE meta SET value = '999' WHERE key = 'oldest_program';`))
 	before, err := os.ReadFile(path)
 	must(t, err)
-	wantRefused(t, path, "version 999", "up to 12;", "start the newer program")
+	wantRefused(t, path, "version 999", "up to 13;", "start the newer program")
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file was changed (%v)", err)
 	}
@@ -322,7 +322,7 @@ func TestNewerSchemaIsUsed(t *testing.T) {
 func TestNewerSchemaThatSaysNothingIsRefused(t *testing.T) {
 	path, _ := soundFile(t)
 	openAndCount(t, path, withMigration(t, `DELETE FROM meta WHERE key = 'oldest_program';`))
-	wantRefused(t, path, "version 999", "up to 12;", "start the newer program")
+	wantRefused(t, path, "version 999", "up to 13;", "start the newer program")
 }
 
 func openAndCount(t *testing.T, path string, migrations migrationFiles) int {

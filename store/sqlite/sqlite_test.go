@@ -366,6 +366,11 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, _ = o.DeviceByCertificate(ctx, "c")
 	_, _ = o.DevicesOf(ctx, "u")
 	_ = o.UpdateDevice(ctx, store.Device{})
+	must(t, db.CreateDevice(ctx, store.Device{ID: "d", Certificate: "c"}))
+	must(t, o.RenewDevice(ctx, store.Device{ID: "d", Certificate: "another", Version: 1}))
+	_, _ = o.DeviceByKey(ctx, "k")
+	_, _ = o.CertificatesOf(ctx, "d")
+	_, _ = o.RevokedCertificates(ctx, now)
 	_ = o.RevokeDevice(ctx, "d", now, "r")
 	_ = o.TouchDevices(ctx, []store.DeviceActivity{{Device: "d", Seen: now}})
 	_ = o.BarCertificate(ctx, "c", now)
@@ -377,7 +382,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, _ = o.ListEvents(ctx, store.EventFilter{Name: "n"})
 	_, _ = o.EventsAfter(ctx, 1, store.EventFilter{UserID: "u"})
 	for _, s := range sweeps(now, store.SweepLimits{
-		KeepAttempts: map[string]int{"s": 1}, AttemptsBefore: now, SignOnsBefore: now, BrowsersBefore: now, DevicesBefore: now,
+		KeepAttempts: map[string]int{"s": 1}, AttemptsBefore: now, SignOnsBefore: now, BrowsersBefore: now, DevicesBefore: now, PendingDevicesBefore: now,
 		FormerNamesBefore: now, EventsBefore: now,
 	}) {
 		_, _ = o.change(ctx, "sweeping", statement{s.sql, append(s.args, sweepBatch)})

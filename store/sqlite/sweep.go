@@ -50,6 +50,11 @@ func sweeps(now time.Time, limits store.SweepLimits) []statement {
 		(SELECT rowid FROM browsers WHERE last_seen < ? LIMIT ?)`)
 	before(limits.DevicesBefore, `DELETE FROM devices WHERE id IN
 		(SELECT id FROM devices WHERE expires < ? LIMIT ?)`)
+	before(limits.PendingDevicesBefore, `DELETE FROM devices WHERE id IN
+		(SELECT id FROM devices WHERE state = 'pending' AND issued < ? LIMIT ?)`)
+	before(limits.DevicesBefore, `DELETE FROM device_certificates WHERE certificate IN
+		(SELECT c.certificate FROM device_certificates AS c JOIN devices AS d ON d.id = c.device_id
+		 WHERE c.expires < ? AND c.certificate <> d.certificate LIMIT ?)`)
 	before(limits.DevicesBefore, `DELETE FROM barred_certificates WHERE certificate IN
 		(SELECT certificate FROM barred_certificates WHERE expires < ? LIMIT ?)`)
 	before(limits.DevicesBefore, `DELETE FROM issuers WHERE fingerprint IN

@@ -95,7 +95,9 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		devices, err := list(ctx, doing, rows, statement{`DELETE FROM devices WHERE user_id = ? RETURNING certificate`, []any{id}}, scanText)
+		devices, err := list(ctx, doing, rows, statement{
+			`DELETE FROM device_certificates WHERE device_id IN (SELECT id FROM devices WHERE user_id = ?) RETURNING certificate`, []any{id},
+		}, scanText)
 		if err != nil {
 			return err
 		}
@@ -107,6 +109,7 @@ func (o operations) DeleteUser(ctx context.Context, id string) error {
 		// Records come last, as they alone can be there without the user: a
 		// refusal must leave them, whatever else its transaction does.
 		for _, deletion := range []string{
+			`DELETE FROM devices WHERE user_id = ?`,
 			`DELETE FROM credentials WHERE user_id = ?`,
 			`DELETE FROM browsers WHERE user_id = ?`,
 			`DELETE FROM messages WHERE user_id = ?`,
