@@ -73,6 +73,8 @@ const (
 	TokenRenewed      Name = "token.renewed"
 	TokenUsed         Name = "token.used"
 	TokenRefused      Name = "token.refused"
+	TokenMoved        Name = "token.moved"
+	TokenAppRefused   Name = "token.app_refused"
 	TokenUnowned      Name = "token.unowned"
 	KeysRotated       Name = "keys.rotated"
 	AdminRefused      Name = "admin.refused"
@@ -151,6 +153,8 @@ var catalogue = map[Name][]Field{
 	TokenRenewed:      {Token, By},
 	TokenUsed:         {User, Token, App, Address},
 	TokenRefused:      {User, Token, App, Reason, Address},
+	TokenMoved:        {User, Token, App, Address},
+	TokenAppRefused:   {User, Token, App, Address},
 	TokenUnowned:      {Token, Owner, Until},
 	UserCreated:       {User, By},
 	UserInvited:       {User, By},

@@ -45,6 +45,7 @@ import (
 //		clear_site_data  user_change|sign_out
 //		assertion
 //		session_notice on|off
+//		basic on|off
 //	}
 //
 // It reads the directive itself rather than as a handler directive, for which
@@ -97,8 +98,10 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 		return flag(h.Dispenser, &g.Assertion)
 	case "session_notice":
 		return onOrOff(h.Dispenser, &g.SessionNotice)
+	case "basic":
+		return onOrOff(h.Dispenser, &g.Basic)
 	}
-	return h.Errf("unknown option %q of mfa: the options are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion and session_notice", h.Val())
+	return h.Errf("unknown option %q of mfa: the options are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion, session_notice and basic", h.Val())
 }
 
 // parseRule reads one line or block that begins with open or rule.

@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -93,6 +95,11 @@ type Gate struct {
 	// new tab, so that nothing on the page is lost. Default: false.
 	SessionNotice *bool `json:"session_notice,omitempty"`
 
+	// Basic asks programs that bring no credential for HTTP basic authentication, where
+	// tokens count: git and others send a stored token only once they are asked.
+	// Requests of browsers are never asked. Default: false.
+	Basic *bool `json:"basic,omitempty"`
+
 	// Source is where the handler is written, as FILE:LINE, for messages. The
 	// Caddyfile adapter fills it in. Default: none.
 	Source string `json:"source,omitempty"`
@@ -172,6 +179,9 @@ func (g *Gate) resolve(app *App) (err error) {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
 		g.resolved = append(g.resolved, resolved)
+	}
+	if isOn(g.Basic) && !slices.ContainsFunc(append(g.resolved[:len(g.resolved):len(g.resolved)], g.rest), resolvedRule.takesTokens) {
+		return errors.New("basic on: no token counts at this gate, so programs would be asked in vain: add tokens service or tokens personal")
 	}
 	if g.headers, err = g.Headers.checked(); err != nil {
 		return fmt.Errorf("headers: %w", err)
@@ -272,7 +282,7 @@ func parseClearSiteData(written string) (atSignOut bool, err error) {
 // isBare reports whether nothing is set.
 func (g *Gate) isBare() bool {
 	return len(g.Rules) == 0 && g.Allow == nil && g.Assurance == "" && g.MaxAge == 0 && g.Certificate == "" && g.Headers == nil &&
-		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil && g.Tokens == nil
+		len(g.Hosts) == 0 && len(g.idleIgnores) == 0 && g.CORSPreflight == "" && g.CookieSameSite == "" && g.ClearSiteData == "" && !g.Assertion && g.SessionNotice == nil && g.Tokens == nil && g.Basic == nil
 }
 
 // Interface guards

@@ -244,6 +244,7 @@ func TestTokensAreInherited(t *testing.T) {
 	for settings, says := range map[string]string{
 		`"tokens": {"personal": {"longest": "10000h"}}`:                                       "between an hour and 366 days",
 		`"tokens": {"personal": {"most": 101}}`:                                               "a number from 1 to 100",
+		`"basic": true, "rules": [{"match": [{"path": ["/a"]}], "tokens": {}}]`:               "add tokens service or tokens personal",
 		`"tokens": {"personal": {"allow": {}}}`:                                               "names nobody",
 		`"rules": [{"match": [{"path": ["/a"]}], "open": true, "tokens": {"service": true}}]`: "certificate or tokens",
 	} {
@@ -258,7 +259,7 @@ func TestIsBare(t *testing.T) {
 	for _, settings := range []string{
 		`"rules": [{"match": [{"path": ["/a"]}]}]`, `"allow": {"users": ["a"]}`, `"assurance": "multi"`, `"max_age": "1h"`,
 		`"headers": {}`, `"hosts": ["app.example.com"]`, `"idle_ignores": [{"path": ["/a"]}]`, `"cors_preflight": "pass"`,
-		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`, `"tokens": {}`,
+		`"cookie_same_site": "lax"`, `"clear_site_data": "user_change"`, `"assertion": true`, `"session_notice": false`, `"tokens": {}`, `"basic": false`,
 	} {
 		err := withGate(t, settings, func(gate *Gate) error {
 			if gate.isBare() {

@@ -59,6 +59,9 @@ type resolvedRule struct {
 	appPasswords  *gate.AppPasswords
 }
 
+// takesTokens reports whether some tokens count.
+func (r resolvedRule) takesTokens() bool { return r.serviceTokens || r.appPasswords != nil }
+
 // resolveRest resolves the gate's own settings.
 func (g *Gate) resolveRest() error {
 	everySession := resolvedRule{

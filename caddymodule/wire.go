@@ -167,7 +167,9 @@ func (g *Gate) bind(s *service) error {
 			Portal: g.app.portal, Requests: s.requests, States: s.states, Tickets: s.tickets, Returns: s.returns,
 			SameSite: g.sameSite, ClearAtSignOut: g.clearAtSignOut,
 		},
-		App:  gate.App{Headers: headers, Preflights: g.preflights, SessionNotice: g.SessionNotice != nil && *g.SessionNotice},
+		App: gate.App{
+			Headers: headers, Preflights: g.preflights, SessionNotice: isOn(g.SessionNotice), Basic: isOn(g.Basic),
+		},
 		Look: gate.Look{Pages: s.pages, Brand: g.app.Name, Contact: g.app.Contact},
 		Surroundings: gate.Surroundings{
 			Audit: s.audit, Logger: g.logger, Clock: time.Now, Random: rand.Reader, Address: clientAddress,
@@ -189,6 +191,9 @@ func (g *Gate) bind(s *service) error {
 	g.serving.Store(gate.New(settings))
 	return nil
 }
+
+// isOn reports whether an option that is off by default is on.
+func isOn(option *bool) bool { return option != nil && *option }
 
 // originsOf returns site.Origin, with the origins of the hosts that the site
 // names made beforehand: each request needs one.

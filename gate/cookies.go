@@ -30,6 +30,11 @@ type Cookies struct {
 	Last, Language string
 }
 
+// any reports whether there is one of our cookies.
+func (c *Cookies) any() bool {
+	return len(c.Sessions) > 0 || len(c.States) > 0 || c.Last != "" || c.Language != ""
+}
+
 // Take notes our cookies and removes them from h, so that no app reads them:
 // every cookie whose name begins with that of our session, in upper or
 // lower case, behind spaces, or without a name and with ours as its value. The

@@ -208,6 +208,8 @@ type App struct {
 	// SessionNotice adds a script to the app's pages that tells people when their
 	// session has ended; see notice.go.
 	SessionNotice bool
+	// Basic asks programs that bring no credential for one, where tokens count.
+	Basic bool
 }
 
 // Look is what the gate's own pages look like.

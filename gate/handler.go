@@ -211,7 +211,7 @@ func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) er
 		g.noteAdmission(r, c, device)
 	}
 	if c.program != nil {
-		g.noteFirstUse(r, c.program)
+		g.noteUse(r, c.program)
 	}
 	r.visitor = Visitor{User: c.speaker, Device: c.deviceName(), Program: c.programName(), proofs: c.proofs, weights: g.Weights}
 	if g.StandIn != "" {
@@ -220,7 +220,11 @@ func (g *Gate) passAs(w http.ResponseWriter, r *request, next Next, c *claim) er
 	if g.SessionNotice && c.sent != byHand {
 		g.offerNotice(r)
 	}
-	return g.pass(w, r, next, &r.visitor)
+	err = g.pass(w, r, next, &r.visitor)
+	if c.program != nil && r.guard.unauthorized {
+		g.noteAppRefusal(r, c.program)
+	}
+	return err
 }
 
 // assert sets AssertionHeader and returns the assertion.

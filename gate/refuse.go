@@ -290,6 +290,9 @@ func (g *Gate) problemWith(w http.ResponseWriter, r *request, status int, p prob
 		g.problemPage(w, r, status, p)
 		return
 	}
+	if status == http.StatusUnauthorized && g.challenges(r) {
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Basic realm=%q, charset="UTF-8"`, r.host))
+	}
 	body, err := json.Marshal(problemDetails{
 		Type: cmp.Or(p.Type, "about:blank"), Title: g.Pages.Text(templates.English, p.Key+"title", nil),
 		Status: status, Detail: g.Pages.Text(templates.English, cmp.Or(p.Text, p.Key+"text"), p.Values),

@@ -45,9 +45,11 @@ type responseGuard struct {
 	wroteHeader bool
 	// private says that the response is for one person alone.
 	private bool
-	notice  *notice     // nil: none is offered
-	cache   [1]string   // the value of Cache-Control, where that isn't the app's
-	cut     atomic.Bool // changes under mu
+	// unauthorized says that the app answered 401.
+	unauthorized bool
+	notice       *notice     // nil: none is offered
+	cache        [1]string   // the value of Cache-Control, where that isn't the app's
+	cut          atomic.Bool // changes under mu
 
 	mu       sync.Mutex // guards what follows
 	begun    bool       // the final response may have begun to leave
@@ -76,6 +78,7 @@ func (g *responseGuard) finish() {
 func (g *responseGuard) leave(status int) {
 	g.filter()
 	if isFinal(status) {
+		g.unauthorized = status == http.StatusUnauthorized
 		g.notice.begin(g.Header(), status)
 	}
 }

@@ -187,6 +187,17 @@ func (rule *Rule) takes(token string) bool {
 	return rule.ServiceTokens
 }
 
+// challenges reports whether a request that is refused is told to bring HTTP basic
+// authentication (RFC 7617 §2), without which git and many others never send the
+// credential that they hold. Nothing of a browser is told so: it would ask people for a
+// password in a dialog of its own.
+func (g *Gate) challenges(r *request) bool {
+	if !g.Basic || r.rule == nil || !r.rule.ServiceTokens && r.rule.AppPasswords == nil {
+		return false
+	}
+	return !isBrowser(r.Request) && r.Header.Get("Origin") == "" && r.Header.Get("X-Requested-With") == "" && !r.cookies.any()
+}
+
 // tokenScope is what a token is good for, from where it came.
 type tokenScope struct {
 	*accesstoken.Scope

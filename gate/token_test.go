@@ -107,6 +107,40 @@ func byProgram(target string, headers ...string) *http.Request {
 	return r
 }
 
+// A program without a credential is asked for one, and nothing that a browser might show
+// a dialog for.
+func TestBasicChallenge(t *testing.T) {
+	withTokens := Rule{ServiceTokens: true, Require: assurance.Requirement{Level: assurance.Multi}}
+	g := newTokenGate(t, Rule{Match: func(r *http.Request) (bool, error) { return r.URL.Path == "/people", nil }, Require: withTokens.Require}, withTokens)
+	g.Basic = true
+	const asked = `Basic realm="app.example.com", charset="UTF-8"`
+	for _, tt := range []struct {
+		what, target string
+		headers      []string
+		want         string
+	}{
+		{"a program", "/info/refs", nil, asked},
+		{"a program with a token that doesn't count", "/info/refs", []string{"Authorization: " + basic("x", "pct_s_x")}, asked},
+		{"a program with the app's own credential", "/info/refs", []string{"Authorization: Basic eDp5"}, asked},
+		{"where no token counts", "/people", nil, ""},
+		{"a browser's script", "/info/refs", []string{"Sec-Fetch-Site: same-origin"}, ""},
+		{"a browser's script, in part", "/info/refs", []string{"Sec-Fetch-Mode: cors"}, ""},
+		{"a script of another origin", "/info/refs", []string{"Origin: https://other.example"}, ""},
+		{"an old library in a page", "/info/refs", []string{"X-Requested-With: XMLHttpRequest"}, ""},
+		{"somebody who has been here", "/info/refs", []string{"Cookie: __Host-mfa-last=x"}, ""},
+		{"somebody whose session ended", "/info/refs", []string{"Cookie: __Host-mfa=x"}, ""},
+	} {
+		o := g.serve(byProgram(tt.target, tt.headers...))
+		if got := o.Header().Get("WWW-Authenticate"); o.Code != http.StatusUnauthorized || got != tt.want {
+			t.Errorf("%s: status %d, asked for %q, want %q", tt.what, o.Code, got, tt.want)
+		}
+	}
+	g.Basic = false
+	if got := g.serve(byProgram("/info/refs")).Header().Get("WWW-Authenticate"); got != "" {
+		t.Errorf("by default, a program is asked for %q", got)
+	}
+}
+
 // A01: what a program brings is taken for one of ours or not, and then decides
 // alone.
 func TestA01Credentials(t *testing.T) {
@@ -455,6 +489,64 @@ func TestTokenEvents(t *testing.T) {
 	if lines := told(); !slices.Equal(lines, append(first, first[1:]...)) {
 		t.Errorf("an hour later, told %q", lines)
 	}
+}
+
+// An app password that turns up in a new network is told of once, its first network not
+// at all, and a service's token never.
+func TestTokenMoves(t *testing.T) {
+	g := newTokenGate(t, Rule{
+		Allows: func(session.User) bool { return true }, ServiceTokens: true,
+		AppPasswords: &AppPasswords{Allows: func(session.User) bool { return true }, Longest: 24 * time.Hour},
+	})
+	address := ""
+	g.Address = func(*http.Request) string { return address }
+	if err := g.db.CreateUser(t.Context(), store.User{ID: "alice", Name: "alice", Status: store.UserActive}); err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{g.addPersonal(t, "alice", accesstoken.Scope{}), g.add(t, "ci", accesstoken.Scope{})}
+	for _, at := range []string{"192.0.2.7", "192.0.200.7", "2001:db8:1::1", "2001:db8:2::1", "192.0.2.7", "not an address", "10.0.0.1", "192.0.2.8"} {
+		address = at
+		for _, secret := range secrets {
+			if o := g.serve(byProgram("/x", "Authorization: Bearer "+secret)); o.Code != http.StatusOK {
+				t.Fatalf("from %s: status %d", at, o.Code)
+			}
+		}
+	}
+	var told []string
+	for _, e := range g.audited.FilterMessage("token.moved").All() {
+		told = append(told, fmt.Sprint(e.ContextMap()["token"], " at ", e.ContextMap()["address"]))
+	}
+	if want := []string{"Kalender fürs Büro at 2001:db8:1::1", "Kalender fürs Büro at 10.0.0.1"}; !slices.Equal(told, want) {
+		t.Errorf("told of %q, want %q", told, want)
+	}
+}
+
+// An app that refuses a program itself is told of once an hour for each token.
+func TestAppsThatWantTheirOwnCredentials(t *testing.T) {
+	g := newTokenGate(t)
+	now := time.Now()
+	g.Clock = func() time.Time { return now }
+	ci := g.add(t, "ci", accesstoken.Scope{}, "machines")
+	app := func(w http.ResponseWriter, r *http.Request, _ *Visitor) error {
+		if r.URL.Path == "/v2/" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return nil
+	}
+	send := func(path string, want int) {
+		t.Helper()
+		if err := g.ServeHTTP(recorder(), byProgram(path, "Authorization: Bearer "+ci), app); err != nil {
+			t.Fatal(err)
+		}
+		if told := g.audited.FilterMessage("token.app_refused").Len(); told != want {
+			t.Errorf("after %s, told %d times, want %d", path, told, want)
+		}
+	}
+	send("/", 0)
+	send("/v2/", 1)
+	send("/v2/", 1)
+	now = now.Add(61 * time.Minute)
+	send("/v2/", 2)
 }
 
 // FuzzTokenIn holds that what is taken out of a header is meant to be one of ours.

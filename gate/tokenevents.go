@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/netblock"
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
@@ -65,14 +68,7 @@ func (g *Gate) noteRefusedToken(r *request, t session.RefusedAccessToken, reason
 	if t.Selector == "" || reason == "" {
 		return // it was never a token
 	}
-	now := g.Clock()
-	if noted, ok := g.refusedTokens.GetIfPresent(t.Selector); ok {
-		if now.Sub(noted) < refusalsApart {
-			return
-		}
-		g.refusedTokens.Invalidate(t.Selector)
-	}
-	if _, first := g.refusedTokens.SetIfAbsent(t.Selector, now); !first {
+	if !g.isFirstInAWhile(t.Selector) {
 		return
 	}
 	fields := audit.Fields{
@@ -87,15 +83,53 @@ func (g *Gate) noteRefusedToken(r *request, t session.RefusedAccessToken, reason
 	g.Audit.Record(ctx, audit.TokenRefused, t.UserID, fields)
 }
 
-// noteFirstUse writes down that a token opened an app for the first time.
-func (g *Gate) noteFirstUse(r *request, live *session.LiveAccessToken) {
-	if !live.IsFirstUse() {
+// isFirstInAWhile reports whether something about a token wasn't noted within the last
+// hour, and notes it.
+func (g *Gate) isFirstInAWhile(about string) bool {
+	now := g.Clock()
+	if noted, ok := g.refusedTokens.GetIfPresent(about); ok {
+		if now.Sub(noted) < refusalsApart {
+			return false
+		}
+		g.refusedTokens.Invalidate(about)
+	}
+	_, first := g.refusedTokens.SetIfAbsent(about, now)
+	return first
+}
+
+// noteUse writes down that a token opens an app for the first time, and that an app
+// password is used from a new network. A service's runner may be anywhere.
+func (g *Gate) noteUse(r *request, live *session.LiveAccessToken) {
+	if live.IsFirstUse() {
+		g.recordOfToken(r, audit.TokenUsed, live)
+	}
+	if !live.IsPersonal {
 		return
 	}
+	moves, err := live.Moves(r.Context(), g.Address(r.Request), netblock.Region)
+	if err != nil {
+		g.Logger.Warn("noting where an app password is used", zap.Error(err))
+	}
+	if moves {
+		g.recordOfToken(r, audit.TokenMoved, live)
+	}
+}
+
+// noteAppRefusal writes down that an app answered 401 to a program that the gate had let
+// pass, once an hour for each token: the app may want a credential of its own where the
+// gate took the token from. Its client then discards a token that works.
+func (g *Gate) noteAppRefusal(r *request, live *session.LiveAccessToken) {
+	if g.isFirstInAWhile("app " + live.Selector()) {
+		g.recordOfToken(r, audit.TokenAppRefused, live)
+	}
+}
+
+// recordOfToken records an event about a token that counts.
+func (g *Gate) recordOfToken(r *request, n audit.Name, live *session.LiveAccessToken) {
 	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
 	defer cancel()
 	t := nameOf(live)
-	g.Audit.Record(ctx, audit.TokenUsed, t.UserID, audit.Fields{
+	g.Audit.Record(ctx, n, t.UserID, audit.Fields{
 		audit.Token: t.Name, audit.User: t.User, audit.App: r.origin, audit.Address: g.Address(r.Request),
 	})
 }

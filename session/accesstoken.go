@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,12 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// maxAccessTokens bounds how many access tokens are kept in memory.
-const maxAccessTokens = 10_000
+const (
+	// maxAccessTokens bounds how many access tokens are kept in memory.
+	maxAccessTokens = 10_000
+	// maxTokenNetworks bounds how many networks are remembered of an access token.
+	maxTokenNetworks = 20
+)
 
 // AccessTokenRefusal says why an access token doesn't count. It is definite.
 type AccessTokenRefusal string
@@ -68,6 +73,9 @@ type keptAccessToken struct {
 	seen        *sighting
 	// used says that it has been used before.
 	used *atomic.Bool
+	// networks are where it was used from, and address is where last; nil: nowhere.
+	networks []string
+	address  *atomic.Pointer[string]
 }
 
 // LiveAccessToken is an access token that was valid when it was looked up.
@@ -182,6 +190,7 @@ func (k *Keeper) readAccessToken(ctx context.Context, selector string) (keptAcce
 		id: t.ID, name: t.Name, hash: t.Hash, former: t.FormerHash, formerUntil: t.FormerUntil, user: t.UserID,
 		scope: scope, created: t.Created, expires: t.Expires,
 		seen: k.tokenActivity.learn(t.ID, t.LastUsed), used: new(atomic.Bool),
+		networks: t.Networks, address: new(atomic.Pointer[string]),
 	}
 	kept.used.Store(!t.LastUsed.IsZero())
 	if t.UserID == "" {
@@ -223,6 +232,45 @@ func (t *LiveAccessToken) refusing(err error) error {
 func (t *LiveAccessToken) IsFirstUse() bool {
 	used := t.token.value.used
 	return !used.Load() && used.CompareAndSwap(false, true)
+}
+
+// Moves reports whether the token is used from another network than ever before, and
+// remembers the network; of all nodes, one is told so. It is false at the first use. The
+// network is that of the address, by networkOf.
+func (t *LiveAccessToken) Moves(ctx context.Context, address string, networkOf func(string) string) (bool, error) {
+	kept := &t.token.value
+	if last := kept.address.Load(); last != nil && *last == address {
+		return false, nil
+	}
+	network := networkOf(address)
+	if network == "" {
+		return false, nil
+	}
+	moves := false
+	if !slices.Contains(kept.networks, network) {
+		err := t.keeper.store.Atomically(ctx, func(tx store.Tx) (err error) {
+			moves, err = addNetwork(ctx, tx, t.selector, network)
+			return err
+		})
+		if err != nil {
+			return false, fmt.Errorf("remembering the network of an access token: %w", err)
+		}
+	}
+	kept.address.Store(&address)
+	return moves, nil
+}
+
+// addNetwork adds a network to those of a token, where the oldest gives way to it. It
+// reports whether the token was used before, but not from there.
+func addNetwork(ctx context.Context, tx store.Tx, selector, network string) (bool, error) {
+	row, err := tx.AccessTokenBySelector(ctx, selector)
+	if err != nil || slices.Contains(row.Networks, network) {
+		return false, err
+	}
+	wasUsed := len(row.Networks) > 0
+	row.Networks = append(row.Networks, network)
+	row.Networks = row.Networks[max(0, len(row.Networks)-maxTokenNetworks):]
+	return wasUsed, tx.UpdateAccessToken(ctx, row)
 }
 
 // Selector is what the token is looked up by.

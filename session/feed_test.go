@@ -88,6 +88,8 @@ func (s *slowStore) TouchDevices(context.Context, []store.DeviceActivity) error 
 
 func (s *slowStore) TouchAccessTokens(context.Context, []store.AccessTokenActivity) error { return nil }
 
+func (s *slowStore) Atomically(context.Context, func(store.Tx) error) error { return store.ErrNotFound }
+
 func (s *slowStore) EndUnseenSignOn(context.Context, string, time.Time, time.Time, string) error {
 	return nil
 }

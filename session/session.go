@@ -195,4 +195,5 @@ type Store interface {
 	AccessTokenBySelector(ctx context.Context, selector string) (store.AccessToken, error)
 	ListAccessTokens(ctx context.Context) ([]store.AccessToken, error)
 	TouchAccessTokens(ctx context.Context, seen []store.AccessTokenActivity) error
+	Atomically(ctx context.Context, fn func(tx store.Tx) error) error
 }

@@ -38,6 +38,7 @@ var classes = map[audit.Name]class{
 	audit.StepUpSucceeded:   prompt, // by a standby factor
 	audit.FactorAlert:       prompt,
 	audit.CounterRegressed:  prompt,
+	audit.TokenMoved:        prompt, // of a person, it's an app password
 	audit.DeviceIssued:      prompt,
 	audit.DeviceAdopted:     prompt,
 	audit.DeviceRevoked:     daily,
@@ -71,6 +72,7 @@ var silent = map[audit.Name]string{
 	audit.TokenRenewed:     "it's about no person",
 	audit.TokenUsed:        "its owner was told when the app password was created",
 	audit.TokenRefused:     "strangers can cause it",
+	audit.TokenAppRefused:  "administrators see to it",
 	audit.TokenResumed:     "it's about no person",
 	audit.KeysRotated:      "it's about no person",
 	audit.AdminRefused:     "it's about no person",
