@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors/push/message"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/stream"
 )
 
 // Companions are what phones do with questions; they advance no flow.
@@ -66,6 +67,8 @@ type APISettings struct {
 	Key    string
 	Clock  func() time.Time
 	Logger *zap.Logger
+	// Streams bounds how many phones listen at the same time.
+	Streams *stream.Room
 	// Address is where a request comes from.
 	Address func(r *http.Request) string
 	// Ending reports whether the server is about to stop, so that streams have to end.

@@ -1,20 +1,16 @@
 package authenticator
 
 import (
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/factors/push"
 	"github.com/portcullis-mfa/portcullis/factors/push/message"
+	"github.com/portcullis-mfa/portcullis/stream"
 )
 
-const (
-	// streamed is how long a stream lasts at most.
-	streamed = 50 * time.Second
-	// lookout is how often a stream looks whether the server is about to end.
-	lookout = time.Second
-)
+// fullWait is how long a phone is to wait that has too many streams open.
+const fullWait = 10 * time.Second
 
 // listen streams a line whenever a list may have something new.
 func (a *API) listen(w http.ResponseWriter, r *http.Request) {
@@ -31,36 +27,19 @@ func (a *API) listen(w http.ResponseWriter, r *http.Request) {
 		a.reply(w, r, nil, err)
 		return
 	}
+	leave, ok := a.Streams.Enter(companion.Credential.ID)
+	if !ok {
+		a.reply(w, r, nil, &problem{status: http.StatusTooManyRequests, reply: push.Reply{Failure: failedSlow}, retryAfter: fullWait})
+		return
+	}
+	defer leave()
 	heard, stop := a.Bell.Listen(companion.Who.UserID)
 	defer stop()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Accel-Buffering", "no")
-	line := func(text string) error {
-		if _, err := io.WriteString(w, text+"\n"); err != nil {
-			return err
-		}
-		return http.NewResponseController(w).Flush()
-	}
-	if line("listening") != nil {
-		return
-	}
-	over, ticker := time.NewTimer(streamed), time.NewTicker(lookout)
-	defer over.Stop()
-	defer ticker.Stop()
-	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case <-over.C:
-			return
-		case <-ticker.C:
-			if a.Ending() {
-				return
-			}
-		case <-heard:
-			if line("changed") != nil {
-				return
-			}
-		}
-	}
+	line := "listening\n"
+	stream.Serve(w, r, stream.Source{Heard: heard, Ending: a.Ending}, func() (string, bool) {
+		said := line
+		line = "changed\n"
+		return said, true
+	})
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors/push"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/stream"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/test/phone"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -46,7 +47,7 @@ func newHouseWithPhones(t *testing.T) (*house, string) {
 	server.Config.Handler = authenticator.NewAPI(authenticator.APISettings{
 		Companions: h.Engine, Kind: assurance.Push, Phones: phones, Nonces: h.keys.Codec("nonce"), Bell: bell, Counters: h.store, Origin: origin,
 		Clock: h.clock, Logger: zap.NewNop(), Address: func(*http.Request) string { return "198.51.100.7" },
-		Ending: func() bool { return t.Context().Err() != nil },
+		Ending: func() bool { return t.Context().Err() != nil }, Streams: &stream.Room{Each: 2, All: 100},
 	})
 	server.Start()
 	t.Cleanup(server.Close)

@@ -20,6 +20,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/factors"
@@ -32,6 +33,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/stream"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/undo"
@@ -81,9 +83,10 @@ type service struct {
 	// they are.
 	keysDoubt atomic.Pointer[error]
 
-	// ending says that streams have to end; unfollow ends what tells them of changes,
-	// and may be nil.
+	// ending says that streams have to end, bell tells them of changes, and unfollow ends
+	// that.
 	ending atomic.Bool
+	bell   *ceremony.Bell
 	// pushKey identifies the server to push services; nil: push is off.
 	pushKey  *ecdsa.PrivateKey
 	unfollow func()
@@ -127,6 +130,7 @@ func (a *App) startServing() error {
 	}
 	keeping, end := context.WithCancel(context.Background())
 	s.endUpkeep = end
+	s.unfollow = s.store.Follow(s.bell)
 	s.upkeep.Go(func() { s.keepUp(keeping, a.logger) })
 	s.upkeep.Go(func() { a.comeIntoForce(keeping) })
 	if s.events != nil {
@@ -145,9 +149,7 @@ func (a *App) startServing() error {
 func (a *App) stopServing() error {
 	if s := a.service.Load(); s != nil {
 		s.ending.Store(true)
-		if s.unfollow != nil {
-			s.unfollow()
-		}
+		s.unfollow()
 		s.endUpkeep()
 		s.upkeep.Wait()
 	}
@@ -201,6 +203,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.returns = ticket.NewReturns(s.store, s.keys.Codec("return").WithMaxLength(ticket.MaxSealedReturn), time.Now)
 	s.desk = accounts.NewDesk(s.store, s.flows, a.issuer(), s.audit, time.Now, rand.Reader)
 	s.devices, s.revocations = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now), a.revocations()
+	s.bell = new(ceremony.Bell)
 	s.portal = portal.New(portal.Settings{
 		Flows: s.flows, Accounts: s.selfService, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
@@ -209,7 +212,8 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		MaxStaleness:  time.Duration(a.MaxStaleness),
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
-		Address: clientAddress, Undo: undo.New(undo.Settings{Store: s.store, People: s.people, Clock: time.Now}),
+		Address: clientAddress, Bell: s.bell, Streams: &stream.Room{Each: mostOfBrowser, All: mostStreams}, Ending: s.isEnding,
+		Undo: undo.New(undo.Settings{Store: s.store, People: s.people, Clock: time.Now}),
 	})
 	return s.makeAuthenticator(a)
 }

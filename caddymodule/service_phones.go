@@ -11,11 +11,11 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authenticator"
 	"github.com/portcullis-mfa/portcullis/boundedlog"
-	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors/push"
 	"github.com/portcullis-mfa/portcullis/notify"
 	"github.com/portcullis-mfa/portcullis/notify/webpush"
+	"github.com/portcullis-mfa/portcullis/stream"
 )
 
 // makeAuthenticator makes what serves the phone's app, unless push is off.
@@ -35,18 +35,27 @@ func (s *service) makeAuthenticator(a *App) error {
 	if err != nil {
 		return err
 	}
-	bell := new(ceremony.Bell)
-	s.unfollow = s.store.Follow(bell)
 	s.authenticator, err = authenticator.NewApp(authenticator.AppSettings{
 		Pages: s.pages, Brand: a.Name, Contact: a.Contact, Secure: a.Push.authenticator.Scheme == "https",
 		API: authenticator.NewAPI(authenticator.APISettings{
-			Companions: s.flows, Kind: assurance.Push, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: bell, Counters: s.store,
+			Companions: s.flows, Kind: assurance.Push, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: s.bell, Counters: s.store,
 			Origin: a.Push.authenticator.String(), Key: key, Clock: time.Now, Logger: boundedlog.New(a.logger.Named("authenticator")),
-			Address: clientAddress, Ending: func() bool { return s.ending.Load() || caddy.Exiting() },
+			Address: clientAddress, Ending: s.isEnding, Streams: &stream.Room{Each: mostOfPhone, All: mostStreams},
 		}),
 	})
 	return err
 }
+
+// What streams are bounded by: an app has a stream for each account and window, and browsers
+// open six connections to a host.
+const (
+	mostStreams   = 10_000
+	mostOfPhone   = 4
+	mostOfBrowser = 8
+)
+
+// isEnding reports whether streams have to end, be it for a new configuration alone.
+func (s *service) isEnding() bool { return s.ending.Load() || caddy.Exiting() }
 
 // makePushWriter makes what notifies phones of requests.
 func (s *service) makePushWriter(a *App) notify.Writer {

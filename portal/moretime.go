@@ -38,9 +38,12 @@ func (p *Portal) extend(w http.ResponseWriter, r *http.Request) error {
 }
 
 // wantsJSON reports whether a script asks.
-func wantsJSON(r *http.Request) bool {
+func wantsJSON(r *http.Request) bool { return accepts(r, "application/json") }
+
+// accepts reports whether a request names a media type that it accepts.
+func accepts(r *http.Request, mediaType string) bool {
 	for accepted := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
-		if kind, _, err := mime.ParseMediaType(accepted); err == nil && kind == "application/json" {
+		if kind, _, err := mime.ParseMediaType(accepted); err == nil && kind == mediaType {
 			return true
 		}
 	}

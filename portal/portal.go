@@ -25,6 +25,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/showable"
 	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/stream"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/undo"
@@ -94,6 +95,11 @@ type Requests interface {
 	Read(value string) (r ticket.Request, fresh bool, err error)
 }
 
+// Bell tells when a user's questions may have changed; package ceremony offers it.
+type Bell interface {
+	Listen(user string) (heard <-chan struct{}, stop func())
+}
+
 // Pages renders pages, speaks to people, and serves style sheet and scripts.
 type Pages interface {
 	Render(w io.Writer, page string, view any) error
@@ -160,6 +166,12 @@ type Settings struct {
 	Random           io.Reader
 	// Address returns the client's address, as trusted proxies determine it.
 	Address func(*http.Request) string
+	// Bell tells when a user's questions may have changed, and Streams bounds how many
+	// browsers listen at the same time.
+	Bell    Bell
+	Streams *stream.Room
+	// Ending reports whether the server is about to end, so that streams have to end.
+	Ending func() bool
 }
 
 // Portal serves the portal's host. It is safe for concurrent use.

@@ -6,14 +6,18 @@ import (
 	"net/url"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/stream"
 	"github.com/portcullis-mfa/portcullis/templates"
 )
 
 // Questions that another device answers, and messages that are sent about them.
-// The browser that asked polls waitPath, and then posts its form with "collect" in
-// place of an answer. Without scripts, the person presses the button of that name.
+// The browser that asked listens at waitPath, or polls it, and then posts its form with
+// "collect" in place of an answer. Without scripts, the person presses the button of that
+// name.
 
 const (
 	waitPath = "/flow/wait"
@@ -23,25 +27,77 @@ const (
 // collect is the field that has a form collect what another device has answered.
 const collect = "collect"
 
-// wait tells a page's script how far the page's question is. It only reads.
-// Whoever comes here otherwise is led to the page.
+// wait tells a page's script how far the page's question is: as a stream of server-sent
+// events, or once. It only reads. Whoever comes here otherwise is led to the page.
 func (p *Portal) wait(w http.ResponseWriter, r *http.Request) error {
 	id, kind := r.URL.Query().Get("id"), assurance.Factor(r.URL.Query().Get("use"))
-	if !wantsJSON(r) {
+	switch {
+	case accepts(r, "text/event-stream"):
+		return p.streamProgress(w, r, id, kind)
+	case !wantsJSON(r):
 		p.redirect(w, useURL(authflow.Flow{ID: id}, kind))
 		return nil
 	}
-	progress := authflow.ProgressOver
-	f, err := p.flowOf(r, id)
-	if err == nil {
-		progress, err = p.Flows.Poll(r.Context(), f, kind)
-	}
-	if err != nil && !errors.Is(err, authflow.ErrFlowGone) {
+	_, progress, err := p.progress(r, id, kind)
+	if err != nil {
 		return err
 	}
 	return p.json(w, r, http.StatusOK, struct {
 		Progress authflow.Progress `json:"progress"`
 	}{progress})
+}
+
+// progress returns a flow of this browser and how far its question is. It is over if there
+// is no such flow.
+func (p *Portal) progress(r *http.Request, id string, kind assurance.Factor) (authflow.Flow, authflow.Progress, error) {
+	f, err := p.flowOf(r, id)
+	var progress authflow.Progress
+	if err == nil {
+		progress, err = p.Flows.Poll(r.Context(), f, kind)
+	}
+	if errors.Is(err, authflow.ErrFlowGone) {
+		return f, authflow.ProgressOver, nil
+	}
+	return f, progress, err
+}
+
+const (
+	// progressEvery is how often a stream tells how far a question is even if nothing
+	// has changed: questions expire, and connections are lost without a word.
+	progressEvery = 5 * time.Second
+	// fullWait is how long a browser polls before it tries to listen again.
+	fullWait = 10 * time.Second
+)
+
+// streamProgress tells how far a question is as soon as it changes, until the question
+// has been answered or is over.
+func (p *Portal) streamProgress(w http.ResponseWriter, r *http.Request, id string, kind assurance.Factor) error {
+	f, _, err := p.progress(r, id, kind)
+	if err != nil {
+		return err
+	}
+	templates.Protect(w.Header(), p.Origin.Scheme == "https")
+	leave, ok := p.Streams.Enter(f.ID)
+	if !ok {
+		w.Header().Set("Retry-After", seconds(fullWait))
+		w.WriteHeader(http.StatusTooManyRequests)
+		return nil
+	}
+	defer leave()
+	heard, stop := p.Bell.Listen(f.UserID)
+	defer stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	stream.Serve(w, r, stream.Source{Heard: heard, Every: progressEvery, Ending: p.Ending}, func() (string, bool) {
+		_, progress, err := p.progress(r, id, kind)
+		if err != nil {
+			if r.Context().Err() == nil {
+				p.Logger.Error("telling a browser how far its question is", zap.Error(err))
+			}
+			return "", false // it polls, and begins another stream
+		}
+		return "retry: 2000\ndata: " + string(progress) + "\n\n", progress == authflow.ProgressWaiting
+	})
+	return nil
 }
 
 // send has the message of a question sent: the first one, or one more.

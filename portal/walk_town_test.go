@@ -22,6 +22,7 @@ import (
 	admin "github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/factors/backupcode"
@@ -35,6 +36,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/stream"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
 )
@@ -184,6 +186,7 @@ func (c *town) open(t tester, path string) *walk {
 		ShortestPassword: 8, Brand: "Test",
 		Origin: &url.URL{Scheme: "https", Host: keySite.ID}, Audit: log, Logger: logger, Clock: c.clock, Random: c,
 		Address: func(r *http.Request) string { return r.RemoteAddr[:len(r.RemoteAddr)-2] },
+		Bell:    new(ceremony.Bell), Streams: &stream.Room{Each: 8, All: 100}, Ending: func() bool { return false },
 	})
 	return w
 }

@@ -30,7 +30,7 @@ var arrows = []arrow{
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
 		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
-		"geoip", "identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "boundedlog",
+		"geoip", "identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "stream", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
 	{"caddymodule/approach", []string{"caddymodule/layout", "caddymodule/matching", "caddymodule/origin"}},
@@ -39,8 +39,8 @@ var arrows = []arrow{
 	{"caddymodule/origin", nil},
 	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
-	{"portal", []string{"authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "earlydata", "showable"}},
-	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload"}},
+	{"portal", []string{"authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "stream", "earlydata", "showable"}},
+	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload", "stream"}},
 	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"notify/webpush", []string{"notify", "factors/push", "factors/push/message", "factors"}},
@@ -98,6 +98,7 @@ var arrows = []arrow{
 	{"earlydata", nil},
 	{"fileaccess", nil},
 	{"netblock", nil},
+	{"stream", nil},
 	{"geoip", nil},
 	{"browsers", nil},
 
