@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
+	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
@@ -87,8 +88,8 @@ func (e *Engine) UpdateCompanion(ctx context.Context, c Companion, secret []byte
 }
 
 // LeaveCompanion suspends a companion's credential, with all others that the same thing
-// holds: they prove nothing any more. They stay in their owner's list, since they may
-// be the last way in.
+// holds: they prove nothing any more, as if they had been reported lost, and all sign-ons
+// end. They stay in their owner's list, since they may be the last way in.
 func (e *Engine) LeaveCompanion(ctx context.Context, c Companion, client person.Client) error {
 	user := store.User{ID: c.Who.UserID, Name: c.Who.Name}
 	return e.People.Change(ctx, "suspending what a companion holds", func(tx store.Tx) ([]store.Event, error) {
@@ -107,6 +108,10 @@ func (e *Engine) LeaveCompanion(ctx context.Context, c Companion, client person.
 			}
 			events = append(events, event)
 		}
-		return events, nil
+		if len(events) == 0 {
+			return nil, nil
+		}
+		ended, err := e.People.EndAll(ctx, tx, user, "", session.EndedFactorLost, client)
+		return append(events, ended...), err
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +44,7 @@ func newHouseWithPhones(t *testing.T) (*house, string) {
 	bell := new(ceremony.Bell)
 	t.Cleanup(h.store.Follow(bell))
 	server.Config.Handler = authenticator.NewAPI(authenticator.APISettings{
-		Companions: h.Engine, Kind: assurance.Push, Phones: phones, Nonces: h.keys.Codec("nonce"), Bell: bell, Counters: h.store, Origin: origin,
+		Companions: h.Engine, Kind: assurance.Push, Phones: phones, Nonces: h.keys.Codec("nonce"), Bell: bell, Counters: h.store, Incarnation: func() string { return "one" }, Origin: origin,
 		Clock: h.clock, Logger: zap.NewNop(), Address: func(*http.Request) string { return "198.51.100.7" },
 		Ending: func() bool { return t.Context().Err() != nil }, Streams: &stream.Room{Each: 2, All: 100},
 	})
@@ -312,37 +311,6 @@ func TestWrongNumbers(t *testing.T) {
 	}
 }
 
-// U03: of two phones at once, one decides.
-func TestPhonesAtOnce(t *testing.T) {
-	h, origin := newHouseWithPhones(t)
-	ada := h.person("ada")
-	devices := []*phone.Phone{ada.withPhone(origin), ada.withPhone(origin)}
-	for range 5 {
-		h.pass(20 * time.Minute)
-		signIn := ada.askPhone(cafe)
-		states := make([]phone.Answer, len(devices))
-		request := h.only(devices[0])
-		var all sync.WaitGroup
-		for i, device := range devices {
-			all.Go(func() {
-				decision, number := "allow", signIn.number
-				if i == 1 {
-					decision, number = "deny", ""
-				}
-				states[i], _ = device.Decide(h.ctx, request, decision, number)
-			})
-		}
-		all.Wait()
-		allowed, denied := states[0].Status == http.StatusOK, states[1].Status == http.StatusOK
-		if allowed == denied {
-			t.Fatalf("both or none decided: %+v", states)
-		}
-		if err := signIn.collect(); (err == nil) != allowed {
-			t.Errorf("allowed %t, and the browser hears %v", allowed, err)
-		}
-	}
-}
-
 func TestReportEndsWhatCameOfARequest(t *testing.T) {
 	h, origin := newHouseWithPhones(t)
 	ada := h.person("ada")
@@ -564,8 +532,15 @@ func TestPhoneAndItsCodesAreOne(t *testing.T) {
 	if len(phones) != 2 || phones[0].Kind == phones[1].Kind {
 		t.Fatalf("the phone holds %+v", phones)
 	}
+	signOn, flow := ada.in(), ada.beginPairing()
 	a, err := device.Send(h.ctx, "leave", nil)
 	h.said(http.StatusOK, a, err)
+	if h.lives(signOn) {
+		t.Error("a sign-on goes on")
+	}
+	if _, err := h.Load(h.ctx, flow.ID); !errors.Is(err, authflow.ErrFlowGone) {
+		t.Errorf("a flow goes on: %v", err)
+	}
 	for _, c := range phones {
 		if now, err := h.store.CredentialByID(h.ctx, c.ID); err != nil || now.State != store.CredentialSuspended {
 			t.Errorf("%s is %s, %v", now.Kind, now.State, err)
