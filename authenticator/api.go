@@ -60,6 +60,8 @@ type APISettings struct {
 	Nonces   Codec
 	Bell     Listener
 	Counters Counters
+	// Incarnation identifies the life of the store, which ends when a backup is restored.
+	Incarnation func() string
 	// Origin is the authenticator's.
 	Origin string
 	// Key is the public key by which notifications are signed, as base64url of an

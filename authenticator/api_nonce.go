@@ -1,9 +1,12 @@
 package authenticator
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
 	"time"
+
+	"github.com/portcullis-mfa/portcullis/factors/push/message"
 )
 
 // nonceLifetime is how long a nonce is good for.
@@ -17,7 +20,16 @@ func (a *API) nonce(w http.ResponseWriter, r *http.Request) {
 		Nonce string `json:"nonce"`
 		Time  int64  `json:"time"`
 		Key   string `json:"vapid"`
-	}{made, now.Unix(), a.Key}, err)
+		Data  string `json:"data"`
+	}{made, now.Unix(), a.Key, a.data()}, err)
+}
+
+// data identifies the server's data. A server that was restored from a backup doesn't know
+// the phones that were added since, and can't tell them from removed ones. Apps can: they
+// keep their keys if this has changed, so that another restore brings the phones back.
+func (a *API) data() string {
+	sum := sha256.Sum256([]byte("data\x00" + a.Incarnation()))
+	return message.Encode(sum[:8])
 }
 
 func (a *API) isFresh(nonce string) bool {

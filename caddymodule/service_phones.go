@@ -38,7 +38,7 @@ func (s *service) makeAuthenticator(a *App) error {
 	s.authenticator, err = authenticator.NewApp(authenticator.AppSettings{
 		Pages: s.pages, Brand: a.Name, Contact: a.Contact, Secure: a.Push.authenticator.Scheme == "https",
 		API: authenticator.NewAPI(authenticator.APISettings{
-			Companions: s.flows, Kind: assurance.Push, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: s.bell, Counters: s.store,
+			Companions: s.flows, Kind: assurance.Push, Phones: phones, Nonces: s.keys.Codec("authenticator"), Bell: s.bell, Counters: s.store, Incarnation: s.store.Incarnation,
 			Origin: a.Push.authenticator.String(), Key: key, Clock: time.Now, Logger: boundedlog.New(a.logger.Named("authenticator")),
 			Address: clientAddress, Ending: s.isEnding, Streams: &stream.Room{Each: mostOfPhone, All: mostStreams},
 		}),

@@ -44,6 +44,7 @@ type standIn struct {
 	removed   bool              // the phone was
 	down      bool              // nothing is answered
 	ahead     time.Duration     // of the server's clock
+	data      string            // identifies the server's data
 	key       *ecdsa.PublicKey  // of the phone
 	requests  map[string][]byte // what is displayed of open ones, by id
 	wrong     int
@@ -53,7 +54,7 @@ type standIn struct {
 
 func newStandIn(t *testing.T) (*standIn, string) {
 	t.Helper()
-	s := &standIn{t: t, requests: make(map[string][]byte), changed: make(chan struct{}, 16)}
+	s := &standIn{t: t, data: "one", requests: make(map[string][]byte), changed: make(chan struct{}, 16)}
 	pages, err := templates.New(templates.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/api/")
 	if name == "nonce" {
-		s.reply(w, map[string]any{"nonce": "n", "time": time.Now().Add(s.clock()).Unix(), "vapid": message.Encode(append([]byte{4}, make([]byte, 64)...))})
+		s.reply(w, map[string]any{"nonce": "n", "time": time.Now().Add(s.clock()).Unix(), "data": s.stored(), "vapid": message.Encode(append([]byte{4}, make([]byte, 64)...))})
 		return
 	}
 	signed, err := message.Parse(body)
@@ -95,6 +96,12 @@ func (s *standIn) clock() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ahead
+}
+
+func (s *standIn) stored() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data
 }
 
 func (s *standIn) isDown() bool {
@@ -268,6 +275,7 @@ func TestAuthenticatorScreens(t *testing.T) {
 	phone.isNotified(t)
 	phone.tellsOfClock(t)
 	phone.worksOffline(t)
+	phone.survivesARestore(t)
 	phone.hearsOfRemoval(t)
 	phone.explainsInstallation(t)
 }
@@ -373,11 +381,33 @@ func (p *phoneScreen) worksOffline(t *testing.T) {
 	p.AwaitH1("Your accounts")
 }
 
+// survivesARestore keeps its keys when the server doesn't know it, but has other data than
+// before: another restore may bring the phone back.
+func (p *phoneScreen) survivesARestore(t *testing.T) {
+	p.api.set(func() { p.api.removed, p.api.data = true, "two" })
+	p.Reload()
+	p.AwaitText("The server doesn't know this phone anymore.")
+	p.inspect("phone-unknown")
+	p.expectKept(t, `[["active",false,false]]`)
+	p.api.set(func() { p.api.removed, p.api.data = false, "one" })
+	p.Reload()
+	p.AwaitH1("Your accounts")
+	p.eventually("the account to be known again", `String(!document.body.textContent.includes("doesn't know"))`, "true")
+}
+
 func (p *phoneScreen) hearsOfRemoval(t *testing.T) {
 	p.api.set(func() { p.api.removed = true })
 	p.Reload()
 	p.AwaitText("This phone was removed from \u2068alice\u2069.")
 	p.inspect("phone-removed")
+	p.expectKept(t, `[["removed",true,true]]`)
+	p.Click("OK")
+	p.AwaitText("No account has been added")
+}
+
+// expectKept compares each account's state, and whether its keys are gone.
+func (p *phoneScreen) expectKept(t *testing.T, want string) {
+	t.Helper()
 	keys := p.promised(`new Promise(resolve => {
 		const opening = indexedDB.open("portcullis");
 		opening.onsuccess = () => {
@@ -385,11 +415,9 @@ func (p *phoneScreen) hearsOfRemoval(t *testing.T) {
 			all.onsuccess = () => resolve(JSON.stringify(all.result.map(a => [a.state, !a.key, !a.totp])));
 		};
 	})`)
-	if keys != `[["removed",true,true]]` {
-		t.Errorf("the phone keeps %s", keys)
+	if keys != want {
+		t.Errorf("the phone keeps %s, want %s", keys, want)
 	}
-	p.Click("OK")
-	p.AwaitText("No account has been added")
 }
 
 // explainsInstallation opens a pairing's link in Safari on an iPhone, in German.

@@ -66,7 +66,7 @@ func validated(t *testing.T, s *scene.Scene, look ...string) harness.Output {
 }
 
 // elements returns what a page has of one element, by an attribute.
-func elements(t *testing.T, page *harness.Page, tag, attribute string) []string {
+func elements(t testing.TB, page *harness.Page, tag, attribute string) []string {
 	t.Helper()
 	document, err := html.Parse(strings.NewReader(page.Body))
 	if err != nil {

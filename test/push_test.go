@@ -62,6 +62,12 @@ var agents = map[string]string{
 	"ios":     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
 }
 
+// appPage is what the app behind the gate answers.
+var appPage = harness.Answer{
+	Header: map[string][]string{"Content-Type": {"text/html"}},
+	Body:   `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`,
+}
+
 // pushSuite is a server with push, and ada, who has a phone.
 type pushSuite struct {
 	*suite
@@ -75,10 +81,7 @@ func TestPush(t *testing.T) {
 	s := &pushSuite{suite: &suite{Scene: scene.Start(t, scene.Options{
 		Settled: 1, Caddyfile: pushCaddyfile, Vars: map[string]string{"places": writePlaces(t)},
 	})}}
-	s.App.Answer(harness.Answer{
-		Header: map[string][]string{"Content-Type": {"text/html"}},
-		Body:   `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,"><main><h1>The app</h1></main></html>`,
-	})
+	s.App.Answer(appPage)
 	s.ada = s.Administrator("ada")
 	tab := harness.NewBrowser(t, s.Server, harness.BrowserOptions{})
 	// The console notes each 404 and 409, which are answers here.
@@ -91,7 +94,7 @@ func TestPush(t *testing.T) {
 }
 
 // writePlaces writes a database by which this machine is in Bern, and returns its path.
-func writePlaces(t *testing.T) string {
+func writePlaces(t testing.TB) string {
 	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-City", IncludeReservedNetworks: true})
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +168,12 @@ func (s *pushSuite) ask(t *testing.T) (*visitor, string) {
 		browser.Click("Approve on your phone")
 	}
 	browser.AwaitH1("Approve on your phone")
-	return browser, browser.Evaluate(`[...document.querySelector(".number").childNodes].at(-1).textContent.trim()`)
+	return browser, numberOn(browser.Browser)
+}
+
+// numberOn is the number that a waiting page shows.
+func numberOn(b *harness.Browser) string {
+	return b.Evaluate(`[...document.querySelector(".number").childNodes].at(-1).textContent.trim()`)
 }
 
 func (s *pushSuite) allow(t *testing.T) {
@@ -175,7 +183,7 @@ func (s *pushSuite) allow(t *testing.T) {
 	s.phone.AwaitText("app.localhost")
 	s.phone.AwaitText("Bern, Switzerland")
 	laptop.Reload()
-	if again := laptop.Evaluate(`[...document.querySelector(".number").childNodes].at(-1).textContent.trim()`); again != number {
+	if again := numberOn(laptop.Browser); again != number {
 		t.Errorf("after a reload the number is %s, and was %s", again, number)
 	}
 	s.phone.FillSelector("#number", number)

@@ -36,6 +36,9 @@ async function follow(account, changed, signal) {
 				changed(); // which finds out that the account was removed
 				return;
 			}
+			if (failure.status === 429) {
+				changed(); // it asks instead, as long as there are too many streams
+			}
 			failures++;
 			const wait = Math.max(Math.min(pause * 2 ** failures, longestPause), (failure.retryAfter ?? 0) * 1000);
 			await new Promise((resolve) => setTimeout(resolve, wait));

@@ -2,7 +2,7 @@
 
 import { base64url, fromBase64url, sha256 } from "./bytes.js";
 import { described, digest, subscription } from "./notifications.js";
-import { ask, Refused } from "./server.js";
+import { ask, fresh, freshest, Refused } from "./server.js";
 import { accounts, keep } from "./storage.js";
 
 // open returns the open requests of all accounts. An account that the server has
@@ -24,8 +24,10 @@ export async function open() {
 async function requestsOf(account, subscribed, hash) {
 	try {
 		const answer = await ask("list", account, { subscription: hash });
-		if (answer.account && answer.account !== account.name) {
-			account.name = answer.account;
+		const { data } = await fresh();
+		const name = answer.account || account.name;
+		if (name !== account.name || data !== account.data || account.unknown) {
+			Object.assign(account, { name, data, unknown: false });
 			await keep(account);
 		}
 		if (answer.subscribe && subscribed) {
@@ -37,11 +39,23 @@ async function requestsOf(account, subscribed, hash) {
 			return []; // the computer hasn't finished the pairing yet
 		}
 		if (failure instanceof Refused && failure.status === 410) {
-			await markRemoved(account);
+			await markGone(account);
 			return [];
 		}
 		throw failure;
 	}
+}
+
+// markGone keeps what the server says: it doesn't know the account. If the server's data
+// is another than before, it was restored from a backup, and another restore may bring the
+// account back. Else it was removed.
+async function markGone(account) {
+	const { data } = await freshest();
+	if (account.data && account.data !== data) {
+		account.unknown = true;
+		return keep(account);
+	}
+	return markRemoved(account);
 }
 
 // read reads what the server wants displayed. The hash over exactly these bytes is

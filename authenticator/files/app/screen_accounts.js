@@ -76,6 +76,7 @@ function entry(app, account, codes) {
 	});
 	return element("section", { class: "account" },
 		element("h2", {}, element("bdi", {}, account.name)),
+		account.unknown ? note(text("accounts.unknown")) : null,
 		account.totp ? code : null,
 		account.totp ? left : null,
 		button(text("accounts.remove"), "quiet", () => askRemove(app, account)),

@@ -15,7 +15,8 @@ export class Refused extends Error {
 const lifetime = 60000; // of a nonce, in milliseconds; the server takes it for longer
 let current = null;
 
-// fresh returns a nonce, the server's clock, and the key for notifications.
+// fresh returns a nonce, the server's clock, the key for notifications, and what identifies
+// the server's data.
 export async function fresh() {
 	if (current && performance.now() - current.at < lifetime) {
 		return current;
@@ -25,10 +26,16 @@ export async function fresh() {
 	if (!response.ok) {
 		throw await refusal(response);
 	}
-	const { nonce, time, vapid } = await response.json();
+	const { nonce, time, vapid, data } = await response.json();
 	const local = (before + Date.now()) / 2;
-	current = { nonce, vapid, ahead: local - time * 1000, at: performance.now() };
+	current = { nonce, vapid, data, ahead: local - time * 1000, at: performance.now() };
 	return current;
+}
+
+// freshest is fresh, asked anew.
+export function freshest() {
+	current = null;
+	return fresh();
 }
 
 // ahead returns by how many seconds the phone's clock is ahead of the server's; null:
