@@ -30,9 +30,9 @@ var arrows = []arrow{
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
 		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
-		"geoip", "identity", "audit", "keys", "store/sqlite", "store", "templates", "assurance", "upload", "stream", "boundedlog",
+		"geoip", "identity", "audit", "keys", "store/sqlite", "store/postgres", "store", "templates", "assurance", "upload", "stream", "boundedlog",
 	}},
-	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "templates", "token", "showable"}},
+	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
 	{"caddymodule/approach", []string{"caddymodule/layout", "caddymodule/matching", "caddymodule/origin"}},
 	{"caddymodule/layout", []string{"caddymodule/matching", "caddymodule/origin", "assurance"}},
 	{"caddymodule/matching", nil},
@@ -78,8 +78,9 @@ var arrows = []arrow{
 	{"audit", []string{"store", "boundedlog", "showable"}},
 	{"keys", []string{"fileaccess"}},
 
-	{"store/sqlite/sqlitetest", []string{"store/sqlite"}},
-	{"store/sqlite", []string{"store", "assurance", "fileaccess"}},
+	{"store/sqlite", []string{"store/transfer", "store", "assurance", "fileaccess"}},
+	{"store/postgres", []string{"store/transfer", "store", "assurance"}},
+	{"store/transfer", nil},
 	{"store/conformance", []string{"store", "assurance"}},
 	{"store/storetest", []string{"store"}},
 	{"store", []string{"assurance"}},
@@ -106,6 +107,7 @@ var arrows = []arrow{
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},
 	{"test/mailbox", nil},
+	{"test/pgserver", nil},
 	{"test/phone", nil},
 	{"test/smsgateway", nil},
 	{"test/harness", nil},
@@ -127,7 +129,7 @@ var reserved = []struct {
 	{"database/sql", []string{"store/"}},
 	{"modernc.org/sqlite", []string{"store/"}},
 	{"github.com/pressly/goose", []string{"store/"}},
-	{"github.com/jackc/pgx", []string{"store/"}},
+	{"github.com/jackc/pgx", []string{"store/", "test/pgserver"}},
 	{"github.com/gorilla/securecookie", []string{"keys"}},
 	{"github.com/pquerna/otp", []string{"factors/totp"}},
 	{"github.com/go-webauthn/webauthn", []string{"factors/fido"}},
@@ -600,7 +602,7 @@ func packages(t *testing.T) []listedPackage {
 func shipped(t *testing.T) []listedPackage {
 	t.Helper()
 	return slices.DeleteFunc(slices.Clone(packages(t)), func(p listedPackage) bool {
-		return isOrIsBelow(p.name(), "test") || isOrIsBelow(p.name(), "internal") || p.name() == "store/conformance" || p.name() == "store/storetest" || p.name() == "store/sqlite/sqlitetest"
+		return isOrIsBelow(p.name(), "test") || isOrIsBelow(p.name(), "internal") || p.name() == "store/conformance" || p.name() == "store/storetest"
 	})
 }
 
