@@ -74,7 +74,7 @@ type App struct {
 	// MaxStaleness is how long a node that is cut off from the store's changes may
 	// go on with what it knows. During that time, it may still accept a sign-on that
 	// has ended. After that, it answers 503 except on open paths. At least 2s, at
-	// most 1h. SQLite runs in the same process and is never cut off. Default: 1m.
+	// most 1h. The store sqlite runs in the same process and is never cut off. Default: 1m.
 	MaxStaleness caddy.Duration `json:"max_staleness,omitempty"`
 
 	// BehindTLSProxy says that TLS ends at a proxy in front of this server. Gates and

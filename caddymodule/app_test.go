@@ -297,7 +297,7 @@ http://app.localhost:0 {
 }
 
 func TestOptionsAreOptional(t *testing.T) {
-	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, FIDO{}, Attestation{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, Gate{}, Rule{}, Headers{}} {
+	for _, module := range []any{App{}, SessionSettings{}, TOTP{}, FIDO{}, Attestation{}, BackupCodes{}, Platforms{}, People{}, SQLiteStore{}, PostgresStore{}, Gate{}, Rule{}, Headers{}} {
 		typ := reflect.TypeOf(module)
 		for i := range typ.NumField() {
 			field := typ.Field(i)

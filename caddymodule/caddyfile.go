@@ -202,7 +202,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 		return d.Err("store is given twice")
 	}
 	if !d.NextArg() {
-		return d.Err("store needs a name: write store sqlite")
+		return d.Err("store needs a name: write store sqlite or store postgres ADDRESS")
 	}
 	name := d.Val()
 	module, err := caddyfile.UnmarshalModule(d, "mfa.stores."+name)

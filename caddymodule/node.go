@@ -93,8 +93,8 @@ func (a *App) hasBegun(ctx context.Context, mark *keys.Mark) (bool, error) {
 
 // adviceBeginAnew says what to do where the store is gone.
 func (a *App) adviceBeginAnew() string {
-	return fmt.Sprintf("put its file back together with the one that ends in -wal, mount the disk that it is on, or correct `store`; "+
-		"to begin anew without users, move the key set and its mark aside as well (%s)", keys.Places(a.keyStorage()))
+	return fmt.Sprintf("%s, or correct `store`; to begin anew without users, move the key set and its mark aside as well (%s)",
+		a.store.AdviceIfMissing(), keys.Places(a.keyStorage()))
 }
 
 // checkMark ends all sessions where the store may have been brought back from

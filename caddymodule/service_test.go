@@ -20,6 +20,7 @@ type slowToFollow struct {
 func (s *slowToFollow) Open(context.Context, bool) (store.Store, error) { return s, nil }
 func (*slowToFollow) Key() string                                       { return "slow" }
 func (*slowToFollow) Incarnation() string                               { return "incarnation" }
+func (*slowToFollow) AdviceIfMissing() string                           { return "" }
 func (*slowToFollow) Descends(context.Context, string) (bool, error)    { return true, nil }
 func (*slowToFollow) Position(context.Context) (int64, error)           { return 0, nil }
 func (*slowToFollow) Close() error                                      { return nil }

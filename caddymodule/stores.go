@@ -19,6 +19,9 @@ type StoreModule interface {
 	// true, and else returns store.ErrMissing and makes nothing. It is called
 	// when the app starts. The caller closes the store.
 	Open(ctx context.Context, mayCreate bool) (store.Store, error)
+	// AdviceIfMissing says how to bring back a store that is gone, as the beginning of
+	// a sentence.
+	AdviceIfMissing() string
 	// Key names the store within this process: configurations whose stores
 	// have one key share one open store across reloads.
 	Key() string
@@ -61,6 +64,11 @@ func (s *SQLiteStore) Provision(caddy.Context) error {
 
 // Key implements StoreModule: the absolute path.
 func (s *SQLiteStore) Key() string { return s.Path }
+
+// AdviceIfMissing implements StoreModule.
+func (s *SQLiteStore) AdviceIfMissing() string {
+	return "put its file back together with the one that ends in -wal, mount the disk that it is on"
+}
 
 // Open implements StoreModule.
 func (s *SQLiteStore) Open(ctx context.Context, mayCreate bool) (store.Store, error) {

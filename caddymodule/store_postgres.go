@@ -1,0 +1,139 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/store/postgres"
+)
+
+func init() {
+	caddy.RegisterModule(PostgresStore{})
+}
+
+// PostgresStore keeps everything in a PostgreSQL database, which any number of nodes
+// share: each of them answers any request.
+type PostgresStore struct {
+	// URL is the database's address, as libpq reads it. On another machine it has to
+	// be reached with sslmode=verify-full. Placeholders are allowed, and keep the
+	// password out of the configuration.
+	URL string `json:"url,omitempty"`
+	// Listen is the address at which changes are listened for and the schema is
+	// brought up to date, if URL leads to a pooler that hands on single transactions.
+	// "off": changes are asked for every 250 ms. Default: the same as URL.
+	Listen string `json:"listen,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (PostgresStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "mfa.stores.postgres",
+		New: func() caddy.Module { return new(PostgresStore) },
+	}
+}
+
+// Provision expands placeholders. It connects to nothing.
+func (s *PostgresStore) Provision(caddy.Context) (err error) {
+	for setting, address := range map[string]*string{"url": &s.URL, "listen": &s.Listen} {
+		if *address == "" {
+			continue
+		}
+		if *address, err = caddy.NewReplacer().ReplaceOrErr(*address, true, true); err != nil {
+			return fmt.Errorf("%s: %w", setting, err) // which names the placeholder, not the password
+		}
+	}
+	return nil
+}
+
+var errNoDatabase = errors.New("store postgres needs the address of a database: write store postgres postgres://USER@HOST/DATABASE?sslmode=verify-full")
+
+// Validate refuses addresses that are wrong, or that would send secrets in the clear.
+func (s *PostgresStore) Validate() error {
+	if strings.TrimSpace(s.URL) == "" {
+		return errNoDatabase
+	}
+	return s.settings().Check()
+}
+
+func (s *PostgresStore) settings() postgres.Settings {
+	return postgres.Settings{URL: s.URL, Listen: s.Listen, Warn: func(doing string, err error) {
+		// Of the configuration that is in force: a store outlives the one that opened it.
+		caddy.Log().Named("mfa.store").Error(doing, zap.Error(err))
+	}}
+}
+
+// Key implements StoreModule. A hash, since the addresses hold a password.
+func (s *PostgresStore) Key() string {
+	hash := sha256.Sum256([]byte(s.URL + "\x00" + s.Listen))
+	return "postgres " + hex.EncodeToString(hash[:])
+}
+
+// AdviceIfMissing implements StoreModule.
+func (s *PostgresStore) AdviceIfMissing() string {
+	return "restore the database from a backup"
+}
+
+// Open implements StoreModule.
+func (s *PostgresStore) Open(ctx context.Context, mayCreate bool) (store.Store, error) {
+	open := postgres.OpenExisting
+	if mayCreate {
+		open = postgres.Open
+	}
+	db, err := open(ctx, s.settings())
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
+//
+//	postgres [URL]
+//	postgres [URL] {
+//		url    URL
+//		listen URL|off
+//	}
+func (s *PostgresStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the module's name
+	if d.NextArg() {
+		s.URL = d.Val()
+	}
+	if d.NextArg() {
+		return d.Err("store postgres takes one address")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var into *string
+		switch d.Val() {
+		case "url":
+			into = &s.URL
+		case "listen":
+			into = &s.Listen
+		default:
+			return d.Errf("unknown option %q of store postgres: the options are url and listen", d.Val())
+		}
+		if err := oneArgument(d, into); err != nil {
+			return err
+		}
+	}
+	if s.URL == "" {
+		return d.WrapErr(errNoDatabase)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ StoreModule           = (*PostgresStore)(nil)
+	_ caddy.Provisioner     = (*PostgresStore)(nil)
+	_ caddy.Validator       = (*PostgresStore)(nil)
+	_ caddyfile.Unmarshaler = (*PostgresStore)(nil)
+)
