@@ -19,7 +19,7 @@ SUITES ?= 4
 # All state of a run is kept in one folder of the checkout, which Git ignores.
 RUN := XDG_DATA_HOME=$(STATE)/data XDG_CONFIG_HOME=$(STATE)/config
 
-.PHONY: run run-https build test lint bench fuzz caddy clean
+.PHONY: run run-https build test test-faults lint bench fuzz caddy clean
 
 run: build
 	$(RUN) $(BINARY) run --config Caddyfile.example --adapter caddyfile
@@ -33,6 +33,14 @@ build:
 test: lint
 	./test/install-packages.sh
 	$(GO) test $(RACE) -vet=off -parallel $(SUITES) -timeout 60m ./...
+
+# What several nodes on PostgreSQL survive, as a table: the fault, what was seen, and
+# what was lost of the writes that had been confirmed.
+test-faults:
+	@mkdir -p $(BUILD)
+	@$(GO) test ./test -run '^TestSeveralNodes$$' -count=1 -v >$(BUILD)/faults.log 2>&1; status=$$?; \
+		sed -n 's/^ *nodes_test.go:[0-9]*: |/|/p' $(BUILD)/faults.log; \
+		test $$status -eq 0 || tail -n 50 $(BUILD)/faults.log; exit $$status
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt clean: $$unformatted"; exit 1; }

@@ -71,6 +71,7 @@ var optionTables = []struct {
 	{"Certificate", "### The block certificate", "{\n\tmfa {\n\t\tcertificate {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Platforms", "### Platforms", ""},
 	{"SQLiteStore", "### The store sqlite", "{\n\tmfa {\n\t\tstore sqlite {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
+	{"PostgresStore", "### The store postgres", "{\n\tmfa {\n\t\tstore postgres {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
 	{"Gate", "### The directive mfa", "a.example {\n\tmfa {\n\t\tnosuch\n\t}\n}\n"},
 	{"Portal", "### The directive mfa_portal", ""},
 	{"Rule", "### The block rule", "a.example {\n\tmfa {\n\t\trule /a {\n\t\t\tnosuch\n\t\t}\n\t}\n}\n"},
