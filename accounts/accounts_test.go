@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -19,7 +18,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
-	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/sqlite/sqlitetest"
 	"github.com/portcullis-mfa/portcullis/store/storetest"
 )
 
@@ -35,16 +34,7 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	opened, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := opened.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	db := storetest.Rerun(opened)
+	db := storetest.Rerun(sqlitetest.Open(t))
 	clock := func() time.Time { return noon }
 	log := audit.NewLog(zap.NewNop(), db, clock)
 	people := person.New(person.Settings{Store: db, Audit: log, Clock: clock, Random: rand.Reader})

@@ -29,7 +29,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/selfservice"
 	"github.com/portcullis-mfa/portcullis/store"
-	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/sqlite/sqlitetest"
 	"github.com/portcullis-mfa/portcullis/store/storetest"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -60,14 +60,9 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, ctx: t.Context(), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	folder := t.TempDir()
-	db, err := sqlite.Open(h.ctx, filepath.Join(folder, "store.db"))
-	h.must(err)
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	h.db, h.store = db, &shaky{Store: storetest.Rerun(db)}
+	h.db = sqlitetest.Open(t)
+	h.store = &shaky{Store: storetest.Rerun(h.db)}
+	var err error
 	h.keys, err = keys.Open(h.ctx, keys.FileStorage(filepath.Join(folder, "keys.json")), rand.Reader, h.clock, true)
 	h.must(err)
 	h.hasher, err = identity.NewHasher(identity.HasherConfig{Peppers: h.keys, Params: identity.Params{Memory: 8, Passes: 1, Parallelism: 1}, Waiting: 1000})

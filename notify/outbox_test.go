@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/notify"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/sqlite/sqlitetest"
 )
 
 // post is a route that notes when what was sent, and fails as it is told.
@@ -55,11 +55,7 @@ func (p *post) Send(_ context.Context, m store.Message) error {
 // newOutbox is one over a store of its own.
 func newOutbox(t *testing.T, p *post) (*notify.Outbox, *sqlite.DB) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := sqlitetest.Open(t)
 	p.began = time.Now()
 	return notify.New(notify.Settings{
 		Store: db, Clock: time.Now, Random: rand.Reader, Logger: zap.NewNop(), Routes: map[string]notify.Route{"test": p},

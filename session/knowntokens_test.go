@@ -30,12 +30,15 @@ func (s *tokenStore) ListAccessTokens(context.Context) ([]store.AccessToken, err
 }
 
 func (s *tokenStore) AccessTokenBySelector(ctx context.Context, selector string) (store.AccessToken, error) {
-	if held, ok := s.held[selector]; ok {
+	s.mu.Lock()
+	held, found := s.held[selector]
+	if !found {
+		s.guesses++
+	}
+	s.mu.Unlock()
+	if found {
 		return held, nil
 	}
-	s.mu.Lock()
-	s.guesses++
-	s.mu.Unlock()
 	<-ctx.Done()
 	return store.AccessToken{}, ctx.Err()
 }
@@ -49,6 +52,8 @@ func (s *tokenStore) newToken(t *testing.T) (secret string, row store.AccessToke
 		ID: selector, Name: "ci", Selector: selector, Hash: token.Hash(secret), Scope: []byte(`{"hosts": ["app.example.com"]}`),
 		Expires: time.Now().Add(time.Hour),
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.held[selector] = row
 	return secret, row
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
-	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/sqlite/sqlitetest"
 	"github.com/portcullis-mfa/portcullis/store/storetest"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -51,18 +51,9 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	folder := t.TempDir()
-	db, err := sqlite.Open(t.Context(), filepath.Join(folder, "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := sqlitetest.Open(t)
 	h := &house{hands: &hands{now: morning}, store: storetest.Rerun(db)}
-	h.keys = newKeys(t, filepath.Join(folder, "keys.json"))
+	h.keys = newKeys(t, filepath.Join(t.TempDir(), "keys.json"))
 	must(t, db.CreateUser(t.Context(), store.User{ID: "alice", Name: "alice", Status: store.UserActive, Created: morning}))
 	return h
 }

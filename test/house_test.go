@@ -78,6 +78,7 @@ var arrows = []arrow{
 	{"audit", []string{"store", "boundedlog", "showable"}},
 	{"keys", []string{"fileaccess"}},
 
+	{"store/sqlite/sqlitetest", []string{"store/sqlite"}},
 	{"store/sqlite", []string{"store/transfer", "store", "assurance", "fileaccess"}},
 	{"store/postgres", []string{"store/transfer", "store", "assurance"}},
 	{"store/transfer", nil},
@@ -602,7 +603,7 @@ func packages(t *testing.T) []listedPackage {
 func shipped(t *testing.T) []listedPackage {
 	t.Helper()
 	return slices.DeleteFunc(slices.Clone(packages(t)), func(p listedPackage) bool {
-		return isOrIsBelow(p.name(), "test") || isOrIsBelow(p.name(), "internal") || p.name() == "store/conformance" || p.name() == "store/storetest"
+		return isOrIsBelow(p.name(), "test") || isOrIsBelow(p.name(), "internal") || p.name() == "store/conformance" || p.name() == "store/storetest" || p.name() == "store/sqlite/sqlitetest"
 	})
 }
 

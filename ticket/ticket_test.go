@@ -17,7 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
-	"github.com/portcullis-mfa/portcullis/store/sqlite"
+	"github.com/portcullis-mfa/portcullis/store/sqlite/sqlitetest"
 	"github.com/portcullis-mfa/portcullis/store/storetest"
 	"github.com/portcullis-mfa/portcullis/ticket"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -35,10 +35,7 @@ type office struct {
 
 func newOffice(t testing.TB) *office {
 	t.Helper()
-	opened, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
-	must(t, err)
-	t.Cleanup(func() { must(t, opened.Close()) })
-	db := storetest.Rerun(opened)
+	db := storetest.Rerun(sqlitetest.Open(t))
 	o := &office{store: db}
 	o.set(noon)
 	o.Tickets = ticket.NewTickets(db, o.Now, rand.Reader)
