@@ -504,10 +504,15 @@ func TestLeaks(t *testing.T) {
 		{"123456", `{"ts":1732382645.123456,"n":91234567}`, false},
 		{"123456", `a123456 then 123456`, true},
 	} {
-		if got := leak([]byte(c.text), c.secret) >= 0; got != c.found {
-			t.Errorf("%q in %q: %v", c.secret, c.text, got)
+		// Others that begin alike and aren't there are searched for in the same pass.
+		found := newSearch([]string{c.secret + "zzz", c.secret, "1234567"}).leaks([]byte(c.text))
+		if _, got := found[c.secret]; got != c.found || got != (len(found) == 1) {
+			t.Errorf("%q in %q: %v", c.secret, c.text, found)
 		}
 	}
+	fake := &fakeTB{TB: t}
+	(&Server{t: fake}).Canary("abc")
+	fake.expectProblem(t, "too short")
 }
 
 func TestCrashesAreNoticed(t *testing.T) {

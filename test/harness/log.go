@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,8 @@ const (
 	shownComplaints = 20
 )
 
-// LogEntry is one line of the server's log, decoded.
+// LogEntry is one line of the server's log, decoded. Whoever asks for it again gets the
+// same one, so it must not be changed.
 type LogEntry map[string]any
 
 // Text returns a field that holds text, or "". The usual ones are "level",
@@ -29,8 +31,10 @@ func (e LogEntry) Text(field string) string {
 
 // serverLog collects what the processes of one server write.
 type serverLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu      sync.Mutex
+	text    bytes.Buffer
+	decoded []LogEntry // of the lines that end before upTo
+	upTo    int
 }
 
 // Write implements io.Writer.
@@ -46,17 +50,22 @@ func (l *serverLog) String() string {
 	return l.text.String()
 }
 
-// entries decodes the lines that are JSON; others, such as a panic's, are to
-// be had from the text.
+// entries decodes the lines that are JSON, each once; others, such as a panic's, are
+// to be had from the text. A line without an end is still being written.
 func (l *serverLog) entries() []LogEntry {
-	var entries []LogEntry
-	for line := range strings.Lines(l.String()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range bytes.Lines(l.text.Bytes()[l.upTo:]) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break
+		}
+		l.upTo += len(line)
 		var entry LogEntry
-		if json.Unmarshal([]byte(line), &entry) == nil {
-			entries = append(entries, entry)
+		if json.Unmarshal(line, &entry) == nil {
+			l.decoded = append(l.decoded, entry)
 		}
 	}
-	return entries
+	return slices.Clone(l.decoded)
 }
 
 // complaints returns the last warnings and errors, one a line.
