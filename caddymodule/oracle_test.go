@@ -98,7 +98,9 @@ type tally struct{ servers, accepted, gated, answered, twins int }
 
 // TestWalkerAgreesWithCaddy (P09) has Caddy itself run what the walker accepts.
 func TestWalkerAgreesWithCaddy(t *testing.T) {
-	seeds := []uint64{1, 2, 3}
+	// With the first, a walker fails that forgets which groups are used up once an error
+	// brings requests back; with the next two, one that forgets who changed the Host.
+	seeds := []uint64{1, 6, 7}
 	for range 5 {
 		seeds = append(seeds, uint64(time.Now().UnixNano()))
 	}
