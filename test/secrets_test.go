@@ -1,25 +1,85 @@
 package test
 
 import (
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/mailbox"
 	"github.com/portcullis-mfa/portcullis/test/scene"
 )
 
-// talkative is the usual scene with all that Caddy can tell: the harness has
-// the debug log on, and here every site has an access log, in a file.
+// talkative is the usual scene with all that Caddy can tell: logs at each level, in
+// files, an access log of every site, and spans. Programs and e-mail get in, too.
 var talkative = func() string {
-	logged := strings.ReplaceAll(scene.Caddyfile, "\tmfa_portal\n", "\tlog {\n\t\toutput file {{.Dir}}/portal.log\n\t}\n\tmfa_portal\n")
-	logged = strings.ReplaceAll(logged, "\treverse_proxy", "\tlog {\n\t\toutput file {{.Dir}}/apps.log\n\t}\n\treverse_proxy")
-	return strings.Replace(logged, "\tmfa {\n", "\tmetrics\n\tmfa {\n", 1)
+	written := strings.ReplaceAll(scene.Caddyfile, "\tmfa_portal\n", "\tlog {\n\t\toutput file {{.Dir}}/portal.log\n\t}\n\ttracing\n\tmfa_portal\n")
+	written = strings.ReplaceAll(written, "\treverse_proxy", "\tlog {\n\t\toutput file {{.Dir}}/apps.log\n\t}\n\ttracing\n\treverse_proxy")
+	written = strings.Replace(written, "\tmfa\n", "\tmfa {\n\t\ttokens service\n\t\ttokens personal {\n\t\t\tallow user erin\n\t\t}\n\t}\n", 1)
+	written += "\nhttp://down.localhost:{{.Port \"web\"}} {\n\tlog\n\tmfa {\n\t\tassertion\n\t}\n\treverse_proxy 127.0.0.1:1\n}\n"
+	global := "\tmetrics\n"
+	for _, level := range logLevels {
+		global += "\tlog at_" + level + " {\n\t\tlevel " + level + "\n\t\toutput file {{.Dir}}/" + level + ".log\n\t}\n"
+	}
+	mail := "\t\temail {\n\t\t\tsmtp smtp://{{.Vars.smtp}}\n\t\t\tusername portcullis\n\t\t\tpassword {env.TEST_SMTP_PASSWORD}\n\t\t\tca {{.Vars.ca}}\n\t\t\tfrom login@example.com\n\t\t}\n"
+	return strings.Replace(written, "\tmfa {\n", global+"\tmfa {\n"+mail, 1)
 }()
+
+var logLevels = []string{"DEBUG", "INFO", "WARN", "ERROR"}
+
+// collectSpans takes what the server tells of its requests as OpenTelemetry spans, and
+// keeps it in a file of the scene once there is one.
+func collectSpans(t *testing.T) (address string, keepIn func(file string)) {
+	t.Helper()
+	var mu sync.Mutex
+	var spans []byte
+	file := ""
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		spans = append(spans, body...)
+		if file != "" {
+			_ = os.WriteFile(file, spans, 0o600)
+		}
+	}))
+	t.Cleanup(collector.Close)
+	return collector.URL, func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		file = name
+	}
+}
+
+// talkingScene is a scene of talkative with the mail server that it uses.
+func talkingScene(t *testing.T) (*scene.Scene, *mailbox.Server) {
+	t.Helper()
+	server := mailbox.Start(t, mailbox.Options{Username: "portcullis", Password: smtpPassword})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	collector, keepIn := collectSpans(t)
+	s := scene.Start(t, scene.Options{
+		Caddyfile: talkative, Vars: map[string]string{"smtp": server.Address, "ca": ca},
+		Env: []string{
+			"TEST_SMTP_PASSWORD=" + smtpPassword,
+			"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_BSP_SCHEDULE_DELAY=100",
+		},
+	})
+	keepIn(filepath.Join(s.Dir(), "spans"))
+	s.Canary(smtpPassword)
+	return s, server
+}
 
 // canaryTab is a browser that notes every secret that passes through it.
 type canaryTab struct {
@@ -54,7 +114,7 @@ func secretsOf(address string) url.Values {
 // and every file for what they used.
 func TestD02SecretsStayOutOfLogsAndFiles(t *testing.T) {
 	t.Parallel()
-	s := scene.Start(t, scene.Options{Caddyfile: talkative})
+	s, server := talkingScene(t)
 	tab := canaryTab{s.Client(), s}
 
 	// A whole set-up, cookies and all.
@@ -80,6 +140,9 @@ func TestD02SecretsStayOutOfLogsAndFiles(t *testing.T) {
 		if page = tab.open(tab.Get(s.At(app, "/private?x=1"))); page.H1() != "Hello ada" {
 			t.Fatalf("%s: %d %s", app, page.Status, page.Text())
 		}
+	}
+	if page = tab.open(tab.Get(s.At("down", "/private?x=1"))); page.Status != http.StatusBadGateway {
+		t.Errorf("an app that is down: %d %s", page.Status, page.Text())
 	}
 	for _, seen := range append(s.App.Requests(), s.Admin.Requests()...) {
 		for name, values := range seen.Header {
@@ -178,16 +241,51 @@ func TestD02SecretsStayOutOfLogsAndFiles(t *testing.T) {
 		// The app is opened from the page whose address holds the ticket.
 		tab.Click(s.At("app", "/"))
 	})
+	t.Run("programs, codes and links by other ways", func(t *testing.T) {
+		testCanariesElsewhere(t, tokens{s, t}, server, s.Invited("erin"))
+	})
 	// What is searched must hold what was done, or nothing was looked at.
-	for _, file := range []string{"portal.log", "apps.log"} {
-		raw, err := os.ReadFile(filepath.Join(s.Dir(), file))
-		if err != nil || !strings.Contains(string(raw), `"uri"`) {
-			t.Errorf("%s tells nothing: %v", file, err)
-		}
+	for file, told := range map[string]string{
+		"portal.log": `"uri"`, "apps.log": `"uri"`, "spans": "/.mfa/callback",
+		"DEBUG.log": `"level":"debug"`, "INFO.log": `"level":"info"`, "WARN.log": `"level":"warn"`, "ERROR.log": `"level":"error"`,
+	} {
+		harness.Eventually(t, patience, file+" to tell of "+told, func() bool {
+			raw, err := os.ReadFile(filepath.Join(s.Dir(), file))
+			return err == nil && strings.Contains(string(raw), told)
+		})
 	}
 	if !strings.Contains(s.Log(), "sign_in.succeeded") {
 		t.Error("the log tells of no sign-in")
 	}
+}
+
+// testCanariesElsewhere uses what else opens something: tokens, codes by e-mail and by
+// an administrator, and the link in a notice.
+func testCanariesElsewhere(t *testing.T, s tokens, server *mailbox.Server, p *scene.Person) {
+	host := strings.TrimPrefix(s.At("app", ""), "http://")
+	for _, secret := range []string{s.create("ci", "--host", "app.localhost"), s.createAppPassword(p, "app.localhost", "Phone")} {
+		basic := base64.StdEncoding.EncodeToString([]byte(p.Name + ":" + secret))
+		s.Canary(basic)
+		for _, header := range []string{
+			"Authorization: Bearer " + secret, "Proxy-Authorization: Bearer " + secret, "Authorization: Basic " + basic, "Authorization: Token " + secret,
+		} {
+			s.Raw("web").Send(harness.Request1("GET", "/program", host, "", header))
+		}
+		s.Raw("web").Send(harness.Request1("GET", "/program?token="+secret, host, ""))
+	}
+	withAddress(t, s.Scene, p.Name, "erin@example.org")
+	withEmail(t, s.Scene, server, p, "erin@example.net")
+	page := askedByEmail(t, s.Scene, s.Client(), p)
+	if page.H1() != mailedTitle && page.H1() != unsentTitle {
+		t.Errorf("a code by e-mail isn't asked for: %s", page.Text())
+	}
+	reader := canaryTab{s.Client(), s.Scene}
+	reader.open(reader.Get(linkTo(t, s.Scene, server, "erin@example.org")))
+	losing := s.Client()
+	page = losing.Visit(p.ShowPassword(losing, losing.Visit(s.At("login", "/sign-in"))).Link("I can't use this"))
+	form := formTo(t, page, "/flow/lost")
+	submitted(losing, form, map[string]string{"lose": "on"})
+	accessCode(t, s.Scene, p.Name)
 }
 
 // canaryAuthenticator makes codes of a secret and notes both.
