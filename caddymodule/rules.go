@@ -44,11 +44,13 @@ type Rule struct {
 
 // resolvedRule is a rule with nothing left to inherit.
 type resolvedRule struct {
-	matchers    caddyhttp.MatcherSets // none for what stands outside rules
-	patterns    []string              // of paths: those without wildcards, and beginnings
-	open        bool
-	allow       audience
-	requirement assurance.Requirement
+	matchers caddyhttp.MatcherSets // none for what stands outside rules
+	patterns []string              // of paths: those without wildcards, and beginnings
+	// patternsTell says that nothing else tells paths apart.
+	patternsTell bool
+	open         bool
+	allow        audience
+	requirement  assurance.Requirement
 	// explicit says that an assurance or a max_age was written.
 	explicit bool
 	// certificate is the mode that was written; empty: none.
@@ -89,7 +91,7 @@ func (g *Gate) resolveRule(rule *Rule) (resolvedRule, error) {
 	}
 	if !rule.Open {
 		resolved, err := g.inherit(g.rest, rule)
-		resolved.matchers, resolved.patterns = matchers, patterns
+		resolved.matchers, resolved.patterns, resolved.patternsTell = matchers, patterns, matching.PatternsTell(rule.MatcherSetsRaw)
 		return resolved, err
 	}
 	if rule.Allow != nil || rule.Assurance != "" || rule.MaxAge != 0 || rule.Certificate != "" || rule.Tokens != nil {

@@ -157,7 +157,7 @@ func (g *Gate) bind(s *service) error {
 		Rules: g.rules(), Succession: succession{g},
 		Site: gate.Site{
 			Origin: originsOf(g.placed.Load().Site), UsualHost: g.placed.Load().UsualHost, Agree: g.agree,
-			Scripts: canonical.Scripts{Splits: layout.ScriptSplits(g.server)}, HeadApart: g.namesHead,
+			Scripts: canonical.Scripts{Splits: layout.ScriptSplits(g.server)}, Aliases: aliasesOf(layout.FileNamesOf(g.server)), HeadApart: g.namesHead,
 		},
 		Credentials: gate.Credentials{
 			Sessions: s.cookies, SignOns: s.keeper, Devices: s.devices, Weights: s.factors.Weights(),
@@ -194,6 +194,17 @@ func (g *Gate) bind(s *service) error {
 
 // isOn reports whether an option that is off by default is on.
 func isOn(option *bool) bool { return option != nil && *option }
+
+// aliasesOf returns the other paths under which a site may serve the same.
+func aliasesOf(names layout.FileNames) canonical.Aliases {
+	aliases := canonical.Aliases{Indexes: names.Indexes, Endings: names.Endings}
+	for _, file := range names.Fallbacks {
+		if canonical.IsScript(file) {
+			aliases.Fronts = append(aliases.Fronts, file)
+		}
+	}
+	return aliases
+}
 
 // originsOf returns site.Origin, with the origins of the hosts that the site
 // names made beforehand: each request needs one.
@@ -241,7 +252,7 @@ func (g *Gate) rules() []gate.Rule {
 	rules := make([]gate.Rule, 0, len(g.resolved)+1)
 	for _, rule := range g.resolved {
 		rules = append(rules, gate.Rule{
-			Match: rule.matchers.AnyMatchWithError, Patterns: rule.patterns, Open: rule.open,
+			Match: rule.matchers.AnyMatchWithError, Patterns: rule.patterns, PatternsTell: rule.patternsTell, Open: rule.open,
 			Allows: rule.allow.admits, Certificate: g.modeOf(rule), Require: g.certified(rule),
 			ServiceTokens: rule.serviceTokens, AppPasswords: rule.appPasswords,
 		})

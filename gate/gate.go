@@ -28,6 +28,8 @@ type Rule struct {
 	// of a script, as /index.php/public/* does, the rule decides, whatever holds
 	// for the script alone.
 	Patterns []string
+	// PatternsTell says that Match tells paths apart by nothing but Patterns.
+	PatternsTell bool
 	// Open lets everybody pass, without an identity.
 	Open bool
 	// Allows says who may pass of those who are signed in.
@@ -149,6 +151,8 @@ type Site struct {
 	UsualHost func(host string) string
 	// Scripts are what the site's apps take for the names of scripts.
 	Scripts canonical.Scripts
+	// Aliases are the other paths under which the site may serve the same.
+	Aliases canonical.Aliases
 	// Query says how the rules look at the query; nil: they don't.
 	Query *canonical.QueryUse
 	// HeadApart says that rules name HEAD, which then comes under its own rule
@@ -234,6 +238,8 @@ type Gate struct {
 	Settings
 	// handed reads what programs are given to hand over, which decides alone.
 	handed reader
+	// aliases says what the rules could make of other paths to the same page.
+	aliases aliasUse
 	// admissions are when those of devices were written down last; nil where no
 	// rule looks at certificates.
 	admissions *otter.Cache[admission, time.Time]
@@ -247,6 +253,7 @@ type Gate struct {
 func New(s Settings) *Gate {
 	g := &Gate{Settings: s}
 	g.handed = tokenReader{g}
+	g.aliases = aliasUseOf(s.Rules)
 	g.refusedTokens = otter.Must(&otter.Options[string, time.Time]{MaximumSize: maxRefusedTokens})
 	if slices.ContainsFunc(s.Rules, func(rule Rule) bool { return rule.Certificate != CertificateOff }) {
 		g.admissions = otter.Must(&otter.Options[admission, time.Time]{MaximumSize: maxAdmissions})

@@ -44,6 +44,16 @@ func (g *Gate) findRules(r *request) error {
 		if rule := &g.Rules[index]; !rule.Open && rule != r.rule && !slices.Contains(r.also, rule) {
 			r.also = append(r.also, rule)
 		}
+		aliases, err := g.aliasesOf(other, nil)
+		if err != nil {
+			return err
+		}
+		if err := g.addAliasRules(r, other, aliases); err != nil {
+			return err
+		}
+	}
+	if err := g.addAliases(r); err != nil {
+		return err
 	}
 	if r.rule.Open && len(r.also) > 0 {
 		r.rule, r.also = r.also[0], r.also[1:]
@@ -239,18 +249,8 @@ func (g *Gate) usualHost(host string) string {
 }
 
 func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
-	// Matchers are the operator's choice of anybody's code: one that panics
-	// decides nothing, and brings nobody through.
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic in a matcher: %v", cause)
-		}
-	}()
-	for i, rule := range g.Rules {
-		if rule.Match == nil {
-			return i, nil
-		}
-		matches, err := rule.Match(r)
+	for i := range g.Rules {
+		matches, err := g.matches(&g.Rules[i], r)
 		if err != nil {
 			return 0, err
 		}
@@ -259,4 +259,19 @@ func (g *Gate) firstMatch(r *http.Request) (first int, err error) {
 		}
 	}
 	return 0, errors.New("no rule applies to the request")
+}
+
+// matches reports whether a rule is about a request.
+func (*Gate) matches(rule *Rule, r *http.Request) (matches bool, err error) {
+	if rule.Match == nil {
+		return true, nil
+	}
+	// Matchers are the operator's choice of anybody's code: one that panics
+	// decides nothing, and brings nobody through.
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic in a matcher: %v", cause)
+		}
+	}()
+	return rule.Match(r)
 }

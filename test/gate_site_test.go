@@ -81,6 +81,19 @@ func testGateSites(t *testing.T, g *gateSuite) {
 		}
 		g.reset()
 	})
+	t.Run("templates that include", func(t *testing.T) {
+		if err := os.WriteFile(filepath.Join(g.Dir(), "include.html"), []byte(`{{httpInclude "/included.html"}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(g.Dir(), "included.html"), []byte("what is included"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// The request that a template makes carries no session: mfa has taken it out.
+		response := g.send1(rawRequest{host: "pages", path: "/include.html", header: []string{g.cookie(t, g.bob, "pages")}})
+		if response.Status != http.StatusInternalServerError || strings.Contains(response.Body, "what is included") {
+			t.Errorf("answered %d %q", response.Status, response.Body)
+		}
+	})
 	t.Run("templates", func(t *testing.T) {
 		page := "{{.Req.Header.Get \"Remote-User\"}} is {{placeholder \"http.auth.user.id\"}} of {{placeholder \"http.auth.user.groups\"}}; {{.OriginalReq.URL.Path}}"
 		if err := os.WriteFile(filepath.Join(g.Dir(), "page.html"), []byte(page), 0o600); err != nil {

@@ -135,8 +135,14 @@ https://encoded.localhost:{{.Port "web"}} {
 
 https://pages.localhost:{{.Port "web"}} {
 	import common
-	mfa
+	@ledgers path /private/index.html /ledger.html
+	mfa {
+		rule @ledgers {
+			allow group admins
+		}
+	}
 	templates
+	try_files {path} {path}.html
 	root * {{.Dir}}
 	file_server
 }
@@ -403,6 +409,7 @@ func TestGate(t *testing.T) {
 		{"P01 errors that Caddy finds first", testGateEarlyErrors},
 		{"P01 WebSocket", testGateWebSocket},
 		{"P02 paths", testGatePaths},
+		{"P02 other paths to one file", testGateAliases},
 		{"P03 malformed", testGateMalformed},
 		{"P06 queries", testGateQueries},
 		{"P07 scripts", testGateScripts},

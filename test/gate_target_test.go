@@ -2,7 +2,10 @@ package test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
@@ -82,5 +85,39 @@ func testGateScripts(t *testing.T, g *gateSuite) {
 			}
 			g.reset()
 		}
+	})
+}
+
+// testGateAliases asks for what a rule is about by the other paths under which the
+// site serves it.
+func testGateAliases(t *testing.T, g *gateSuite) {
+	const secret = "for administrators"
+	if err := os.Mkdir(filepath.Join(g.Dir(), "private"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"private/index.html", "private/index.html.gz", "ledger.html", "ledger.html.br"} {
+		if err := os.WriteFile(filepath.Join(g.Dir(), file), []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ada, bob := g.cookie(t, g.ada, "pages"), g.cookie(t, g.bob, "pages")
+	people := g.cookie(t, g.ada, "both")
+	g.overBoth(t, func(t *testing.T, send func(rawRequest) harness.Response) {
+		for _, path := range []string{
+			"/private/", "/private/index.html", "/private/index.html.gz", "/private", "/ledger", "/ledger.html", "/ledger/", "/ledger.html.br", "/ledger.HTML",
+		} {
+			if response := send(rawRequest{host: "pages", path: path, header: []string{bob}}); strings.Contains(response.Body, secret) {
+				t.Errorf("%s: bob was given %q", path, response.Body)
+			}
+		}
+		for _, path := range []string{"/private/", "/private/index.html", "/ledger", "/ledger.html"} {
+			if response := send(rawRequest{host: "pages", path: path, header: []string{ada}}); response.Status != http.StatusOK || response.Body != secret {
+				t.Errorf("%s: ada got %d %q", path, response.Status, response.Body)
+			}
+		}
+		if response := send(rawRequest{host: "both", path: "/people", header: []string{people}}); response.Status != http.StatusForbidden {
+			t.Errorf("/people answered %d", response.Status)
+		}
+		g.unseen(t)
 	})
 }

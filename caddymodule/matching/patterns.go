@@ -2,6 +2,7 @@ package matching
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -147,13 +148,39 @@ func isUnreserved(c byte) bool {
 func PlainPatterns(sets []caddy.ModuleMap) (plain []string) {
 	_ = eachMatcher(sets, func(name string, raw json.RawMessage) error {
 		for _, pattern := range pathPatterns(name, raw) {
-			if !strings.ContainsAny(strings.TrimSuffix(pattern, "*"), `*?[\%{`) {
+			if !isNotPlain(pattern) {
 				plain = append(plain, strings.ToLower(pattern))
 			}
 		}
 		return nil
 	})
 	return plain
+}
+
+// blindMatchers are those that don't look at the path.
+var blindMatchers = []string{"header", "header_regexp", "host", "method", "protocol", "query", "remote_ip", "client_ip", "tls"}
+
+// PatternsTell reports whether the matchers tell paths apart by nothing but the patterns
+// that PlainPatterns returns.
+func PatternsTell(sets []caddy.ModuleMap) bool {
+	return eachMatcher(sets, func(name string, raw json.RawMessage) error {
+		patterns := pathPatterns(name, raw)
+		switch {
+		case slices.Contains(blindMatchers, name) && !slices.ContainsFunc(stringsIn(raw), hasBrace):
+			return nil
+		case name == "path" && !slices.ContainsFunc(patterns, isNotPlain):
+			return nil
+		}
+		return errors.New("another matcher")
+	}) == nil
+}
+
+func hasBrace(text string) bool { return strings.Contains(text, "{") }
+
+// isNotPlain reports whether a pattern holds another wildcard than a star at its end, or
+// anything else that isn't to be taken as it is written.
+func isNotPlain(pattern string) bool {
+	return strings.ContainsAny(strings.TrimSuffix(pattern, "*"), `*?[\%{`)
 }
 
 var headWord = regexp.MustCompile(`\bHEAD\b`)

@@ -112,3 +112,29 @@ func TestPlainPatterns(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestPatternsTell(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{"path": ["/x", "/y/*"]}`:                                      true,
+		`{"path": ["/x"], "method": ["GET"], "header": {"X-A": ["1"]}}`: true,
+		`{"not": [{"path": ["/x/*"]}]}`:                                 true,
+		`{"query": {"a": ["b"]}}`:                                       true,
+		`{"path": ["*.php"]}`:                                           false,
+		`{"path": ["/x"], "path_regexp": {"pattern": "x"}}`:             false,
+		`{"expression": "path('/x')"}`:                                  false,
+		`{"vars": {"{http.request.uri}": ["/x"]}}`:                      false,
+		`{"header": {"X-A": ["{http.request.uri.path}"]}}`:              false,
+		`{"host": ["{http.request.uri.query.h}"]}`:                      false,
+		`{"header": {"X-A": ["{area}"]}}`:                               false,
+		`{"file": {}}`:                                                  false,
+		`{"not": [{"path_regexp": {"pattern": "x"}}]}`:                  false,
+	} {
+		var set caddy.ModuleMap
+		if err := json.Unmarshal([]byte(raw), &set); err != nil {
+			t.Fatal(err)
+		}
+		if got := PatternsTell([]caddy.ModuleMap{set}); got != want {
+			t.Errorf("%s: %t", raw, got)
+		}
+	}
+}

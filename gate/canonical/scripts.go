@@ -66,7 +66,7 @@ func (s Scripts) Paths(path string, patterns []string) (found []string) {
 			break
 		}
 		segment := path[start : start+length]
-		if isScript(segment) || strings.EqualFold(before, "cgi-bin") {
+		if IsScript(segment) || strings.EqualFold(before, "cgi-bin") {
 			add(start + length)
 		}
 		before, start = segment, start+length+1
@@ -84,8 +84,9 @@ func tellsApart(patterns []string, path string, end int) bool {
 	})
 }
 
-// isScript reports whether the segment has one of the usual suffixes.
-func isScript(segment string) bool {
+// IsScript reports whether a path or the name of a file ends in one of the usual
+// suffixes of scripts.
+func IsScript(segment string) bool {
 	dot := strings.LastIndexByte(segment, '.')
 	if dot < 0 || len(segment)-dot-1 > maxSuffix {
 		return false
