@@ -235,6 +235,9 @@ func (a *App) arrange() (layout.Layout, error) {
 	if err != nil {
 		return layout.Layout{}, err
 	}
+	if len(gates) > 0 && configures(a.ctx, "layer4") {
+		found.Warnings = append(found.Warnings, "the app layer4 can hand connections straight to what mfa guards, since mfa sees only what comes through Caddy's sites: make sure that it doesn't")
+	}
 	err = a.settleCertificates(sites, &found)
 	return found, err
 }

@@ -206,6 +206,8 @@ func (g *Gate) describe() *layout.Guarding {
 		guarding.Matchers = append(guarding.Matchers, rule.matchers)
 		if rule.open {
 			guarding.Open = append(guarding.Open, rule.matchers)
+		} else {
+			guarding.Paths = append(guarding.Paths, rule.patterns...)
 		}
 	}
 	return guarding

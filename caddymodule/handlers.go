@@ -34,21 +34,24 @@ func (*handlers) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// configuresApp reports whether the configuration has an mfa app. Caddy can only be
-// asked by making it, for which it is too early here. A version of Caddy that keeps
-// its configuration elsewhere counts as having one: then Start refuses the handlers.
-func configuresApp(ctx caddy.Context) bool {
+// configures reports whether the configuration has an app. Caddy can only be asked by
+// making it, for which it is too early here. A version of Caddy that keeps its
+// configuration elsewhere counts as having mfa: then Start refuses the handlers.
+func configures(ctx caddy.Context, app string) bool {
 	config := reflect.ValueOf(ctx).FieldByName("cfg")
 	if config.Kind() != reflect.Pointer || config.IsNil() {
-		return true
+		return app == "mfa"
 	}
 	apps := config.Elem().FieldByName("AppsRaw")
-	return apps.Kind() != reflect.Map || apps.MapIndex(reflect.ValueOf("mfa")).IsValid()
+	if apps.Kind() != reflect.Map {
+		return app == "mfa"
+	}
+	return apps.MapIndex(reflect.ValueOf(app)).IsValid()
 }
 
 // handlersOf returns the handlers of the configuration that ctx belongs to.
 func handlersOf(ctx caddy.Context) (*handlers, error) {
-	if !configuresApp(ctx) {
+	if !configures(ctx, "mfa") {
 		return nil, errNoPortal
 	}
 	loaded, err := ctx.App("mfa_handlers")

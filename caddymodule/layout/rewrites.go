@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
 	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
@@ -30,6 +32,12 @@ func chosen(r *rewrite.Rewrite) string {
 	for _, replacement := range r.PathRegexp {
 		texts = append(texts, replacement.Replace)
 	}
+	return chosenIn(texts...)
+}
+
+// chosenIn returns the first placeholder in the texts that clients choose freely, or
+// "".
+func chosenIn(texts ...string) string {
 	for _, text := range texts {
 		for _, name := range matching.Placeholders(text) {
 			if slices.ContainsFunc(chosenPlaceholders, func(prefix string) bool { return strings.HasPrefix(strings.ToLower(name), prefix) }) {
@@ -38,6 +46,49 @@ func chosen(r *rewrite.Rewrite) string {
 		}
 	}
 	return ""
+}
+
+// checkChoices refuses, on the way through a gate, what lets clients choose the app or
+// the folder that serves them: they could choose that of another site, or leave the
+// folder.
+func (s *surveyedServer) checkChoices(way []step) error {
+	for _, met := range way {
+		if met.module == nil {
+			continue
+		}
+		var upstream, folder string
+		eachReached(s.server, met.module, func(handler caddyhttp.MiddlewareHandler) {
+			switch h := handler.(type) {
+			case *caddyhttp.VarsMiddleware:
+				for _, name := range []string{"root", "fs"} {
+					value, _ := (*h)[name].(string)
+					folder = max(folder, chosenIn(value))
+				}
+			case *fileserver.FileServer:
+				folder = max(folder, chosenIn(h.Root, h.FileSystem))
+			case *reverseproxy.Handler:
+				upstream = max(upstream, chosenUpstream(h))
+				if transport, ok := innermost(h.Transport).(*fastcgi.Transport); ok {
+					folder = max(folder, chosenIn(transport.Root))
+				}
+			}
+		})
+		switch {
+		case upstream != "":
+			return fmt.Errorf("reverse_proxy takes %s for its upstream, so clients could choose the app of another site: name the upstreams, each under a matcher", upstream)
+		case folder != "":
+			return fmt.Errorf("%s takes %s for the folder of its files, so clients could choose any other folder: name the folders, each under a matcher", met.handler, folder)
+		}
+	}
+	return nil
+}
+
+func chosenUpstream(proxy *reverseproxy.Handler) string {
+	texts := lookedUp(proxy.DynamicUpstreams)
+	for _, upstream := range proxy.Upstreams {
+		texts = append(texts, upstream.Dial)
+	}
+	return chosenIn(texts...)
 }
 
 // checkRewrites refuses, behind a gate with rules, what lets clients choose another

@@ -1,9 +1,11 @@
 package layout
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -52,36 +54,88 @@ func (s *surveyedServer) sourcesOf(host string, index int) (found []source) {
 			for _, upstream := range h.Upstreams {
 				found = append(found, source{upstream: canonicalDial(upstream.Dial)})
 			}
-			if h.DynamicUpstreams != nil {
-				found = append(found, source{upstream: caddy.GetModuleName(h.DynamicUpstreams) + " " + strings.TrimSpace(matching.Written(h.DynamicUpstreams))})
+			for _, upstream := range lookedUp(h.DynamicUpstreams) {
+				found = append(found, source{upstream: upstream})
 			}
 		case *fileserver.FileServer:
-			for _, folder := range rootsOf(h.Root, way[:index]) {
-				found = append(found, source{folder: canonicalFolder(folder), fileSystem: h.FileSystem})
+			for _, folder := range variableBefore(h.Root, "root", ".", way[:index]) {
+				for _, fileSystem := range variableBefore(h.FileSystem, "fs", "", way[:index]) {
+					found = append(found, source{folder: canonicalFolder(folder), fileSystem: fileSystem})
+				}
 			}
 		}
 	})
 	return found
 }
 
-// rootsOf returns the folders that a file server's root may stand for: mostly
-// it is that which a handler before it has set.
-func rootsOf(written string, before []step) []string {
-	if written != "{http.vars.root}" {
+// variableBefore returns what a setting may stand for: mostly it is a variable that a
+// handler before it has set.
+func variableBefore(written, variable, absent string, before []step) []string {
+	if written != "{http.vars."+variable+"}" {
 		return []string{written}
 	}
-	var roots []string
+	var values []string
 	for _, met := range before {
 		if variables, ok := met.module.(*caddyhttp.VarsMiddleware); ok {
-			if root, ok := (*variables)["root"].(string); ok {
-				roots = append(roots, root)
+			if value, ok := (*variables)[variable].(string); ok {
+				values = append(values, value)
 			}
 		}
 	}
-	if roots == nil {
-		return []string{"."}
+	if values == nil {
+		return []string{absent}
 	}
-	return roots
+	return values
+}
+
+// lookedUp returns the upstreams that a proxy looks up, each in one form whatever the
+// settings of the lookup. Those of an A record are what a static upstream of that name
+// would be.
+func lookedUp(dynamic reverseproxy.UpstreamSource) []string {
+	if dynamic == nil {
+		return nil
+	}
+	if known := lookedUpBy(reflect.ValueOf(dynamic)); known != nil {
+		return known
+	}
+	return []string{caddy.GetModuleName(dynamic) + " " + strings.TrimSpace(matching.Written(dynamic))}
+}
+
+var (
+	byAddress = reflect.TypeFor[reverseproxy.AUpstreams]()
+	byService = reflect.TypeFor[reverseproxy.SRVUpstreams]()
+	bySeveral = reflect.TypeFor[reverseproxy.MultiUpstreams]()
+)
+
+// lookedUpBy is lookedUp for a source of Caddy's own; nil: it is another. Caddy keeps
+// the sources of several to itself, so they are only looked at by reflection.
+func lookedUpBy(dynamic reflect.Value) (upstreams []string) {
+	for dynamic.Kind() == reflect.Pointer || dynamic.Kind() == reflect.Interface {
+		dynamic = dynamic.Elem()
+	}
+	if !dynamic.IsValid() {
+		return nil
+	}
+	field := func(name string) string { return dynamic.FieldByName(name).String() }
+	switch dynamic.Type() {
+	case byAddress:
+		return []string{canonicalDial(net.JoinHostPort(field("Name"), cmp.Or(field("Port"), "80")))}
+	case byService:
+		name := field("Name")
+		if service, proto := field("Service"), field("Proto"); service != "" || proto != "" {
+			name = "_" + service + "._" + proto + "." + name
+		}
+		return []string{"srv " + strings.ToLower(caddy.NewReplacer().ReplaceKnown(name, ""))}
+	case bySeveral:
+		sources := dynamic.FieldByName("sources")
+		if !sources.IsValid() || sources.Kind() != reflect.Slice {
+			return nil
+		}
+		for i := range sources.Len() {
+			upstreams = append(upstreams, lookedUpBy(sources.Index(i))...)
+		}
+	}
+	return upstreams
 }
 
 // canonicalFolder follows links, where the folder exists. One that depends on

@@ -75,6 +75,9 @@ func (s *survey) checkSurroundings(server *surveyedServer, host string) error {
 	if err := server.checkRewrites(way); err != nil {
 		return err
 	}
+	if err := server.checkChoices(way); err != nil {
+		return err
+	}
 	return s.checkIdentities(server, host)
 }
 

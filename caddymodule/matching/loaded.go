@@ -77,6 +77,18 @@ func LooksAtPeer(matcher any) bool {
 	return strings.Contains(Written(matcher), "{http.request.remote")
 }
 
+// LooksAtClient reports whether a matcher looks at the address of the client, as
+// trusted proxies tell it.
+func LooksAtClient(matcher any) bool {
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchClientIP:
+		return true
+	case *caddyhttp.MatchExpression:
+		return strings.Contains(m.Expr, "client_ip")
+	}
+	return strings.Contains(Written(matcher), "client_ip")
+}
+
 // Captures reports whether a matcher of Caddy's keeps what it has matched.
 func Captures(matcher any) bool {
 	switch m := matcher.(type) {
