@@ -21,8 +21,9 @@ var ErrTooLong = errors.New("the encoded value is too long")
 // at that moment. What one name encoded, no other decodes. It is safe for
 // concurrent use.
 //
-// The encoded form is the key's id, a dot, and the value in base64url; each
-// value has exactly one. It carries no expiry: put one into the payload.
+// The encoded form is the key's id, a tilde, and the value in base64url; each
+// value has exactly one. It carries no expiry: put one into the payload. What
+// earlier versions encoded has a dot in place of the tilde, and is decoded too.
 type Codec struct {
 	set       *Set
 	name      string
@@ -50,14 +51,18 @@ func (c *Codec) Encode(value []byte) (string, error) {
 	now := c.set.current.Load()
 	id := now.currentCookie
 	// The library encrypts in place.
-	body, err := now.cookies[id].Encode(c.name, bytes.Clone(value))
+	body, err := now.cookies[id].Encode(packedName+c.name, bytes.Clone(value))
 	if err != nil {
 		return "", fmt.Errorf("encoding: %w", err)
 	}
-	if encoded := id + "." + body; len(encoded) <= c.maxLength {
+	packed, err := pack(body)
+	if err != nil {
+		return "", fmt.Errorf("encoding: %w", err)
+	}
+	if encoded := id + "~" + packed; len(encoded) <= c.maxLength {
 		return encoded, nil
 	}
-	return "", fmt.Errorf("%w: %d bytes make %d, the limit is %d", ErrTooLong, len(value), len(id)+1+len(body), c.maxLength)
+	return "", fmt.Errorf("%w: %d bytes make %d, the limit is %d", ErrTooLong, len(value), len(id)+1+len(packed), c.maxLength)
 }
 
 // Decode returns the value that Encode was given. Everything else, whatever it
@@ -68,18 +73,26 @@ func (c *Codec) Decode(encoded string) ([]byte, error) {
 	if len(encoded) > c.maxLength {
 		return nil, ErrInvalid
 	}
-	id, body, found := strings.Cut(encoded, ".")
-	if !found {
+	at := strings.IndexAny(encoded, "~.")
+	if at < 0 {
 		return nil, ErrInvalid
 	}
+	id, body := encoded[:at], encoded[at+1:]
 	key, known := c.set.current.Load().cookies[id]
 	if !known {
 		return nil, ErrUnknownKey
 	}
-	if !canonicalBase64(body) {
+	name, canonical := c.name, false
+	if encoded[at] == '~' {
+		name = packedName + name
+		body, canonical = unpack(body)
+	} else {
+		canonical = canonicalBase64(body)
+	}
+	if !canonical {
 		return nil, ErrInvalid
 	}
-	return decode(key, c.name, body)
+	return decode(key, name, body)
 }
 
 func decode(key *securecookie.SecureCookie, name, body string) ([]byte, error) {

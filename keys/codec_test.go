@@ -69,12 +69,12 @@ func TestAlteredValuesAreRefused(t *testing.T) {
 			refuse(t, codec, "bit flipped", string(altered))
 		}
 		for position := range len(encoded) + 1 {
-			for _, added := range []string{"\n", "\r", " ", "=", "A", ".", "\x00"} {
+			for _, added := range []string{"\n", "\r", " ", "=", "A", ".", "~", "\x00"} {
 				refuse(t, codec, "character put in", encoded[:position]+added+encoded[position:])
 			}
 		}
 		for position := range encoded {
-			for _, character := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=.\r\n ") {
+			for _, character := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=.~\r\n ") {
 				if altered := encoded[:position] + string(character) + encoded[position+1:]; altered != encoded {
 					refuse(t, codec, "character changed", altered)
 				}
@@ -88,20 +88,23 @@ func TestUnusedBitsAreRefused(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	seen := false
 	for _, value := range []string{"a", "ab", "abc", "abcd", "abcde", "abcdef"} {
-		encoded := mustEncode(t, codec, value)
-		unpadded := strings.TrimRight(encoded, "=")
-		if unpadded == encoded {
-			continue
+		now, before := mustEncode(t, codec, value), encodeTwice(t, codec, value)
+		for _, encoded := range []string{now, before} {
+			unpadded := strings.TrimRight(encoded, "=")
+			if unpadded != encoded {
+				refuse(t, codec, "padding left out", unpadded)
+			} else if encoded == before || len(encoded[strings.IndexAny(encoded, "~.")+1:])%4 == 0 {
+				continue // no bit is unused
+			}
+			seen = true
+			last := len(unpadded) - 1
+			index := strings.IndexByte(alphabet, unpadded[last])
+			altered := unpadded[:last] + string(alphabet[index^1]) + encoded[len(unpadded):]
+			refuse(t, codec, "unused bit set", altered)
 		}
-		seen = true
-		refuse(t, codec, "padding left out", unpadded)
-		last := len(unpadded) - 1
-		index := strings.IndexByte(alphabet, unpadded[last])
-		altered := unpadded[:last] + string(alphabet[index^1]) + encoded[len(unpadded):]
-		refuse(t, codec, "unused bit set", altered)
 	}
 	if !seen {
-		t.Fatal("no value had padding")
+		t.Fatal("no value had unused bits")
 	}
 }
 
@@ -138,6 +141,10 @@ func TestGarbageIsRefused(t *testing.T) {
 		{"another set's", mustEncode(t, other.Codec("name"), "v"), ErrUnknownKey},
 		{"another set's under our id", id + mustEncode(t, other.Codec("name"), "v")[len(id):], ErrInvalid},
 		{"upper-case id", strings.ToUpper("abcdefab") + ".AAAA", ErrUnknownKey},
+		{"id and tilde alone", id + "~", ErrInvalid},
+		{"packed, not base64", id + "~!!!!", ErrInvalid},
+		{"packed, date and MAC alone", id + "~" + strings.Repeat("A", 50), ErrInvalid},
+		{"packed, nothing signed", id + "~" + strings.Repeat("A", 80), ErrInvalid},
 		{"over-long", id + "." + strings.Repeat("A", 1<<16), ErrInvalid},
 	}
 	for _, test := range tests {
@@ -156,7 +163,7 @@ func TestGarbageIsRefused(t *testing.T) {
 func TestLengthLimits(t *testing.T) {
 	set := open(t, newMemory())
 	cookie, request := set.Codec("n"), set.Codec("n").WithMaxLength(8<<10)
-	long := strings.Repeat("x", 3000)
+	long := strings.Repeat("x", 3100)
 	if _, err := cookie.Encode([]byte(long)); !errors.Is(err, ErrTooLong) {
 		t.Errorf("over 4096 bytes: %v", err)
 	}
@@ -197,7 +204,7 @@ func TestAgeIsNotJudged(t *testing.T) {
 	set := open(t, newMemory())
 	doc := set.current.Load().document
 	codec := set.Codec("name")
-	id, body, _ := strings.Cut(mustEncode(t, codec, "value"), ".")
+	id, body, _ := strings.Cut(encodeTwice(t, codec, "value"), ".")
 	raw, err := base64.URLEncoding.DecodeString(body)
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +219,42 @@ func TestAgeIsNotJudged(t *testing.T) {
 	}
 }
 
+// encodeTwice encodes as earlier versions did.
+func encodeTwice(t testing.TB, codec *Codec, value string) string {
+	t.Helper()
+	now := codec.set.current.Load()
+	body, err := now.cookies[now.currentCookie].Encode(codec.name, []byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now.currentCookie + "." + body
+}
+
+// What earlier versions encoded is read. Neither form can be turned into the
+// other, so that each value has one.
+func TestValuesOfEarlierVersions(t *testing.T) {
+	codec := open(t, newMemory()).Codec("name")
+	before, now := encodeTwice(t, codec, "value"), mustEncode(t, codec, "value")
+	if got, err := codec.Decode(before); err != nil || string(got) != "value" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if len(now) >= len(before) {
+		t.Errorf("%d bytes are no less than %d", len(now), len(before))
+	}
+	id, body, _ := strings.Cut(before, ".")
+	packed, err := pack(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, codec, "packed afterwards", id+"~"+packed)
+	_, packed, _ = strings.Cut(now, "~")
+	body, ok := unpack(packed)
+	if !ok {
+		t.Fatalf("%q can't be unpacked", packed)
+	}
+	refuse(t, codec, "unpacked", id+"."+body)
+}
+
 func FuzzDecode(f *testing.F) {
 	set := open(f, newMemory())
 	codec := set.Codec("name").WithMaxLength(8 << 10)
@@ -219,6 +262,7 @@ func FuzzDecode(f *testing.F) {
 	genuine := strings.TrimPrefix(mustEncode(f, codec, "value"), id)
 	f.Add(genuine)
 	f.Add(".MTc1MDMzMzk2NXx4fHk=")
+	f.Add("~" + strings.Repeat("A", 80))
 	f.Add("")
 	f.Add(".====")
 	f.Fuzz(func(t *testing.T, rest string) {
