@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/hex"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -52,14 +53,50 @@ func TestSessionsAreWrittenWhole(t *testing.T) {
 	var made Session
 	filled(t, reflect.ValueOf(&made).Elem())
 	for name, s := range map[string]Session{"filled": made, "empty": {Minted: time.Time{}.UTC(), Expires: time.Time{}.UTC()}} {
-		encoded, err := s.encode()
-		if err != nil {
-			t.Fatal(err)
-		}
 		var read Session
-		if err := read.decode(encoded); err != nil || !reflect.DeepEqual(read, s) {
+		if err := read.decode(s.encode()); err != nil || !reflect.DeepEqual(read, s) {
 			t.Errorf("%s: %+v is read as %+v, %v", name, s, read, err)
 		}
+	}
+}
+
+// ofFixedFormat is a session as an earlier version wrote it, in hexadecimal.
+const ofFixedFormat = "02002b41414543417751464267634943516f4c4441304f4478415245684d554652595847426b61477877644868380006757365722d31" +
+	"000f6170702e6578616d706c652e636f6d00046c6966650000019b76daa87b0000019b796dd67b03000000d18c2e280001000870617373776f72640000019b76" +
+	"d9be1b00000000046669646f0000019b76daa4930500036b657900056f746865720000019b76daa87b020000"
+
+func fromHex(t testing.TB, text string) []byte {
+	t.Helper()
+	raw, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// Sessions go on over an update of the program, and new ones are a third shorter.
+func TestSessionsOfEarlierVersions(t *testing.T) {
+	at := time.UnixMilli(1767225600123).UTC()
+	want := Session{
+		SignOn: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", User: "user-1", Host: "app.example.com",
+		Minted: at, Expires: at.Add(12 * time.Hour), Incarnation: "life",
+		Asked: assurance.Requirement{Level: assurance.Multi, MaxAge: 15 * time.Minute, Certificate: assurance.CertificateAdded},
+		Proofs: []assurance.Proof{
+			{Factor: assurance.Password, At: at.Add(-time.Minute)},
+			{Factor: assurance.FIDO, At: at.Add(-time.Second), UserVerified: true, HeldToMulti: true, Credential: "key"},
+			{Factor: "other", At: at, Remembered: true},
+		},
+	}
+	before := fromHex(t, ofFixedFormat)
+	var read Session
+	if err := read.decode(before); err != nil || !reflect.DeepEqual(read, want) {
+		t.Errorf("%+v, %v", read, err)
+	}
+	if err := new(Session).decode(before[:len(before)-1]); err == nil {
+		t.Error("one that was cut off is read")
+	}
+	if now := want.encode(); len(now) > 2*len(before)/3 {
+		t.Errorf("%d bytes, %d before", len(now), len(before))
 	}
 }
 
@@ -69,23 +106,16 @@ func TestBitsOfProofs(t *testing.T) {
 	for i := range proofs {
 		proofs[i].At = time.Time{}.UTC()
 	}
-	encoded, err := (&Session{Proofs: proofs}).encode()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var read Session
-	if err := read.decode(encoded); err != nil || !reflect.DeepEqual(read.Proofs, proofs) {
+	if err := read.decode((&Session{Proofs: proofs, Minted: proofs[0].At, Expires: proofs[0].At}).encode()); err != nil || !reflect.DeepEqual(read.Proofs, proofs) {
 		t.Errorf("%+v, %v", read.Proofs, err)
 	}
 }
 
 // What isn't a session is none, wherever it ends.
 func TestWhatIsNoSession(t *testing.T) {
-	whole, err := (&Session{SignOn: "s", User: "alice", Host: "app.example.com"}).encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	others := [][]byte{[]byte(`{"s":"s"}`), append([]byte{format + 1}, whole[1:]...), append(whole[:len(whole):len(whole)], 0)}
+	whole := (&Session{SignOn: "s", User: "alice", Host: "app.example.com"}).encode()
+	others := [][]byte{[]byte(`{"s":"s"}`), append([]byte{format + 1}, whole[1:]...), append(whole[:len(whole):len(whole)], 0), append(whole[:len(whole):len(whole)], 0xf0, 0)}
 	for length := range whole {
 		others = append(others, whole[:length])
 	}
@@ -98,18 +128,15 @@ func TestWhatIsNoSession(t *testing.T) {
 
 // Whatever the bytes, what is read is written and read again as the same.
 func FuzzDecode(f *testing.F) {
-	whole, err := (&Session{SignOn: "s", Proofs: []assurance.Proof{{Factor: assurance.Password, Remembered: true}}}).encode()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(whole)
+	f.Add((&Session{SignOn: "s", Proofs: []assurance.Proof{{Factor: assurance.Password, Remembered: true}}}).encode())
+	f.Add(fromHex(f, ofFixedFormat))
 	f.Fuzz(func(t *testing.T, encoded []byte) {
 		var read, again Session
 		if read.decode(encoded) != nil {
 			return
 		}
-		written, err := read.encode()
-		if err != nil || again.decode(written) != nil || !reflect.DeepEqual(read, again) {
+		err := again.decode(read.encode())
+		if err != nil || !reflect.DeepEqual(read, again) {
 			t.Errorf("%+v is read again as %+v, %v", read, again, err)
 		}
 	})

@@ -95,11 +95,7 @@ func (c *Cookies) Mint(signOn SignOn, host string, asked assurance.Requirement) 
 		SignOn: signOn.ID, User: signOn.UserID, Host: host, Proofs: signOn.Proofs,
 		Minted: c.clock(), Asked: asked, Expires: signOn.Expires, Incarnation: c.incarnation(),
 	}
-	raw, err := s.encode()
-	if err != nil {
-		return "", fmt.Errorf("writing a session: %w", err)
-	}
-	value, err := c.codec.Encode(raw)
+	value, err := c.codec.Encode(s.encode())
 	if err != nil {
 		return "", fmt.Errorf("sealing a session: %w", err)
 	}

@@ -84,3 +84,7 @@ func decodeProfile(id string, encoded []byte) (p Profile, ok bool) {
 	p.GroupList = joinGroups(p.Groups)
 	return p, true
 }
+
+func addText(b *cryptobyte.Builder, text string) {
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(text)) })
+}

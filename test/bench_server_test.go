@@ -19,6 +19,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
 	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // The sites of a busy server, below localhost.
@@ -175,8 +176,8 @@ func (s *busyServer) insert(ctx context.Context, tx store.Tx, from, to int) erro
 		signOn := s.signOn(i)
 		if i%signOnsPerUser == 0 {
 			if err := tx.CreateUser(ctx, store.User{
-				ID: signOn.UserID, Name: signOn.UserID, DisplayName: "Alice Example",
-				Email: signOn.UserID + "@example.com", Groups: []string{"engineers", "on-call", "wiki"},
+				ID: signOn.UserID, Name: fmt.Sprintf("user-%d", i/signOnsPerUser), DisplayName: "Alice Example",
+				Email: fmt.Sprintf("user-%d@example.com", i/signOnsPerUser), Groups: []string{"engineers", "on-call", "wiki"},
 				Status: store.UserActive, Created: s.began,
 			}); err != nil {
 				return err
@@ -189,10 +190,10 @@ func (s *busyServer) insert(ctx context.Context, tx store.Tx, from, to int) erro
 	return nil
 }
 
-// signOn is the i-th one.
+// signOn is the i-th one. Its ids are as long as those that the server makes.
 func (s *busyServer) signOn(i int) store.SignOn {
 	return store.SignOn{
-		ID: fmt.Sprintf("%043d", i), UserID: fmt.Sprintf("user-%d", i/signOnsPerUser),
+		ID: token.Hash(fmt.Sprint("sign-on", i)), UserID: token.Hash(fmt.Sprint("user", i/signOnsPerUser)),
 		Started: s.began, LastSeen: s.began, Expires: s.began.Add(session.DefaultLifetime), Idle: session.DefaultIdle,
 		Proofs:  []assurance.Proof{{Factor: assurance.Password, At: s.began}, {Factor: assurance.TOTP, At: s.began}},
 		Address: "192.0.2.1", UserAgent: userAgent,
