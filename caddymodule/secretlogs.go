@@ -24,5 +24,6 @@ func skipSecretAddress(r *http.Request) {
 }
 
 func holdsSecret(u *url.URL) bool {
-	return accesstoken.IsInQuery(u.RawQuery) || portal.HoldsToken(u) || strings.HasPrefix(portal.PlainPath(u), gate.Prefix+"callback")
+	place := portal.PlainPath(u)
+	return accesstoken.IsInQuery(u.RawQuery) || portal.HoldsTokenAt(place, u.RawQuery) || strings.HasPrefix(place, gate.Prefix+"callback")
 }

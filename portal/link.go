@@ -10,12 +10,14 @@ import (
 // link of a notice, however it is spelled: its token must be in no log, and no page that is
 // shown there may pass it on. The token is still good where another spelling than
 // the link's own leads nowhere.
-func HoldsToken(u *url.URL) bool {
-	place := PlainPath(u)
+func HoldsToken(u *url.URL) bool { return HoldsTokenAt(PlainPath(u), u.RawQuery) }
+
+// HoldsTokenAt is HoldsToken for who knows the PlainPath of the address.
+func HoldsTokenAt(place, query string) bool {
 	if !strings.HasPrefix(place, "/invitation") && !strings.HasPrefix(place, "/setup") && !strings.HasPrefix(place, undoPath) {
 		return false
 	}
-	return strings.Contains(place, "token") || strings.Contains(unescaped(u.RawQuery), "token")
+	return strings.Contains(place, "token") || strings.Contains(unescaped(query), "token")
 }
 
 // PlainPath returns an address's path in lower case, without anything escaped,
