@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -139,13 +140,16 @@ func besideContestants(b *testing.B) []contestant {
 	pin(b, caddy)
 	pin(b, gated.Server)
 	site := func(name, site string, header http.Header) contestant {
-		return contestant{name: name, server: caddy, address: caddy.Addr(site), requests: gated.requests(b, site, siteGated, header)}
+		return contestant{name: name, server: caddy, address: caddy.Addr(site), requests: gated.requests(b, site, caddy.Addr(site), siteGated, header)}
 	}
 	all := []contestant{
 		site("bare", "bare", nil), site("bare-again", "bare", nil),
 		site("basic_auth", "basic", http.Header{"Authorization": {basicAuthorization}}),
 		site("forward_auth", "forward", nil),
 		gated.contestant(b, "mfa", siteGated), gated.contestant(b, "everything-on", siteFull),
+	}
+	if incumbent := os.Getenv(EnvCaddySecurity); incumbent != "" {
+		all = append(all, startCaddySecurity(b, incumbent, vars))
 	}
 	for another := range strings.SplitSeq(os.Getenv(EnvBeside), ",") {
 		name, file, named := strings.Cut(another, "=")
@@ -160,14 +164,13 @@ func besideContestants(b *testing.B) []contestant {
 }
 
 func (s *busyServer) contestant(b *testing.B, name, site string) contestant {
-	return contestant{
-		name: name, server: s.Server, address: s.Addr(site + " http"), requests: s.requests(b, site, site, nil),
-	}
+	address := s.Addr(site + " http")
+	return contestant{name: name, server: s.Server, address: address, requests: s.requests(b, site, address, site, nil)}
 }
 
-// requests are what the browsers of all sign-ons send to a site, as they go over
-// the wire, with the cookies of one site.
-func (s *busyServer) requests(b *testing.B, site, cookies string, header http.Header) [][]byte {
+// requests are what the browsers of all sign-ons send to a site at an address, as
+// they go over the wire, with the cookies of one site.
+func (s *busyServer) requests(b *testing.B, site, address, cookies string, header http.Header) [][]byte {
 	b.Helper()
 	var all [][]byte
 	for i := range besideSignOns {
@@ -175,19 +178,24 @@ func (s *busyServer) requests(b *testing.B, site, cookies string, header http.He
 		if err != nil {
 			b.Fatal(err)
 		}
-		r := httptest.NewRequest(http.MethodGet, "http://"+site+".localhost/wiki/page?id=7", nil)
-		r.Header = browserHeader.Clone()
-		for name, values := range header {
-			r.Header[name] = values
-		}
-		r.Header.Set("Cookie", cookie)
-		var written bytes.Buffer
-		if err := r.Write(&written); err != nil {
-			b.Fatal(err)
-		}
-		all = append(all, written.Bytes())
+		all = append(all, requestOf(b, site, address, cookie, header))
 	}
 	return all
+}
+
+// requestOf is what a browser sends to a site, as it goes over the wire.
+func requestOf(b *testing.B, site, address, cookie string, header http.Header) []byte {
+	b.Helper()
+	r := httptest.NewRequest(http.MethodGet, "http://"+site+".localhost/wiki/page?id=7", nil)
+	r.Host += address[strings.LastIndexByte(address, ':'):]
+	r.Header = browserHeader.Clone()
+	maps.Copy(r.Header, header)
+	r.Header.Set("Cookie", cookie)
+	var written bytes.Buffer
+	if err := r.Write(&written); err != nil {
+		b.Fatal(err)
+	}
+	return written.Bytes()
 }
 
 const besidePassword = "correct horse battery staple"
