@@ -120,6 +120,9 @@ func (a *App) startServing() error {
 	if err := a.assemble(ctx, s); err != nil {
 		return err
 	}
+	if err := s.vault.CheckKeys(ctx); err != nil {
+		return fmt.Errorf("%w: put the key set in place that the other nodes have, or that belongs to the backup (%s)", err, keys.Places(a.keyStorage()))
+	}
 	s.refreshIssuers = func(ctx context.Context) error { return a.refreshIssuers(ctx, s.store) }
 	if err := s.refreshIssuers(ctx); err != nil {
 		// What can be read counts all the same.

@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/test/harness"
 	"github.com/portcullis-mfa/portcullis/test/pgserver"
 	"github.com/portcullis-mfa/portcullis/test/scene"
@@ -37,6 +39,7 @@ const balancer = `
 // server by a way of its own.
 type nodes struct {
 	t        *testing.T
+	options  string
 	database *pgserver.Server
 	ways     []*pgserver.Way
 	front    *harness.Server
@@ -61,27 +64,13 @@ func startNodes(t *testing.T, options string) *nodes {
 	if err := database.Exec(t.Context(), "postgres", `CREATE DATABASE portcullis`); err != nil {
 		t.Fatal(err)
 	}
-	n := &nodes{t: t, database: database}
+	n := &nodes{t: t, options: options, database: database}
 	n.front = harness.Start(t, harness.Options{Caddyfile: strings.Replace(frontCaddyfile, "HANDLER", "respond 503", 1)})
-	keys := filepath.Join(n.front.Dir(), "keys")
-	caddyfile := func() string {
-		way, err := pgserver.NewWay(database.Socket())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := way.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		n.ways = append(n.ways, way)
-		text := strings.ReplaceAll(behindFrontCaddyfile, "FRONT", n.port())
-		return strings.Replace(text, "\t\tbehind_tls_proxy\n", fmt.Sprintf("\t\tbehind_tls_proxy\n\t\tkeys %s\n\t\tstore postgres %s\n%s", keys, way.URL("portcullis"), options), 1)
-	}
-	n.Scene = scene.Start(t, scene.Options{Caddyfile: caddyfile()})
+	shared := filepath.Join(n.front.Dir(), "keys")
+	n.Scene = scene.Start(t, scene.Options{Caddyfile: n.caddyfile(shared)})
 	n.servers = []*harness.Server{n.Server}
 	for range 2 {
-		n.servers = append(n.servers, harness.Start(t, harness.Options{Caddyfile: caddyfile(), Vars: map[string]string{"app": n.App.Addr()}}))
+		n.servers = append(n.servers, harness.Start(t, harness.Options{Caddyfile: n.caddyfile(shared), Vars: map[string]string{"app": n.App.Addr()}}))
 	}
 	handler := balancer
 	for i, server := range n.servers {
@@ -89,6 +78,24 @@ func startNodes(t *testing.T, options string) *nodes {
 	}
 	n.front.Reload(strings.Replace(frontCaddyfile, "HANDLER", handler, 1))
 	return n
+}
+
+// caddyfile is that of one more node, with a way to the database of its own.
+func (n *nodes) caddyfile(keys string) string {
+	n.t.Helper()
+	way, err := pgserver.NewWay(n.database.Socket())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() {
+		if err := way.Close(); err != nil {
+			n.t.Error(err)
+		}
+	})
+	n.ways = append(n.ways, way)
+	text := strings.ReplaceAll(behindFrontCaddyfile, "FRONT", n.port())
+	return strings.Replace(text, "\t\tbehind_tls_proxy\n",
+		fmt.Sprintf("\t\tbehind_tls_proxy\n\t\tkeys %s\n\t\tstore postgres %s\n%s", keys, way.URL("portcullis"), n.options), 1)
 }
 
 func (n *nodes) port() string { return strconv.Itoa(n.front.Port("tls")) }
@@ -318,6 +325,16 @@ func TestSeveralNodes(t *testing.T) {
 			everywhere(browser, map[syscall.Signal]int{syscall.SIGSTOP: http.StatusServiceUnavailable, syscall.SIGCONT: http.StatusOK}[signal])
 		}
 		return "503 after max_staleness, and well again by itself"
+	})
+	t.Run("a node with other keys", func(t *testing.T) {
+		other := filepath.Join(t.TempDir(), "keys")
+		if _, err := keys.Open(t.Context(), keys.FileStorage(other), rand.Reader, time.Now, true); err != nil {
+			t.Fatal(err)
+		}
+		refusal := harness.MustFail(t, harness.Options{Caddyfile: n.caddyfile(other), Vars: map[string]string{"app": n.App.Addr()}})
+		if !containsAll(refusal, "sealed with other keys", other) {
+			t.Errorf("it says: %s", refusal)
+		}
 	})
 	for i, server := range n.servers {
 		lost := slices.ContainsFunc(server.LogEntries(), func(e harness.LogEntry) bool { return strings.Contains(e.Text("error"), "has lost changes") })

@@ -243,8 +243,11 @@ func (db *DB) commit(ctx context.Context, work *transaction) (again, err error) 
 		stamp = db.feed.expect()
 		if err := writeFeed(ctx, work, stamp, counts, work.changes); err != nil {
 			db.feed.forget(stamp)
-			if work.conflict != nil {
+			switch {
+			case work.conflict != nil:
 				return work.conflict, nil
+			case work.Conn().IsClosed() && ctx.Err() == nil:
+				return errClosed, nil
 			}
 			return nil, failed(ctx, doing, err)
 		}
