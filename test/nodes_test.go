@@ -47,6 +47,7 @@ type nodes struct {
 	servers []*harness.Server
 	// acknowledged are the users whose creation a node has confirmed.
 	acknowledged []string
+	tried        int
 }
 
 func startNodes(t *testing.T, options string) *nodes {
@@ -124,7 +125,8 @@ func (n *nodes) expect(node int, browser *harness.Client, status int) time.Durat
 
 // add creates a user on a node, and returns whether it confirmed that.
 func (n *nodes) add(node int) bool {
-	name := fmt.Sprintf("user%d", len(n.acknowledged)+1)
+	n.tried++
+	name := fmt.Sprintf("user%03d", n.tried)
 	done := n.servers[node].CLI("mfa", "user", "add", name).Code == 0
 	if done {
 		n.acknowledged = append(n.acknowledged, name)
@@ -143,6 +145,9 @@ func (n *nodes) survives(t *testing.T, fault string, do func(t *testing.T) (seen
 		var lost []string
 		for node, server := range n.servers {
 			out := server.CLI("mfa", "user", "list")
+			if out.Code != 0 {
+				t.Errorf("node %d: %+v", node, out)
+			}
 			for _, name := range n.acknowledged {
 				if !strings.Contains(out.Stdout, name) {
 					lost = append(lost, fmt.Sprintf("%s on node %d", name, node))
@@ -252,7 +257,8 @@ func TestSeveralNodes(t *testing.T) {
 					t.Errorf("node %d answers %d at once", node, status)
 				}
 			}
-			page := n.front.ClientFrom("127.0.14.4").Visit(n.at("login", "/sign-in"))
+			visitor := n.front.ClientFrom("127.0.14.4")
+			page := ada.ShowPassword(visitor, visitor.Visit(n.at("login", "/sign-in")))
 			if page.Status != http.StatusServiceUnavailable {
 				t.Errorf("without a database: %d %s", page.Status, page.Text())
 			}

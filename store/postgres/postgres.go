@@ -122,8 +122,17 @@ func (db *DB) Position(ctx context.Context) (position int64, err error) {
 
 // View runs fn in a transaction that reads one snapshot.
 func (db *DB) View(ctx context.Context, fn func(r store.Reader) error) error {
-	ctx, cancel := context.WithTimeout(ctx, db.pool.atMost(transactWithin))
+	bounded, cancel := context.WithTimeout(ctx, db.pool.atMost(transactWithin))
 	defer cancel()
+	for try := 0; ; try++ {
+		err := db.viewOnce(bounded, fn)
+		if err == nil || try == maxReconnects || bounded.Err() != nil || !isLost(err) {
+			return err
+		}
+	}
+}
+
+func (db *DB) viewOnce(ctx context.Context, fn func(r store.Reader) error) error {
 	connection, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return failed(ctx, "beginning to read", err)

@@ -275,9 +275,26 @@ func (db *DB) commit(ctx context.Context, work *transaction) (again, err error) 
 		}
 		return nil, failed(ctx, doing, err)
 	}
+	if db.hasCommitted(stamp) {
+		db.tell(work)
+		db.feed.acknowledge(stamp)
+		return nil, nil
+	}
 	db.tell(work)
 	db.feed.forget(stamp) // it is told once more when it appears in the feed
 	return nil, fmt.Errorf("%s: %w: %w", doing, errUncertain, err)
+}
+
+// hasCommitted reports whether a transaction whose connection broke amid its commit is
+// known to have taken effect. One that isn't may be committing still.
+func (db *DB) hasCommitted(stamp int64) bool {
+	if stamp == 0 {
+		return false
+	}
+	found, err := one(context.Background(), "looking for a transaction", db.pool, statement{
+		`SELECT EXISTS (SELECT FROM changes WHERE stamp = $1)`, []any{stamp},
+	}, scanBool)
+	return err == nil && found
 }
 
 // tell tells the followers what a transaction changed.

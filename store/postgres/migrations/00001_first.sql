@@ -37,6 +37,7 @@ CREATE TABLE changes (
     PRIMARY KEY (shard, n)
 );
 CREATE INDEX changes_aging ON changes (at);
+CREATE INDEX changes_stamped ON changes (stamp);
 
 CREATE TABLE users (
     id           text COLLATE "C" PRIMARY KEY,
