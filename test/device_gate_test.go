@@ -430,6 +430,7 @@ func TestDevices(t *testing.T) {
 		{"verify_if_given", (*deviceSuite).verifiedByCaddy},
 		{"F06 disabled in between", (*deviceSuite).disabledMeanwhile},
 		{"C01 C02 by curl", (*deviceSuite).byCurl},
+		{"C04 by the agent", (*deviceSuite).byAgent},
 		{"a renewed intermediate", (*deviceSuite).renewed},
 		{"load-time checks", (*deviceSuite).checksAtLoad},
 	} {

@@ -1,0 +1,138 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/portcullis-mfa/portcullis/test/harness"
+)
+
+// buildAgent builds the device agent.
+func buildAgent(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mfa-agent")
+	cmd := exec.Command("go", "build", "-o", path, "../cmd/mfa-agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the agent: %v\n%s", err, output)
+	}
+	return path
+}
+
+// machine is a computer with the agent on it.
+type machine struct {
+	t            *testing.T
+	suite        *deviceSuite
+	program      string
+	folder, home string
+}
+
+func (s *deviceSuite) machine(t *testing.T, program string) *machine {
+	return &machine{t, s, program, filepath.Join(t.TempDir(), "agent"), t.TempDir()}
+}
+
+// agent runs the agent and returns all that it wrote.
+func (m *machine) agent(arguments ...string) (string, error) {
+	m.t.Helper()
+	cmd := exec.Command(m.program, append(arguments, "--folder", m.folder, "--ca", m.suite.rootFile())...)
+	cmd.Env = append(os.Environ(), "HOME="+m.home)
+	output, err := cmd.CombinedOutput()
+	return string(output), err
+}
+
+func (m *machine) mustAgent(arguments ...string) string {
+	m.t.Helper()
+	output, err := m.agent(arguments...)
+	if err != nil {
+		m.t.Fatalf("mfa-agent %q: %v\n%s", arguments, err, output)
+	}
+	return output
+}
+
+func (s *deviceSuite) rootFile() string {
+	return filepath.Join(s.DataDir(), "pki", "authorities", "local", "root.crt")
+}
+
+// token makes an enrolment token and registers it as a secret.
+func (s *deviceSuite) enrolmentToken(t *testing.T, user string) string {
+	t.Helper()
+	output := s.CLI("mfa", "device", "token", user)
+	token, _, _ := strings.Cut(strings.TrimPrefix(output.Stdout, "Token: "), "\n")
+	if output.Code != 0 || len(token) < 40 {
+		t.Fatalf("making a token: %+v", output)
+	}
+	return token
+}
+
+// open asks the app for a page with key and certificate of a folder, and returns
+// curl's status.
+func (s *deviceSuite) open(t *testing.T, folder string) string {
+	t.Helper()
+	cmd := exec.Command("curl", "--silent", "--output", "/dev/null", "--cacert", s.rootFile(), "--cert", filepath.Join(folder, "certificate.pem"),
+		"--key", filepath.Join(folder, "key.pem"), "--write-out", "%{http_code}", s.At("app", "/page"))
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v\n%s", err, output)
+	}
+	return string(output)
+}
+
+// byAgent takes a machine from enrolment to removal, by the agent itself, with files
+// for curl.
+func (s *deviceSuite) byAgent(t *testing.T) {
+	harness.Need(t, "curl")
+	program := buildAgent(t)
+	m, out := s.machine(t, program), t.TempDir()
+	if output, err := m.agent("enrol", s.At("login", "/"), "--token", "made up"); err == nil || !strings.Contains(output, "doesn't work") {
+		t.Errorf("a token that nobody made: %v, %s", err, output)
+	}
+	token := s.enrolmentToken(t, "carol")
+	if output := m.mustAgent("enrol", s.At("login", "/"), "--token", token, "--name", "Carol's box", "--out", out); !strings.Contains(output, out) {
+		t.Errorf("enrolling: %s", output)
+	}
+	s.App.Reset()
+	if status := s.open(t, out); status != "200" {
+		t.Fatalf("an enrolled machine: %s", status)
+	}
+	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "carol" {
+		t.Errorf("the app took it for %q", user)
+	}
+	other := s.machine(t, program)
+	if output, err := other.agent("enrol", s.At("login", "/"), "--token", token); err == nil || !strings.Contains(output, "doesn't work") {
+		t.Errorf("C04, the token once more: %v, %s", err, output)
+	}
+	m.mustAgent("tick")
+	id := s.idOf(t, "carol", "Carol's box")
+	shown := s.CLI("mfa", "device", "show", id).Stdout
+	for _, want := range []string{"Machine:", "System:", "linux/", "Enrolled by:", "token", "valid"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("device show doesn't say %q:\n%s", want, shown)
+		}
+	}
+	s.CLI("mfa", "device", "suspend", id)
+	if status := s.open(t, out); status != "401" {
+		t.Errorf("a suspended device: %s", status)
+	}
+	s.CLI("mfa", "device", "approve", id)
+	if status := s.open(t, out); status != "200" {
+		t.Errorf("an approved device: %s", status)
+	}
+	kept := t.TempDir()
+	for _, name := range []string{"key.pem", "certificate.pem"} {
+		content, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(kept, name), content)
+	}
+	m.mustAgent("remove")
+	if status := s.open(t, kept); status != "401" {
+		t.Errorf("a removed device: %s", status)
+	}
+	if shown := s.CLI("mfa", "device", "show", id).Stdout; !strings.Contains(shown, "revoked") {
+		t.Errorf("after the removal:\n%s", shown)
+	}
+}
