@@ -66,6 +66,9 @@ type Links interface {
 
 // Desk does what administrators ask for. It is safe for concurrent use.
 type Desk struct {
+	// Enrolment makes the tokens by which machines enrol; nil: none can.
+	Enrolment Enrolment
+
 	store  Store
 	links  Links
 	issuer Issuer

@@ -10,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/enrolment"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -32,6 +33,11 @@ const ViaCommand = "command"
 // Issuer makes certificates; *devices.Authority does.
 type Issuer interface {
 	Issue(d store.Device, request []byte) (store.Device, []*x509.Certificate, error)
+}
+
+// Enrolment makes the tokens by which machines enrol; package enrolment offers it.
+type Enrolment interface {
+	NewToken(ctx context.Context, userID, name, by string) (enrolment.Token, error)
 }
 
 // Device is a device with the name of its user, and whether they may sign in.
@@ -224,4 +230,91 @@ func (d *Desk) onDevice(ctx context.Context, id string, apply func(store.Tx, Dev
 		return events, err
 	})
 	return changed, err
+}
+
+// EnrolmentToken makes a token by which one machine becomes a device of a user's. An
+// empty name leaves it to the machine to say what it is called. ErrNoCA where no
+// certificates are issued here, enrolment.ErrInactive unless the user may sign in.
+func (d *Desk) EnrolmentToken(ctx context.Context, user, name string) (enrolment.Token, error) {
+	if d.Enrolment == nil {
+		return enrolment.Token{}, ErrNoCA
+	}
+	if name != "" {
+		var err error
+		if name, err = deviceName(name); err != nil {
+			return enrolment.Token{}, err
+		}
+	}
+	found, err := d.find(ctx, user)
+	if err != nil {
+		return enrolment.Token{}, err
+	}
+	if found.Status != store.UserActive {
+		return enrolment.Token{}, ErrNotSetUp
+	}
+	return d.Enrolment.NewToken(ctx, found.ID, name, by)
+}
+
+// SuspendDevice lets a device open nothing until it is approved, and ends what it
+// opened.
+func (d *Desk) SuspendDevice(ctx context.Context, id string) (Device, error) {
+	return d.onDevice(ctx, id, func(tx store.Tx, device Device) ([]store.Event, error) {
+		switch {
+		case !device.Revoked.IsZero():
+			return nil, ErrRevoked
+		case device.State == store.DeviceSuspended:
+			return nil, &DeviceError{"The device is suspended already."}
+		}
+		device.State = store.DeviceSuspended
+		if err := tx.UpdateDevice(ctx, device.Device); err != nil {
+			return nil, err
+		}
+		ended, err := session.EndOpenedBy(ctx, tx, device.Device, d.clock())
+		events := d.endedBecause(session.EndedDevice, device.User, device.UserID, ended...)
+		return append(events, d.deviceEvent(audit.DeviceSuspended, device, "")), err
+	})
+}
+
+// ApproveDevice lets a pending or suspended device in, for the user that it belongs
+// to.
+func (d *Desk) ApproveDevice(ctx context.Context, id string) (Device, error) {
+	return d.onDevice(ctx, id, func(tx store.Tx, device Device) ([]store.Event, error) {
+		switch {
+		case !device.Revoked.IsZero():
+			return nil, ErrRevoked
+		case device.UserID == "":
+			return nil, &DeviceError{"The device belongs to nobody: use caddy mfa device assign."}
+		case device.State == store.DeviceActive:
+			return nil, &DeviceError{"The device is active already."}
+		}
+		device.State = store.DeviceActive
+		return []store.Event{d.deviceEvent(audit.DeviceResumed, device, "")}, tx.UpdateDevice(ctx, device.Device)
+	})
+}
+
+// AssignDevice gives a device to a user and lets it in. It ends what the device opened
+// for the user who had it.
+func (d *Desk) AssignDevice(ctx context.Context, id, user string) (Device, error) {
+	owner, err := d.find(ctx, user)
+	if err != nil {
+		return Device{}, err
+	}
+	assigned, err := d.onDevice(ctx, id, func(tx store.Tx, device Device) ([]store.Event, error) {
+		if !device.Revoked.IsZero() {
+			return nil, ErrRevoked
+		}
+		if device.Issuer != "" {
+			return nil, &DeviceError{"The device's CA says whose it is."}
+		}
+		ended, err := session.EndOpenedBy(ctx, tx, device.Device, d.clock())
+		if err != nil {
+			return nil, err
+		}
+		events := d.endedBecause(session.EndedDevice, device.User, device.UserID, ended...)
+		device.UserID, device.State = owner.ID, store.DeviceActive
+		device.User, device.UserStatus = owner.Name, owner.Status
+		return append(events, d.deviceEvent(audit.DeviceAssigned, device, "")), tx.UpdateDevice(ctx, device.Device)
+	})
+	assigned.User, assigned.UserStatus = owner.Name, owner.Status
+	return assigned, err
 }

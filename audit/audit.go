@@ -52,7 +52,12 @@ const (
 	SignOnEnded       Name = "sign_on.ended"
 	TicketRefused     Name = "ticket.refused"
 	DeviceIssued      Name = "device.issued"
+	DeviceRenewed     Name = "device.renewed"
 	DeviceRenamed     Name = "device.renamed"
+	DeviceSuspended   Name = "device.suspended"
+	DeviceResumed     Name = "device.resumed"
+	DeviceAssigned    Name = "device.assigned"
+	DeviceTokenMade   Name = "device.token_created"
 	DeviceRevoked     Name = "device.revoked"
 	DeviceAdopted     Name = "device.adopted"
 	DeviceAdmitted    Name = "device.admitted"
@@ -139,7 +144,12 @@ var catalogue = map[Name][]Field{
 	BrowserForgotten:  {User, Factor, Address, UserAgent, By},
 	SignOnEnded:       {User, SignOn, Reason, By, Address},
 	TicketRefused:     {App, Reason, Address},
-	DeviceIssued:      {User, Device, Serial, By},
+	DeviceIssued:      {User, Device, Serial, By, Address},
+	DeviceRenewed:     {User, Device, Serial, Address},
+	DeviceSuspended:   {User, Device, Serial, By, Address},
+	DeviceResumed:     {User, Device, Serial, By},
+	DeviceAssigned:    {User, Device, Serial, By},
+	DeviceTokenMade:   {User, By, Address, UserAgent},
 	DeviceRenamed:     {User, Device, Serial, By},
 	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
 	DeviceAdopted:     {User, Device, Serial},

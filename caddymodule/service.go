@@ -67,6 +67,7 @@ type service struct {
 	returns     *ticket.Returns
 	desk        *accounts.Desk
 	devices     *devices.Reader
+	enrolment   http.Handler // nil: no certificates are issued here
 	portal      *portal.Portal
 	// authenticator serves the phone's app; nil: there is none.
 	authenticator http.Handler
@@ -205,6 +206,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.tickets = ticket.NewTickets(s.store, time.Now, rand.Reader)
 	s.returns = ticket.NewReturns(s.store, s.keys.Codec("return").WithMaxLength(ticket.MaxSealedReturn), time.Now)
 	s.desk = accounts.NewDesk(s.store, s.flows, a.issuer(), s.audit, time.Now, rand.Reader)
+	s.makeEnrolment(a)
 	s.devices, s.revocations = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now), a.revocations()
 	s.bell = new(ceremony.Bell)
 	s.portal = portal.New(portal.Settings{

@@ -14,6 +14,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
 	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
+	"github.com/portcullis-mfa/portcullis/est"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/upload"
@@ -281,6 +282,10 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		return unready(w, r)
 	}
 	if p.app.refuseInsecure(w, r) {
+		return nil
+	}
+	if s.enrolment != nil && strings.HasPrefix(r.URL.Path, est.Path) {
+		s.enrolment.ServeHTTP(w, r)
 		return nil
 	}
 	s.portal.ServeHTTP(w, r)

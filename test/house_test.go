@@ -26,10 +26,11 @@ import (
 // down. Test files are free to import more.
 var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
+	{"cmd/mfa-agent", []string{"agent", "agent/browser", "agent/estclient", "agent/journal"}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "est", "enrolment", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
 		"geoip", "identity", "audit", "keys", "store/sqlite", "store/postgres", "store", "templates", "assurance", "upload", "stream", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
@@ -50,7 +51,8 @@ var arrows = []arrow{
 	{"notify/sms", []string{"notify", "factors", "templates"}},
 	{"notify", []string{"ceremony", "factors", "netblock", "store", "assurance", "token"}},
 
-	{"accounts", []string{"accesstoken", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
+	{"est", []string{"enrolment", "devices", "earlydata", "publickey", "upload"}},
+	{"accounts", []string{"accesstoken", "enrolment", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"accesstoken", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
@@ -58,6 +60,7 @@ var arrows = []arrow{
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
 	{"guess", []string{"identity", "audit", "store", "assurance", "netblock"}},
+	{"enrolment", []string{"devices", "session", "identity", "audit", "store", "token"}},
 	{"devices", []string{"session", "identity", "audit", "store", "publickey"}},
 	{"ticket", []string{"session", "store", "assurance", "token", "netblock"}},
 
@@ -104,6 +107,11 @@ var arrows = []arrow{
 	{"stream", nil},
 	{"geoip", nil},
 	{"browsers", nil},
+
+	{"agent", []string{"agent/estclient", "agent/journal"}},
+	{"agent/browser", nil},
+	{"agent/estclient", nil},
+	{"agent/journal", nil},
 
 	{"internal/buildcaddy", nil},
 	{"test/scene", []string{"test/harness"}},

@@ -7,6 +7,7 @@ package upload
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -61,6 +62,27 @@ func ReadForm(w http.ResponseWriter, r *http.Request) error {
 		return ErrMalformed
 	}
 	return nil
+}
+
+// ReadBody reads a body of any kind and at most so many bytes. The error is
+// ErrTooLarge, ErrTooSlow or ErrMalformed.
+func ReadBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	setDeadline(w, FormTime)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		leaveUnread(r) // the deadline stays, as in ReadForm
+		return nil, ErrTooSlow
+	case errors.As(err, new(*http.MaxBytesError)):
+		Ignore(w, r)
+		return nil, ErrTooLarge
+	}
+	setDeadline(w, 0)
+	leaveUnread(r)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	return body, nil
 }
 
 // Ignore is called before a request is answered whose body nobody is going to

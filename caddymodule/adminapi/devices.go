@@ -16,6 +16,10 @@ func (s *Server) deviceOf(d accounts.Device) Device {
 	shown := Device{
 		ID: audit.ShortID(d.ID), User: d.User, Name: d.Name, Serial: d.Serial, SHA256: d.Certificate, Issuer: d.Issuer,
 		Status: "valid", Reason: d.RevokeReason, Revoked: d.Revoked, Issued: d.Issued, Expires: d.Expires, LastSeen: d.LastSeen,
+		Machine: d.Machine, System: d.System, Agent: d.Agent, Protection: d.Protection, Via: d.Via,
+	}
+	if d.Replaces != "" {
+		shown.Replaces = audit.ShortID(d.Replaces)
 	}
 	switch {
 	case !d.Revoked.IsZero():
@@ -89,4 +93,32 @@ func issueDevice(ctx context.Context, s *Server, r *http.Request) (any, error) {
 		written.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
 	}
 	return Issued{Device: s.deviceOf(device), Chain: written.String()}, nil
+}
+
+func enrolmentToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
+	var in NewName
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	made, err := s.Desk.EnrolmentToken(ctx, r.PathValue("name"), in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return EnrolmentToken{Token: made.Secret, User: made.User, Portal: s.Portal, Expires: made.Expires}, nil
+}
+
+func suspendDevice(ctx context.Context, desk *accounts.Desk, r *http.Request) (accounts.Device, error) {
+	return desk.SuspendDevice(ctx, r.PathValue("id"))
+}
+
+func approveDevice(ctx context.Context, desk *accounts.Desk, r *http.Request) (accounts.Device, error) {
+	return desk.ApproveDevice(ctx, r.PathValue("id"))
+}
+
+func assignDevice(ctx context.Context, desk *accounts.Desk, r *http.Request) (accounts.Device, error) {
+	var in NewOwner
+	if err := decode(r, &in); err != nil {
+		return accounts.Device{}, err
+	}
+	return desk.AssignDevice(ctx, r.PathValue("id"), in.User)
 }

@@ -124,6 +124,24 @@ type (
 		Issued   time.Time `json:"issued"`
 		Expires  time.Time `json:"expires"`
 		LastSeen time.Time `json:"last_seen,omitzero"`
+
+		Machine    string `json:"machine,omitempty"`
+		System     string `json:"system,omitempty"`
+		Agent      string `json:"agent,omitempty"`
+		Protection string `json:"protection,omitempty"`
+		Via        string `json:"via,omitempty"`
+		Replaces   string `json:"replaces,omitempty"` // ID of a device
+	}
+	// EnrolmentToken is the response with a token by which one machine enrols.
+	EnrolmentToken struct {
+		Token   string    `json:"token"`
+		User    string    `json:"user"`
+		Portal  string    `json:"portal"`
+		Expires time.Time `json:"expires"`
+	}
+	// NewOwner asks for a device to be given to a user.
+	NewOwner struct {
+		User string `json:"user"`
 	}
 	// NewDevice asks for a certificate.
 	NewDevice struct {

@@ -64,8 +64,40 @@ func deviceCommand() *cobra.Command {
 				return call{method: http.MethodPost, path: []string{"devices", args[0], "rename"}, body: adminapi.NewName{Name: args[1]}}
 			},
 			tellDone("Renamed.")),
+		tokenForDevice(),
+		command("suspend ID", "Keeps a device out until it is approved, and ends everything that it opened", exactly(1),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodPost, path: []string{"devices", args[0], "suspend"}}
+			},
+			tellDone("Suspended.")),
+		command("approve ID", "Lets a pending or suspended device in", exactly(1),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodPost, path: []string{"devices", args[0], "approve"}}
+			},
+			tellDone("Approved.")),
+		command("assign ID USER", "Gives a device to a user and lets it in", exactly(2),
+			func(_ *cobra.Command, args []string) call {
+				return call{method: http.MethodPost, path: []string{"devices", args[0], "assign"}, body: adminapi.NewOwner{User: args[1]}}
+			},
+			tellDone("Assigned.")),
 		alsoTyped(revokeCommand, "delete", "remove", "rm"),
 	)
+	return cmd
+}
+
+// tokenForDevice makes a token by which one machine enrols.
+func tokenForDevice() *cobra.Command {
+	name := new(adminapi.NewName)
+	cmd := command("token USER", "Creates a token with which one machine becomes a user's device", exactly(1),
+		func(_ *cobra.Command, args []string) call {
+			return call{method: http.MethodPost, path: []string{"users", args[0], "enrolment-token"}, body: name}
+		},
+		as(func(w io.Writer, t adminapi.EnrolmentToken) error {
+			_, err := fmt.Fprintf(w, "Token: %s\n\nIt works once, until %s. On the machine, run:\n\n  mfa-agent enrol %s --token -\n\nand enter the token.\n",
+				t.Token, stamp(t.Expires), t.Portal)
+			return err
+		}))
+	cmd.Flags().StringVar(&name.Name, "name", "", "Name of the device (default: what the machine calls itself)")
 	return cmd
 }
 
@@ -89,7 +121,8 @@ func tellDevice(w io.Writer, d adminapi.Device) error {
 	table := newTable(w)
 	for _, line := range [][2]string{
 		{"ID", d.ID}, {"User", d.User}, {"Name", d.Name}, {"Serial", d.Serial}, {"SHA-256", d.SHA256}, {"CA", d.Issuer},
-		{"Issued", stamp(d.Issued)}, {"Expires", stamp(d.Expires)}, {"Status", inWords(d.Status)},
+		{"Machine", d.Machine}, {"System", d.System},
+		{"Agent", d.Agent}, {"Key", d.Protection}, {"Enrolled by", inWords(d.Via)}, {"Replaces", d.Replaces}, {"Issued", stamp(d.Issued)}, {"Expires", stamp(d.Expires)}, {"Status", inWords(d.Status)},
 	} {
 		if line[1] != "" {
 			table.row(line[0]+":", line[1])

@@ -39,7 +39,10 @@ var classes = map[audit.Name]class{
 	audit.FactorAlert:       prompt,
 	audit.CounterRegressed:  prompt,
 	audit.TokenMoved:        prompt, // of a person, it's an app password
+	audit.DeviceSuspended:   urgent, // somebody may have a copy of its key
+	audit.DeviceTokenMade:   prompt,
 	audit.DeviceIssued:      prompt,
+	audit.DeviceAssigned:    prompt,
 	audit.DeviceAdopted:     prompt,
 	audit.DeviceRevoked:     daily,
 	audit.TokenRevoked:      daily,
@@ -58,6 +61,8 @@ var silent = map[audit.Name]string{
 	audit.ClockDrifting:    "the sign-in page says so",
 	audit.BrowserForgotten: "it lets nobody in",
 	audit.FactorRenamed:    "it changes nothing but a name",
+	audit.DeviceRenewed:    "it happens by itself",
+	audit.DeviceResumed:    "an administrator was asked to",
 	audit.DeviceRenamed:    "it changes nothing but a name",
 	audit.DeviceAdmitted:   "it's the daily business",
 	audit.DeviceRefused:    "strangers can cause it",
