@@ -241,6 +241,7 @@ var refusals = []struct {
 	{enrolment.ErrRefused, http.StatusUnauthorized, "This enrolment token doesn't work. It may have expired, or been used. Ask for a new one."},
 	{errNoCertificate, http.StatusUnauthorized, "Show the certificate that you want to renew."},
 	{enrolment.ErrExpired, http.StatusUnauthorized, "The certificate has expired. Enrol this device again."},
+	{devices.Expired, http.StatusUnauthorized, "The certificate has expired. Enrol this device again."},
 	{enrolment.ErrInactive, http.StatusForbidden, "This device, or its user, may not get a certificate now. Ask an administrator."},
 	{enrolment.ErrKeyTaken, http.StatusForbidden, "Another device has this key. Make a new one."},
 	{enrolment.ErrClone, http.StatusConflict, "This device's certificate was already renewed from elsewhere. The device has been suspended. Ask an administrator."},

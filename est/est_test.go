@@ -212,6 +212,7 @@ func TestBrowsersAndMistakesAreRefused(t *testing.T) {
 		}
 	}
 	for err, status := range map[error]int{
+		devices.Expired: 401, devices.UnknownIssuer: 403,
 		enrolment.ErrRefused: 401, enrolment.ErrExpired: 401, enrolment.ErrInactive: 403, enrolment.ErrKeyTaken: 403, enrolment.ErrClone: 409,
 		enrolment.ErrRevoked: 410, http.ErrServerClosed: 503,
 	} {

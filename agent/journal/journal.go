@@ -33,8 +33,10 @@ type Identity struct {
 	Installed []string `json:"installed,omitempty"`
 }
 
-// Key and Certificate are the names of its files. Certificate has the whole chain.
-func (i Identity) Key() string         { return i.ID + ".key" }
+// Key is the name of the file with the key.
+func (i Identity) Key() string { return i.ID + ".key" }
+
+// Certificate is the name of the file with the certificate and those above it.
 func (i Identity) Certificate() string { return i.ID + ".crt" }
 
 // State is where the agent is. The zero value is of a machine that isn't enrolled.
