@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // object is JSON.
@@ -77,7 +78,7 @@ func (m *routeMaker) server(port int) object {
 	}
 	routes := m.interleaved(sites)
 	if m.chance(m.strays) {
-		routes = append([]object{m.stray()}, routes...)
+		routes = slices.Insert(routes, m.IntN(len(routes)+1), m.stray())
 	}
 	m.host = ""
 	made := object{
