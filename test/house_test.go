@@ -42,7 +42,7 @@ var arrows = []arrow{
 
 	{"portal", []string{"authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "stream", "earlydata", "showable"}},
 	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload", "stream"}},
-	{"gate", []string{"accesstoken", "showable", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
+	{"gate", []string{"accesstoken", "showable", "netblock", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
 	{"notify/webpush", []string{"notify", "factors/push", "factors/push/message", "factors"}},
 	{"notify/email", []string{"notify", "factors", "templates"}},
