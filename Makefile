@@ -30,9 +30,11 @@ run-https: build
 build:
 	$(GO) build -o $(BINARY) ./cmd/portcullis
 
+# A binary with the race detector waits a second before it ends, for goroutines that
+# are about to report. A tenth of that will do.
 test: lint
 	./test/install-packages.sh
-	$(GO) test $(RACE) -vet=off -parallel $(SUITES) -timeout 60m ./...
+	GORACE=atexit_sleep_ms=100 $(GO) test $(RACE) -vet=off -parallel $(SUITES) -timeout 60m ./...
 
 # What several nodes on PostgreSQL survive, as a table: the fault, what was seen, and
 # what was lost of the writes that had been confirmed.
