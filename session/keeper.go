@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -19,11 +20,12 @@ const (
 	// maxSignOns and maxProfiles bound what is kept ready for use.
 	maxSignOns  = 20_000
 	maxProfiles = 20_000
-	// signOnShelf and profileShelf are the bytes that more of them may take: some
-	// 150,000 sign-ons, and 100,000 users with a few groups. What doesn't fit is
-	// read from the store.
-	signOnShelf  = 16 << 20
-	profileShelf = 16 << 20
+	// shelfSize is the bytes that more sign-ons take, and as many more users: some
+	// 150,000 sign-ons, and 100,000 users with a few groups. If there are more of
+	// them, each shelf grows up to a 32nd of the memory that the process may use, but
+	// to largestShelf at most. What doesn't fit is read from the store.
+	shelfSize    = 16 << 20
+	largestShelf = 256 << 20
 
 	// promptness is within which time every node is to know of a change. A
 	// node that heard of no heartbeat for longer counts as cut off.
@@ -59,6 +61,7 @@ type Keeper struct {
 	accessTokens *rows[keptAccessToken]
 	knownTokens  knownTokens
 	activity     *activity
+	shelfMost    int // bytes that a shelf may grow to
 	// deviceActivity and tokenActivity are activity of devices and access tokens.
 	deviceActivity *activity
 	tokenActivity  *activity
@@ -94,16 +97,26 @@ type Warn func(message string, fields ...zap.Field)
 func NewKeeper(s Store, clock func() time.Time, warn Warn) *Keeper {
 	k := &Keeper{
 		store: s, clock: clock, began: clock(), warn: warn, activity: newActivity(), deviceActivity: newActivity(), tokenActivity: newActivity(),
-		connections: newConnections(),
+		connections: newConnections(), shelfMost: shelfMost(debug.SetMemoryLimit(-1)),
 	}
 	k.heard.Store(never)
 	ended := func(err error) bool { return errors.Is(err, ErrEnded) }
 	k.signOns = newRows(maxSignOns, k.readSignOn, k.current, ended).shelve(k.shelvedSignOns())
-	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended).shelve(shelvedProfiles)
+	k.profiles = newRows(maxProfiles, k.readProfile, k.current, ended).shelve(k.shelvedProfiles())
 	k.devices = newRows(maxDevices, k.readDevice, k.current, func(error) bool { return false })
 	k.accessTokens = newRows(maxAccessTokens, k.readAccessToken, k.current, func(error) bool { return false })
 	k.accessTokens.isLikely = k.knownTokens.has
 	return k
+}
+
+// shelfMost is how many bytes a shelf may take in a process whose memory is limited
+// to so many. Caddy sets that limit by what the system has. Where none is set, it
+// isn't known what there is, and shelves stay as they are.
+func shelfMost(limit int64) int {
+	if limit == math.MaxInt64 {
+		return shelfSize
+	}
+	return int(min(max(limit/32, shelfSize), largestShelf))
 }
 
 // Run writes activity down once a Granularity and when the context ends, and

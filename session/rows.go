@@ -117,7 +117,7 @@ func newRows[V any](size int, read func(context.Context, string) (V, error), kee
 func (r *rows[V]) shelve(how shelved[V]) *rows[V] {
 	r.shelved = how
 	for i := range r.shards {
-		r.shards[i].shelf = newShelf(how.size / shardCount)
+		r.shards[i].shelf = newShelf(how.size/shardCount, how.most/shardCount)
 	}
 	return r
 }

@@ -4,13 +4,14 @@ import "encoding/binary"
 
 // shelf keeps rows in their encoded form, by id. It holds many more rows than are
 // kept ready for use, in memory without pointers, which the garbage collector
-// skips. It uses the memory that it was given and no more: the rows that nobody
-// has asked for in the longest time are forgotten.
+// skips. It grows up to the memory that it was given and no more: the rows that
+// nobody has asked for in the longest time are forgotten.
 //
 // It is in two halves. When the newer one is full, it becomes the older one, and
 // the rows of the former older half are forgotten.
 type shelf struct {
 	newer, older half
+	most         int // bytes that a half may take
 	// epoch is the one in which all that is on the shelf was read.
 	epoch *epoch
 }
@@ -23,10 +24,10 @@ type half struct {
 // entryHead is how many bytes come before the id of an entry.
 const entryHead = 4
 
-// newShelf returns a shelf that takes up to size bytes, and about a fifth of that
-// again to find things.
-func newShelf(size int) shelf {
-	return shelf{newer: newHalf(size / 2), older: newHalf(size / 2)}
+// newShelf returns a shelf that takes size bytes, grows to most bytes, and takes
+// about a fifth of that again to find things.
+func newShelf(size, most int) shelf {
+	return shelf{newer: newHalf(size / 2), older: newHalf(size / 2), most: most / 2}
 }
 
 func newHalf(size int) half {
@@ -42,14 +43,23 @@ func (s *shelf) put(hash uint64, id string, value []byte) {
 		return
 	}
 	if len(s.newer.entries)+size > cap(s.newer.entries) {
-		s.newer, s.older = s.older, s.newer
-		s.newer.clear()
+		s.turn()
 	}
 	delete(s.older.at, hash)
 	s.newer.at[hash] = uint32(len(s.newer.entries))
 	entry := binary.BigEndian.AppendUint16(s.newer.entries, uint16(len(id)))
 	entry = binary.BigEndian.AppendUint16(entry, uint16(len(value)))
 	s.newer.entries = append(append(entry, id...), value...)
+}
+
+// turn makes room in the newer half, which becomes the older one.
+func (s *shelf) turn() {
+	s.newer, s.older = s.older, s.newer
+	if cap(s.newer.entries) < s.most {
+		s.newer = newHalf(min(2*cap(s.older.entries), s.most))
+		return
+	}
+	s.newer.clear()
 }
 
 // get returns the value of a row, which must not be kept: it changes with the

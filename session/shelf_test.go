@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 // A shelf gives back what was put there last, or nothing.
 func TestShelf(t *testing.T) {
 	const size = 1 << 12
-	s := newShelf(size)
+	s := newShelf(size, size)
 	put := make(map[string]string)
 	for i := range 5_000 {
 		id := fmt.Sprint("row-", i%300)
@@ -46,7 +47,7 @@ func TestShelf(t *testing.T) {
 // Ids whose hashes are the same are told apart, and what is too large is left out,
 // together with what was there before.
 func TestShelfRefuses(t *testing.T) {
-	s := newShelf(1 << 12)
+	s := newShelf(1<<12, 1<<12)
 	s.put(1, "one", []byte("1"))
 	if _, ok := s.get(1, "another"); ok {
 		t.Error("another id is found")
@@ -59,7 +60,7 @@ func TestShelfRefuses(t *testing.T) {
 
 // What is in use stays when room is made.
 func TestShelfKeepsWhatIsInUse(t *testing.T) {
-	s := newShelf(1 << 12)
+	s := newShelf(1<<12, 1<<12)
 	s.put(1, "in use", []byte("1"))
 	s.put(2, "forgotten", []byte("2"))
 	for i := range 1_000 {
@@ -70,6 +71,45 @@ func TestShelfKeepsWhatIsInUse(t *testing.T) {
 	}
 	if _, ok := s.get(2, "forgotten"); ok {
 		t.Error("what nobody asked for is there")
+	}
+}
+
+// A shelf takes more memory only as it is needed, and never more than it may.
+func TestShelfGrows(t *testing.T) {
+	const size, most = 1 << 10, 1 << 14
+	s := newShelf(size, most)
+	taken := func() int { return cap(s.newer.entries) + cap(s.older.entries) }
+	before := taken()
+	for i := range 10_000 {
+		s.put(uint64(i), fmt.Sprint(i), []byte("a row"))
+		if taken() > most {
+			t.Fatalf("it takes %d bytes after %d rows", taken(), i)
+		}
+		if i < 10 && taken() != before {
+			t.Fatalf("it takes %d bytes for %d rows", taken(), i)
+		}
+	}
+	if taken() != most {
+		t.Errorf("it takes %d bytes", taken())
+	}
+	found := 0
+	for i := range 10_000 {
+		if _, ok := s.get(uint64(i), fmt.Sprint(i)); ok {
+			found++
+		}
+	}
+	if entry := entryHead + len("9999") + len("a row"); found < most/2/entry {
+		t.Errorf("%d rows are found", found)
+	}
+}
+
+func TestShelfMost(t *testing.T) {
+	for limit, want := range map[int64]int{
+		math.MaxInt64: shelfSize, 0: shelfSize, 256 << 20: shelfSize, 2 << 30: 64 << 20, 1 << 40: largestShelf,
+	} {
+		if got := shelfMost(limit); got != want {
+			t.Errorf("%d of %d bytes", got, limit)
+		}
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 // shelved is how rows are encoded for a shelf and decoded again. A row that can't
 // be encoded isn't put there, and one that can't be decoded is read from the store.
 type shelved[V any] struct {
-	size   int // of all the shelves
+	size   int // of all the shelves, in bytes
+	most   int // to which they may grow
 	encode func(V) ([]byte, error)
 	decode func(id string, encoded []byte) (V, bool)
 }
@@ -19,7 +20,7 @@ type shelved[V any] struct {
 // shelvedSignOns is the shelved of sign-ons.
 func (k *Keeper) shelvedSignOns() shelved[keptSignOn] {
 	return shelved[keptSignOn]{
-		size: signOnShelf,
+		size: shelfSize, most: k.shelfMost,
 		encode: func(s keptSignOn) ([]byte, error) {
 			var b cryptobyte.Builder
 			addText(&b, s.user)
@@ -42,7 +43,9 @@ func (k *Keeper) shelvedSignOns() shelved[keptSignOn] {
 }
 
 // shelvedProfiles is the shelved of users.
-var shelvedProfiles = shelved[Profile]{size: profileShelf, encode: encodeProfile, decode: decodeProfile}
+func (k *Keeper) shelvedProfiles() shelved[Profile] {
+	return shelved[Profile]{size: shelfSize, most: k.shelfMost, encode: encodeProfile, decode: decodeProfile}
+}
 
 func encodeProfile(p Profile) ([]byte, error) {
 	var b cryptobyte.Builder
