@@ -44,6 +44,7 @@ const (
 	AccessCodeUsed    Name = "access_code.used"
 	ActivityDisowned  Name = "activity.disowned"
 	RequestReported   Name = "push.reported"
+	PhoneUnreachable  Name = "push.unreachable"
 	AppOpened         Name = "app.opened"
 	ClockDrifting     Name = "totp.clock_drifting"
 	CounterRegressed  Name = "fido.counter_regressed"
@@ -137,6 +138,7 @@ var catalogue = map[Name][]Field{
 	AccessCodeUsed:    {User, Address, UserAgent},
 	ActivityDisowned:  {User, Address, UserAgent},
 	RequestReported:   {User, Credential, App, Address, UserAgent},
+	PhoneUnreachable:  {User, Credential},
 	AppOpened:         {User, App, SignOn, Address},
 	ClockDrifting:     {User, Drift},
 	CounterRegressed:  {User, Credential, Outcome, Address, UserAgent},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
@@ -85,6 +86,20 @@ func (e *Engine) UpdateCompanion(ctx context.Context, c Companion, secret []byte
 		return err
 	}
 	return e.Vault.Update(ctx, row)
+}
+
+// LoseTouch keeps a companion's new secret, by which it can't be notified any more, or
+// returns store.ErrConflict. Its owner is told.
+func (e *Engine) LoseTouch(ctx context.Context, c Companion, secret []byte) error {
+	row := c.row
+	if err := e.Vault.SetSecret(&row, secret); err != nil {
+		return err
+	}
+	return e.People.Change(ctx, "noting that a companion can't be notified", func(tx store.Tx) ([]store.Event, error) {
+		return []store.Event{e.Audit.Event(audit.PhoneUnreachable, c.Who.UserID, audit.Fields{
+			audit.User: c.Who.Name, audit.Credential: row.Name,
+		})}, tx.UpdateCredential(ctx, row)
+	})
 }
 
 // LeaveCompanion suspends a companion's credential, with all others that the same thing

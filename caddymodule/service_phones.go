@@ -65,10 +65,10 @@ func (s *service) makePushWriter(a *App) notify.Writer {
 	})
 }
 
-// dropSubscription forgets where a phone can be notified, since its push service
-// doesn't know it any more.
-func (s *service) dropSubscription(ctx context.Context, thumbprint string) error {
-	companion, err := s.flows.Companion(ctx, assurance.Push, thumbprint)
+// dropSubscription forgets where a phone could be notified, since its push service
+// doesn't know it any more, unless it has subscribed elsewhere by now.
+func (s *service) dropSubscription(ctx context.Context, gone push.Phone) error {
+	companion, err := s.flows.Companion(ctx, assurance.Push, gone.Thumbprint)
 	if errors.Is(err, credentials.ErrUnknown) {
 		return nil
 	}
@@ -76,7 +76,7 @@ func (s *service) dropSubscription(ctx context.Context, thumbprint string) error
 		return err
 	}
 	phone, err := push.ReadPhone(companion.Credential.Secret)
-	if err != nil {
+	if err != nil || phone.Endpoint() != gone.Endpoint() {
 		return err
 	}
 	phone.Subscription = nil
@@ -84,5 +84,5 @@ func (s *service) dropSubscription(ctx context.Context, thumbprint string) error
 	if err != nil {
 		return err
 	}
-	return s.flows.UpdateCompanion(ctx, companion, secret)
+	return s.flows.LoseTouch(ctx, companion, secret)
 }

@@ -3,6 +3,7 @@ package notify
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrVoid says that a message is no longer needed: its question was answered, or its
@@ -24,6 +25,8 @@ type Failure struct {
 	Permanent bool
 	// Once says that one further attempt is enough: each may cost money.
 	Once bool
+	// After is how long the server wants to be left alone; 0: it doesn't say.
+	After time.Duration
 	// Err tells operators more; it may be nil.
 	Err error
 }

@@ -216,5 +216,5 @@ func nextTry(m store.Message, f *Failure) (time.Duration, bool) {
 	if f.Permanent || f.Once && m.Attempts > 1 || f.Code == Unknown && m.Failure == Unknown || m.Attempts >= len(tries) {
 		return 0, false
 	}
-	return tries[m.Attempts], true
+	return max(tries[m.Attempts], f.After), true
 }

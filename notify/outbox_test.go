@@ -107,6 +107,8 @@ func TestAttempts(t *testing.T) {
 		"nobody knows, twice":        {store.LaneCodes, []error{&notify.Failure{Code: notify.Unknown}}, seconds(0, 10), store.MessageFailed},
 		"each attempt may cost":      {store.LaneCodes, []error{&notify.Failure{Code: "gateway", Status: "503", Once: true}}, seconds(0, 10), store.MessageFailed},
 		"nobody knows, and it costs": {store.LaneCodes, []error{&notify.Failure{Code: notify.Unknown, Permanent: true}}, seconds(0), store.MessageFailed},
+		"the server says when":       {store.LaneCodes, []error{&notify.Failure{Code: "service", Status: "429", After: 20 * time.Second}, nil}, seconds(0, 20), store.MessageHandedOver},
+		"the server says too late":   {store.LaneCodes, []error{&notify.Failure{Code: "service", Status: "429", After: 25 * time.Hour}}, seconds(0), store.MessageFailed},
 		"a fault of ours":            {store.LaneCodes, []error{errors.New("out of order"), nil}, seconds(0, 10), store.MessageHandedOver},
 		"a notice is tried longer":   {store.LaneNotices, []error{errGreylisted}, seconds(0, 60, 360), store.MessageWaiting},
 	}

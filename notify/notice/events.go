@@ -48,6 +48,7 @@ var classes = map[audit.Name]class{
 	audit.TokenRevoked:      daily,
 	audit.BrowserRemembered: daily,
 	audit.FactorBarred:      daily,
+	audit.PhoneUnreachable:  daily,
 	audit.UserEnabled:       daily,
 	audit.UserUnlocked:      daily,
 }

@@ -9,6 +9,7 @@ package webpush
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -64,8 +65,8 @@ type Settings struct {
 	// Text returns a text in a language.
 	Text  func(language, key string, values map[string]any) string
 	Clock func() time.Time
-	// Drop forgets the subscription of a credential, which is gone.
-	Drop func(ctx context.Context, thumbprint string) error
+	// Drop forgets the subscription of a phone, which is gone.
+	Drop func(ctx context.Context, phone push.Phone) error
 }
 
 // Sender sends notifications. It is safe for concurrent use.
@@ -113,16 +114,42 @@ func (s *Sender) Write(ctx context.Context, _ string, letter factors.Letter) (an
 	if err != nil {
 		return "", fmt.Errorf("writing a notification: %w", err)
 	}
-	var failures []error
+	return "", s.sendAll(ctx, n, content)
+}
+
+// sendAll notifies all phones at once, so that none waits for another's push service. If
+// none could be notified, it returns the failure that is most likely to pass.
+func (s *Sender) sendAll(ctx context.Context, n push.Notification, content []byte) error {
+	outcomes := make(chan error, len(n.Phones))
 	for _, phone := range n.Phones {
-		if err := s.send(ctx, phone, content, n.Expires); err != nil {
+		go func() { outcomes <- s.send(ctx, phone, content, n.Expires) }()
+	}
+	var failures []error
+	notified := false
+	for range n.Phones {
+		if err := <-outcomes; err == nil {
+			notified = true
+		} else {
 			failures = append(failures, err)
 		}
 	}
-	if len(failures) < len(n.Phones) {
-		return "", nil
+	if notified || len(failures) == 0 {
+		return nil
 	}
-	return "", errors.Join(failures...)
+	slices.SortFunc(failures, func(a, b error) int { return cmp.Compare(lasting(a), lasting(b)) })
+	return failures[0]
+}
+
+// lasting orders failures: those that may pass come first.
+func lasting(err error) int {
+	failure := new(notify.Failure)
+	switch {
+	case !errors.As(err, &failure):
+		return 1
+	case failure.Permanent:
+		return 2
+	}
+	return 0
 }
 
 // send notifies one phone.
@@ -157,7 +184,7 @@ func (s *Sender) send(ctx context.Context, phone push.Phone, content []byte, exp
 	}
 	defer response.Body.Close()
 	_, _ = io.CopyN(io.Discard, response.Body, 4<<10) // so that the connection can be used again
-	return s.judge(ctx, response.StatusCode, phone)
+	return s.judge(ctx, response, phone)
 }
 
 // withoutURL leaves the endpoint out of an error: it is a secret of the phone's.
@@ -169,18 +196,31 @@ func withoutURL(err error) error {
 }
 
 // judge says what an answer of a push service means, RFC 8030 §5 and §8.
-func (s *Sender) judge(ctx context.Context, status int, phone push.Phone) error {
-	failure := &notify.Failure{Code: "service", Status: strconv.Itoa(status)}
+func (s *Sender) judge(ctx context.Context, response *http.Response, phone push.Phone) error {
+	status := response.StatusCode
+	failure := &notify.Failure{Code: "service", Status: strconv.Itoa(status), After: s.retryAfter(response.Header.Get("Retry-After"))}
 	switch {
 	case status >= 200 && status < 300:
 		return nil
 	case status == http.StatusNotFound, status == http.StatusGone:
 		failure.Code, failure.Permanent = "gone", true
-		failure.Err = s.Drop(ctx, phone.Thumbprint)
+		failure.Err = s.Drop(ctx, phone)
 	case status != http.StatusTooManyRequests && status < 500:
 		failure.Permanent = true
 	}
 	return failure
+}
+
+// retryAfter reads how long a service wants to be left alone, RFC 9110 §10.2.3; 0: it
+// doesn't say.
+func (s *Sender) retryAfter(written string) time.Duration {
+	if seconds, err := strconv.ParseUint(written, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(written); err == nil {
+		return max(0, at.Sub(s.Clock()))
+	}
+	return 0
 }
 
 // encrypted writes the body for a subscription.

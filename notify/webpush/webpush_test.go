@@ -121,7 +121,10 @@ func service(t *testing.T, answer http.HandlerFunc) (*Sender, factors.Letter, *[
 	s := New(Settings{
 		Key: key, Subject: "mailto:it@example.com", Allowed: func(*url.URL) bool { return true }, Clock: time.Now,
 		Text: func(_, key string, _ map[string]any) string { return key },
-		Drop: func(_ context.Context, thumbprint string) error { dropped = append(dropped, thumbprint); return nil },
+		Drop: func(_ context.Context, phone push.Phone) error {
+			dropped = append(dropped, phone.Thumbprint)
+			return nil
+		},
 	})
 	s.client.Transport = server.Client().Transport
 	phone := push.Phone{Thumbprint: "t1", Subscription: &message.Subscription{
@@ -170,5 +173,77 @@ func TestNothingIsSentInside(t *testing.T) {
 	s.client = newClient(nil)
 	if _, err := s.Write(t.Context(), "", letter); err == nil || !strings.Contains(err.Error(), "isn't a public address") {
 		t.Errorf("sending inside: %v", err)
+	}
+}
+
+// withPhone adds a phone that is subscribed at another path of the same service.
+func withPhone(letter factors.Letter, id, path string) {
+	phones := letter.Content.(push.Notification).Phones
+	subscription := *phones["c1"].Subscription
+	subscription.Endpoint = strings.TrimSuffix(subscription.Endpoint, "/secret") + path
+	phones[id] = push.Phone{Thumbprint: id, Subscription: &subscription}
+}
+
+// A phone whose service hangs doesn't keep another one from being notified.
+func TestPhonesAreNotifiedAtOnce(t *testing.T) {
+	all := make(chan struct{})
+	arrived := make(chan struct{}, 2)
+	s, letter, _ := service(t, func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-all
+		w.WriteHeader(http.StatusCreated)
+	})
+	withPhone(letter, "c2", "/other")
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Write(t.Context(), "", letter)
+		done <- err
+	}()
+	<-arrived
+	<-arrived
+	close(all)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Of a phone that is gone and one whose service is busy, the second can be notified later.
+func TestBusyServicesAreAskedAgain(t *testing.T) {
+	for written, want := range map[string]time.Duration{"": 0, "20": 20 * time.Second, "-1": 0, "x": 0, "99999999999": 0} {
+		s, letter, _ := service(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/secret" {
+				w.WriteHeader(http.StatusGone)
+				return
+			}
+			w.Header().Set("Retry-After", written)
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		withPhone(letter, "c2", "/other")
+		_, err := s.Write(t.Context(), "", letter)
+		failure := new(notify.Failure)
+		if !errors.As(err, &failure) || failure.Permanent || failure.After != want {
+			t.Errorf("Retry-After %q: %v after %s", written, err, failure.After)
+		}
+	}
+}
+
+// U05: of an answer without end, the beginning is read.
+func TestHugeAnswers(t *testing.T) {
+	written := make(chan int, 1)
+	s, letter, _ := service(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		n := 0
+		for chunk := make([]byte, 64<<10); r.Context().Err() == nil; n += len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				break
+			}
+		}
+		written <- n
+	})
+	if _, err := s.Write(t.Context(), "", letter); err != nil {
+		t.Error(err)
+	}
+	if n := <-written; n > 16<<20 {
+		t.Errorf("the service could send %d bytes", n)
 	}
 }

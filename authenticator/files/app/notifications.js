@@ -2,6 +2,7 @@
 
 import { base64url, fromBase64url, sha256, utf8 } from "./bytes.js";
 import { ask, fresh } from "./server.js";
+import { keep } from "./storage.js";
 
 export const canNotify = () => "PushManager" in window && "Notification" in window && "serviceWorker" in navigator;
 
@@ -52,7 +53,21 @@ export async function turnOn(vapid) {
 
 // tell tells the server of an account where it can reach the phone.
 export async function tell(account) {
-	await ask("subscribe", account, { subscription: described(await subscription()) });
+	const subscribed = await subscription();
+	await ask("subscribe", account, { subscription: described(subscribed) });
+	account.told = await digest(subscribed);
+	await keep(account);
+}
+
+// renew tells a server that doesn't know the subscription. If it has been told before, it
+// has heard from the push service that the subscription is gone, whatever the browser says:
+// then notifications are off, and can be turned on again.
+export async function renew(account, subscribed) {
+	if (account.told === (await digest(subscribed))) {
+		await subscribed.unsubscribe();
+		return;
+	}
+	await tell(account);
 }
 
 // vapidKey returns the key that notifications are signed with; empty: the server sends

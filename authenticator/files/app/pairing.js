@@ -3,7 +3,7 @@
 
 import { fromBase64url, sha256, utf8 } from "./bytes.js";
 import { makeKey } from "./key.js";
-import { described, subscription } from "./notifications.js";
+import { described, digest, subscription } from "./notifications.js";
 import { ask, Refused } from "./server.js";
 import { forget, keep } from "./storage.js";
 import { codeAt, importTOTP } from "./totp.js";
@@ -11,13 +11,15 @@ import { codeAt, importTOTP } from "./totp.js";
 // begin sends a new key, and returns the account that comes of it.
 export async function begin(offer, name) {
 	const made = await makeKey();
-	const answer = await ask("pair", made, { ...offer, name, subscription: described(await subscription()) });
+	const subscribed = await subscription();
+	const answer = await ask("pair", made, { ...offer, name, subscription: described(subscribed) });
 	const account = {
 		thumbprint: made.thumbprint,
 		key: made.key,
 		name: answer.account,
 		state: "pairing",
 		digits: await digitsOf(answer.pairing, made.thumbprint),
+		told: await digest(subscribed),
 		added: Date.now(),
 	};
 	await keep(account);

@@ -1,7 +1,7 @@
 // Requests to sign in: asking for them, and answering.
 
 import { base64url, fromBase64url, sha256 } from "./bytes.js";
-import { described, digest, subscription } from "./notifications.js";
+import { digest, renew, subscription } from "./notifications.js";
 import { ask, fresh, freshest, Refused } from "./server.js";
 import { accounts, keep } from "./storage.js";
 
@@ -31,7 +31,7 @@ async function requestsOf(account, subscribed, hash) {
 			await keep(account);
 		}
 		if (answer.subscribe && subscribed) {
-			await ask("subscribe", account, { subscription: described(subscribed) }).catch(() => {}); // it works without
+			await renew(account, subscribed).catch(() => {}); // it works without
 		}
 		return await Promise.all(answer.requests.map(({ display }) => read(account, display)));
 	} catch (failure) {
