@@ -498,10 +498,25 @@ func (p *phoneScreen) deliver(id serviceworker.RegistrationID, message string) {
 // scans holds QR codes before the phone's camera: another one, and then one that adds
 // an account.
 func (p *phoneScreen) scans(t *testing.T) {
+	p.holdCamera()
+	p.sees(t, "https://wiki.example.com/")
+	p.Click("Scan a QR code")
+	p.AwaitText("This QR code isn't from your account page.")
+	p.inspect("phone-scan")
+	p.sees(t, p.at+"/#p=token")
+	p.AwaitText("Give this phone a name that you'll recognize in your account.")
+	p.inspect("phone-add-linked")
+	p.Click("Cancel")
+	p.AwaitH1("Your accounts")
+}
+
+// holdCamera gives the phone a camera before which QR codes can be held: see sees.
+func (p *phoneScreen) holdCamera() {
 	p.Evaluate(`(() => {
 		const canvas = document.createElement("canvas");
 		canvas.width = canvas.height = 480;
 		const context = canvas.getContext("2d");
+		window.seen = "";
 		setInterval(() => {
 			context.fillStyle = "#ffffff";
 			context.fillRect(0, 0, 480, 480);
@@ -513,15 +528,6 @@ func (p *phoneScreen) scans(t *testing.T) {
 		navigator.mediaDevices.getUserMedia = async () => canvas.captureStream();
 		return "ready";
 	})()`)
-	p.sees(t, "https://wiki.example.com/")
-	p.Click("Scan a QR code")
-	p.AwaitText("This QR code isn't from your account page.")
-	p.inspect("phone-scan")
-	p.sees(t, p.at+"/#p=token")
-	p.AwaitText("Give this phone a name that you'll recognize in your account.")
-	p.inspect("phone-add-linked")
-	p.Click("Cancel")
-	p.AwaitH1("Your accounts")
 }
 
 // sees holds a QR code before the camera.

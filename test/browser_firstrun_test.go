@@ -160,26 +160,33 @@ func (r *firstRun) pair() {
 // expectQR has another program read the code off a picture of the page.
 func (r *firstRun) expectQR(secret string) {
 	r.t.Helper()
-	harness.Need(r.t, "zbarimg")
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	path := filepath.Join(r.t.TempDir(), "page.png")
-	if err := os.WriteFile(path, picture, 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-	read, err := exec.Command("zbarimg", "--quiet", "--raw", path).Output()
-	if err != nil {
-		r.t.Fatalf("the QR code on the page can't be read: %v", err)
-	}
-	uri, err := url.Parse(strings.TrimSpace(string(read)))
+	read := scanned(r.t, r.Browser)
+	uri, err := url.Parse(read)
 	if err != nil || uri.Scheme != "otpauth" || uri.Host != "totp" || uri.Query().Get("secret") != secret ||
 		!strings.HasSuffix(uri.Path, ":ada") || uri.Query().Get("issuer") == "" {
 		r.t.Errorf("the QR code says %s", read)
 	}
+}
+
+// scanned is what another program reads off the QR code on a page.
+func scanned(t testing.TB, b *harness.Browser) string {
+	t.Helper()
+	harness.Need(t, "zbarimg")
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "page.png")
+	if err := os.WriteFile(path, picture, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read, err := exec.Command("zbarimg", "--quiet", "--raw", path).Output()
+	if err != nil {
+		t.Fatalf("the QR code on the page can't be read: %v", err)
+	}
+	return strings.TrimSpace(string(read))
 }
 
 var backupCode = regexp.MustCompile(`[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}`)

@@ -118,6 +118,8 @@ var arrows = []arrow{
 	{"test/mailbox", nil},
 	{"test/pgserver", nil},
 	{"test/phone", nil},
+	{"test/pushservice", nil},
+	{"test/firefox", []string{"test/harness"}},
 	{"test/smsgateway", nil},
 	{"test/harness", nil},
 	{"test", nil},

@@ -89,7 +89,10 @@ func TestPush(t *testing.T) {
 	s.phone = &visitor{Browser: tab.Person(harness.BrowserOptions{Mobile: true}), t: t, width: 390, height: 844}
 	s.pair(t)
 	s.allow(t)
+	s.mistype(t)
+	s.scan(t)
 	s.deny(t)
+	s.survive(t)
 	s.expectPlatforms(t)
 }
 

@@ -27,6 +27,9 @@ export async function showAccounts(app, all, notice = "") {
 		...(await offers(app, all)),
 		actions(app),
 	];
+	if (app.busy) {
+		return; // meanwhile, the person has gone to another screen
+	}
 	show("accounts", text("accounts.title"), nodes, { onSecond: () => codes.forEach((update) => update()) });
 }
 
