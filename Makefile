@@ -54,9 +54,11 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/test$$')
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test
 
-# Each fuzz target for a minute, one after the other.
+# Each fuzz target for a minute, one after the other, then the long form of tests that
+# try moments at random.
 fuzz:
 	./test/fuzz.sh 60s
+	PORTCULLIS_LONG=1 $(GO) test -run '^TestX01X02Killed$$' -count=1 -timeout 60m ./test
 
 # Caddy from xcaddy.json, as users build it.
 caddy:
