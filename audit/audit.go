@@ -40,6 +40,8 @@ const (
 	FactorsPaused     Name = "factors.paused"
 	FactorsReset      Name = "factors.reset"
 	PasswordChanged   Name = "password.changed"
+	PasswordReset     Name = "password.reset"
+	ResetRequested    Name = "password.reset_requested"
 	AccessCodeCreated Name = "access_code.created"
 	AccessCodeUsed    Name = "access_code.used"
 	ActivityDisowned  Name = "activity.disowned"
@@ -134,6 +136,8 @@ var catalogue = map[Name][]Field{
 	FactorsPaused:     {User, Factor, Failures, Address},
 	FactorsReset:      {User, Factors, By},
 	PasswordChanged:   {User, Address, UserAgent},
+	PasswordReset:     {User, Address, UserAgent},
+	ResetRequested:    {User, Address},
 	AccessCodeCreated: {User, By},
 	AccessCodeUsed:    {User, Address, UserAgent},
 	ActivityDisowned:  {User, Address, UserAgent},

@@ -4,13 +4,14 @@
 //
 // A flow begins where somebody has shown something: the right password, an
 // invitation, or a sign-on that doesn't suffice. So a stranger who has nothing
-// makes no flow, and no row in the store.
+// makes no flow. Whoever wants to reset a password adds a message to the outbox, within
+// limits.
 //
 //	name + password ──▶ sign-in ───┐
 //	a sign-on ────────▶ step-up ───┼─▶ Next ──▶ password ─────┐
 //	invitation ───────▶ set-up ────┤    ▲ │ ──▶ challenge ────┤
-//	a sign-on ────────▶ enrolment ─┘    │ │ ──▶ access code ──┤
-//	                                    │ │ ──▶ new password ─┤
+//	a sign-on ────────▶ enrolment ─┤    │ │ ──▶ access code ──┤
+//	mailed link ──────▶ reset ─────┘    │ │ ──▶ new password ─┤
 //	                                    │ │ ──▶ account ──────┤
 //	                                    │ │ ──▶ enrol ────────┤
 //	                                    └─┼───────────────────┘

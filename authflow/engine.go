@@ -44,6 +44,8 @@ type Settings struct {
 	Outbox Outbox
 	// Invitations mails invitations; nil: no mail is sent.
 	Invitations Invitations
+	// Resets mails the links of password resets; nil: passwords can't be reset.
+	Resets Resets
 }
 
 // Invitations mails invitations.

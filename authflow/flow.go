@@ -39,9 +39,10 @@ const (
 	StepUp Kind = "step_up"
 	SetUp  Kind = "set_up"
 	Enrol  Kind = "enrol"
+	Reset  Kind = "reset"
 )
 
-// Flow is one sign-in, step-up, set-up or enrolment in progress.
+// Flow is one sign-in, step-up, set-up, enrolment or reset of a password in progress.
 type Flow struct {
 	ID   string `json:"-"` // in the person's form; the store knows its hash
 	Kind Kind   `json:"kind"`
@@ -63,8 +64,8 @@ type Flow struct {
 	// SignOn is the sign-on that a step-up raises, or under which somebody adds
 	// a credential.
 	SignOn string `json:"sign_on,omitempty"`
-	// PasswordMark marks the password as it was proven: a change in
-	// the middle of the flow voids the proof.
+	// PasswordMark marks the password as it was proven, or as it was when the link of a
+	// reset was made: a change in the middle of the flow voids it.
 	PasswordMark string `json:"password_mark,omitempty"`
 	// Shared says that the browser is at a computer that others use.
 	Shared bool `json:"shared,omitempty"`
@@ -93,7 +94,8 @@ type Flow struct {
 	Done    bool             `json:"done,omitempty"`
 	// Refusals counts wrong answers that nobody could have guessed right.
 	Refusals int `json:"refusals,omitempty"`
-	// Link is the hash of the invitation that a set-up came by.
+	// Link is the hash of the invitation that a set-up came by, or of the link of a
+	// reset.
 	Link string `json:"link,omitempty"`
 	// Mailed says that the invitation was mailed: whoever has it may be able to read
 	// codes by e-mail, too.

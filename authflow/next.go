@@ -66,6 +66,8 @@ func Next(f Flow, who Person, set factors.Set, prefer assurance.Factor, now time
 	switch f.Kind {
 	case SetUp:
 		return nextOfSetUp(f, who, set, prefer)
+	case Reset:
+		return nextOfReset(f, who, set, prefer)
 	case Enrol:
 		if f.Done {
 			return Step{Kind: StepDone}

@@ -88,6 +88,11 @@ var ways = map[string]struct {
 	"she has to choose another password": {"password_changed", func(h *house, ada *member, _ store.SignOn) {
 		h.must(h.ChooseNewPassword(h.ctx, ada.mustChoose(), "window kettle 90", person.Client{}))
 	}, ""},
+	"she resets the password": {"password_reset", func(h *house, ada *member, _ store.SignOn) {
+		f := ada.resetting()
+		h.must(ada.answer(f, ada.code(), person.Client{}))
+		h.must(h.ChooseNewPassword(h.ctx, h.load(f), "window kettle 90", person.Client{}))
+	}, ""},
 	"she removes a credential": {"factor_removed", func(h *house, ada *member, s store.SignOn) {
 		_, err := h.Remove(h.ctx, s, ada.user(), ada.named("Tablet").ID, person.Client{})
 		h.must(err)

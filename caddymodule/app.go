@@ -97,8 +97,8 @@ type App struct {
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
 
-	// Email lets people use codes by e-mail as their second factor. Default: they
-	// can't.
+	// Email has e-mails sent: codes as a second factor, notices, invitations, and links to
+	// choose a new password. Default: none are.
 	Email *Email `json:"email,omitempty"`
 
 	// SMS lets people use codes by text message as their second factor. Default: they
@@ -107,6 +107,11 @@ type App struct {
 
 	// Push lets people approve sign-ins on their phone. Default: they can't.
 	Push *Push `json:"push,omitempty"`
+
+	// PasswordReset says that people who have forgotten their password can have a link
+	// e-mailed to them. With it and a second factor other than a code by e-mail, they
+	// choose a new one. It requires email. Default: false.
+	PasswordReset *bool `json:"password_reset,omitempty"`
 
 	// Certificate says which CAs vouch for devices. Default: none, and device
 	// certificates aren't accepted.

@@ -79,6 +79,7 @@ func init() {
 //		email {
 //			smtp ADDRESS
 //			username|password|ca|from|envelope_from|reply_to|helo VALUE
+//			codes|notices on|off
 //			limit NUMBER
 //			only_on|not_on PLATFORM…
 //		}
@@ -108,6 +109,7 @@ func init() {
 //			proxy         URL
 //			only_on|not_on PLATFORM…
 //		}
+//		password_reset on|off
 //		certificate {
 //			ca         NAME
 //			lifetime   DURATION
@@ -177,12 +179,14 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return a.unmarshalSMS(d)
 	case "push":
 		return a.unmarshalPush(d)
+	case "password_reset":
+		return onOrOff(d, &a.PasswordReset)
 	case "certificate":
 		return a.unmarshalCertificate(d)
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, sms, push, certificate and replacement_hold", d.Val())
+	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, sms, push, password_reset, certificate and replacement_hold", d.Val())
 }
 
 // unmarshalPortal reads the portal's address, and checks it unless a placeholder

@@ -16,8 +16,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/notify/email"
 )
 
-// Email lets people use codes by e-mail as their second factor. A code protects less
-// than an app or a key: anyone who can read the mailbox has the code.
+// Email has e-mails sent: codes that people use as their second factor, notices,
+// invitations, and links to choose a new password. A code protects less than an app or a
+// key: anyone who can read the mailbox has the code.
 type Email struct {
 	// SMTP is the server that accepts the mail: smtp://HOST or smtp://HOST:PORT,
 	// which requires STARTTLS and uses port 587 by default, or smtps://HOST, which
@@ -44,6 +45,9 @@ type Email struct {
 	// HELO is the name that Portcullis gives when it connects to the mail server.
 	// Default: the portal's host.
 	HELO string `json:"helo,omitempty"`
+	// Codes says whether people can use codes by e-mail as their second factor. Without
+	// them, addresses that people added for codes don't count. Default: true.
+	Codes *bool `json:"codes,omitempty"`
 	// Notices says whether people are told by e-mail what happens to their account,
 	// such as a new way to sign in or a new password. Default: true.
 	Notices *bool `json:"notices,omitempty"`
@@ -77,8 +81,10 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 		}
 	}
 	config.HELO = cmp.Or(config.HELO, portalHost)
-	if e.Notices == nil {
-		e.Notices = new(true)
+	for _, setting := range []**bool{&e.Codes, &e.Notices} {
+		if *setting == nil {
+			*setting = new(true)
+		}
 	}
 	if e.Limit = cmp.Or(e.Limit, 2000); e.Limit < 0 {
 		return nil, fmt.Errorf("limit %d: write how many codes may be sent in an hour, such as 2000", e.Limit)
@@ -198,6 +204,8 @@ func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &e.ReplyTo)
 	case "helo":
 		return oneArgument(d, &e.HELO)
+	case "codes":
+		return onOrOff(d, &e.Codes)
 	case "notices":
 		return onOrOff(d, &e.Notices)
 	case "limit":
@@ -205,5 +213,5 @@ func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "only_on", "not_on":
 		return e.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, notices, limit, only_on and not_on", d.Val())
+	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, codes, notices, limit, only_on and not_on", d.Val())
 }

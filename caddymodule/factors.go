@@ -147,6 +147,12 @@ func (a *App) resolveFactors() error {
 			return fmt.Errorf("email: %w", err)
 		}
 	}
+	if a.PasswordReset == nil {
+		a.PasswordReset = new(false)
+	}
+	if *a.PasswordReset && a.Email == nil {
+		return errors.New("password_reset: the links are e-mailed: add a block email inside mfa, or write password_reset off")
+	}
 	if a.SMS != nil {
 		var err error
 		if a.gateway, err = a.SMS.resolve(a.portal.Hostname()); err != nil {
@@ -375,7 +381,7 @@ func (a *App) makePush(*identity.Hasher) (factors.Factor, error) {
 }
 
 func (a *App) makeEmail(*identity.Hasher) (factors.Factor, error) {
-	if a.mailer == nil {
+	if a.mailer == nil || !*a.Email.Codes {
 		return nil, nil
 	}
 	return otpmessage.NewEmail(time.Now, rand.Reader), nil

@@ -8,6 +8,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/notify/link"
 	"github.com/portcullis-mfa/portcullis/notify/notice"
+	"github.com/portcullis-mfa/portcullis/notify/reset"
 )
 
 // makeInvitations has invitations mailed.
@@ -16,6 +17,18 @@ func (s *service) makeInvitations(a *App) {
 		Outbox: s.outbox, Store: s.store, Sealer: s.keys, Clock: time.Now, Writer: s.writers[assurance.Email], URL: a.linkURL,
 	})
 	s.outbox.Routes[link.Invitation], s.flows.Invitations = sender, sender
+}
+
+// makeResets has the links of password resets mailed, if people may reset theirs.
+func (s *service) makeResets(a *App) {
+	if !*a.PasswordReset {
+		return
+	}
+	sender := reset.New(reset.Settings{
+		Outbox: s.outbox, Links: s.flows, Sealer: s.keys, Clock: time.Now, Random: rand.Reader, Writer: s.writers[assurance.Email],
+		URL: func(token string) string { return a.linkURL("reset", token) },
+	})
+	s.outbox.Routes[reset.Purpose], s.flows.Resets = sender, sender
 }
 
 // makeNotices has people told by e-mail of what happens to their accounts.

@@ -45,6 +45,7 @@ func (s *service) makeOutbox(a *App) authflow.Outbox {
 	if a.mailer != nil {
 		s.makeNotices(a)
 		s.makeInvitations(a)
+		s.makeResets(a)
 	}
 	return questions
 }

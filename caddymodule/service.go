@@ -215,6 +215,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, AppPasswords: a.appPasswordsFor, RevokeToken: revokeFor(s.desk), Factors: s.factors,
 		RevocationList: a.revocationList(s.store), Withdrawn: a.isWithdrawn,
 		MaxStaleness:  time.Duration(a.MaxStaleness),
+		PasswordReset: *a.PasswordReset,
 		AssertionKeys: s.assertions.JWKS, RelatedOrigins: related, ShortestPassword: rules.MinLength, Brand: a.Name, Contact: a.Contact, Origin: a.portal,
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress, Bell: s.bell, Streams: &stream.Room{Each: mostOfBrowser, All: mostStreams}, Ending: s.isEnding,

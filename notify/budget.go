@@ -2,13 +2,14 @@ package notify
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/netblock"
+	"github.com/portcullis-mfa/portcullis/quota"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -42,65 +43,44 @@ var (
 	newRecipients = 3
 )
 
-// budget is how many messages may leave in a while that begins with the first.
-type budget struct {
-	key  string
-	most int
-	per  time.Duration
+// quotas are those of a rate.
+func (r Rate) quotas(key string) []quota.Quota {
+	return []quota.Quota{{Key: key + "/hour", Most: r.Hour, Per: time.Hour}, {Key: key + "/day", Most: r.Day, Per: 24 * time.Hour}}
 }
 
-// budgets are those of a rate.
-func (r Rate) budgets(key string) []budget {
-	return []budget{{key + "/hour", r.Hour, time.Hour}, {key + "/day", r.Day, 24 * time.Hour}}
-}
-
-// inAll is the key of the budget of all messages of a kind.
+// inAll is the key of the quota of all messages of a kind.
 func inAll(kind assurance.Factor) string { return string(kind) + "/all" }
 
-// budgetsOf are those that a message about a question counts against.
-func (l Limits) budgetsOf(q ceremony.Question) []budget {
+// quotasOf are those that a message about a question counts against.
+func (l Limits) quotasOf(q ceremony.Question) []quota.Quota {
 	kind := string(q.Kind)
-	budgets := []budget{{inAll(q.Kind), l.InAll, time.Hour}}
+	quotas := []quota.Quota{{Key: inAll(q.Kind), Most: l.InAll, Per: time.Hour}}
 	from, rate := "known", l.Known
 	if !q.Scene.Known {
 		from, rate = "unknown", l.Unknown
-		budgets = append(budgets,
-			budget{kind + "/unknown", l.fromUnknowns(), time.Hour},
-			budget{kind + "/network/" + netblock.Network(q.Scene.Address), l.fromUnknowns() / 2, time.Hour})
+		quotas = append(quotas,
+			quota.Quota{Key: kind + "/unknown", Most: l.fromUnknowns(), Per: time.Hour},
+			quota.Quota{Key: kind + "/network/" + netblock.Network(q.Scene.Address), Most: l.fromUnknowns() / 2, Per: time.Hour})
 	}
 	if q.Recipient != "" {
 		// Addresses belong to no counter.
-		budgets = append(budgets, perRecipient.budgets(kind+"/to/"+token.Hash(q.Recipient))...)
+		quotas = append(quotas, perRecipient.quotas(kind+"/to/"+token.Hash(q.Recipient))...)
 	}
 	if q.Owner == "" { // whoever sets up by a link, which they got once
-		return budgets
+		return quotas
 	}
 	if q.NewRecipient {
-		budgets = append(budgets, budget{q.Owner + "/" + kind + "/new", newRecipients, 24 * time.Hour})
+		quotas = append(quotas, quota.Quota{Key: q.Owner + "/" + kind + "/new", Most: newRecipients, Per: 24 * time.Hour})
 	}
-	return append(budgets, rate.budgets(q.Owner+"/"+kind+"/"+from)...)
+	return append(quotas, rate.quotas(q.Owner+"/"+kind+"/"+from)...)
 }
 
-// charge counts a message against budgets, or returns *factors.Refused where one is
-// used up. It writes nothing then, since its transaction fails. It returns how many
-// messages have left by each budget's key.
-func charge(ctx context.Context, tx store.AttemptCounts, budgets []budget, at time.Time) (map[string]int, error) {
-	left := make(map[string]int, len(budgets))
-	for _, b := range budgets {
-		count, err := tx.GetAttempts(ctx, counted, b.key)
-		if err != nil {
-			return nil, fmt.Errorf("reading how many messages left: %w", err)
-		}
-		count = count.Within(b.per, at)
-		if count.Failures >= b.most {
-			return nil, &factors.Refused{Reason: factors.TooOften, RetryAfter: count.First.Add(b.per).Sub(at)}
-		}
-		count.Scope, count.Key, count.Last = counted, b.key, at
-		count.Failures++
-		if err := tx.PutAttempts(ctx, count); err != nil {
-			return nil, fmt.Errorf("counting a message: %w", err)
-		}
-		left[b.key] = count.Failures
+// charge counts a message against quotas, or returns *factors.Refused if one is used up.
+// It returns by key how many messages have left.
+func charge(ctx context.Context, tx store.AttemptCounts, quotas []quota.Quota, at time.Time) (map[string]int, error) {
+	left, err := quota.Charge(ctx, tx, counted, quotas, at)
+	if exceeded := new(quota.Exceeded); errors.As(err, &exceeded) {
+		return nil, &factors.Refused{Reason: factors.TooOften, RetryAfter: exceeded.RetryAfter}
 	}
-	return left, nil
+	return left, err
 }

@@ -57,7 +57,7 @@ type Questions struct {
 func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Question) error {
 	if _, isFree := q.Writers[about.Kind].(Unmetered); !isFree {
 		limits := q.Limits[about.Kind]
-		left, err := charge(ctx, tx, limits.budgetsOf(about), q.Outbox.Clock())
+		left, err := charge(ctx, tx, limits.quotasOf(about), q.Outbox.Clock())
 		if err != nil {
 			return err
 		}

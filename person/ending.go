@@ -14,6 +14,7 @@ const (
 	Flows       = "flow"
 	Links       = "link"        // invitations, and the first administrator's
 	AccessCodes = "access_code" // from an administrator
+	Resets      = "reset"       // links by which a password is reset
 )
 
 // MailedInvitation is what the records of links hold that were mailed to people.
@@ -94,12 +95,12 @@ func AbandonFlows(ctx context.Context, tx store.Records, userID string) error {
 }
 
 // Abandon forgets what a person has under way, and by what they could begin
-// something: links to set up by, and access codes.
+// something: links to set up by or to reset the password, and access codes.
 func Abandon(ctx context.Context, tx store.Records, userID string) error {
 	if err := AbandonFlows(ctx, tx, userID); err != nil {
 		return err
 	}
-	for _, namespace := range []string{Links, AccessCodes} {
+	for _, namespace := range []string{Links, AccessCodes, Resets} {
 		if err := tx.DeleteRecordsOf(ctx, namespace, userID, ""); err != nil {
 			return fmt.Errorf("abandoning what a user has under way: %w", err)
 		}

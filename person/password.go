@@ -141,6 +141,16 @@ func (k *Keeper) passwordOf(ctx context.Context, user store.User) (string, error
 // again by another key.
 func passwordMark(hash []byte) string { return token.Hash(string(hash)) }
 
+// PasswordMark returns the mark of the password among a user's active credentials; empty:
+// there is none.
+func (k *Keeper) PasswordMark(active []store.Credential) (string, error) {
+	passwords, _, err := k.Vault.Open(active, assurance.Password)
+	if err != nil || len(passwords) == 0 {
+		return "", err
+	}
+	return passwordMark(passwords[0].Secret), nil
+}
+
 // IsCurrent reports whether the password that a mark is of is still among the
 // user's active credentials.
 func (k *Keeper) IsCurrent(mark string, active []store.Credential) (bool, error) {

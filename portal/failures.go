@@ -124,6 +124,8 @@ func (p *Portal) problemOf(r *http.Request, err error) (templates.ProblemView, b
 		return t.problem(http.StatusBadRequest, "bad_request", "first_page", "/"), true
 	case errors.Is(err, undo.ErrGone):
 		return t.problem(http.StatusGone, "undo_gone", "sign_in", "/sign-in"), true
+	case errors.Is(err, authflow.ErrResetGone):
+		return t.problem(http.StatusGone, "reset_gone", "new_link", forgottenPath), true
 	case errors.Is(err, authflow.ErrLinkGone):
 		view := t.problem(http.StatusGone, "link_gone", "sign_in", "/sign-in")
 		view.Text = t.say("portal.link_gone.text", "Contact", p.contactOr(t.say("portal.link_gone.contact")))

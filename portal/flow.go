@@ -148,9 +148,12 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	t := p.words(r)
 	view := templates.ChallengeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.said(r), Error: at.message, StepUp: at.flow.Kind == authflow.StepUp,
+		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.said(r), Error: at.message, StepUp: at.flow.Kind == authflow.StepUp || isReset(at.flow),
 		Others: p.choices(t, at.flow, at.step.Others, "use"), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),
+	}
+	if isReset(at.flow) {
+		view.Lost = "" // nothing can be reported lost by means of a mailbox
 	}
 	if at.step.Resistant {
 		held, err := p.holdingsOf(r, at.flow.UserID)
@@ -169,6 +172,9 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 
 // noFactor answers somebody who has nothing that would do.
 func (p *Portal) noFactor(w http.ResponseWriter, r *http.Request, at stage) error {
+	if isReset(at.flow) {
+		return p.noWayToReset(w, r)
+	}
 	if at.flow.Ask.Level == assurance.PhishingResistant {
 		return p.needsKey(w, r, at)
 	}

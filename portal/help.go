@@ -19,9 +19,12 @@ func (p *Portal) help(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// forgottenURL is where it is said what to do about a forgotten password; empty:
-// nowhere.
+// forgottenURL is where somebody gets another password in place of a forgotten one, or is
+// told what to do; empty: nowhere.
 func (p *Portal) forgottenURL() string {
+	if p.PasswordReset {
+		return forgottenPath
+	}
 	if help := p.helpURL(assurance.Password); help != "" {
 		return help + "#forgotten"
 	}

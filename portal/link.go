@@ -6,15 +6,16 @@ import (
 	"strings"
 )
 
-// HoldsToken reports whether an address is that of an invitation, a setup link or a
-// link of a notice, however it is spelled: its token must be in no log, and no page that is
-// shown there may pass it on. The token is still good where another spelling than
+// HoldsToken reports whether an address is that of an invitation, a setup link, a link of
+// a reset or a link of a notice, however it is spelled: its token must be in no log, and no
+// page that is shown there may pass it on. The token is still good where another spelling than
 // the link's own leads nowhere.
 func HoldsToken(u *url.URL) bool { return HoldsTokenAt(PlainPath(u), u.RawQuery) }
 
 // HoldsTokenAt is HoldsToken for who knows the PlainPath of the address.
 func HoldsTokenAt(place, query string) bool {
-	if !strings.HasPrefix(place, "/invitation") && !strings.HasPrefix(place, "/setup") && !strings.HasPrefix(place, undoPath) {
+	isLink := strings.HasPrefix(place, "/invitation") || strings.HasPrefix(place, "/setup") || strings.HasPrefix(place, resetPath) || strings.HasPrefix(place, undoPath)
+	if !isLink {
 		return false
 	}
 	return strings.Contains(place, "token") || strings.Contains(unescaped(query), "token")

@@ -106,7 +106,7 @@ func (p *Portal) answerAccessCode(w http.ResponseWriter, r *http.Request) error 
 func (p *Portal) newPasswordPage(w http.ResponseWriter, r *http.Request, at stage) error {
 	return p.page(w, r, at.status, "new_password", templates.NewPasswordView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Name: at.flow.Name,
-		StartOver: startOver(at.to), MinLength: p.ShortestPassword, StrengthAt: "/flow/password-strength", Error: at.message,
+		StartOver: startOver(at.to), MinLength: p.ShortestPassword, StrengthAt: "/flow/password-strength", Reset: isReset(at.flow), Error: at.message,
 	}, at.to.formOrigins()...)
 }
 

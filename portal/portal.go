@@ -44,6 +44,8 @@ type Flows interface {
 	BeginEnrolment(ctx context.Context, s store.SignOn, u store.User, a authflow.Adding, c person.Client) (authflow.Flow, error)
 	DeclinePasskey(ctx context.Context, u store.User) error
 	OpenLink(ctx context.Context, token string) (authflow.Flow, error)
+	RequestReset(ctx context.Context, name string, c person.Client) error
+	OpenReset(ctx context.Context, token string, c person.Client) (authflow.Flow, error)
 	Load(ctx context.Context, id string) (authflow.Flow, error)
 	Step(ctx context.Context, f authflow.Flow, prefer assurance.Factor) (authflow.Step, error)
 	AnswerPassword(ctx context.Context, f authflow.Flow, password string, c person.Client) error
@@ -155,6 +157,8 @@ type Settings struct {
 	// MaxStaleness is for how long devices count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration
+	// PasswordReset says that people can have a link mailed to choose a new password.
+	PasswordReset bool
 	// ShortestPassword is the least number of characters of a password.
 	ShortestPassword int
 	Brand            string
@@ -197,6 +201,9 @@ func New(s Settings) *Portal {
 	if s.Undo != nil {
 		mux.HandleFunc("GET "+undoPath, p.askUndo)
 		mux.HandleFunc("POST "+undoPath, p.undo)
+	}
+	if s.PasswordReset {
+		p.routeReset(mux)
 	}
 	mux.HandleFunc("GET /flow", p.dispatch)
 	mux.HandleFunc("POST /flow/password", p.answerPassword)

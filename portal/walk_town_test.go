@@ -181,6 +181,7 @@ func (c *town) open(t tester, path string) *walk {
 		Pages: &countedPages{Set: c.pages, rendered: &w.rendered}, Known: func(string) bool { return true },
 		Apps:             func(*http.Request, session.User) []templates.App { return nil },
 		AppPasswords:     func(session.User) []portal.PasswordApp { return nil },
+		RevokeToken:      func(context.Context, string) error { return nil },
 		Factors:          c.factors,
 		AssertionKeys:    func() ([]byte, error) { return []byte("{}"), nil },
 		ShortestPassword: 8, Brand: "Test",

@@ -46,6 +46,7 @@ const (
 	EndedDeleted  = "user_deleted"
 
 	EndedPasswordChanged = "password_changed"
+	EndedPasswordReset   = "password_reset"
 	EndedFactorRemoved   = "factor_removed"
 	EndedFactorLost      = "factor_lost"
 )

@@ -69,6 +69,15 @@ type User struct {
 	Version        int64
 }
 
+// Location returns the time zone in which a user reads times: UTC if none is known.
+func (u User) Location() *time.Location {
+	zone, err := time.LoadLocation(u.Zone)
+	if err != nil {
+		return time.UTC
+	}
+	return zone
+}
+
 // CredentialState says whether a credential can be used.
 type CredentialState string
 

@@ -92,8 +92,27 @@ func (m LinkMail) Framed(f MailFrame) any {
 	return m
 }
 
+// ResetMail is the view of the e-mail "reset".
+type ResetMail struct {
+	MailFrame
+	Name string // sign-in name
+	// At is when somebody asked for a new password, and Address where.
+	At      time.Time
+	Address string
+	// Link leads to the page to choose one; empty: the person has nothing but codes by
+	// e-mail to show that it's them, and only an administrator can help.
+	Link  string
+	Until time.Time // when the link stops working
+}
+
+// Framed returns the view of the mail with its frame.
+func (m ResetMail) Framed(f MailFrame) any {
+	m.MailFrame = f
+	return m
+}
+
 // emptyMails holds an empty view of each e-mail.
-var emptyMails = map[string]any{"notice": NoticeMail{}, "invitation": LinkMail{}, "code": CodeMail{}, "test": TestMail{}}
+var emptyMails = map[string]any{"notice": NoticeMail{}, "invitation": LinkMail{}, "reset": ResetMail{}, "code": CodeMail{}, "test": TestMail{}}
 
 // mailTemplate writes the parts of an e-mail in one language.
 type mailTemplate struct {

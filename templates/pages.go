@@ -22,6 +22,7 @@ var emptyViews = map[string]any{
 	"home":        HomeView{},
 	"sign_out":    SignOutView{},
 	"undo":        UndoView{},
+	"forgotten":   ForgottenView{},
 	"signed_in":   SignedInView{},
 	"signed_out":  SignedOutView{},
 	"send_again":  SendAgainView{},

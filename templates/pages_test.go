@@ -221,6 +221,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"access_code":           {"/flow/access-code code flow", moreTime, language},
 		"new_password":          {"/flow/new-password flow password", moreTime, language},
 		"sign_out":              {"/.mfa/sign-out", language},
+		"forgotten":             {"/forgotten name", language},
 		"undo":                  {"/not-me name token", language},
 
 		"account_app_password_add":    {"/account/app-passwords/add host name", language},

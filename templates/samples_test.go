@@ -60,6 +60,7 @@ func fullViews() map[string]any {
 			Ceremony: FIDOCeremony{Options: `{"challenge":"AA","rp":{"id":"login.example.com"}}`}},
 		"home": HomeView{Frame: frame, Done: "Your account is ready.", Name: "alice", DisplayName: "Alice Young",
 			Apps: []App{{Name: "wiki.example.com", URL: "https://wiki.example.com"}}, Since: since, Until: since.Add(12 * time.Hour)},
+		"forgotten":   ForgottenView{Frame: frame, Name: "alice", Error: Message{Field: "name", Text: "Enter a name."}},
 		"undo":        UndoView{Frame: frame, Token: "t1", Name: "alice", Error: Message{Field: "name", Text: "That isn't the name."}, Credential: true},
 		"sign_out":    SignOutView{Frame: frame, Name: "alice", Action: "/.mfa/sign-out"},
 		"signed_out":  SignedOutView{Frame: frame, SignIn: "/sign-in", ByDevice: true},

@@ -260,6 +260,15 @@ type HomeView struct {
 	Until       time.Time
 }
 
+// ForgottenView asks somebody who has forgotten the password who they are.
+type ForgottenView struct {
+	Frame
+	Name  string // as it was typed
+	Error Message
+	// Sent says that a link is on its way, if they may have one.
+	Sent bool
+}
+
 // UndoView asks whoever opened the link of a notice for the name of its recipient.
 type UndoView struct {
 	Frame

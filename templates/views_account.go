@@ -312,7 +312,7 @@ type AccessCodeView struct {
 	Error     Message
 }
 
-// NewPasswordView asks for a new password in the middle of a sign-in.
+// NewPasswordView asks for a new password in the middle of a sign-in, or in a reset.
 type NewPasswordView struct {
 	Frame
 	Flow      string
@@ -322,7 +322,9 @@ type NewPasswordView struct {
 	MinLength int
 	// StrengthAt is the path that judges what is typed.
 	StrengthAt string
-	Error      Message
+	// Reset says that the password is reset.
+	Reset bool
+	Error Message
 }
 
 // HelpView explains one kind of proof. Its template is "help_" and the factor's

@@ -179,6 +179,7 @@ func TestW01CrossSite(t *testing.T) {
 		change{"an app password", ada.Browser, s.At("login", appPasswords+"/add"), url.Values{"host": {"app.localhost"}, "name": {"Phone"}}},
 		change{"an app password revoked", ada.Browser, s.At("login", appPasswords+"/revoke"), url.Values{"id": {"x"}}},
 		change{"a token revoked", ada.Browser, s.At("login", "/token/revoke"), url.Values{"token": {"pct_s_x"}}},
+		change{"a forgotten password", signingIn, s.At("login", "/forgotten"), url.Values{"name": {"ada"}}},
 		change{"a notice's link", ada.Browser, s.At("login", "/not-me"), url.Values{"token": {"x"}, "name": {"ada"}}},
 		change{"more time", half, s.At("login", "/flow/more-time"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}}},
 		change{"another language", signingIn, s.At("login", "/language"), url.Values{"language": {"de"}, "to": {"/"}}},

@@ -28,6 +28,7 @@ const mailingCaddyfile = `
 			ca {{.Vars.ca}}
 			from "Example Corp <login@example.com>"
 		}
+		password_reset on
 	}
 }
 

@@ -30,7 +30,7 @@ var arrows = []arrow{
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
-		"accesstoken", "authenticator", "portal", "est", "enrolment", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/webpush", "notify", "factors",
+		"accesstoken", "authenticator", "portal", "est", "enrolment", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/reset", "notify/webpush", "notify", "factors",
 		"geoip", "identity", "audit", "keys", "store/sqlite", "store/postgres", "store", "templates", "assurance", "upload", "stream", "boundedlog",
 	}},
 	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
@@ -48,12 +48,13 @@ var arrows = []arrow{
 	{"notify/email", []string{"notify", "factors", "templates"}},
 	{"notify/notice", []string{"undo", "session", "notify", "factors", "audit", "store", "templates", "assurance", "token", "browsers", "netblock"}},
 	{"notify/link", []string{"notify", "person", "factors", "store", "templates", "token"}},
+	{"notify/reset", []string{"notify", "authflow", "factors", "store", "templates", "token"}},
 	{"notify/sms", []string{"notify", "factors", "templates"}},
-	{"notify", []string{"ceremony", "factors", "netblock", "store", "assurance", "token"}},
+	{"notify", []string{"ceremony", "factors", "netblock", "quota", "store", "assurance", "token"}},
 
 	{"est", []string{"enrolment", "devices", "earlydata", "publickey", "upload"}},
 	{"accounts", []string{"accesstoken", "enrolment", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
-	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
+	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "netblock", "quota", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"accesstoken", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
 	{"undo", []string{"person", "session", "identity", "store", "assurance", "token"}},
@@ -81,6 +82,7 @@ var arrows = []arrow{
 	{"audit", []string{"store", "boundedlog", "showable"}},
 	{"keys", []string{"fileaccess"}},
 
+	{"quota", []string{"store"}},
 	{"store/sqlite/sqlitetest", []string{"store/sqlite"}},
 	{"store/sqlite", []string{"store/transfer", "store", "assurance", "fileaccess"}},
 	{"store/postgres", []string{"store/transfer", "store", "assurance"}},

@@ -96,7 +96,7 @@ func (s *Sender) Send(ctx context.Context, m store.Message) error {
 	}
 	_, err = s.Writer.Write(ctx, m.ID, factors.Letter{
 		To: user.Email, Template: "invitation", Language: user.Language,
-		Content: templates.LinkMail{Name: user.Name, Link: s.URL(Invitation, string(value)), Until: record.Expires},
+		Content: templates.LinkMail{Name: user.Name, Link: s.URL(Invitation, string(value)), Until: record.Expires.In(user.Location())},
 	})
 	return err
 }

@@ -27,6 +27,7 @@ var classes = map[audit.Name]class{
 	audit.FactorsReset:      urgent,
 	audit.FactorsPaused:     urgent, // somebody knows the password
 	audit.PasswordChanged:   urgent,
+	audit.PasswordReset:     urgent,
 	audit.AccessCodeCreated: urgent, // by it, another factor can be added
 	audit.AccessCodeUsed:    urgent,
 	audit.ActivityDisowned:  urgent,
@@ -72,6 +73,7 @@ var silent = map[audit.Name]string{
 	audit.SetupLinkCreated: "nobody has an account yet",
 	audit.UserCreated:      "the invitation tells them",
 	audit.UserInvited:      "the invitation tells them",
+	audit.ResetRequested:   "the mail with the link tells them",
 	audit.UserDisabled:     "they can't do anything about it here",
 	audit.UserDeleted:      "nothing is left to protect",
 	audit.TokenUnowned:     "administrators see to it",

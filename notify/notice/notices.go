@@ -174,11 +174,7 @@ func (d digests) mainAddress(ctx context.Context, u store.User) (string, error) 
 
 // write writes a notice in the language and zone of its recipient, and hands it over.
 func (n *Notices) write(ctx context.Context, m store.Message, u store.User, l letter, digest bool) error {
-	zone, err := time.LoadLocation(u.Zone)
-	if err != nil {
-		zone = time.UTC
-	}
-	t := words{n.Texts, u.Language}
+	zone, t := u.Location(), words{n.Texts, u.Language}
 	view := templates.NoticeMail{Name: u.Name, Digest: digest}
 	for _, h := range l.Happenings {
 		view.Lines = append(view.Lines, templates.NoticeLine{What: t.what(h), At: h.At.In(zone), Where: t.where(h)})
@@ -187,7 +183,7 @@ func (n *Notices) write(ctx context.Context, m store.Message, u store.User, l le
 	if l.Undo != "" {
 		view.Undo = n.UndoURL(l.Undo)
 	}
-	_, err = n.Writer.Write(ctx, m.ID, factors.Letter{To: l.To, Template: "notice", Language: u.Language, Content: view})
+	_, err := n.Writer.Write(ctx, m.ID, factors.Letter{To: l.To, Template: "notice", Language: u.Language, Content: view})
 	return err
 }
 
