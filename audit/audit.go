@@ -37,6 +37,7 @@ const (
 	FactorRenamed     Name = "factor.renamed"
 	FactorRemoved     Name = "factor.removed"
 	FactorLost        Name = "factor.lost"
+	FactorRestored    Name = "factor.restored"
 	FactorsPaused     Name = "factors.paused"
 	FactorsReset      Name = "factors.reset"
 	PasswordChanged   Name = "password.changed"
@@ -133,6 +134,7 @@ var catalogue = map[Name][]Field{
 	FactorRenamed:     {User, Factor, Address, UserAgent},
 	FactorRemoved:     {User, Factor, Address, UserAgent},
 	FactorLost:        {User, Factor, Address, UserAgent},
+	FactorRestored:    {User, Factor, Address, UserAgent},
 	FactorsPaused:     {User, Factor, Failures, Address},
 	FactorsReset:      {User, Factors, By},
 	PasswordChanged:   {User, Address, UserAgent},

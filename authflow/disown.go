@@ -86,7 +86,7 @@ func (e *Engine) suspendSince(ctx context.Context, tx store.Tx, user store.User,
 	}
 	var events []store.Event
 	for _, added := range all {
-		if added.Kind == assurance.Password || added.State == store.CredentialSuspended || added.Created.Before(since) {
+		if added.Kind == assurance.Password || added.State == store.CredentialSuspended || added.State == store.CredentialReplaced || added.Created.Before(since) {
 			continue
 		}
 		event, err := e.People.Suspend(ctx, tx, user, added, c)

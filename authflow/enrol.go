@@ -176,12 +176,15 @@ func (e *Engine) enrol(ctx context.Context, f Flow, factor factors.Factor, made 
 		if err := e.markEnrolled(ctx, tx, &changed, &kept[0], made.UserVerified); err != nil {
 			return nil, err
 		}
-		for i := range kept {
-			kept[i].ProbationUntil = kept[0].ProbationUntil
-		}
 		replaced, err := e.makeRoom(ctx, tx, factor, f.UserID)
 		if err != nil {
 			return nil, err
+		}
+		if replaced > 0 && e.survives(factor) {
+			kept[0].ProbationUntil = e.Clock().Add(e.Rules.Hold)
+		}
+		for i := range kept {
+			kept[i].ProbationUntil = kept[0].ProbationUntil
 		}
 		if err := credentials.KeepAll(ctx, tx, kept, made); err != nil {
 			return nil, err
@@ -260,10 +263,21 @@ func (e *Engine) isDailyProof(p assurance.Proof) bool {
 	return e.Vault.Factors.Traits(p.Factor).Daily && !p.Remembered && !p.HeldToMulti
 }
 
-// makeRoom deletes what a new credential takes the place of, and returns how
-// many those are, or credentials.ErrTooMany.
+// survives reports whether what a new credential of a factor replaces can be brought
+// back for a while: whoever changes an address may not be the owner, who hears of it at
+// the former one.
+func (e *Engine) survives(factor factors.Factor) bool {
+	_, isAddressed := factor.(factors.Addressed)
+	return isAddressed && factor.Most() == 1 && e.Rules.Hold > 0
+}
+
+// makeRoom removes what a new credential takes the place of, and returns how many those
+// are, or credentials.ErrTooMany.
 func (e *Engine) makeRoom(ctx context.Context, tx store.Tx, factor factors.Factor, userID string) (replaced int, err error) {
-	if factor.Most() == 1 {
+	switch {
+	case e.survives(factor):
+		return credentials.Replace(ctx, tx, userID, factor.Kind(), e.Clock().Add(e.Rules.Hold), e.Clock())
+	case factor.Most() == 1:
 		return credentials.DeleteKind(ctx, tx, userID, factor.Kind())
 	}
 	all, err := tx.CredentialsOf(ctx, userID)

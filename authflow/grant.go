@@ -10,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -64,6 +65,9 @@ func (e *Engine) Grant(ctx context.Context, f Flow, previous string, c person.Cl
 			return nil, err
 		}
 		if err := e.thaw(ctx, tx, finished); err != nil {
+			return nil, err
+		}
+		if err := credentials.DropReplaced(ctx, tx, user.ID, e.Clock()); err != nil {
 			return nil, err
 		}
 		var known bool

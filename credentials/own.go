@@ -40,7 +40,7 @@ func (v *Vault) Describe(row store.Credential) (Own, error) {
 		ID: row.ID, Kind: row.Kind, Name: row.Name, Created: row.Created, LastUsed: row.LastUsed,
 		Suspended: row.State == store.CredentialSuspended, Frozen: row.State == store.CredentialFrozen, Daily: v.Factors.Traits(row.Kind).Daily, Realm: row.Realm, Elsewhere: !v.Works(row),
 	}
-	if v.Clock().Before(row.ProbationUntil) {
+	if !o.Suspended && v.Clock().Before(row.ProbationUntil) {
 		o.ProbationUntil = row.ProbationUntil
 	}
 	factor, err := v.Factors.Get(row.Kind)

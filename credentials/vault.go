@@ -63,7 +63,7 @@ func (v *Vault) ActiveOf(ctx context.Context, userID string) ([]store.Credential
 
 // Active returns those credentials that can be used.
 func (v *Vault) Active(all []store.Credential) []store.Credential {
-	return slices.DeleteFunc(all, func(c store.Credential) bool {
+	return slices.DeleteFunc(slices.Clone(all), func(c store.Credential) bool {
 		return c.State != store.CredentialActive || !v.Works(c)
 	})
 }
@@ -269,6 +269,64 @@ func DeleteKind(ctx context.Context, tx store.Credentials, userID string, kind a
 		deleted++
 	}
 	return deleted, nil
+}
+
+// Replace makes room for a credential of a kind of which a user has one at a time. The
+// present one can be brought back until a time, and so can those that were replaced
+// lately. It returns how many were replaced.
+func Replace(ctx context.Context, tx store.Credentials, userID string, kind assurance.Factor, until, now time.Time) (replaced int, err error) {
+	all, err := tx.CredentialsOf(ctx, userID)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range all {
+		switch {
+		case c.Kind != kind || isRestorable(c, now):
+			continue
+		case c.State == store.CredentialActive:
+			replaced++
+			c.State, c.ProbationUntil = store.CredentialReplaced, until
+			err = tx.UpdateCredential(ctx, c)
+		default:
+			err = tx.DeleteCredential(ctx, c.ID, c.Version)
+		}
+		if err != nil {
+			return replaced, err
+		}
+	}
+	return replaced, nil
+}
+
+// isRestorable reports whether a credential was replaced, and can be brought back.
+func isRestorable(c store.Credential, now time.Time) bool {
+	return c.State == store.CredentialReplaced && now.Before(c.ProbationUntil)
+}
+
+// Restore brings a replaced credential back, and reports whether it could be.
+func Restore(ctx context.Context, tx store.Credentials, c store.Credential, now time.Time) (bool, error) {
+	if !isRestorable(c, now) {
+		return false, nil
+	}
+	c.State, c.ProbationUntil = store.CredentialActive, time.Time{}
+	return true, tx.UpdateCredential(ctx, c)
+}
+
+// DropReplaced deletes a user's credentials that were replaced, and can't be brought back
+// any more.
+func DropReplaced(ctx context.Context, tx store.Credentials, userID string, now time.Time) error {
+	all, err := tx.CredentialsOf(ctx, userID)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.State != store.CredentialReplaced || isRestorable(c, now) {
+			continue
+		}
+		if err := tx.DeleteCredential(ctx, c.ID, c.Version); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // HasRoom reports whether somebody with these active credentials may enrol one

@@ -34,24 +34,30 @@ func (c FreshCheck) IsMet(proofs []assurance.Proof, now time.Time, set factors.S
 
 // FreshCheck returns what a change of a user's factors asks for.
 func (k *Keeper) FreshCheck(ctx context.Context, userID string) (FreshCheck, error) {
-	active, err := k.Vault.ActiveOf(ctx, userID)
+	all, err := k.Vault.Of(ctx, userID)
 	if err != nil {
 		return FreshCheck{}, err
 	}
-	return k.freshCheck(active), nil
+	return k.freshCheck(all), nil
 }
 
 // freshCheck asks for a second factor shown lately, of the highest level and the
 // highest rank that the credentials can reach: whoever reads somebody's mail must
 // not remove their authenticator app. What is on probation, or stands by for need,
-// asks for nothing: the owner may be without it.
-func (k *Keeper) freshCheck(active []store.Credential) FreshCheck {
+// asks for nothing: the owner may be without it. What the link of a notice suspended still
+// asks for a while: anyone who reads somebody's mail can follow that link.
+func (k *Keeper) freshCheck(all []store.Credential) FreshCheck {
+	asking := slices.DeleteFunc(slices.Clone(all), func(c store.Credential) bool {
+		keepsRank := c.State == store.CredentialSuspended && k.Clock().Before(c.ProbationUntil)
+		return !keepsRank && (len(k.Vault.Active([]store.Credential{c})) == 0 || k.Clock().Before(c.ProbationUntil))
+	})
 	check := FreshCheck{Ask: assurance.Requirement{Level: assurance.Multi, MaxAge: FreshFor}}
-	if k.CanResistPhishing(active) {
-		check.Ask.Level = assurance.PhishingResistant
-	}
-	for _, c := range active {
-		if traits := k.Vault.Factors.Traits(c.Kind); traits.Daily && !k.Clock().Before(c.ProbationUntil) {
+	for _, c := range asking {
+		traits := k.Vault.Factors.Traits(c.Kind)
+		if traits.Weight == assurance.Unphishable {
+			check.Ask.Level = assurance.PhishingResistant
+		}
+		if traits.Daily {
 			check.Rank = max(check.Rank, traits.Vouches)
 		}
 	}
@@ -74,13 +80,12 @@ func (k *Keeper) Checked(ctx context.Context, tx store.Tx, signOn string) (store
 	if err != nil {
 		return s, u, nil, err
 	}
-	active, err := tx.CredentialsOf(ctx, u.ID)
+	all, err := tx.CredentialsOf(ctx, u.ID)
 	if err != nil {
 		return s, u, nil, err
 	}
-	active = k.Vault.Active(active)
-	if !k.freshCheck(active).IsMet(s.Proofs, k.Clock(), k.Vault.Factors) {
+	if !k.freshCheck(all).IsMet(s.Proofs, k.Clock(), k.Vault.Factors) {
 		return s, u, nil, ErrStale
 	}
-	return s, u, active, nil
+	return s, u, k.Vault.Active(all), nil
 }

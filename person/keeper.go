@@ -108,7 +108,14 @@ func (k *Keeper) Change(ctx context.Context, doing string, apply func(store.Tx) 
 // Suspend has a credential of somebody's prove nothing any more, and returns the event of
 // that.
 func (k *Keeper) Suspend(ctx context.Context, tx store.Tx, u store.User, credential store.Credential, c Client) (store.Event, error) {
-	credential.State = store.CredentialSuspended
+	return k.SuspendKeepingRank(ctx, tx, u, credential, time.Time{}, c)
+}
+
+// SuspendKeepingRank is Suspend, but changes of the account ask for a proof of the
+// credential's rank until a time: whoever has it suspended may not be the owner, and must
+// not be able to do more after that.
+func (k *Keeper) SuspendKeepingRank(ctx context.Context, tx store.Tx, u store.User, credential store.Credential, until time.Time, c Client) (store.Event, error) {
+	credential.State, credential.ProbationUntil = store.CredentialSuspended, until
 	event := k.Own(audit.FactorLost, u, c, audit.Fields{audit.Factor: string(credential.Kind)})
 	return event, tx.UpdateCredential(ctx, credential)
 }

@@ -23,6 +23,7 @@ func (p *Portal) undoPage(w http.ResponseWriter, r *http.Request, status int, vi
 		return fmt.Errorf("looking at a link of a notice: %w", err)
 	}
 	view.Frame, view.Credential = p.frame(r), len(target.Credentials) > 0
+	view.Restores, view.AppPassword = len(target.Restored) > 0, len(target.AppPasswords) > 0
 	return p.page(w, r, status, "undo", view)
 }
 

@@ -22,6 +22,7 @@ func (s *Service) Holdings(ctx context.Context, userID string) ([]credentials.Ow
 	if err != nil {
 		return nil, err
 	}
+	rows = slices.DeleteFunc(rows, func(c store.Credential) bool { return c.State == store.CredentialReplaced })
 	own := make([]credentials.Own, len(rows))
 	for i, row := range rows {
 		if own[i], err = s.Vault.Describe(row); err != nil {

@@ -88,6 +88,8 @@ const (
 	// CredentialFrozen can't be used until its owner has signed in with another
 	// factor.
 	CredentialFrozen CredentialState = "frozen"
+	// CredentialReplaced proves nothing, but can be brought back until ProbationUntil.
+	CredentialReplaced CredentialState = "replaced"
 )
 
 // Credential is one enrolled instance of a factor.
@@ -102,7 +104,9 @@ type Credential struct {
 	LastUsed time.Time // zero: never
 	// LastUsedOn says when it was last used on which platform.
 	LastUsedOn map[string]time.Time
-	// ProbationUntil is until when its proofs are held to multi; zero: they aren't.
+	// ProbationUntil is until when its proofs are held to multi; zero: they aren't. Of one
+	// that the link of a notice suspended, it is until when changes of the account still
+	// ask for a proof of its rank.
 	ProbationUntil time.Time
 	// Realm is where it works, of a kind that works in one place alone; see
 	// factors.Bound.

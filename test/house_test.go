@@ -57,7 +57,7 @@ var arrows = []arrow{
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "netblock", "quota", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"accesstoken", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
-	{"undo", []string{"person", "session", "identity", "store", "assurance", "token"}},
+	{"undo", []string{"person", "credentials", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
 	{"guess", []string{"identity", "audit", "store", "assurance", "netblock"}},

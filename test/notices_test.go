@@ -189,6 +189,18 @@ func TestLinksInNotices(t *testing.T) {
 	if !isIn(bob.Browser) {
 		t.Error("the owner was signed out")
 	}
+	withEmail(t, s, server, bob, "bob@example.com")
+	withEmail(t, s, server, bob, "thief@example.com")
+	link = linkTo(t, s, server, "bob@example.com")
+	if mailedLink.MatchString(newestTo(server, "bob@example.org").Text()) {
+		t.Error("a change of the address for codes can be undone from another address")
+	}
+	page = owner.Visit(link)
+	says(t, page, 200, "your former address or number is used again")
+	says(t, submitted(owner, formTo(t, page, "/not-me"), map[string]string{"name": "bob"}), 200, "That access has ended")
+	if asked := askedByEmail(t, s, s.Client(), bob); !strings.Contains(asked.Text(), "b…@e….com") {
+		t.Errorf("the former address isn't asked for a code: %s", asked.Text())
+	}
 	if m := noticeTo(t, server, "thief@example.net", 1); mailedLink.MatchString(m.Text()) {
 		t.Errorf("the address that was turned off got a link: %s", m.Text())
 	}

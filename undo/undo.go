@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -39,10 +41,19 @@ var (
 	ErrWrongName = errors.New("the notice was for somebody else")
 )
 
-// Target is what a link ends: a sign-on, or credentials.
+// Target is what a link ends: a sign-on, credentials or app passwords.
 type Target struct {
 	SignOn      string   `json:"sign_on,omitempty"`
 	Credentials []string `json:"credentials,omitempty"`
+	// Restored are the credentials that the others replaced. They are brought back.
+	Restored []string `json:"restored,omitempty"`
+	// AppPasswords are the ids of app passwords, which are revoked.
+	AppPasswords []string `json:"app_passwords,omitempty"`
+}
+
+// IsEmpty reports whether there is nothing to end.
+func (t Target) IsEmpty() bool {
+	return t.SignOn == "" && len(t.Credentials) == 0 && len(t.AppPasswords) == 0
 }
 
 // kept is a target with the wrong names that were given.
@@ -166,12 +177,17 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 		if err != nil {
 			return nil, err
 		}
-		event, err := s.People.Suspend(ctx, tx, u, credential, c)
+		event, err := s.People.SuspendKeepingRank(ctx, tx, u, credential, s.Clock().Add(Lifetime), c)
 		if err != nil {
 			return nil, err
 		}
 		events = append(events, event)
 	}
+	restored, err := s.restore(ctx, tx, u, t.Restored, c)
+	if err != nil {
+		return nil, err
+	}
+	events = append(events, restored...)
 	since, err := startOf(ctx, tx, t.SignOn)
 	if err != nil {
 		return nil, err
@@ -192,12 +208,35 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 		}
 		events = append(events, s.People.SignOnEnded(u, signOn.ID, session.EndedDisowned, c))
 	}
-	revoked, err := s.People.RevokeAppPasswords(ctx, tx, u, session.EndedDisowned, c, func(t store.AccessToken) bool { return isSince(t.Created, since) })
+	revoked, err := s.People.RevokeAppPasswords(ctx, tx, u, session.EndedDisowned, c, func(a store.AccessToken) bool {
+		return isSince(a.Created, since) || slices.Contains(t.AppPasswords, a.ID)
+	})
 	if err != nil {
 		return nil, err
 	}
 	forgotten, err := s.forget(ctx, tx, u, since, c)
 	return slices.Concat(events, revoked, forgotten), err
+}
+
+// restore brings credentials back that were replaced.
+func (s *Service) restore(ctx context.Context, tx store.Tx, u store.User, ids []string, c person.Client) (events []store.Event, err error) {
+	for _, id := range ids {
+		credential, err := tx.CredentialByID(ctx, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && credential.UserID != u.ID {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		restored, err := credentials.Restore(ctx, tx, credential, s.Clock())
+		if err != nil {
+			return nil, err
+		}
+		if restored {
+			events = append(events, s.People.Own(audit.FactorRestored, u, c, audit.Fields{audit.Factor: string(credential.Kind)}))
+		}
+	}
+	return events, nil
 }
 
 // startOf returns when a sign-on began, be it over by now; zero: there is none. Whoever had

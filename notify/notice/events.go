@@ -24,6 +24,7 @@ var classes = map[audit.Name]class{
 	audit.FactorEnrolled:    urgent,
 	audit.FactorRemoved:     urgent,
 	audit.FactorLost:        urgent,
+	audit.FactorRestored:    urgent,
 	audit.FactorsReset:      urgent,
 	audit.FactorsPaused:     urgent, // somebody knows the password
 	audit.PasswordChanged:   urgent,

@@ -163,19 +163,39 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 	if err != nil {
 		return err
 	}
+	entitled := w.entitled(userID, addresses)
 	for _, address := range addresses {
-		if err := w.queueLetter(ctx, userID, lane, letter{address, told, undo}); err != nil {
+		l := letter{To: address, Happenings: told}
+		if contains(entitled, address) {
+			l.Undo = undo
+		}
+		if err := w.queueLetter(ctx, userID, lane, l); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// entitled returns the addresses that get a link: a change of the address for codes can be
+// undone only from the former one.
+func (w *watched) entitled(userID string, addresses []string) []string {
+	var former []string
+	for _, c := range w.replaced {
+		if c.UserID == userID && w.IsMailed(c.Kind) {
+			former = append(former, w.addressOf(c))
+		}
+	}
+	if len(former) == 0 {
+		return addresses
+	}
+	return former
+}
+
 // makeUndo keeps what the recipient can end, and returns the token for it; empty: there is
 // nothing. What belongs to the set-up of an account is its only way in.
 func (w *watched) makeUndo(ctx context.Context, userID string, told []happening) (string, error) {
 	target, err := w.targetOf(ctx, userID, told)
-	if err != nil || target.SignOn == "" && len(target.Credentials) == 0 {
+	if err != nil || target.IsEmpty() {
 		return "", err
 	}
 	value, err := token.New(w.Random)
@@ -185,8 +205,8 @@ func (w *watched) makeUndo(ctx context.Context, userID string, told []happening)
 	return value, undo.Keep(ctx, w.Tx, userID, value, target, w.Clock())
 }
 
-// targetOf returns what the recipient of a notice can end: credentials that were added, or
-// the sign-on of a sign-in.
+// targetOf returns what the recipient of a notice can end: credentials and app passwords
+// that were added, or the sign-on of a sign-in.
 func (w *watched) targetOf(ctx context.Context, userID string, told []happening) (t undo.Target, err error) {
 	for _, h := range told {
 		switch audit.Name(h.Name) {
@@ -196,6 +216,17 @@ func (w *watched) targetOf(ctx context.Context, userID string, told []happening)
 			for _, c := range w.created {
 				if c.UserID == userID && string(c.Kind) == h.field(audit.Factor) {
 					t.Credentials = append(t.Credentials, c.ID)
+				}
+			}
+			for _, c := range w.replaced {
+				if c.UserID == userID && string(c.Kind) == h.field(audit.Factor) {
+					t.Restored = append(t.Restored, c.ID)
+				}
+			}
+		case audit.TokenCreated:
+			for _, created := range w.tokens {
+				if created.UserID == userID {
+					t.AppPasswords = append(t.AppPasswords, created.ID)
 				}
 			}
 		case audit.SignInSucceeded, audit.StepUpSucceeded:

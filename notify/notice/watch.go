@@ -24,6 +24,10 @@ type watched struct {
 	added map[string]bool
 	// created are the credentials that are new.
 	created []store.Credential
+	// replaced are the credentials that were replaced, and can be brought back.
+	replaced []store.Credential
+	// tokens are the app passwords that are new.
+	tokens []store.AccessToken
 	// former are the addresses that people had before.
 	former []owned
 }
@@ -54,8 +58,17 @@ func (w *watched) CreateCredential(ctx context.Context, c store.Credential) erro
 	return w.Tx.CreateCredential(ctx, c)
 }
 
+// CreateAccessToken notes an app password that is added.
+func (w *watched) CreateAccessToken(ctx context.Context, t store.AccessToken) error {
+	w.tokens = append(w.tokens, t)
+	return w.Tx.CreateAccessToken(ctx, t)
+}
+
 // UpdateCredential notes an address that is replaced or no longer used.
 func (w *watched) UpdateCredential(ctx context.Context, c store.Credential) error {
+	if c.State == store.CredentialReplaced {
+		w.replaced = append(w.replaced, c)
+	}
 	if w.IsMailed(c.Kind) {
 		if err := w.noteFormer(ctx, c.ID); err != nil {
 			return err
@@ -123,7 +136,8 @@ func (w *watched) addresses(ctx context.Context, u store.User) ([]string, error)
 		return nil, err
 	}
 	for _, c := range all {
-		if w.IsMailed(c.Kind) && c.State == store.CredentialActive && !w.added[c.ID] {
+		isInUse := c.State == store.CredentialActive || c.State == store.CredentialReplaced && w.Clock().Before(c.ProbationUntil)
+		if w.IsMailed(c.Kind) && isInUse && !w.added[c.ID] {
 			add(w.addressOf(c))
 		}
 	}
