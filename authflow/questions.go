@@ -197,7 +197,7 @@ func (e *Engine) ask(ctx context.Context, q posed, c person.Client) (posed, fact
 		return q, factors.Turn{}, err
 	}
 	q.asking.Scene = factors.Scene{
-		Address: c.Address, UserAgent: c.UserAgent, Known: known != "", Host: c.Host, Language: c.Language,
+		Address: c.Address, UserAgent: c.UserAgent, Known: known != "", Host: c.Host, Language: c.Language, Zone: c.Zone,
 	}
 	turn, err := q.ceremony.Begin(ctx, q.asking)
 	if err != nil {

@@ -91,7 +91,7 @@ func TestKeysInUseOutliveTheOthers(t *testing.T) {
 	h.rotated()
 	ben := h.person("ben") // under the new pepper
 	newPepper, _ := h.keys.CurrentPepper()
-	h.pass(2 * time.Hour)
+	h.pass(26 * time.Hour)
 	h.must(h.keys.Refresh(h.ctx))
 	used, err := h.vault.Reseal(h.ctx, h.keys)
 	h.must(err)

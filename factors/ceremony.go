@@ -36,6 +36,8 @@ type Scene struct {
 	Host string `json:"host,omitempty"`
 	// Language is the language of the person's pages, as in the lang attribute.
 	Language string `json:"language,omitempty"`
+	// Zone is the time zone that the browser is in (IANA); empty: it isn't known.
+	Zone string `json:"zone,omitempty"`
 }
 
 // Turn is a question as its factor leaves it. The zero Turn is one of which

@@ -230,16 +230,16 @@ func (d *document) grow(random io.Reader, now time.Time) error {
 
 // prune deletes what is over and reports whether anything was.
 func (d *document) prune(now time.Time, cookieLifetime time.Duration, used InUse) (bool, error) {
-	unless := func(named []string) func(string, time.Time) bool {
+	unless := func(named []string, underWay time.Duration) func(string, time.Time) bool {
 		return func(id string, retired time.Time) bool {
-			return slices.Contains(named, id) || used.Since.Before(retired.Add(shortLived))
+			return slices.Contains(named, id) || used.Since.Before(retired.Add(underWay))
 		}
 	}
 	before := *d
 	d.Cookies = kept(d.Cookies, now, keptFor(cookieLifetime, now))
 	d.Assertions = kept(d.Assertions, now, keptFor(publishedFor, now))
-	d.Peppers = kept(d.Peppers, now, unless(used.Peppers))
-	d.SealingKeys = kept(d.SealingKeys, now, unless(used.Sealing))
+	d.Peppers = kept(d.Peppers, now, unless(used.Peppers, shortLived))
+	d.SealingKeys = kept(d.SealingKeys, now, unless(used.Sealing, sealedFor))
 	if len(d.SealingKeys) < len(before.SealingKeys) {
 		var err error
 		if d.Sealing, err = withSealingKeys(d.Sealing, d.SealingKeys); err != nil {

@@ -259,7 +259,7 @@ func TestAssertionKeysArePublished(t *testing.T) {
 }
 
 func TestPrune(t *testing.T) {
-	const over = 2*Lead + time.Hour // from the rotation on
+	const over, sealedOver = 2*Lead + time.Hour, 2*Lead + 25*time.Hour // from the rotation on
 	var at hand
 	storage := newMemory()
 	set := at.node(t, storage)
@@ -284,9 +284,10 @@ func TestPrune(t *testing.T) {
 		{"a walk that began too early", over, free(over - time.Second), true, true, 1}, // the assertion key goes
 		{"both are named", over, named(over), true, true, 0},
 		{"never walked", 1000 * time.Hour, InUse{}, true, true, 1}, // the cookie key goes
-		{"the pepper is named", over, InUse{Since: clock().Add(over), Peppers: []string{old.pepper}}, false, true, 1},
-		{"none is named", over, free(over), false, false, 1},
-		{"again", over, free(over), false, false, 0},
+		{"a message may be sealed", sealedOver - time.Second, InUse{Since: clock().Add(sealedOver - time.Second), Peppers: []string{old.pepper}}, true, true, 0},
+		{"the pepper is named", sealedOver, InUse{Since: clock().Add(sealedOver), Peppers: []string{old.pepper}}, false, true, 1},
+		{"none is named", sealedOver, free(sealedOver), false, false, 1},
+		{"again", sealedOver, free(sealedOver), false, false, 0},
 	} {
 		at.set(step.now)
 		must(t, set.Prune(t.Context(), step.used))

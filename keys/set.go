@@ -76,6 +76,10 @@ const DefaultCookieLifetime = 12 * time.Hour
 // hashed in it before it comes to rest.
 const shortLived = time.Hour
 
+// sealedFor is how long what is sealed may wait where no walk finds it, and a little more:
+// messages wait a day at most.
+const sealedFor = 25 * time.Hour
+
 // TooSoonError says that a set can't be rotated yet: the generation that was
 // made last isn't written with so far.
 type TooSoonError struct {
@@ -172,9 +176,9 @@ type InUse struct {
 }
 
 // Prune deletes the retired keys that are over from the stored set: cookie and
-// assertion keys by the time, sealing keys and peppers that were retired an
-// hour before the walk began, so that nothing made with them was under way any
-// more, and which it found nowhere.
+// assertion keys by the time, peppers and sealing keys that were retired an hour and 25
+// hours before the walk began, so that nothing made with them was under way any more, and
+// which it found nowhere.
 func (s *Set) Prune(ctx context.Context, used InUse) error {
 	return s.change(ctx, false, func(doc *document) (bool, error) {
 		return doc.prune(s.clock(), s.cookieLifetime, used)

@@ -54,6 +54,17 @@ type Route interface {
 	Send(ctx context.Context, m store.Message) error
 }
 
+// Costly is a Route some of whose messages cost money, so that none is sent twice by
+// itself.
+type Costly interface {
+	// Costs reports whether a message does.
+	Costs(m store.Message) bool
+}
+
+// begun is the code of a failure that is none: a costly message may just be leaving. Where
+// it stays, the sender died, and nobody knows whether the message arrived.
+const begun = "begun"
+
 // Settings configure an Outbox. All fields are required.
 type Settings struct {
 	Store  Store
@@ -149,7 +160,10 @@ func (o *Outbox) sendDue(ctx, sending context.Context) (int, error) {
 
 // send makes one attempt at a message and writes down what came of it.
 func (o *Outbox) send(ctx context.Context, m store.Message) {
-	err := o.attempt(ctx, m)
+	m, err := o.begin(ctx, m)
+	if err == nil {
+		err = o.attempt(ctx, m)
+	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return // the lease runs out, and somebody else sends it
 	}
@@ -171,6 +185,24 @@ func (o *Outbox) send(ctx context.Context, m store.Message) {
 	if err := o.Store.UpdateMessage(ctx, m); err != nil {
 		log.Error("recording what became of a message", zap.Error(err))
 	}
+}
+
+// begin notes of a costly message that it is about to leave, or returns the failure of one
+// that may have left before.
+func (o *Outbox) begin(ctx context.Context, m store.Message) (store.Message, error) {
+	costly, ok := o.Routes[m.Purpose].(Costly)
+	switch {
+	case !ok || !costly.Costs(m):
+		return m, nil
+	case m.Failure == begun:
+		return m, &Failure{Code: Unknown, Permanent: true, Err: errors.New("the process ended while the message was being sent")}
+	}
+	m.Failure = begun
+	if err := o.Store.UpdateMessage(ctx, m); err != nil {
+		return m, fmt.Errorf("noting that a message is about to leave: %w", err)
+	}
+	m.Version++
+	return m, nil
 }
 
 func (o *Outbox) attempt(ctx context.Context, m store.Message) error {

@@ -240,3 +240,41 @@ func TestClosingLeavesTheRestToOthers(t *testing.T) {
 		}
 	})
 }
+
+// costly is a post whose messages cost money, and whose process dies at the first one.
+type costly struct {
+	post
+	died bool
+}
+
+func (*costly) Costs(store.Message) bool { return true }
+
+func (c *costly) Send(ctx context.Context, m store.Message) error {
+	err := c.post.Send(ctx, m)
+	if !c.died {
+		c.died = true
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+// TestCostlyMessagesLeaveOnce has the process end while a message is being sent: another
+// one doesn't send it again.
+func TestCostlyMessagesLeaveOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(costly)
+		o, db := newOutbox(t, &c.post)
+		o.Routes["test"] = c
+		queue(t, o, db, "a", store.LaneCodes, 8*time.Minute)
+		running(t, o, time.Second)
+		running(t, o, 7*time.Minute)
+		m, err := db.NewestMessage(t.Context(), "test", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.attempts) != 1 || m.State != store.MessageFailed || m.Failure != notify.Unknown {
+			t.Errorf("%d attempts, and the message is %+v", len(c.attempts), m)
+		}
+	})
+}

@@ -38,6 +38,11 @@ type Unmetered interface {
 	Unmetered()
 }
 
+// Charged is a Writer each of whose messages costs money.
+type Charged interface {
+	Charged()
+}
+
 // Questions queues messages about questions, and is their Route.
 type Questions struct {
 	Outbox   *Outbox
@@ -78,6 +83,12 @@ func (q *Questions) Wake() {
 			zap.String("factor", string(*kind)), zap.Int("limit", q.Limits[*kind].InAll))
 	}
 	q.Outbox.Wake()
+}
+
+// Costs implements Costly.
+func (q *Questions) Costs(m store.Message) bool {
+	_, costs := q.Writers[assurance.Factor(m.Data)].(Charged)
+	return costs
 }
 
 // Send implements Route.

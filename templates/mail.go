@@ -60,6 +60,8 @@ type NoticeMail struct {
 	// Digest says that the mail sums up a day.
 	Digest bool
 	Lines  []NoticeLine
+	// Last says that what else happens today is in the next digest.
+	Last bool
 	// Undo is where the recipient says that it wasn't them; empty: there is no such
 	// page for this.
 	Undo string

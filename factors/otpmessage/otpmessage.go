@@ -242,8 +242,12 @@ func (f *Factor) letter(a factors.Asking, address string, content templates.Code
 
 // content is what the message of a question shows.
 func (f *Factor) content(s question, a factors.Asking) templates.CodeMail {
+	zone, err := time.LoadLocation(a.Scene.Zone)
+	if err != nil {
+		zone = time.UTC
+	}
 	return templates.CodeMail{
-		Code: s.code(a.Ref), Name: a.Who.Name, At: s.Sent, Until: s.until(), Address: a.Scene.Address,
+		Code: s.code(a.Ref), Name: a.Who.Name, At: s.Sent.In(zone), Until: s.until().In(zone), Address: a.Scene.Address,
 		Known: a.Scene.Known, Host: a.Scene.Host,
 	}
 }

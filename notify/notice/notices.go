@@ -175,7 +175,7 @@ func (d digests) mainAddress(ctx context.Context, u store.User) (string, error) 
 // write writes a notice in the language and zone of its recipient, and hands it over.
 func (n *Notices) write(ctx context.Context, m store.Message, u store.User, l letter, digest bool) error {
 	zone, t := u.Location(), words{n.Texts, u.Language}
-	view := templates.NoticeMail{Name: u.Name, Digest: digest}
+	view := templates.NoticeMail{Name: u.Name, Digest: digest, Last: l.Last}
 	for _, h := range l.Happenings {
 		view.Lines = append(view.Lines, templates.NoticeLine{What: t.what(h), At: h.At.In(zone), Where: t.where(h)})
 	}

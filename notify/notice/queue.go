@@ -11,6 +11,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/netblock"
+	"github.com/portcullis-mfa/portcullis/quota"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -40,6 +41,8 @@ type letter struct {
 	// Undo is the token of the link by which the recipient ends what happened; empty:
 	// there is none.
 	Undo string
+	// Last says that what follows today is in the digest.
+	Last bool `json:",omitempty"`
 }
 
 // Queue stores the notices of events that are about to be kept, and reports whether
@@ -144,8 +147,9 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 		return err
 	}
 	highest := slices.MaxFunc(told, func(a, b happening) int { return int(a.class - b.class) }).class
+	isLast := false
 	if highest == prompt {
-		if err := w.charge(ctx, userID); errors.Is(err, errTooMany) {
+		if isLast, err = w.charge(ctx, userID); errors.Is(err, errTooMany) {
 			highest = daily
 		} else if err != nil {
 			return err
@@ -165,7 +169,7 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 	}
 	entitled := w.entitled(userID, addresses)
 	for _, address := range addresses {
-		l := letter{To: address, Happenings: told}
+		l := letter{To: address, Happenings: told, Last: isLast}
 		if contains(entitled, address) {
 			l.Undo = undo
 		}
@@ -251,20 +255,13 @@ func (w *watched) signOnOf(ctx context.Context, userID, short string) (string, e
 
 var errTooMany = errors.New("there have been too many notices")
 
-// charge counts a prompt notice.
-func (w *watched) charge(ctx context.Context, userID string) error {
-	count, err := w.GetAttempts(ctx, counted, userID)
-	if err != nil {
-		return err
+// charge counts a prompt notice, and reports whether it is the last one of a day.
+func (w *watched) charge(ctx context.Context, userID string) (isLast bool, err error) {
+	counts, err := quota.Charge(ctx, w.Tx, counted, []quota.Quota{{Key: userID, Most: mostPrompt, Per: 24 * time.Hour}}, w.Clock())
+	if exceeded := new(quota.Exceeded); errors.As(err, &exceeded) {
+		return false, errTooMany
 	}
-	now := w.Clock()
-	count = count.Within(24*time.Hour, now)
-	if count.Failures >= mostPrompt {
-		return errTooMany
-	}
-	count.Scope, count.Key, count.Last = counted, userID, now
-	count.Failures++
-	return w.PutAttempts(ctx, count)
+	return counts[userID] == mostPrompt, err
 }
 
 func (w *watched) queueLetter(ctx context.Context, userID string, lane store.Lane, l letter) error {

@@ -27,6 +27,9 @@ type Writer struct {
 	}
 }
 
+// Charged says that each message costs money; see notify.Charged.
+func (w *Writer) Charged() {}
+
 // Write writes a letter and hands it over; see Gateway.Send.
 func (w *Writer) Write(ctx context.Context, id string, letter factors.Letter) (answer string, err error) {
 	content := letter.Content
