@@ -116,6 +116,9 @@ func (h happening) browser() (name, system string) { return browsers.Named(h.fie
 // up; false: there is none.
 func happeningOf(e store.Event) (happening, bool) {
 	h := happening{Event: e, Text: "mail_notice.event." + e.Name, class: classes[audit.Name(e.Name)]}
+	if audit.Name(e.Name) == audit.SignInSucceeded {
+		h.Text = "mail_notice.event.sign_in.new_browser" // unless there is other news
+	}
 	if e.UserID == "" || h.class == 0 {
 		return h, false
 	}

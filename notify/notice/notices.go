@@ -130,9 +130,14 @@ func (d digests) Send(ctx context.Context, m store.Message) error {
 	if err != nil {
 		return fmt.Errorf("reading what a digest tells of: %w", err)
 	}
+	// What made the digest necessary happened just before it was queued.
+	since, err := time.Parse(time.RFC3339Nano, string(m.Data))
+	if err != nil {
+		since = m.Queued
+	}
 	l := letter{To: to}
 	for _, e := range events {
-		if h, ok := happeningOf(e); ok && !e.At.Before(m.Queued) && !h.isOrdinary() && len(l.Happenings) < mostInDigest {
+		if h, ok := happeningOf(e); ok && !e.At.Before(since) && !h.isOrdinary() && len(l.Happenings) < mostInDigest {
 			l.Happenings = append(l.Happenings, h)
 		}
 	}

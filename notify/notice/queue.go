@@ -158,7 +158,7 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 	lane := store.LaneCritical
 	switch highest {
 	case daily:
-		return w.queueDigest(ctx, userID)
+		return w.queueDigest(ctx, userID, told[0].At)
 	case prompt:
 		lane, addresses = store.LaneNotices, addresses[:1]
 	}
@@ -283,8 +283,9 @@ func (w *watched) queueLetter(ctx context.Context, userID string, lane store.Lan
 // sealedTo binds a notice to its message.
 func sealedTo(userID, ref string) []byte { return []byte("notice\x00" + userID + "\x00" + ref) }
 
-// queueDigest has a user get a digest, unless one is waiting already.
-func (w *watched) queueDigest(ctx context.Context, userID string) error {
+// queueDigest has a user get a digest of what happened since a time, unless one is waiting
+// already.
+func (w *watched) queueDigest(ctx context.Context, userID string, since time.Time) error {
 	waiting, err := w.NewestMessage(ctx, DigestPurpose, userID)
 	now := w.Clock()
 	if err == nil && waiting.State == store.MessageWaiting && waiting.Attempts == 0 && now.Before(waiting.Due) {
@@ -294,7 +295,7 @@ func (w *watched) queueDigest(ctx context.Context, userID string) error {
 		return err
 	}
 	return w.Outbox.Queue(ctx, w.Tx, store.Message{
-		Lane: store.LaneBulk, Purpose: DigestPurpose, Ref: userID, UserID: userID, Due: now.Add(digestAfter),
+		Lane: store.LaneBulk, Purpose: DigestPurpose, Ref: userID, UserID: userID, Due: now.Add(digestAfter), Data: []byte(since.Format(time.RFC3339Nano)),
 	}, patience)
 }
 
