@@ -24,6 +24,45 @@ type Outbox interface {
 	Wake()
 }
 
+// Tracker is an Outbox that tells what became of messages.
+type Tracker interface {
+	// Newest returns the newest message about a question, or store.ErrNotFound.
+	Newest(ctx context.Context, ref string) (store.Message, error)
+}
+
+// Delivery is what became of a question's newest message.
+type Delivery string
+
+// What becomes of messages. Nobody knows whether one has arrived.
+const (
+	DeliveryHandedOver Delivery = "handed_over" // a server accepted it
+	DeliveryDelayed    Delivery = "delayed"     // an attempt failed, and another one follows
+	DeliveryFailed     Delivery = "failed"      // it couldn't be sent
+)
+
+// deliveryOf returns what became of the newest message about a question; empty: nothing
+// yet, or it isn't known.
+func (e *Engine) deliveryOf(ctx context.Context, ref string) (Delivery, error) {
+	tracker, ok := e.Outbox.(Tracker)
+	if !ok {
+		return "", nil
+	}
+	m, err := tracker.Newest(ctx, ref)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("reading what became of a message: %w", err)
+	case m.State == store.MessageHandedOver:
+		return DeliveryHandedOver, nil
+	case m.State == store.MessageFailed, m.State == store.MessageWaiting && !e.Clock().Before(m.Expires):
+		return DeliveryFailed, nil
+	case m.State == store.MessageWaiting && m.Attempts > 0:
+		return DeliveryDelayed, nil
+	}
+	return "", nil
+}
+
 // ErrPending says that an answer was neither right nor wrong: the question waits
 // for another device, or has another page to be answered.
 var ErrPending = errors.New("the question is still open")
@@ -128,6 +167,8 @@ type Page struct {
 	Until time.Time
 	// Unasked says that nothing is asked until Send is called.
 	Unasked bool
+	// Delivery is what became of its message.
+	Delivery Delivery
 }
 
 // render returns the page of the question that a flow is at. It puts the
@@ -148,8 +189,12 @@ func (e *Engine) render(ctx context.Context, f Flow, p ceremony.Purpose, kind as
 func (e *Engine) renderOnce(ctx context.Context, q posed, c person.Client) (Page, error) {
 	if e.isOpen(q) {
 		page, err := q.ceremony.Resume(ctx, q.asking, q.kept.State)
+		if err == nil {
+			delivery, err := e.deliveryOf(ctx, q.kept.Ref)
+			return Page{Page: page, Until: q.kept.Until, Delivery: delivery}, err
+		}
 		if !errors.Is(err, factors.ErrOver) {
-			return Page{Page: page, Until: q.kept.Until}, q.failing("resuming", err)
+			return Page{}, q.failing("resuming", err)
 		}
 	}
 	if q.waitsForButton() {

@@ -39,6 +39,7 @@ var (
 type Store interface {
 	ClaimMessages(ctx context.Context, now, until time.Time, most int) ([]store.Message, error)
 	UpdateMessage(ctx context.Context, m store.Message) error
+	NewestMessage(ctx context.Context, purpose, ref string) (store.Message, error)
 }
 
 // Queuer stores a message in a transaction.

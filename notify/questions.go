@@ -75,6 +75,11 @@ func (q *Questions) Queue(ctx context.Context, tx store.Tx, about ceremony.Quest
 	}, codePatience)
 }
 
+// Newest returns the newest message about a question, or store.ErrNotFound.
+func (q *Questions) Newest(ctx context.Context, ref string) (store.Message, error) {
+	return q.Outbox.Store.NewestMessage(ctx, AboutQuestion, ref)
+}
+
 // Wake makes the outbox send what was queued, and warns the operator if half of what
 // may leave in this hour has left.
 func (q *Questions) Wake() {

@@ -133,6 +133,16 @@ func (p *Portal) said(r *http.Request) string {
 	return ""
 }
 
+// told is what a page has to say of what was done just before, or of what became of the
+// message about its question; empty: nothing.
+func (p *Portal) told(r *http.Request, kind assurance.Factor, page authflow.Page) string {
+	t, key := p.words(r), "portal.delivery."+string(kind)+"."+string(page.Delivery)
+	if told := t.say(key); page.Delivery != "" && told != key {
+		return told
+	}
+	return p.said(r)
+}
+
 // waiting is what a page needs whose question another device can answer; nil:
 // none can.
 func (p *Portal) waiting(at stage, page authflow.Page) *templates.Waiting {
