@@ -35,6 +35,7 @@ type DB struct {
 	lost        atomic.Pointer[error] // nil: its files are in place
 	reserve     reserve
 	checking    sync.Mutex
+	copying     sync.Mutex
 	writing     *sql.DB // one connection, for transactions that write
 	reading     *pool
 	incarnation atomic.Pointer[string]
