@@ -170,6 +170,9 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // A password that Hash refuses is a wrong one, at the cost of any other; its
 // size adds nothing to that.
 func (h *Hasher) Verify(ctx context.Context, stored, password string) (bool, error) {
+	if isImported(stored) {
+		return h.verifyImported(ctx, stored, password)
+	}
 	hash, err := parseHash(stored)
 	if err != nil {
 		return false, fmt.Errorf("reading a stored hash: %w", err)
@@ -187,8 +190,12 @@ func (h *Hasher) Verify(ctx context.Context, stored, password string) (bool, err
 }
 
 // Outdated reports whether a stored hash was made under another pepper or at
-// another cost than a new one would be. One that can't be read isn't.
+// another cost than a new one would be, or by another program. One that can't be read
+// isn't.
 func (h *Hasher) Outdated(stored string) bool {
+	if isImported(stored) {
+		return true
+	}
 	hash, err := parseHash(stored)
 	if err != nil {
 		return false
