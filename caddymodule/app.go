@@ -172,7 +172,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.bounded = boundedlog.New(a.logger)
 	a.ready = make(chan struct{})
 	var err error
-	if a.metrics, err = newMetrics(ctx.GetMetricsRegistry()); err != nil {
+	if a.metrics, err = newMetrics(ctx.GetMetricsRegistry(), a); err != nil {
 		return err
 	}
 	for _, resolve := range []func() error{

@@ -48,7 +48,7 @@ type Certificate struct {
 	// as PEM or DER. It is read again when it changes. A new one that is unsigned,
 	// older, partial or unreadable, or that lacks a list which is still good, is
 	// refused, and the lists read before stay in force: an error in the log says
-	// so, and the metric mfa_file_last_read_successful{file="crl"} is 0.
+	// so, and the metric caddy_mfa_file_last_read_successful{file="crl"} is 0.
 	// A certificate whose CA has no list in it doesn't count, nor does one whose
 	// list is overdue by a day. What the devices opened that a list names, ends.
 	// Default: none, and revocation is by `caddy mfa device revoke`.

@@ -77,11 +77,14 @@ func dataOf(e store.Event) map[string]any {
 // eventsCounted counts audit events. It belongs to the process, so that a reload
 // doesn't begin anew.
 var eventsCounted = prometheus.NewCounterVec(prometheus.CounterOpts{
-	Name: "mfa_events_total",
+	Name: "caddy_mfa_events_total",
 	Help: "Audit events, by name.",
 }, []string{"event"})
 
-func countEvent(e store.Event) { eventsCounted.WithLabelValues(e.Name).Inc() }
+func countEvent(e store.Event) {
+	eventsCounted.WithLabelValues(e.Name).Inc()
+	countSignIn(e)
+}
 
 // observeInForce counts an event, and passes it on by the configuration that is in
 // force at that moment.

@@ -75,7 +75,7 @@ func TestEventsAreCounted(t *testing.T) {
 		}
 		for _, family := range families {
 			for _, metric := range family.GetMetric() {
-				if family.GetName() == "mfa_events_total" && metric.GetLabel()[0].GetValue() == "keys.rotated" {
+				if family.GetName() == "caddy_mfa_events_total" && metric.GetLabel()[0].GetValue() == "keys.rotated" {
 					n = metric.GetCounter().GetValue()
 				}
 			}

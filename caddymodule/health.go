@@ -15,6 +15,8 @@ const (
 	healthPatience = 2 * time.Second
 	// clockTolerance is how far behind the newest event the clock may be.
 	clockTolerance = 2 * time.Minute
+	// outboxPatience is how long every attempt at a message may fail.
+	outboxPatience = 5 * time.Minute
 )
 
 // choreHealth is the lease that is taken to see whether the store can be written to.
@@ -37,7 +39,21 @@ func (s *service) health(ctx context.Context) []adminapi.Check {
 	if doubt := s.keysDoubt.Load(); doubt != nil {
 		stored = *doubt
 	}
-	return append(checks, check("keys", stored))
+	checks = append(checks, check("keys", stored))
+	if s.outbox != nil {
+		checks = append(checks, check("outbox", s.checkOutbox(time.Now())))
+	}
+	return checks
+}
+
+// checkOutbox returns that messages haven't been sent for a while. One that fails now and
+// then is tried again, and isn't reported.
+func (s *service) checkOutbox(now time.Time) error {
+	trouble, failing := s.outbox.Trouble()
+	if !failing || now.Sub(trouble.Since) < outboxPatience {
+		return nil
+	}
+	return fmt.Errorf("every message since %s has failed (%s): write caddy mfa notify test ADDRESS", trouble.Since.UTC().Format(time.DateTime+" MST"), trouble.Code)
 }
 
 func check(name string, err error) adminapi.Check {

@@ -21,14 +21,14 @@ const (
 	fileKeys = "keys"
 )
 
-func newMetrics(registry *prometheus.Registry) (*metrics, error) {
+func newMetrics(registry *prometheus.Registry, a *App) (*metrics, error) {
 	m := &metrics{
 		filesRead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "mfa_file_last_read_successful",
+			Name: "caddy_mfa_file_last_read_successful",
 			Help: "Whether a file that is read again while Caddy runs is in force as it is (1), or was refused, so that what was read before stays in force (0).",
 		}, []string{"file"}),
 	}
-	for _, collector := range []prometheus.Collector{m.filesRead, eventsCounted} {
+	for _, collector := range []prometheus.Collector{m.filesRead, eventsCounted, decisionSeconds, signIns, stepUps, held{a}} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -80,10 +81,45 @@ type Settings struct {
 type Outbox struct {
 	Settings
 	woken chan struct{}
+	// trouble is what attempts have failed with since the last that succeeded; nil: nothing.
+	trouble atomic.Pointer[Trouble]
+}
+
+// Trouble says that attempts at messages fail.
+type Trouble struct {
+	Since time.Time // the first of them
+	Code  string    // of the newest
 }
 
 // New returns an Outbox. It sends nothing until it is run.
-func New(s Settings) *Outbox { return &Outbox{s, make(chan struct{}, 1)} }
+func New(s Settings) *Outbox { return &Outbox{Settings: s, woken: make(chan struct{}, 1)} }
+
+// Trouble returns what attempts have failed with since the last that succeeded. It
+// reports false if the newest succeeded, or if there were none.
+func (o *Outbox) Trouble() (Trouble, bool) {
+	if t := o.trouble.Load(); t != nil {
+		return *t, true
+	}
+	return Trouble{}, false
+}
+
+// note remembers whether an attempt failed. A message that only its recipient's server
+// refuses for good says nothing about the others.
+func (o *Outbox) note(err error) {
+	var failure *Failure
+	switch {
+	case err == nil:
+		o.trouble.Store(nil)
+	case errors.Is(err, ErrVoid):
+	case errors.As(err, &failure) && failure.Permanent:
+	default:
+		now := Trouble{Since: o.Clock(), Code: failureOf(err).Code}
+		if before := o.trouble.Load(); before != nil {
+			now.Since = before.Since
+		}
+		o.trouble.Store(&now)
+	}
+}
 
 // Queue stores a message in the transaction that makes it necessary. The message is
 // due from now on, unless it says later, and expires when its patience is over then.
@@ -168,6 +204,7 @@ func (o *Outbox) send(ctx context.Context, m store.Message) {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return // the lease runs out, and somebody else sends it
 	}
+	o.note(err)
 	m = settled(m, err, o.Clock())
 	log := o.Logger.With(zap.String("message", m.ID), zap.String("purpose", m.Purpose), zap.Int("attempt", m.Attempts))
 	switch m.State {

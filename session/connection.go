@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -87,6 +88,7 @@ func (c *Connection) isOver(now time.Time) bool {
 // and go all the time, while ends are few.
 type connections struct {
 	seed   maphash.Seed
+	cuts   atomic.Uint64 // connections that were cut
 	shards [shardCount]struct {
 		mu    sync.Mutex
 		first *Connection // the newest
@@ -155,6 +157,7 @@ func (c *connections) eachIn(shard uint8, visit func(*Connection) (end bool)) {
 	for conn := s.first; conn != nil; conn = conn.next {
 		if !conn.ended && visit(conn) {
 			conn.cut()
+			c.cuts.Add(1)
 		}
 	}
 }

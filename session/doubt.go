@@ -75,6 +75,7 @@ func (c *connections) refuse(d doubt) {
 	defer s.mu.Unlock()
 	if d.open && !d.ended {
 		d.cut()
+		c.cuts.Add(1)
 	}
 }
 

@@ -124,7 +124,7 @@ func TestC02OperatorsRevocationLists(t *testing.T) {
 		fileIsInForce := func(want string) func() bool {
 			return func() bool {
 				told, err := s.AdminGet("/metrics")
-				return err == nil && strings.Contains(told, `mfa_file_last_read_successful{file="crl"} `+want+"\n")
+				return err == nil && strings.Contains(told, `caddy_mfa_file_last_read_successful{file="crl"} `+want+"\n")
 			}
 		}
 		newCertifier(t, "Company CA").publish(list)

@@ -15,7 +15,8 @@ func healthCommand() *cobra.Command {
 	cmd := command("health", "Checks whether the server can do its work", exactly(0),
 		func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"health"}} },
 		as(tellHealth))
-	cmd.Long = `Checks the store, the clock, the feed of changes and the keys of the running server.
+	cmd.Long = `Checks the store, the clock, the feed of changes, the keys and the outbox of the running
+server.
 The exit status is 0 if all is well, so this can be the health check of a container.`
 	return alsoTyped(cmd, "status", "check", "ping")
 }
@@ -36,15 +37,15 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Prints the version of Portcullis in this program", Args: exactly(0), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), version())
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), Version())
 			return err
 		},
 	}
 }
 
-// version returns the version that this program was built from: that of a
+// Version returns the version that this program was built from: that of a
 // dependency if Caddy was built with the module, and else the program's own.
-func version() string {
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
