@@ -86,6 +86,8 @@ const (
 	TokenAppRefused   Name = "token.app_refused"
 	TokenUnowned      Name = "token.unowned"
 	KeysRotated       Name = "keys.rotated"
+	BackupMade        Name = "backup.made"
+	StoreRestored     Name = "store.restored"
 	AdminRefused      Name = "admin.refused"
 )
 
@@ -183,6 +185,8 @@ var catalogue = map[Name][]Field{
 	UserChanged:       {User, Changed, Groups, WasCalled, By},
 	UserDeleted:       {User, By},
 	KeysRotated:       {By},
+	BackupMade:        {By},
+	StoreRestored:     {By},
 	AdminRefused:      {Reason, Address},
 }
 

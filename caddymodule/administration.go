@@ -5,7 +5,6 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/caddymodule/adminapi"
-	_ "github.com/portcullis-mfa/portcullis/caddymodule/commands" // registers them
 )
 
 // Administration implements adminapi.App.
@@ -19,7 +18,7 @@ func (a *App) Administration(ctx context.Context) *adminapi.Server {
 		return nil
 	}
 	server := &adminapi.Server{
-		Desk: s.desk, Flows: s.flows, Audit: s.audit, RotateKeys: s.rotateKeys, SendTest: s.sendTest, IsWithdrawn: a.isWithdrawn, Health: s.health,
+		Desk: s.desk, Flows: s.flows, Audit: s.audit, RotateKeys: s.rotateKeys, Backup: a.makeBackup, Sealing: sealing{s.vault}, SendTest: s.sendTest, IsWithdrawn: a.isWithdrawn, Health: s.health,
 		Portal: a.portal.String(), LinkURL: a.linkURL,
 		Logger: a.logger, Bounded: a.bounded,
 	}

@@ -335,7 +335,7 @@ func withoutCode(text string) string {
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
-	for _, pattern := range []string{"*.md", "docs/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
 		paths, err := filepath.Glob(filepath.Join(moduleRoot(t), pattern))
 		if err != nil {
 			t.Fatal(err)

@@ -31,14 +31,14 @@ var arrows = []arrow{
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
 		"accesstoken", "authenticator", "portal", "est", "enrolment", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/reset", "notify/webpush", "notify", "factors",
-		"geoip", "identity", "audit", "keys", "store/sqlite", "store/postgres", "store", "templates", "assurance", "upload", "stream", "boundedlog",
+		"backup", "importing", "geoip", "identity", "audit", "keys", "store/sqlite", "store/postgres", "store", "templates", "assurance", "upload", "stream", "boundedlog",
 	}},
-	{"caddymodule/commands", []string{"accesstoken", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
+	{"caddymodule/commands", []string{"accesstoken", "backup", "importing", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
 	{"caddymodule/approach", []string{"caddymodule/layout", "caddymodule/matching", "caddymodule/origin"}},
 	{"caddymodule/layout", []string{"caddymodule/matching", "caddymodule/origin", "assurance"}},
 	{"caddymodule/matching", nil},
 	{"caddymodule/origin", nil},
-	{"caddymodule/adminapi", []string{"accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
+	{"caddymodule/adminapi", []string{"importing", "accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
 	{"portal", []string{"authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "stream", "earlydata", "showable"}},
 	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload", "stream"}},
@@ -53,7 +53,7 @@ var arrows = []arrow{
 	{"notify", []string{"ceremony", "factors", "netblock", "quota", "store", "assurance", "token"}},
 
 	{"est", []string{"enrolment", "devices", "earlydata", "publickey", "upload"}},
-	{"accounts", []string{"accesstoken", "enrolment", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
+	{"accounts", []string{"importing", "accesstoken", "enrolment", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "netblock", "quota", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"accesstoken", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
@@ -91,6 +91,8 @@ var arrows = []arrow{
 	{"store/storetest", []string{"store"}},
 	{"store", []string{"assurance"}},
 
+	{"backup", nil},
+	{"importing", nil},
 	{"gate/canonical", nil},
 	{"gate/canonical/apps", nil},
 	{"gate/pagetag", nil},
@@ -145,6 +147,8 @@ var reserved = []struct {
 	{"github.com/jackc/pgx", []string{"store/", "test/pgserver"}},
 	{"github.com/gorilla/securecookie", []string{"keys"}},
 	{"github.com/pquerna/otp", []string{"factors/totp"}},
+	{"filippo.io/age", []string{"backup"}},
+	{"github.com/go-crypt/crypt", []string{"identity"}},
 	{"github.com/go-webauthn/webauthn", []string{"factors/fido"}},
 }
 

@@ -52,6 +52,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"POST /mfa/setup-link":                        setupLink,
 		"GET /mfa/users":                              listUsers,
 		"POST /mfa/users":                             addUser,
+		"POST " + importPath:                          importUsers,
 		"GET /mfa/users/{name}":                       showUser,
 		"PATCH /mfa/users/{name}":                     setUser,
 		"DELETE /mfa/users/{name}":                    deleteUser,
@@ -86,6 +87,7 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 		"GET /mfa/events":                             listEvents,
 		"GET /mfa/health":                             showHealth,
 		"POST /mfa/keys/rotate":                       rotateKeys,
+		"POST /mfa/backup":                            makeBackup,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, operation) })
 	}
@@ -111,6 +113,10 @@ type Server struct {
 	Audit *audit.Log
 	// RotateKeys makes a new generation of keys.
 	RotateKeys func(context.Context) error
+	// Sealing makes credentials of users who are imported.
+	Sealing accounts.Sealing
+	// Backup makes a backup that isn't encrypted yet.
+	Backup func(context.Context) (Stream, error)
 	// SendTest hands a test message over to whoever delivers to an address. It returns
 	// a *notify.Failure if nobody accepted it.
 	SendTest func(ctx context.Context, to string) (HandedOver, error)
@@ -228,13 +234,17 @@ func activeContext(ctx context.Context) (caddy.Context, error) {
 
 // run runs an operation and answers with its result.
 func (a *Admin) run(w http.ResponseWriter, r *http.Request, do operation) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 	s, err := a.serving(r.Context())
 	portal, log := "", caddy.Log().Named("mfa")
 	var result any
 	if err == nil {
 		portal, log = s.Portal, s.Logger
 		result, err = do(r.Context(), s, r)
+	}
+	if stream, ok := result.(Stream); ok && err == nil {
+		send(w, portal, log, stream)
+		return
 	}
 	reply(w, r, portal, log, result, err)
 }

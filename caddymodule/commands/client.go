@@ -42,34 +42,43 @@ func (c call) send(cmd *cobra.Command) ([]byte, error) {
 
 // ask asks the running server, and returns its answer and which portal it is.
 func (c call) ask(cmd *cobra.Command) (answer []byte, portal string, err error) {
-	address, err := adminAddress(cmd)
+	response, err := c.open(cmd)
 	if err != nil {
 		return nil, "", err
-	}
-	uri, err := c.uri()
-	if err != nil {
-		return nil, "", err
-	}
-	var body io.Reader
-	if c.method != http.MethodGet {
-		written, err := json.Marshal(c.body)
-		if err != nil {
-			return nil, "", fmt.Errorf("writing the request: %w", err)
-		}
-		body = bytes.NewReader(written)
-	}
-	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
-	if err != nil {
-		return nil, "", plainly(address, err)
 	}
 	defer response.Body.Close()
 	if answer, err = io.ReadAll(response.Body); err != nil {
 		return nil, "", fmt.Errorf("reading the server's answer: %w", err)
 	}
-	if portal = response.Header.Get(adminapi.PortalHeader); portal == "" {
-		return nil, "", strangerError(address)
+	return answer, response.Header.Get(adminapi.PortalHeader), nil
+}
+
+// open asks the running server, and returns its answer, which isn't read yet.
+func (c call) open(cmd *cobra.Command) (*http.Response, error) {
+	address, err := adminAddress(cmd)
+	if err != nil {
+		return nil, err
 	}
-	return answer, portal, nil
+	uri, err := c.uri()
+	if err != nil {
+		return nil, err
+	}
+	var body io.Reader
+	if c.method != http.MethodGet {
+		written, err := json.Marshal(c.body)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(written)
+	}
+	response, err := caddycmd.AdminAPIRequest(address, c.method, uri, nil, body)
+	if err != nil {
+		return nil, plainly(address, err)
+	}
+	if response.Header.Get(adminapi.PortalHeader) == "" {
+		return nil, errors.Join(strangerError(address), response.Body.Close())
+	}
+	return response, nil
 }
 
 // uri returns the path and query to ask for.

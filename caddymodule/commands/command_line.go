@@ -2,6 +2,7 @@ package commands
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -19,6 +20,15 @@ func group(name, short string) *cobra.Command {
 // that is none of theirs: cobra would show the same page for a mistyped name and
 // call that a success.
 func asGroup(cmd *cobra.Command) {
+	showHelp := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if unknown := cmd.Flags().Args(); cmd.HasSubCommands() && len(unknown) > 0 {
+			// Cobra takes no error from here, and would exit with 0.
+			cmd.PrintErrln(cmd.ErrPrefix(), unknownCommand(cmd, unknown[0]))
+			os.Exit(exitUsage)
+		}
+		showHelp(cmd, args)
+	})
 	cmd.SilenceUsage = true
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -54,7 +54,7 @@ that events have, and a ' before what a spreadsheet would take for a formula.`,
 	flags.StringVar(&asked.until, "until", "", "Only events before this time")
 	flags.StringVar(&asked.user, "user", "", "Only events of this user: a name, or the ID that events contain")
 	flags.StringVar(&asked.kind, "type", "", "Only events with this name, such as sign_in.failed")
-	flags.IntVar(&asked.limit, "limit", 0, "How many events to list at most (default: 100, or all with --since)")
+	flags.IntVar(&asked.limit, "limit", 0, "How many events to list at most (default: 100, or all with --since; at most 1000 without --since)")
 	flags.BoolVarP(&asked.follow, "follow", "f", false, "Keep printing new events as they happen")
 	flags.BoolVar(&asked.csv, "csv", false, "Print CSV")
 	return alsoTyped(cmd, "audit", "log", "event", "history")
@@ -82,6 +82,8 @@ func (f *eventFlags) check(cmd *cobra.Command) error {
 		return errors.New("give --follow or --until, not both")
 	case f.limit < 0:
 		return fmt.Errorf("--limit %d: give a positive number", f.limit)
+	case f.limit > pageOfEvents && f.since == "":
+		return fmt.Errorf("--limit %d: to list more than the newest %d events, also give --since", f.limit, pageOfEvents)
 	}
 	f.query, err = f.resolve(time.Now())
 	return err

@@ -16,6 +16,7 @@ func userCommand() *cobra.Command {
 	cmd := group("user", "Adds, lists and changes users")
 	cmd.AddCommand(
 		addUserCommand(),
+		importCommand(),
 		setUserCommand(),
 		alsoTyped(command("list", "Lists all users", exactly(0),
 			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"users"}} },

@@ -84,6 +84,8 @@ var silent = map[audit.Name]string{
 	audit.TokenAppRefused:  "administrators see to it",
 	audit.TokenResumed:     "it's about no person",
 	audit.KeysRotated:      "it's about no person",
+	audit.BackupMade:       "it's about no person",
+	audit.StoreRestored:    "it's about no person",
 	audit.AdminRefused:     "it's about no person",
 }
 

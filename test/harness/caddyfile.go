@@ -36,6 +36,14 @@ func (s *Server) write(source string) {
 	}
 }
 
+// Rewrite puts another Caddyfile where the next start finds it, and returns its path. The
+// running server doesn't hear of it.
+func (s *Server) Rewrite(source string) (path string) {
+	s.t.Helper()
+	s.write(source)
+	return s.caddyfile()
+}
+
 // filled is what a template says with this server's ports and folders.
 func (s *Server) filled(source string) string {
 	s.t.Helper()
