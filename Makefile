@@ -19,7 +19,7 @@ SUITES ?= 4
 # All state of a run is kept in one folder of the checkout, which Git ignores.
 RUN := XDG_DATA_HOME=$(STATE)/data XDG_CONFIG_HOME=$(STATE)/config
 
-.PHONY: run run-https build test test-faults lint bench fuzz caddy clean
+.PHONY: run run-https build test test-faults lint bench fuzz caddy dist clean
 
 run: build
 	$(RUN) $(BINARY) run --config Caddyfile.example --adapter caddyfile
@@ -63,6 +63,11 @@ fuzz:
 # Caddy from xcaddy.json, as users build it.
 caddy:
 	$(GO) run ./internal/buildcaddy $(BUILD)/caddy
+
+# What a release consists of: make dist VERSION=v1.2.3 [TARGETS=linux-amd64] [KEY=FILE].
+dist:
+	cd tools && $(GO) build -o ../$(BUILD)/release ./release
+	$(BUILD)/release --version "$(VERSION)" --output $(BUILD)/dist --only "$(TARGETS)" --key "$(KEY)"
 
 clean:
 	rm -rf $(BUILD)

@@ -65,7 +65,7 @@ func TestEventsReachCaddysEventsApp(t *testing.T) {
 
 func TestEventsAreCounted(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	if _, err := newMetrics(registry); err != nil {
+	if _, err := newMetrics(registry, new(App)); err != nil {
 		t.Fatal(err)
 	}
 	counted := func() (n float64) {
