@@ -18,7 +18,7 @@ func (a *App) Administration(ctx context.Context) *adminapi.Server {
 		return nil
 	}
 	server := &adminapi.Server{
-		Desk: s.desk, Flows: s.flows, Audit: s.audit, RotateKeys: s.rotateKeys, Backup: a.makeBackup, Sealing: sealing{s.vault}, SendTest: s.sendTest, IsWithdrawn: a.isWithdrawn, Health: s.health,
+		Desk: s.desk, Flows: s.flows, Audit: s.audit, RotateKeys: s.rotateKeys, Backup: a.makeBackup, Sealing: sealing{s.vault}, Serves: a.servesHost, SendTest: s.sendTest, IsWithdrawn: a.isWithdrawn, Health: s.health,
 		Portal: a.portal.String(), LinkURL: a.linkURL,
 		Logger: a.logger, Bounded: a.bounded,
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
+	"github.com/portcullis-mfa/portcullis/caddymodule/origin"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -88,6 +90,16 @@ func (a *App) knows(origin string) bool {
 	}
 	for _, at := range a.layout.Gates {
 		if own, ok := at.Site.Origin(name, port); ok && own == origin {
+			return true
+		}
+	}
+	return false
+}
+
+// servesHost reports whether a gate of this configuration serves a host.
+func (a *App) servesHost(host string) bool {
+	for _, at := range a.layout.Gates {
+		if slices.ContainsFunc(at.Site.Hosts, func(p origin.Pattern) bool { return p.Covers(host) }) {
 			return true
 		}
 	}

@@ -52,8 +52,8 @@ func countSignIn(e store.Event) {
 	}
 }
 
-// decided notes how long the decision on a request took that goes on to the app.
-func decided(since time.Time, known bool) {
+// noteDecision notes how long the decision on a request took that goes on to the app.
+func noteDecision(since time.Time, known bool) {
 	if known {
 		passedSeconds.Observe(time.Since(since).Seconds())
 	} else {
@@ -61,8 +61,8 @@ func decided(since time.Time, known bool) {
 	}
 }
 
-// refused notes it of a request that didn't go on.
-func refused(since time.Time, r *http.Request) {
+// noteRefusal notes it of a request that didn't go on.
+func noteRefusal(since time.Time, r *http.Request) {
 	if caddyhttp.GetVar(r.Context(), passedVar) == nil {
 		refusedSeconds.Observe(time.Since(since).Seconds())
 	}

@@ -77,9 +77,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	g.approach.Note(r)
 	since := time.Now()
-	defer refused(since, r)
+	defer noteRefusal(since, r)
 	return serving.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request, v *gate.Visitor) error {
-		decided(since, v != nil)
+		noteDecision(since, v != nil)
 		caddyhttp.SetVar(r.Context(), passedVar, (*passed)(v))
 		introduce(r, v)
 		return next.ServeHTTP(w, r)

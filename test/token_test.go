@@ -147,6 +147,9 @@ func (s tokens) showAndRevoke(ci string) {
 			s.t.Errorf("mfa token %s: %+v", command, out)
 		}
 	}
+	if out := s.CLI("mfa", "token", "create", "stray", "--host", "app.localhost", "--host", "elsewhere.localhost"); out.Code != 1 || !strings.Contains(out.Stderr, "No site with mfa has the host elsewhere.localhost") {
+		s.t.Errorf("a token for a host that no gate serves: %+v", out)
+	}
 	if out := s.CLI("mfa", "token", "create", "ci", "--host", "app.localhost"); out.Code == 0 || !strings.Contains(out.Stderr, "revoke it first") {
 		s.t.Errorf("a name was taken twice: %+v", out)
 	}

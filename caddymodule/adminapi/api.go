@@ -113,6 +113,8 @@ type Server struct {
 	Audit *audit.Log
 	// RotateKeys makes a new generation of keys.
 	RotateKeys func(context.Context) error
+	// Serves reports whether some gate serves a host.
+	Serves func(host string) bool
 	// Sealing makes credentials of users who are imported.
 	Sealing accounts.Sealing
 	// Backup makes a backup that isn't encrypted yet.

@@ -59,6 +59,9 @@ func createToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
+	if err := s.checkServed(in.Scope); err != nil {
+		return nil, err
+	}
 	made, secret, err := s.Desk.CreateToken(ctx, accounts.NewToken{
 		Name: in.Name, Groups: in.Groups, Scope: in.Scope, Lifetime: time.Duration(in.Lifetime) * time.Second, Owner: in.Owner,
 	})
@@ -67,6 +70,21 @@ func createToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 	}
 	shown, err := tokenOf(made)
 	return MadeToken{Token: secret, Made: shown}, err
+}
+
+// checkServed refuses a scope with hosts at which no gate would ever take the token. What
+// isn't a host name is left to others, who say so.
+func (s *Server) checkServed(scope accesstoken.Scope) error {
+	checked, err := scope.Checked()
+	if err != nil {
+		return nil
+	}
+	for _, host := range checked.Hosts {
+		if !s.Serves(host) {
+			return accesstoken.ScopeError(fmt.Sprintf("No site with mfa has the host %s in this configuration: add the site first.", host))
+		}
+	}
+	return nil
 }
 
 func renewToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
