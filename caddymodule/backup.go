@@ -26,9 +26,9 @@ import (
 // The names of a backup's entries. Entries of Caddy's storage have their key after the
 // prefix.
 const (
-	entryStore  = "store.db"
-	entryKeys   = "keys.json"
-	prefixStore = "storage/"
+	entryStore    = "store.db"
+	entryKeys     = "keys.json"
+	prefixStorage = "storage/"
 )
 
 // authorities is the prefix of the keys under which Caddy's storage keeps CAs. Nothing
@@ -91,7 +91,7 @@ func (a *App) keptBeside(ctx context.Context) ([]backup.Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the CA for devices: %w", err)
 		}
-		entries = append(entries, backup.Small(prefixStore+path.Clean(name), content))
+		entries = append(entries, backup.Small(prefixStorage+path.Clean(name), content))
 	}
 	return entries, nil
 }

@@ -136,7 +136,7 @@ func (r *restoration) run(ctx context.Context) (err error) {
 }
 
 func (r *restoration) take(ctx context.Context, entry backup.Entry) (err error) {
-	key, stored := strings.CutPrefix(entry.Name, prefixStore)
+	key, stored := strings.CutPrefix(entry.Name, prefixStorage)
 	switch {
 	case entry.Name == entryKeys:
 		if r.set, err = entry.ReadSmall(); err != nil {

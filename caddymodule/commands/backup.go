@@ -81,6 +81,9 @@ func makeBackup(cmd *cobra.Command, path string, lock backup.Lock) (err error) {
 	if err := os.Rename(file.Name(), path); err != nil {
 		return fmt.Errorf("putting the file in its place: %w", err)
 	}
+	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && !asJSON {
+		cmd.PrintErrf("Portal: %s\n", showable.Text(m.Portal))
+	}
 	return printResult(cmd, adminapi.BackedUp{
 		File: path, Bytes: info.Size(), Created: m.Created.Format(time.RFC3339), Users: m.Users, Entries: m.Entries,
 	}, tellBackedUp)
