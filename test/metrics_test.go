@@ -29,15 +29,7 @@ func expectMetrics(t *testing.T, s *scene.Scene, lines ...string) {
 	reference := string(read(t, moduleRoot(t)+"/docs/reference.md"))
 	_, section, _ := strings.Cut(reference, "\n## Metrics\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	for _, found := range regexp.MustCompile("(?m)^\\| `(caddy_mfa_\\w+)` \\|(.*)$").FindAllStringSubmatch(section, -1) {
-		at := slices.Index(served, found[1])
-		if at < 0 && !strings.Contains(found[2], "Missing if") {
-			t.Errorf("the reference lists %s, which isn't served", found[1])
-		}
-		if at >= 0 {
-			served = slices.Delete(served, at, at+1)
-		}
-	}
+	served = slices.DeleteFunc(served, func(name string) bool { return strings.Contains(section, "\n| `"+name+"` |") })
 	if len(served) > 0 {
 		t.Errorf("the reference doesn't list %v", served)
 	}
