@@ -26,6 +26,22 @@ const (
 	Certificate Factor = "certificate"
 )
 
+// numbered are the factors by their numbers. New ones go to the end, since the numbers
+// are in cookies.
+var numbered = []Factor{"", Password, TOTP, FIDO, Push, BackupCode, Email, SMS, Certificate}
+
+// Number returns a number from 1 to 15 that stands for the factor in few bytes, and
+// always will; 0: it has none.
+func (f Factor) Number() uint8 { return uint8(max(0, slices.Index(numbered, f))) }
+
+// FactorByNumber is the reverse of Number.
+func FactorByNumber(number uint8) (Factor, bool) {
+	if number == 0 || int(number) >= len(numbered) {
+		return "", false
+	}
+	return numbered[number], true
+}
+
 // Proof is one factor shown once.
 type Proof struct {
 	Factor Factor    `json:"factor"`

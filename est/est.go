@@ -110,7 +110,7 @@ func (h *Handler) enrol(w http.ResponseWriter, r *http.Request) {
 	}
 	request, err := readRequest(w, r)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, "Send a signing request: "+err.Error())
 		return
 	}
 	issued, err := h.Registrar.Enrol(r.Context(), secret, request, h.claims(r))
@@ -133,7 +133,7 @@ func (h *Handler) renew(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) shownWith(w http.ResponseWriter, r *http.Request) (sent []byte, fingerprint string, ok bool) {
 	sent, err := readRequest(w, r)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, "Send a signing request: "+err.Error())
 		return nil, "", false
 	}
 	presented, err := h.presented(r, sent)
@@ -208,7 +208,7 @@ func inLines(encoded string) string {
 func readRequest(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body, err := upload.ReadBody(w, r, maxBody)
 	if err != nil {
-		return nil, fmt.Errorf("The request can't be read: %w.", err)
+		return nil, fmt.Errorf("reading the request: %w", err)
 	}
 	return decodeRequest(body)
 }
@@ -217,7 +217,7 @@ func decodeRequest(body []byte) ([]byte, error) {
 	text := strings.Join(strings.Fields(string(body)), "")
 	der, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(der) == 0 {
-		return nil, errors.New("Send a signing request (PKCS #10) in base64.")
+		return nil, errors.New("not a signing request (PKCS #10) in base64")
 	}
 	return der, nil
 }

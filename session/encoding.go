@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"time"
 	"unique"
 
@@ -18,7 +17,8 @@ import (
 // format comes first, so that what another version wrote is told apart.
 const format = 3
 
-// The bits of a proof. Those above are the place of its factor in factorCodes.
+// The bits of a proof. Those above are the number of its factor, or 0 if the
+// name of the factor follows.
 const (
 	bitUserVerified uint8 = 1 << iota
 	bitRemembered
@@ -26,13 +26,6 @@ const (
 	bitCredential // it names one
 	factorShift   = iota
 )
-
-// factorCodes are the factors that are written as a number. Their order is part
-// of the format. The first stands for all others, whose name follows.
-var factorCodes = []assurance.Factor{
-	"", assurance.Password, assurance.TOTP, assurance.FIDO, assurance.Push, assurance.BackupCode, assurance.Email,
-	assurance.SMS, assurance.Certificate,
-}
 
 // errFormat says that something isn't a session as this version reads it.
 var errFormat = errors.New("not in the form of a session")
@@ -112,8 +105,8 @@ var base64URL = base64.RawURLEncoding.Strict()
 
 // addProof writes a proof of a session that was minted at that time.
 func (b *encoder) addProof(p assurance.Proof, minted int64) {
-	factor := max(0, slices.Index(factorCodes, p.Factor))
-	head := uint8(factor) << factorShift
+	factor := p.Factor.Number()
+	head := factor << factorShift
 	for bit, is := range map[uint8]bool{
 		bitUserVerified: p.UserVerified, bitRemembered: p.Remembered, bitHeldToMulti: p.HeldToMulti, bitCredential: p.Credential != "",
 	} {
@@ -171,15 +164,13 @@ func (d *decoder) text() string {
 
 func (d *decoder) proof(minted int64) (p assurance.Proof) {
 	head := d.byte()
-	factor := int(head >> factorShift)
-	switch {
-	case factor >= len(factorCodes):
+	if factor := head >> factorShift; factor == 0 {
+		p.Factor = assurance.Factor(shared(d.text()))
+	} else if known, ok := assurance.FactorByNumber(factor); ok {
+		p.Factor = known
+	} else {
 		d.failed = true
 		return p
-	case factor == 0:
-		p.Factor = assurance.Factor(shared(d.text()))
-	default:
-		p.Factor = factorCodes[factor]
 	}
 	p.UserVerified = head&bitUserVerified != 0
 	p.Remembered = head&bitRemembered != 0

@@ -133,7 +133,7 @@ func (s *pushSuite) expectIdentified(t *testing.T, sent pushservice.Sent) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := jose.ParseSigned(parts[1], []jose.SignatureAlgorithm{jose.ES256})
+	token, err := jose.ParseSignedCompact(parts[1], []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
