@@ -192,7 +192,10 @@ func TestX08MailThatCantBeSent(t *testing.T) {
 	harness.Eventually(t, time.Minute, "the first attempt to fail", func() bool {
 		return strings.Contains(s.Log(), "a message couldn't be sent")
 	})
-	says(t, browser.Visit(page.URL.String()), 200, "couldn't be sent yet", "Use something else", "authenticator app")
+	harness.Eventually(t, 30*time.Second, "the page to say that the message couldn't be sent yet", func() bool {
+		return strings.Contains(browser.Visit(page.URL.String()).Text(), "couldn't be sent yet")
+	})
+	says(t, browser.Visit(page.URL.String()), 200, "Use something else", "authenticator app")
 	server.Fail(mailbox.Failure{})
 	_, code := mailedCode(t, s, server, 2) // the first two checked the address, and the server
 	harness.Eventually(t, 30*time.Second, "the page to say that the message was handed over", func() bool {
