@@ -36,7 +36,7 @@ func TestEventsReachCaddysEventsApp(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		slow := heard{make(chan caddy.Event, 2), make(chan struct{})}
+		slow := heard{make(chan caddy.Event, waitingEvents+5), make(chan struct{})}
 		if err := feed.events.On("mfa.sign_in.failed", slow); err != nil {
 			return err
 		}
