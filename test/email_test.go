@@ -193,13 +193,13 @@ func TestX08MailThatCantBeSent(t *testing.T) {
 		return strings.Contains(s.Log(), "a message couldn't be sent")
 	})
 	harness.Eventually(t, 30*time.Second, "the page to say that the message couldn't be sent yet", func() bool {
-		return strings.Contains(browser.Visit(page.URL.String()).Text(), "couldn't be sent yet")
+		return strings.Contains(browser.Visit(page.URL.String()).Text(), "haven't been able to send")
 	})
 	says(t, browser.Visit(page.URL.String()), 200, "Use something else", "authenticator app")
 	server.Fail(mailbox.Failure{})
 	_, code := mailedCode(t, s, server, 2) // the first two checked the address, and the server
-	harness.Eventually(t, 30*time.Second, "the page to say that the message was handed over", func() bool {
-		return strings.Contains(browser.Visit(page.URL.String()).Text(), "handed over to the mail server")
+	harness.Eventually(t, 30*time.Second, "the page to say that we passed the message on", func() bool {
+		return strings.Contains(browser.Visit(page.URL.String()).Text(), "passed the message to the mail server")
 	})
 	page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
 	if page.Status != 200 || page.URL.Path != "/page" {

@@ -196,7 +196,7 @@ func TestLinksInNotices(t *testing.T) {
 		t.Error("a change of the address for codes can be undone from another address")
 	}
 	page = owner.Visit(link)
-	says(t, page, 200, "your former address or number is used again")
+	says(t, page, 200, "your previous address or number will be used again")
 	says(t, submitted(owner, formTo(t, page, "/not-me"), map[string]string{"name": "bob"}), 200, "That access has ended")
 	if asked := askedByEmail(t, s, s.Client(), bob); !strings.Contains(asked.Text(), "b…@e….com") {
 		t.Errorf("the former address isn't asked for a code: %s", asked.Text())

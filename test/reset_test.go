@@ -37,7 +37,7 @@ func TestPasswordReset(t *testing.T) {
 		}
 	}
 	link := linkTo(t, s, server, "bob@example.org")
-	wantMail(t, newestTo(server, "bob@example.org"), "Example Corp: choose a new password", "show your second step", "127.0.0.1")
+	wantMail(t, newestTo(server, "bob@example.org"), "Example Corp: choose a new password", "complete your second step", "127.0.0.1")
 
 	scanner := s.Client()
 	for range 2 { // scanners open links and submit forms
@@ -71,7 +71,7 @@ func TestPasswordReset(t *testing.T) {
 	says(t, browser.Visit(link), 410, "This link no longer works", "Get a new link")
 	for _, address := range []string{"bob@example.org", "bob@example.net"} {
 		harness.Eventually(t, 30*time.Second, "a notice to "+address, func() bool {
-			return strings.Contains(newestTo(server, address).Header("Subject"), "Password reset by a link")
+			return strings.Contains(newestTo(server, address).Header("Subject"), "Password reset with a link")
 		})
 	}
 	other := s.Client()
