@@ -19,7 +19,7 @@ systemctl daemon-reload || true
 if [ "$first" = yes ]; then
 	systemctl enable portcullis.service || true
 	if systemctl is-active --quiet caddy.service; then
-		echo "The service caddy is running. Only one of the two can use the ports 80 and 443: move its sites to /etc/portcullis/Caddyfile, and run systemctl disable --now caddy."
+		echo "The service caddy is running. Only one of the two services can use ports 80 and 443: move its sites to /etc/portcullis/Caddyfile, and run systemctl disable --now caddy."
 	fi
 	echo "Edit /etc/portcullis/Caddyfile, then run: systemctl restart portcullis"
 else
