@@ -186,7 +186,7 @@ func (a *Agent) Remove(ctx context.Context) error {
 
 func (a *Agent) leave(ctx context.Context, state *journal.State) error {
 	if err := a.retire(ctx, state); err != nil {
-		return fmt.Errorf("the device isn't removed yet, and mfa-agent tick tries again: %w", err)
+		return fmt.Errorf("the device isn't removed yet; mfa-agent tick will try again: %w", err)
 	}
 	all := slices.Clone(state.Held)
 	if state.Coming != nil {

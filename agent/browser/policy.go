@@ -46,7 +46,7 @@ func WritePolicy(folder string, s Selection) error {
 			return err
 		}
 		if bytes.Contains(content, []byte(policyName)) {
-			return fmt.Errorf("%s sets %s already: add %s there", other, policyName, s.rule())
+			return fmt.Errorf("%s already sets %s: add %s there", other, policyName, s.rule())
 		}
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {

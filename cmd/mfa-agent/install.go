@@ -130,7 +130,7 @@ func write(path, content string) error {
 func (o *options) policy() *cobra.Command {
 	var sites, folder string
 	cmd := &cobra.Command{
-		Use: "policy", Short: "Has Chromium and its relatives show the certificate without asking (as root)", Args: cobra.NoArgs,
+		Use: "policy", Short: "Has Chromium-based browsers show the certificate without asking (as root)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			selection, err := o.selection(sites)
 			if err != nil {
@@ -151,7 +151,7 @@ func (o *options) policy() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&sites, "sites", "", "Sites that see the certificate, as Chromium writes them (default: those next to the portal, such as https://[*.]example.com)")
+	cmd.Flags().StringVar(&sites, "sites", "", "Sites that see the certificate, as a Chromium URL pattern (default: those next to the portal, such as https://[*.]example.com)")
 	cmd.Flags().StringVar(&folder, "policies", "", "Folder of policies to write to (default: those of all known browsers)")
 	return cmd
 }

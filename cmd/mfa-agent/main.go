@@ -52,7 +52,7 @@ type options struct {
 func root() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use: "mfa-agent", Short: "Makes this machine a managed device and keeps its certificate fresh", Version: version,
+		Use: "mfa-agent", Short: "Makes this machine a managed device and keeps its certificate up to date", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	cmd.PersistentFlags().StringVar(&o.folder, "folder", defaultFolder(), "Folder with the keys and the state")
@@ -98,7 +98,7 @@ func (o *options) enrol() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&secret, "token", "", "Token from `caddy mfa device token`, or - to read it from standard input")
-	flags.StringVar(&grant.Name, "name", hostname(), "What the device is called")
+	flags.StringVar(&grant.Name, "name", hostname(), "Name of the device")
 	flags.StringVar(&grant.Out, "out", "", "Folder that gets key.pem and certificate.pem, for programs (default: none)")
 	return cmd
 }
@@ -136,7 +136,7 @@ func readSecret(cmd *cobra.Command, flag string) (string, error) {
 
 func (o *options) tick() *cobra.Command {
 	return &cobra.Command{
-		Use: "tick", Short: "Does what is due: finishes what was begun, and renews the certificate", Args: cobra.NoArgs,
+		Use: "tick", Short: "Finishes what was begun, and renews the certificate when it's due", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.with(func(a *agent.Agent) error { return a.Tick(cmd.Context()) })
 		},
@@ -145,7 +145,7 @@ func (o *options) tick() *cobra.Command {
 
 func (o *options) status() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Shows what this machine has", Args: cobra.NoArgs,
+		Use: "status", Short: "Shows this machine's device and certificate", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.with(func(a *agent.Agent) error { return tell(cmd.OutOrStdout(), a) })
 		},
@@ -179,7 +179,7 @@ func tell(w io.Writer, a *agent.Agent) error {
 	case state.Problem != "":
 		_, err = fmt.Fprintf(w, "%s\nPortal: %s\n", state.Problem, state.Portal)
 	case len(state.Held) == 0:
-		_, err = fmt.Fprintf(w, "Enrolling at %s isn't finished: mfa-agent tick goes on.\n", state.Portal)
+		_, err = fmt.Fprintf(w, "Enrolment at %s isn't finished: mfa-agent tick will continue it.\n", state.Portal)
 	default:
 		newest := state.Held[0]
 		_, err = fmt.Fprintf(w, "Portal:  %s\nDevice:  %s\nExpires: %s\n", state.Portal, state.Name, newest.Expires.Local().Format("2006-01-02 15:04:05 MST"))
