@@ -181,7 +181,7 @@ func (g *Gate) resolve(app *App) (err error) {
 		g.resolved = append(g.resolved, resolved)
 	}
 	if isOn(g.Basic) && !slices.ContainsFunc(append(g.resolved[:len(g.resolved):len(g.resolved)], g.rest), resolvedRule.takesTokens) {
-		return errors.New("basic on: no token counts at this gate, so programs would be asked in vain: add tokens service or tokens personal")
+		return errors.New("basic on: no token counts at this gate, so programs that are asked have nothing to send: add tokens service or tokens personal")
 	}
 	if g.headers, err = g.Headers.checked(); err != nil {
 		return fmt.Errorf("headers: %w", err)

@@ -53,7 +53,7 @@ func (s *service) checkOutbox(now time.Time) error {
 	if !failing || now.Sub(trouble.Since) < outboxPatience {
 		return nil
 	}
-	return fmt.Errorf("every message since %s has failed (%s): write caddy mfa notify test ADDRESS", trouble.Since.UTC().Format(time.DateTime+" MST"), trouble.Code)
+	return fmt.Errorf("every message since %s has failed (%s): run caddy mfa notify test ADDRESS", trouble.Since.UTC().Format(time.DateTime+" MST"), trouble.Code)
 }
 
 func check(name string, err error) adminapi.Check {

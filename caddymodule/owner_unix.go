@@ -24,7 +24,7 @@ func becomeOwner(path string) error {
 		folder = filepath.Dir(folder)
 	}
 	if err != nil {
-		return fmt.Errorf("looking whose the folder of the store is: %w", err)
+		return fmt.Errorf("finding the owner of the store's folder: %w", err)
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || owner.Uid == 0 {
@@ -32,7 +32,7 @@ func becomeOwner(path string) error {
 	}
 	err = errors.Join(syscall.Setgroups([]int{int(owner.Gid)}), syscall.Setgid(int(owner.Gid)), syscall.Setuid(int(owner.Uid)))
 	if err != nil {
-		return fmt.Errorf("going on as the owner of %s: %w", folder, err)
+		return fmt.Errorf("switching to the owner of %s: %w", folder, err)
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (a *App) startServing() error {
 		return err
 	}
 	if err := s.vault.CheckKeys(ctx); err != nil {
-		return fmt.Errorf("%w: put the key set in place that the other nodes have, or that belongs to the backup (%s)", err, keys.Places(a.keyStorage()))
+		return fmt.Errorf("%w: put in place the key set that the other nodes have, or that belongs to the backup (%s)", err, keys.Places(a.keyStorage()))
 	}
 	s.refreshIssuers = func(ctx context.Context) error { return a.refreshIssuers(ctx, s.store) }
 	if err := s.refreshIssuers(ctx); err != nil {

@@ -23,10 +23,10 @@ func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "backup FILE", Short: "Writes an encrypted backup of the running server", Args: exactly(1), SilenceUsage: true,
 		Long: `Writes one file with the store, the key set and the CA for devices, if it is one of
-Caddy's own. The server goes on meanwhile. The file can be read only by its owner. It is
+Caddy's own. The server keeps running. Only the file's owner can read it. It is
 encrypted to a passphrase of at least 15 characters, or to public keys of age
 (https://age-encryption.org), which suit scheduled backups: the server then holds nothing
-that can decrypt them. There must be no such file yet.
+that can decrypt them. The file must not exist yet.
 
 Sessions don't survive a restore: everybody has to sign in again.`,
 		Example: `  caddy mfa backup portcullis.backup
@@ -113,7 +113,7 @@ func encryptTo(file io.Writer, sent io.Reader, lock backup.Lock) (backup.Manifes
 }
 
 func tellBackedUp(w io.Writer, b adminapi.BackedUp) error {
-	_, err := fmt.Fprintf(w, "Written: %s (%d users, %s). Keep the passphrase or the identity apart from it: without it, the backup can't be read.\n",
+	_, err := fmt.Fprintf(w, "Written: %s (%d users, %s). Keep the passphrase or the identity somewhere else: without it, the backup can't be read.\n",
 		showable.Text(b.File), b.Users, byteSize(b.Bytes))
 	return err
 }

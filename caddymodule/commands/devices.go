@@ -75,7 +75,7 @@ func deviceCommand() *cobra.Command {
 				return call{method: http.MethodPost, path: []string{"devices", args[0], "approve"}}
 			},
 			tellDone("Approved.")),
-		command("assign ID USER", "Gives a device to a user and lets it in", exactly(2),
+		command("assign ID USER", "Assigns a device to a user and lets it in", exactly(2),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"devices", args[0], "assign"}, body: adminapi.NewOwner{User: args[1]}}
 			},
@@ -88,7 +88,7 @@ func deviceCommand() *cobra.Command {
 // tokenForDevice makes a token by which one machine enrols.
 func tokenForDevice() *cobra.Command {
 	name := new(adminapi.NewName)
-	cmd := command("token USER", "Creates a token with which one machine becomes a user's device", exactly(1),
+	cmd := command("token USER", "Creates a token that enrols one machine as a user's device", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			return call{method: http.MethodPost, path: []string{"users", args[0], "enrolment-token"}, body: name}
 		},

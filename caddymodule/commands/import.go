@@ -28,15 +28,14 @@ func importCommand() *cobra.Command {
 		Long: `Adds users from a file: csv (with the columns name, display_name, email, groups
 separated by semicolons, password_hash, totp and disabled), json (a list of the same),
 htpasswd, authelia (users_database.yml) or caddy-security (users.json). The format is
-guessed from the file's name unless --format says it.
+guessed from the file's name unless --format names it.
 
-Password hashes may be bcrypt, argon2, scrypt, yescrypt, PBKDF2 or SHA-crypt. People go on
-with the password that they have, and it is hashed anew when they first sign in. Somebody
-without a password needs an invitation, and somebody with nothing but a password an access
-code.
+Password hashes may be bcrypt, argon2, scrypt, yescrypt, PBKDF2 or SHA-crypt. People keep
+their passwords, which are hashed again when they first sign in. Users without a password
+need an invitation. Users who have only a password need an access code.
 
-If a line is bad, nobody is added, unless --skip-bad is given. The command then exits with
-1 all the same.`,
+If a line is bad, nobody is added. With --skip-bad, the users on the good lines are. Either
+way, the command then exits with 1.`,
 		Example: `  caddy mfa user import users.csv
   caddy mfa user import users_database.yml --totp totp.csv
   caddy mfa user import /etc/caddy/users --format htpasswd --skip-bad`,
@@ -78,7 +77,7 @@ func (f importFlags) run(cmd *cobra.Command, path string) error {
 	case bad > 0 && f.skipBad:
 		return fmt.Errorf("%d lines were skipped", bad)
 	case bad > 0:
-		return fmt.Errorf("nobody was added: mend %d lines, or give --skip-bad", bad)
+		return fmt.Errorf("nobody was added: correct %d lines, or give --skip-bad", bad)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func passphrase(cmd *cobra.Command, path string, prompts ...string) (string, err
 		if i == 0 {
 			first = string(typed)
 		} else if first != string(typed) {
-			return "", errors.New("the two passphrases aren't the same")
+			return "", errors.New("the two passphrases don't match")
 		}
 	}
 	return first, nil

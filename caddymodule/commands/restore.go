@@ -34,14 +34,14 @@ func restoreCommand() *cobra.Command {
 		Long: `Puts the store, the key set and the CA for devices where the configuration keeps
 them: the file that --config names, or the Caddyfile in this folder. It overwrites
 nothing, so it works on a machine that has no store yet. Run it as the user who runs the
-server; run by root, it goes on as the owner of the store's folder.
+server. If root runs it, it switches to the owner of the store's folder.
 
-Sessions, invitations and tickets end, and tokens are suspended. What was removed,
-revoked or reported lost after the backup was made counts again: remove, revoke or report
-it once more. So do backup codes that were used since, unless --void-codes removes them
+Sessions, invitations and links end, and tokens are suspended. Whatever was removed,
+revoked or reported lost after the backup was made is back: remove, revoke or report it
+again. Backup codes that had been used since work again, unless --void-codes removes them
 all: people are then given new ones at their next sign-in.
 
-Restore only files that nobody else can have written: anybody can encrypt a file to a
+Restore only files that nobody else could have written: anybody can encrypt a file to a
 public key.`,
 		Example: `  caddy mfa restore portcullis.backup --config /etc/caddy/Caddyfile
   caddy mfa restore 2026-11-30.backup --identity key.txt --void-codes`,
@@ -113,7 +113,7 @@ Everybody has to sign in again, and tokens are suspended (caddy mfa token resume
 What was removed, revoked or reported lost after the backup was made counts again.
 `, r.Users, showable.Text(r.Portal), showable.Text(r.Created), showable.Text(r.Store))
 	if err == nil && r.VoidedCodes > 0 {
-		_, err = fmt.Fprintf(w, "Backup codes removed: those of %d users.\n", r.VoidedCodes)
+		_, err = fmt.Fprintf(w, "Removed the backup codes of %d users.\n", r.VoidedCodes)
 	}
 	return err
 }

@@ -35,7 +35,7 @@ server first. People stay signed in, and the keys stay as they are.`,
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "The store to copy")
-	cmd.Flags().StringVar(&to, "to", "", "The store to copy it into; it's made if it doesn't exist")
+	cmd.Flags().StringVar(&to, "to", "", "The store to copy it to, which is created if it doesn't exist")
 	return cmd
 }
 
