@@ -32,7 +32,7 @@ const (
 const channel = `portcullis_changes`
 
 // errChangesLost says that the database doesn't hold all that it has confirmed.
-var errChangesLost = errors.New("the database has lost changes that it had confirmed, as a standby may that takes over: everybody has to sign in again")
+var errChangesLost = errors.New("the database has lost changes that it had confirmed, as can happen when a standby takes over: everybody has to sign in again")
 
 // start learns how far the feed is: what comes after is told.
 func (f *feed) start(ctx context.Context) error {

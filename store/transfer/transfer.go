@@ -106,7 +106,7 @@ func Copy(ctx context.Context, from Source, to Target, progress func(Count)) ([]
 		return nil, fmt.Errorf("reading the copy: %w", err)
 	}
 	if has != totals {
-		return nil, fmt.Errorf("the copy differs: it has %+v in place of %+v", has, totals)
+		return nil, fmt.Errorf("the copy differs: it has %+v instead of %+v", has, totals)
 	}
 	return compare(sent, arrived)
 }
