@@ -108,9 +108,9 @@ type App struct {
 	// Push lets people approve sign-ins on their phone. Default: they can't.
 	Push *Push `json:"push,omitempty"`
 
-	// PasswordReset says that people who have forgotten their password can have a link
-	// e-mailed to them. With it and a second factor other than a code by e-mail, they
-	// choose a new one. It requires email. Default: false.
+	// PasswordReset lets people who have forgotten their password have a link e-mailed to
+	// them. With the link and a second factor other than a code by e-mail, they choose a
+	// new password. It requires email. Default: false.
 	PasswordReset *bool `json:"password_reset,omitempty"`
 
 	// Certificate says which CAs vouch for devices. Default: none, and device

@@ -45,8 +45,8 @@ type Email struct {
 	// HELO is the name that Portcullis gives when it connects to the mail server.
 	// Default: the portal's host.
 	HELO string `json:"helo,omitempty"`
-	// Codes says whether people can use codes by e-mail as their second factor. Without
-	// them, addresses that people added for codes don't count. Default: true.
+	// Codes says whether people can use codes by e-mail as their second factor. If not,
+	// addresses that people added for codes don't count. Default: true.
 	Codes *bool `json:"codes,omitempty"`
 	// Notices says whether people are told by e-mail what happens to their account,
 	// such as a new way to sign in or a new password. Default: true.

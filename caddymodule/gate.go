@@ -95,9 +95,9 @@ type Gate struct {
 	// new tab, so that nothing on the page is lost. Default: false.
 	SessionNotice *bool `json:"session_notice,omitempty"`
 
-	// Basic asks programs that bring no credential for HTTP basic authentication, where
-	// tokens count: git and others send a stored token only once they are asked.
-	// Requests of browsers are never asked. Default: false.
+	// Basic asks programs that send no credential for HTTP Basic authentication, where
+	// tokens count. Git and others send a stored token only once they are asked. Browsers
+	// are never asked. Default: false.
 	Basic *bool `json:"basic,omitempty"`
 
 	// Source is where the handler is written, as FILE:LINE, for messages. The

@@ -20,16 +20,16 @@ func init() {
 	caddy.RegisterModule(PostgresStore{})
 }
 
-// PostgresStore keeps everything in a PostgreSQL database, which any number of nodes
-// share: each of them answers any request.
+// PostgresStore keeps everything in a PostgreSQL database, which any number of nodes can
+// share. Any node can answer any request.
 type PostgresStore struct {
-	// URL is the database's address, as libpq reads it. On another machine it has to
-	// be reached with sslmode=verify-full. Placeholders are allowed, and keep the
+	// URL is the database's address, as libpq reads it. If the database is on another
+	// machine, sslmode=verify-full is required. Placeholders are allowed, and keep the
 	// password out of the configuration.
 	URL string `json:"url,omitempty"`
-	// Listen is the address at which changes are listened for and the schema is
-	// brought up to date, if URL leads to a pooler that hands on single transactions.
-	// "off": changes are asked for every 250 ms. Default: the same as URL.
+	// Listen is the address at which a node listens for changes and brings the schema up
+	// to date, if URL is the address of a pooler that works by transaction. With "off",
+	// the node asks for changes every 250 ms instead. Default: the same as URL.
 	Listen string `json:"listen,omitempty"`
 }
 
@@ -71,7 +71,7 @@ func (s *PostgresStore) settings() postgres.Settings {
 	}}
 }
 
-// Key implements StoreModule. A hash, since the addresses hold a password.
+// Key implements StoreModule. It is a hash, since the addresses contain a password.
 func (s *PostgresStore) Key() string {
 	hash := sha256.Sum256([]byte(s.URL + "\x00" + s.Listen))
 	return "postgres " + hex.EncodeToString(hash[:])

@@ -36,13 +36,13 @@ func send(w http.ResponseWriter, portal string, log *zap.Logger, stream Stream) 
 	}
 }
 
-// Restored says what a backup was that has been restored.
+// Restored describes a backup that has been restored.
 type Restored struct {
 	Created string `json:"created"` // RFC 3339
 	Portal  string `json:"portal"`
 	Users   int    `json:"users"`
 	Store   string `json:"store"` // where it is now
-	// VoidedCodes says how many backup codes' sets were removed.
+	// VoidedCodes says how many sets of backup codes were removed.
 	VoidedCodes int `json:"voided_codes"`
 }
 

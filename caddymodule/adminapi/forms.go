@@ -132,7 +132,7 @@ type (
 		Via        string `json:"via,omitempty"`
 		Replaces   string `json:"replaces,omitempty"` // ID of a device
 	}
-	// EnrolmentToken is the response with a token by which one machine enrols.
+	// EnrolmentToken is the response with a token that enrols one machine.
 	EnrolmentToken struct {
 		Token   string    `json:"token"`
 		User    string    `json:"user"`

@@ -43,7 +43,7 @@ type Guarding struct {
 	Open []caddyhttp.MatcherSets
 	// Matchers are all matchers of the gate.
 	Matchers []caddyhttp.MatcherSets
-	// Paths are the paths, in lower case, that rules name which don't open them.
+	// Paths are the paths, in lower case, that are named by rules that don't open them.
 	Paths []string
 	// Identity are the headers by which the gate tells an app who is signed in.
 	Identity []string
