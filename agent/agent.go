@@ -3,10 +3,10 @@
 //
 //	none ── Enrol ──▶ key ──▶ certificate ──▶ installed ── Tick ──▶ key ──▶ …
 //
-// Whatever is about to happen is in the journal before it happens. Stopped anywhere, the
-// agent goes on at the next Tick: a key that was made is used again, and a key that
-// has a certificate gets the same one again. The packages below this one and itself
-// must not know the server's code.
+// The agent records each step in the journal before taking it. Wherever it is stopped, it
+// continues at the next Tick: a key that was made is used again, and a key that has a
+// certificate gets the same one again. Neither this package nor those below it may import
+// the server's code.
 package agent
 
 import (
@@ -68,7 +68,7 @@ var (
 	ErrCopied = errors.New("the agent's folder was copied from another machine: run mfa-agent enrol to make this one a device of its own")
 )
 
-// Grant is by what a machine enrols.
+// Grant is what a machine enrols with.
 type Grant struct {
 	Portal string // address
 	Secret string // token
@@ -76,8 +76,7 @@ type Grant struct {
 	Out    string // folder for files; empty: none
 }
 
-// Enrol makes the machine a device. Enrolling goes on where an earlier call of it was
-// stopped.
+// Enrol makes the machine a device. It continues where an earlier call was stopped.
 func (a *Agent) Enrol(ctx context.Context, g Grant) error {
 	state, err := journal.Load(a.Files)
 	if err != nil {

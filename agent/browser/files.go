@@ -59,7 +59,7 @@ func (f Files) write(name string, content []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-// Remove deletes the files if they are of the certificate.
+// Remove deletes the files if they belong to the certificate.
 func (f Files) Remove(_ context.Context, chain []*x509.Certificate) error {
 	content, err := os.ReadFile(filepath.Join(string(f), certificateFile))
 	if errors.Is(err, fs.ErrNotExist) {

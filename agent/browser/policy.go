@@ -17,7 +17,7 @@ const policyName = "AutoSelectCertificateForUrls"
 // policyFile is the name of the file of our own in each folder.
 const policyFile = "mfa-agent.json"
 
-// PolicyFolders are where Chromium and its relatives read policies on Linux. Only
+// PolicyFolders are where Chromium-based browsers read policies on Linux. Only
 // administrators of the machine can write there.
 var PolicyFolders = []string{
 	"/etc/chromium/policies/managed", "/etc/chromium-browser/policies/managed", "/etc/opt/chrome/policies/managed", "/etc/opt/edge/policies/managed",
@@ -30,8 +30,8 @@ type Selection struct {
 }
 
 // WritePolicy has the browsers of a policy folder show the certificate. It changes no
-// file of others, and returns an error if one of them sets the same policy, which
-// would replace ours.
+// other files, and returns an error if one of them sets the same policy, which would
+// replace ours.
 func WritePolicy(folder string, s Selection) error {
 	others, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/smallstep/pkcs7"
 )
 
-// StatusError is an answer of the portal that isn't the one that was hoped for.
+// StatusError is an unexpected answer of the portal.
 type StatusError struct {
 	Status int
 	Text   string // what the portal says
@@ -128,7 +128,7 @@ func (c *Client) Renew(ctx context.Context, key crypto.Signer, name string, old 
 	return own(content, key)
 }
 
-// Retire has the device revoked that a certificate is of.
+// Retire has the device revoked that a certificate belongs to.
 func (c *Client) Retire(ctx context.Context, old *x509.Certificate, oldKey crypto.Signer) error {
 	_, err := c.prove(ctx, "retire", []byte("retire"), old, oldKey)
 	return err

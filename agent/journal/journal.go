@@ -1,6 +1,6 @@
-// Package journal keeps what the device agent has done, so that it can go on after it
-// was stopped anywhere. Each step is written down before it is taken, and a step that
-// is taken twice does no harm.
+// Package journal records what the device agent has done, so that it can continue wherever
+// it was stopped. Each step is recorded before it is taken, and a step that is taken twice
+// does no harm.
 //
 // The package must not know what a step does.
 package journal
@@ -21,8 +21,8 @@ type Files interface {
 	Remove(name string) error
 }
 
-// Identity is a key, and its certificate once there is one. The files are called after
-// the ID.
+// Identity is a key, and its certificate once there is one. The files are named after the
+// ID.
 type Identity struct {
 	ID string `json:"id"`
 	// Fingerprint is the SHA-256 of the certificate, in hex; empty: there is none yet.
