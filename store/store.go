@@ -205,7 +205,7 @@ type DeviceState string
 
 // The states of a device that isn't revoked.
 const (
-	// DevicePending hasn't been confirmed: its certificates open nothing yet.
+	// DevicePending hasn't been approved: its certificates open nothing yet.
 	DevicePending DeviceState = "pending"
 	DeviceActive  DeviceState = "active"
 	// DeviceSuspended opens nothing until its owner or an administrator decides.

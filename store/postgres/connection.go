@@ -29,9 +29,9 @@ type Settings struct {
 	// URL is a connection string as libpq reads it: a URL or pairs of keys and values.
 	// pgxpool's own parameters (pool_max_conns and others) count too.
 	URL string
-	// Listen is the connection string for the feed of changes and for migrations,
-	// where URL leads to a pooler that hands on single transactions: those need a
-	// session. ListenOff: the feed asks at an interval. Empty: URL.
+	// Listen is the connection string for the feed of changes and for migrations, which
+	// need a session, if URL is the address of a pooler that works by transaction. With
+	// ListenOff, the feed asks at an interval. Empty: URL.
 	Listen string
 	// Warn is told what goes wrong in the background; nil: nobody is.
 	Warn Warn

@@ -16,10 +16,9 @@ type Copy struct {
 	size int64
 }
 
-// Copy makes a copy of the store while it is in use. Readers and writers go on
-// meanwhile. The copy needs as much room beside the store as the store itself has.
-// While another copy is
-// being made, Copy returns store.ErrBusy.
+// Copy makes a copy of the store while it is in use. Readers and writers aren't
+// interrupted. The copy needs as much room next to the store as the store itself takes.
+// While another copy is being made, Copy returns store.ErrBusy.
 func (db *DB) Copy(ctx context.Context) (_ *Copy, err error) {
 	if lost := db.lost.Load(); lost != nil {
 		return nil, *lost

@@ -1,5 +1,5 @@
-// Package transfer copies a store into another one, be it of another kind. People stay
-// signed in: the copy lives the same life, under the same incarnation.
+// Package transfer copies a store into another one, which may be of another kind. People
+// stay signed in: the copy lives the same life, under the same incarnation.
 //
 // It must not know how an implementation keeps its rows.
 package transfer
@@ -42,7 +42,7 @@ type Table struct {
 // Row has a value for each column of a table.
 type Row []any
 
-// Totals are what does not stand in a table.
+// Totals are what isn't in any table.
 type Totals struct {
 	Incarnation string
 	Position    int64
