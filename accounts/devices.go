@@ -232,9 +232,9 @@ func (d *Desk) onDevice(ctx context.Context, id string, apply func(store.Tx, Dev
 	return changed, err
 }
 
-// EnrolmentToken makes a token by which one machine becomes a device of a user's. An
-// empty name leaves it to the machine to say what it is called. ErrNoCA where no
-// certificates are issued here, enrolment.ErrInactive unless the user may sign in.
+// EnrolmentToken makes a token that enrols one machine as a user's device. If the name is
+// empty, the machine chooses its own. ErrNoCA where no certificates are issued here,
+// enrolment.ErrInactive unless the user may sign in.
 func (d *Desk) EnrolmentToken(ctx context.Context, user, name string) (enrolment.Token, error) {
 	if d.Enrolment == nil {
 		return enrolment.Token{}, ErrNoCA
@@ -292,8 +292,8 @@ func (d *Desk) ApproveDevice(ctx context.Context, id string) (Device, error) {
 	})
 }
 
-// AssignDevice gives a device to a user and lets it in. It ends what the device opened
-// for the user who had it.
+// AssignDevice assigns a device to a user and lets it in. It ends what the device opened
+// for its previous user.
 func (d *Desk) AssignDevice(ctx context.Context, id, user string) (Device, error) {
 	owner, err := d.find(ctx, user)
 	if err != nil {

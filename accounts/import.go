@@ -24,7 +24,7 @@ type Sealing interface {
 // Import asks for users to be added.
 type Import struct {
 	Users []importing.User
-	// SkipBad adds the others where some can't be added. Otherwise, nobody is added then.
+	// SkipBad adds the other users if some can't be added. Without it, nobody is added.
 	SkipBad bool
 }
 
@@ -33,7 +33,7 @@ type ImportDone struct {
 	Added int
 	// WithoutPassword have been invited, but have no invitation yet.
 	WithoutPassword []string
-	// WithoutSecond have a password only, and need an access code to sign in.
+	// WithoutSecond have only a password, and need an access code to sign in.
 	WithoutSecond []string
 	Problems      []importing.Problem
 }

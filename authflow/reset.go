@@ -41,13 +41,13 @@ var (
 
 // Resets mails the links of resets.
 type Resets interface {
-	// Queue stores a wish for a new password in a transaction.
+	// Queue stores a request for a new password in a transaction.
 	Queue(ctx context.Context, tx store.Tx, r ResetRequest) error
 	// Wake sends what was stored, once it is committed.
 	Wake()
 }
 
-// ResetRequest is somebody's wish for a new password.
+// ResetRequest is somebody's request for a new password.
 type ResetRequest struct {
 	Name     string // sign-in name or e-mail address, as it was typed
 	Address  string // where it came from

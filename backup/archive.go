@@ -70,7 +70,7 @@ type Reader struct {
 	next     int // index of the next entry in the manifest
 }
 
-// Read begins to read a backup. What isn't one is ErrNoBackup.
+// Read begins to read a backup. If r isn't one, the error is ErrNoBackup.
 func Read(r io.Reader) (*Reader, error) {
 	reader := &Reader{archive: tar.NewReader(r)}
 	header, err := reader.archive.Next()
@@ -138,7 +138,7 @@ func Small(name string, content []byte) Entry {
 	return Entry{name, int64(len(content)), bytes.NewReader(content)}
 }
 
-// ReadSmall reads the content of an entry that is small; another one is an error.
+// ReadSmall reads the content of a small entry; a large one is an error.
 func (e Entry) ReadSmall() ([]byte, error) {
 	content, err := readSmall(e.Content)
 	if err != nil {

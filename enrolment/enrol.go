@@ -20,11 +20,11 @@ import (
 // defaultName is what a device is called that says nothing usable about itself.
 const defaultName = "Device"
 
-// Enrol makes a device of a machine that shows a token, or a code with a dot and its
-// PKCE verifier, and issues its certificate for the key of a signing request (PKCS
-// #10, PEM or DER). Who asks again with the same token and key, since an answer got
-// lost, gets the same certificate. ErrRefused, ErrKeyTaken and ErrInactive are
-// definite, and so is a *devices.RequestError.
+// Enrol makes a device of a machine that shows a token, or a code with a dot and its PKCE
+// verifier, and issues its certificate for the key of a signing request (PKCS #10, PEM or
+// DER). A machine that asks again with the same token and key, because an answer was lost,
+// gets the same certificate. ErrRefused, ErrKeyTaken and ErrInactive are definite, and so
+// is a *devices.RequestError.
 func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, says Claims) (Issued, error) {
 	secret, verifier, _ := strings.Cut(secret, ".")
 	hash := token.Hash(secret)

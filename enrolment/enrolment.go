@@ -7,7 +7,7 @@
 //	                             ▼
 //	                         suspended ── an administrator decides ──▶ active
 //
-// Of what a machine sends, only its key counts. What it says of itself is kept for
+// Of what a machine sends, only its key counts. What it says about itself is kept for
 // people to read. The package must not know HTTP, or how certificates are encoded.
 package enrolment
 
@@ -70,7 +70,7 @@ type Registrar struct{ Settings }
 // New returns a Registrar.
 func New(s Settings) *Registrar { return &Registrar{s} }
 
-// Claims are what a machine says of itself. They are shown, never relied on.
+// Claims are what a machine says about itself. They are shown, never relied on.
 type Claims struct {
 	Name, Machine, System, Agent, Protection string
 	Address                                  string // of the client

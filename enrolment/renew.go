@@ -11,11 +11,10 @@ import (
 )
 
 // Renew issues another certificate to a device, by the fingerprint of one that it has
-// shown to hold the key of, for the key of a signing request. A key that the device
-// has a certificate for gets that certificate again. Whoever shows an earlier
-// certificate than the newest and brings a new key has copied the keys of a device, or
-// the device has been copied: it is suspended, with all that it opened, and the error
-// is ErrClone.
+// shown to hold the key of, for the key of a signing request. A key that the device has a
+// certificate for gets that certificate again. If a machine shows a certificate other than
+// the newest, along with a new key, two machines have the keys of the device: it is
+// suspended, with all that it opened, and the error is ErrClone.
 func (r *Registrar) Renew(ctx context.Context, fingerprint string, request []byte, says Claims) (Issued, error) {
 	key, err := devices.RequestedKey(request)
 	if err != nil {

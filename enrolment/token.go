@@ -12,7 +12,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// TokenLifetime is for how long a token for one enrolment works.
+// TokenLifetime is how long a token for one enrolment works.
 const TokenLifetime = 10 * time.Minute
 
 // namespace is where tokens and codes are kept, under their hash.
@@ -60,8 +60,8 @@ func (r *Registrar) newPermit(ctx context.Context, tx store.Tx, user store.User,
 	})
 }
 
-// NewToken makes a token by which one machine becomes a device of the user's.
-// ErrInactive unless the user may sign in. by says who made it, if it isn't the user.
+// NewToken makes a token that enrols one machine as a device of the user. ErrInactive
+// unless the user may sign in. by says who made it, if it isn't the user.
 func (r *Registrar) NewToken(ctx context.Context, userID, name, by string) (Token, error) {
 	var made Token
 	err := r.Audit.Change(ctx, r.Store, "making an enrolment token", func(tx store.Tx) ([]store.Event, error) {

@@ -25,7 +25,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
-// Path is below which everything is served (RFC 7030 §3.2.2).
+// Path is the path below which everything is served (RFC 7030 §3.2.2).
 const Path = "/.well-known/est/"
 
 // maxBody bounds a request in bytes: a signing request in base64.

@@ -68,7 +68,7 @@ func newDecoder() *crypt.Decoder {
 }
 
 // Import returns the stored form of a hash that another program made. The password is
-// verified as it was typed, and hashed anew once it was right. A hash that can't be
+// verified as it was typed, and hashed again once it was right. A hash that can't be
 // verified is ErrUnknownHash, and one that would cost too much ErrCostlyHash; neither
 // quotes it.
 func Import(encoded string) (stored string, err error) {

@@ -24,8 +24,8 @@ type User struct {
 	TOTP []TOTP `json:"totp,omitempty"`
 }
 
-// TOTP is an authenticator app. What is zero is as authenticator apps assume: SHA1, 6
-// digits and 30 seconds.
+// TOTP is an authenticator app. Zero values stand for what authenticator apps assume:
+// SHA1, 6 digits and 30 seconds.
 type TOTP struct {
 	Secret    string `json:"secret"` // base32
 	Algorithm string `json:"algorithm,omitempty"`
@@ -103,7 +103,7 @@ func Parse(format Format, content []byte) (users []User, problems []Problem, err
 }
 
 // Join adds the authenticator apps that another file names to their users. It returns a
-// problem for each user whom users lacks.
+// problem for each name that isn't among the users.
 func Join(users []User, apps map[string][]TOTP) []Problem {
 	for i, user := range users {
 		users[i].TOTP = append(user.TOTP, apps[user.Name]...)

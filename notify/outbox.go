@@ -56,8 +56,8 @@ type Route interface {
 	Send(ctx context.Context, m store.Message) error
 }
 
-// Costly is a Route some of whose messages cost money, so that none is sent twice by
-// itself.
+// Costly is a Route some of whose messages cost money, so that none is sent a second time
+// automatically.
 type Costly interface {
 	// Costs reports whether a message does.
 	Costs(m store.Message) bool

@@ -112,8 +112,8 @@ func (k *Keeper) Suspend(ctx context.Context, tx store.Tx, u store.User, credent
 }
 
 // SuspendKeepingRank is Suspend, but changes of the account ask for a proof of the
-// credential's rank until a time: whoever has it suspended may not be the owner, and must
-// not be able to do more after that.
+// credential's rank until a time: the one who has it suspended may not be the owner, and
+// must not be able to do more afterwards.
 func (k *Keeper) SuspendKeepingRank(ctx context.Context, tx store.Tx, u store.User, credential store.Credential, until time.Time, c Client) (store.Event, error) {
 	credential.State, credential.ProbationUntil = store.CredentialSuspended, until
 	event := k.Own(audit.FactorLost, u, c, audit.Fields{audit.Factor: string(credential.Kind)})

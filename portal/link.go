@@ -12,7 +12,7 @@ import (
 // the link's own leads nowhere.
 func HoldsToken(u *url.URL) bool { return HoldsTokenAt(PlainPath(u), u.RawQuery) }
 
-// HoldsTokenAt is HoldsToken for who knows the PlainPath of the address.
+// HoldsTokenAt is HoldsToken for callers who know the PlainPath of the address.
 func HoldsTokenAt(place, query string) bool {
 	isLink := strings.HasPrefix(place, "/invitation") || strings.HasPrefix(place, "/setup") || strings.HasPrefix(place, resetPath) || strings.HasPrefix(place, undoPath)
 	if !isLink {

@@ -1,5 +1,5 @@
-// Package quota bounds how often something may happen in a while, such as a message
-// leave.
+// Package quota bounds how often something may happen within a time, such as a message
+// being sent.
 //
 // It must not know what is counted.
 package quota

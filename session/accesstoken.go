@@ -234,9 +234,9 @@ func (t *LiveAccessToken) IsFirstUse() bool {
 	return !used.Load() && used.CompareAndSwap(false, true)
 }
 
-// Moves reports whether the token is used from another network than ever before, and
-// remembers the network; of all nodes, one is told so. It is false at the first use. The
-// network is that of the address, by networkOf.
+// Moves reports whether the token is used from a network that is new to it, and remembers
+// the network. Only one of all nodes gets true. It is false at the first use. The network
+// is that of the address, by networkOf.
 func (t *LiveAccessToken) Moves(ctx context.Context, address string, networkOf func(string) string) (bool, error) {
 	kept := &t.token.value
 	if last := kept.address.Load(); last != nil && *last == address {

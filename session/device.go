@@ -23,7 +23,7 @@ const (
 	DeviceUnknown DeviceRefusal = "unknown_device"
 	// DeviceRevoked: it was revoked.
 	DeviceRevoked DeviceRefusal = "revoked"
-	// DevicePending: nobody has confirmed it yet.
+	// DevicePending: nobody has approved it yet.
 	DevicePending DeviceRefusal = "pending_device"
 	// DeviceSuspended: its owner or an administrator has to decide about it.
 	DeviceSuspended DeviceRefusal = "suspended_device"

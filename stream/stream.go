@@ -1,5 +1,6 @@
-// Package stream keeps answers open that are written bit by bit, so that a client hears
-// of something as soon as it happens. It bounds how many there are, and for how long.
+// Package stream keeps answers open that are written piece by piece, so that a client
+// hears of something as soon as it happens. It bounds how many there are, and for how
+// long.
 //
 // The package must not know what is streamed.
 package stream

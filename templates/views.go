@@ -278,7 +278,7 @@ type UndoView struct {
 	// Credential says that a new way to sign in is turned off; otherwise, somebody is
 	// signed out.
 	Credential bool
-	// Restores says that a former address or number is used again in its place.
+	// Restores says that the previous address or number is used again in its place.
 	Restores bool
 	// AppPassword says that an app password is revoked.
 	AppPassword bool

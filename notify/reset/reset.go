@@ -1,8 +1,8 @@
 // Package reset mails the links by which people choose a new password.
 //
 // A request waits sealed, and as long as any other, until the outbox sends it. Only then
-// is it found out whom it means: what strangers can observe of a request doesn't depend
-// on that.
+// does the server find out whom it means, so what strangers can observe of a request
+// doesn't depend on that.
 //
 // The package must not know who may reset a password.
 package reset
