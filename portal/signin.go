@@ -127,7 +127,7 @@ func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, 
 		return nil
 	}
 	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
-	view.Passkey, view.Help = p.Flows.OffersPasskeys(platformOf(r)), p.forgottenURL()
+	view.Passkey, view.Help, view.Resets = p.Flows.OffersPasskeys(platformOf(r)), p.forgottenURL(), p.PasswordReset
 	return p.page(w, r, status, "sign_in", view, to.formOrigins()...)
 }
 

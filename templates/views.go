@@ -80,6 +80,9 @@ type SignInView struct {
 	Notice string
 	// Help is the page about forgotten passwords; empty: there is none.
 	Help string
+	// Resets says that a link to choose a new password can be had there. Otherwise the page
+	// only explains, and opens beside the form.
+	Resets bool
 }
 
 // Choice is one other way to go on.
@@ -119,6 +122,7 @@ type ChallengeView struct {
 	Waiting  *Waiting // nil: no other device can answer
 	Sending  *Sending // nil: no message can be sent
 	Said     string   // of what was done just before; empty: nothing
+	Unsent   bool     // Said is that the message couldn't be sent
 	Error    Message
 	Others   []Choice
 	// Lost leads on for somebody who can't use this factor; empty: it isn't
@@ -135,6 +139,8 @@ type ChallengeView struct {
 	Remembering bool
 	// StepUp says that the person is signed in and is asked for a fresh check.
 	StepUp bool
+	// Reset says that the person has forgotten the password and chooses a new one next.
+	Reset bool
 	// StartOver leads to the sign-in form as somebody else.
 	StartOver string
 }
