@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -25,6 +24,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/credentials"
+	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
@@ -137,18 +138,21 @@ func TestMetadataIsRead(t *testing.T) {
 }
 
 // withKeys makes a store with a user who has keys that are bound to each realm.
-func withKeys(t *testing.T, path string, realms ...string) {
+func withKeys(t *testing.T, path string, sealer credentials.Sealer, realms ...string) {
 	t.Helper()
+	vault := credentials.Vault{Sealer: sealer, Clock: time.Now, Random: rand.Reader}
 	s, err := sqlite.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = s.CreateUser(t.Context(), store.User{ID: "ada", Name: "ada", Status: store.UserActive})
-	for i, realm := range realms {
-		if err == nil {
-			err = s.CreateCredential(t.Context(), store.Credential{
-				ID: fmt.Sprint(i), UserID: "ada", Kind: assurance.FIDO, Realm: realm, State: store.CredentialActive,
-			})
+	for _, realm := range realms {
+		if err != nil {
+			break
+		}
+		var key store.Credential
+		if key, err = vault.New("ada", assurance.FIDO, factors.Made{Realm: realm, Secret: []byte("key")}); err == nil {
+			err = s.CreateCredential(t.Context(), key)
 		}
 	}
 	if err != nil {
@@ -157,6 +161,16 @@ func withKeys(t *testing.T, path string, realms ...string) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// newKeys makes a key set in a folder.
+func newKeys(t *testing.T, folder string) *keys.Set {
+	t.Helper()
+	set, err := keys.Open(t.Context(), keys.FileStorage(filepath.Join(folder, "keys")), rand.Reader, time.Now, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 // TestOrphans holds which configurations would leave keys behind.
@@ -171,7 +185,7 @@ func TestOrphans(t *testing.T) {
 		`"portal": "https://192.0.2.1"`:                                                                           "3 bound to example.com",
 	} {
 		path := filepath.Join(t.TempDir(), "mfa.db")
-		withKeys(t, path, "example.com", "example.com", "example.com", "old.example.com")
+		withKeys(t, path, newKeys(t, t.TempDir()), "example.com", "example.com", "example.com", "old.example.com")
 		err := withApp(t, `{`+settings+`}`, func(app *App) error {
 			s, err := sqlite.Open(t.Context(), path)
 			if err != nil {
@@ -189,10 +203,7 @@ func TestOrphans(t *testing.T) {
 // TestAReloadThatLeavesKeysBehind keeps the configuration that is in force.
 func TestAReloadThatLeavesKeysBehind(t *testing.T) {
 	folder := t.TempDir()
-	withKeys(t, filepath.Join(folder, "mfa.db"), "login.localhost")
-	if _, err := keys.Open(t.Context(), keys.FileStorage(folder+"/keys"), rand.Reader, time.Now, true); err != nil {
-		t.Fatal(err)
-	}
+	withKeys(t, filepath.Join(folder, "mfa.db"), newKeys(t, folder), "login.localhost")
 	run := func(portal, options string) error {
 		raw, err := adapt(`{
 	mfa {

@@ -32,6 +32,9 @@ func (v *Vault) CheckKeys(ctx context.Context) error {
 				return fmt.Errorf("reading credentials: %w", err)
 			}
 			for _, c := range all {
+				if len(c.Secret) == 0 {
+					continue // it keeps none
+				}
 				if _, err := v.secret(c); err == nil {
 					return nil
 				}

@@ -115,13 +115,17 @@ func TestDeviceCommands(t *testing.T) {
 		out := expectDone(t, s, "mfa", "device", "issue", "ada", "Laptop", "--csr", at("greedy.csr"))
 		write(t, at("greedy.pem"), []byte(out.Stdout))
 		leaf := certificateIn(t, out.Stdout)
-		if leaf.Subject.String() != "CN=Laptop" || leaf.IsCA || len(leaf.EmailAddresses)+len(leaf.DNSNames) > 0 || time.Until(leaf.NotAfter) > 30*24*time.Hour {
+		if leaf.Subject.String() != "SERIALNUMBER="+leaf.Subject.SerialNumber+",CN=Laptop" || leaf.IsCA || len(leaf.EmailAddresses)+len(leaf.DNSNames) > 0 || time.Until(leaf.NotAfter) > 30*24*time.Hour {
 			t.Errorf("the request decided: %+v", leaf)
 		}
 		if said := openssl(t, folder, "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", root, "-untrusted", "greedy.pem", "greedy.pem"); !strings.Contains(said, "OK") {
 			t.Error(said)
 		}
-		fromInput := s.CLIWithInput(string(read(t, at("greedy.csr"))), "mfa", "device", "issue", "ada", "Laptop", "--csr", "-")
+		if out := s.CLI("mfa", "device", "issue", "ada", "Another", "--csr", at("greedy.csr")); out.Code == 0 || !strings.Contains(out.Stderr, "Another device has that key") {
+			t.Errorf("one key for two devices: %+v", out)
+		}
+		openssl(t, folder, "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bob", "-keyout", "second.key", "-out", "second.csr")
+		fromInput := s.CLIWithInput(string(read(t, at("second.csr"))), "mfa", "device", "issue", "ada", "Laptop", "--csr", "-")
 		if fromInput.Code != 0 || certificateIn(t, fromInput.Stdout).SerialNumber.Cmp(leaf.SerialNumber) == 0 {
 			t.Errorf("from the standard input: %+v", fromInput)
 		}
