@@ -128,7 +128,7 @@ func (r *release) buildTarget(t target) error {
 	}
 	processor := t.processor + t.arm // nfpm calls it arm7
 	environment := []string{
-		"ARCH=" + processor, "VERSION=" + r.version, "BINARY=" + binary, "MTIME=" + r.made.Format(time.RFC3339),
+		"ARCH=" + processor, "VERSION=" + r.version, "BINARY=" + binary,
 		"SOURCE_DATE_EPOCH=" + strconv.FormatInt(r.made.Unix(), 10),
 	}
 	for _, packager := range []string{"deb", "rpm"} {
