@@ -117,6 +117,35 @@ func TestAReplacedAddressSurvivesADay(t *testing.T) {
 	}
 }
 
+// M01: the link that the former address got ends what replaced it, and what replaced that.
+// What was on probation is so
+// when it is brought back.
+func TestM01AnAddressThatIsChangedTwice(t *testing.T) {
+	h, o := newHouseWithMail(t)
+	ada := h.person("ada")
+	first := ada.takesAddress(ada.in(), o, "ada@example.com")
+	h.pass(25 * time.Hour) // nothing is on probation
+	s := ada.in()
+	second := ada.takesAddress(s, o, "thief@example.net")
+	third := ada.takesAddress(s, o, "thief@example.org")
+	ada.undone(undo.Target{Credentials: []string{third.ID}, Restored: []string{second.ID}})
+	if now := ada.address(); now.ID == second.ID && now.ProbationUntil.Before(second.ProbationUntil) {
+		t.Errorf("an address on probation came back as %+v", now)
+	}
+	fourth := ada.takesAddress(s, o, "thief@example.com")
+	ada.undone(undo.Target{Credentials: []string{second.ID}, Restored: []string{first.ID}})
+	all, err := h.vault.ActiveOf(h.ctx, ada.id)
+	h.must(err)
+	for _, c := range all {
+		if c.Kind == assurance.Email && c.ID != first.ID {
+			t.Errorf("beside the first address, she gets codes at %+v, of which the last is %s", c, fourth.ID)
+		}
+	}
+	if now := ada.address(); now.ID != first.ID {
+		t.Errorf("she gets codes at %+v", now)
+	}
+}
+
 // M01: whoever has password and mailbox turns the app off by the link of a notice, and can
 // still not change how she signs in.
 func TestM01ALinkLowersNoRank(t *testing.T) {

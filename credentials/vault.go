@@ -281,7 +281,7 @@ func Replace(ctx context.Context, tx store.Credentials, userID string, kind assu
 	}
 	for _, c := range all {
 		switch {
-		case c.Kind != kind || isRestorable(c, now):
+		case c.Kind != kind || IsRestorable(c, now):
 			continue
 		case c.State == store.CredentialActive:
 			replaced++
@@ -297,17 +297,19 @@ func Replace(ctx context.Context, tx store.Credentials, userID string, kind assu
 	return replaced, nil
 }
 
-// isRestorable reports whether a credential was replaced, and can be brought back.
-func isRestorable(c store.Credential, now time.Time) bool {
+// IsRestorable reports whether a credential was replaced, and can be brought back.
+func IsRestorable(c store.Credential, now time.Time) bool {
 	return c.State == store.CredentialReplaced && now.Before(c.ProbationUntil)
 }
 
-// Restore brings a replaced credential back, and reports whether it could be.
+// Restore brings a replaced credential back, and reports whether it could be. It is on
+// probation for as long as it could have been brought back: it may have been before, and
+// whoever brings it back may not be the owner.
 func Restore(ctx context.Context, tx store.Credentials, c store.Credential, now time.Time) (bool, error) {
-	if !isRestorable(c, now) {
+	if !IsRestorable(c, now) {
 		return false, nil
 	}
-	c.State, c.ProbationUntil = store.CredentialActive, time.Time{}
+	c.State = store.CredentialActive
 	return true, tx.UpdateCredential(ctx, c)
 }
 
@@ -319,7 +321,7 @@ func DropReplaced(ctx context.Context, tx store.Credentials, userID string, now 
 		return err
 	}
 	for _, c := range all {
-		if c.State != store.CredentialReplaced || isRestorable(c, now) {
+		if c.State != store.CredentialReplaced || IsRestorable(c, now) {
 			continue
 		}
 		if err := tx.DeleteCredential(ctx, c.ID, c.Version); err != nil {

@@ -46,7 +46,7 @@ var arrows = []arrow{
 
 	{"notify/webpush", []string{"notify", "factors/push", "factors/push/message", "factors"}},
 	{"notify/email", []string{"notify", "factors", "templates"}},
-	{"notify/notice", []string{"undo", "session", "notify", "factors", "audit", "quota", "store", "templates", "assurance", "token", "browsers", "netblock"}},
+	{"notify/notice", []string{"undo", "session", "credentials", "notify", "factors", "audit", "quota", "store", "templates", "assurance", "token", "browsers", "netblock"}},
 	{"notify/link", []string{"notify", "person", "factors", "store", "templates", "token"}},
 	{"notify/reset", []string{"notify", "authflow", "factors", "store", "templates", "token"}},
 	{"notify/sms", []string{"notify", "factors", "templates"}},

@@ -45,7 +45,8 @@ var (
 type Target struct {
 	SignOn      string   `json:"sign_on,omitempty"`
 	Credentials []string `json:"credentials,omitempty"`
-	// Restored are the credentials that the others replaced. They are brought back.
+	// Restored are the credentials that the others replaced. They are brought back, and
+	// all that came after them ends, too.
 	Restored []string `json:"restored,omitempty"`
 	// AppPasswords are the ids of app passwords, which are revoked.
 	AppPasswords []string `json:"app_passwords,omitempty"`
@@ -169,6 +170,9 @@ func (s *Service) countWrong(ctx context.Context, tx store.Tx, r store.Record, k
 // end ends the sign-on and those that began later, or suspends the credentials and ends the
 // sign-ons that rest on them.
 func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, c person.Client) (events []store.Event, err error) {
+	if t.Credentials, err = s.withLater(ctx, tx, u, t); err != nil {
+		return nil, err
+	}
 	for _, id := range t.Credentials {
 		credential, err := tx.CredentialByID(ctx, id)
 		if errors.Is(err, store.ErrNotFound) || err == nil && (credential.UserID != u.ID || credential.State != store.CredentialActive) {
@@ -216,6 +220,27 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 	}
 	forgotten, err := s.forget(ctx, tx, u, since, c)
 	return slices.Concat(events, revoked, forgotten), err
+}
+
+// withLater returns the credentials of a target, and those that took the place of what it
+// restores since its link was made: whoever changed an address may have changed it again.
+func (s *Service) withLater(ctx context.Context, tx store.Tx, u store.User, t Target) ([]string, error) {
+	all, err := tx.CredentialsOf(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	ids := slices.Clone(t.Credentials)
+	for _, former := range all {
+		if !slices.Contains(t.Restored, former.ID) || !credentials.IsRestorable(former, s.Clock()) {
+			continue
+		}
+		for _, later := range all {
+			if later.Kind == former.Kind && later.ID != former.ID && !later.Created.Before(former.Created) {
+				ids = append(ids, later.ID)
+			}
+		}
+	}
+	return ids, nil
 }
 
 // restore brings credentials back that were replaced.

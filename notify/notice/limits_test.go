@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -12,11 +13,13 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/notify"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
 	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/undo"
 )
 
 // unsealed seals nothing.
@@ -138,5 +141,50 @@ func TestLimitOfPromptNotices(t *testing.T) {
 	b.signsIn(99)
 	if due := b.claimed(); len(due) != 1 || due[0].Purpose != Purpose {
 		t.Errorf("on the next day, due are %+v", due)
+	}
+}
+
+// TestM01TheFormerAddressKeepsTheLink gives the link to undo a change of the address only to
+// the address that nobody has just set, however often it is changed.
+func TestM01TheFormerAddressKeepsTheLink(t *testing.T) {
+	b := newBureau(t)
+	b.notices.IsMailed = func(kind assurance.Factor) bool { return kind == assurance.Email }
+	b.notices.MailAddress = func(c store.Credential) (string, error) { return c.Name, nil }
+	takes := func(address string, hold time.Duration) {
+		b.must(b.log.Change(b.Context(), b.db, "testing", func(tx store.Tx) ([]store.Event, error) {
+			now := b.notices.Clock()
+			if _, err := credentials.Replace(b.Context(), tx, "ada", assurance.Email, now.Add(24*time.Hour), now); err != nil {
+				return nil, err
+			}
+			c := store.Credential{ID: address, UserID: "ada", Kind: assurance.Email, Name: address, State: store.CredentialActive, Created: now}
+			if hold > 0 {
+				c.ProbationUntil = now.Add(hold)
+			}
+			fields := audit.Fields{audit.User: "ada", audit.Factor: string(assurance.Email)}
+			return []store.Event{b.log.Event(audit.FactorEnrolled, "ada", fields)}, tx.CreateCredential(b.Context(), c)
+		}))
+	}
+	takes("first@example.com", 0)
+	b.claimed()
+	takes("thief@example.net", 24*time.Hour)
+	b.claimed()
+	takes("thief@example.org", 24*time.Hour)
+	links := undo.New(undo.Settings{Store: b.db, Clock: b.notices.Clock})
+	found := 0
+	for _, m := range b.claimed() {
+		b.written = nil
+		b.must(b.notices.Send(t.Context(), m))
+		link := b.written[0].Content.(templates.NoticeMail).Undo
+		if link == "" {
+			continue
+		}
+		found++
+		target, err := links.Look(t.Context(), link)
+		if to := b.written[0].To; err != nil || to != "first@example.com" || !slices.Equal(target.Restored, []string{"first@example.com"}) {
+			t.Errorf("%s gets a link that restores %v, %v", to, target.Restored, err)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d links", found)
 	}
 }

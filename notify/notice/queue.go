@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/credentials"
 	"github.com/portcullis-mfa/portcullis/netblock"
 	"github.com/portcullis-mfa/portcullis/quota"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -167,7 +168,10 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 	if err != nil {
 		return err
 	}
-	entitled := w.entitled(userID, addresses)
+	entitled, err := w.entitled(ctx, userID, told, addresses)
+	if err != nil {
+		return err
+	}
 	for _, address := range addresses {
 		l := letter{To: address, Happenings: told, Last: isLast}
 		if contains(entitled, address) {
@@ -181,18 +185,40 @@ func (w *watched) tell(ctx context.Context, userID string, told []happening) err
 }
 
 // entitled returns the addresses that get a link: a change of the address for codes can be
-// undone only from the former one.
-func (w *watched) entitled(userID string, addresses []string) []string {
+// undone only from the former one, however often it was changed since.
+func (w *watched) entitled(ctx context.Context, userID string, told []happening, addresses []string) ([]string, error) {
 	var former []string
-	for _, c := range w.replaced {
-		if c.UserID == userID && w.IsMailed(c.Kind) {
-			former = append(former, w.addressOf(c))
+	for _, h := range told {
+		restorable, err := w.restorable(ctx, userID, h)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range restorable {
+			if w.IsMailed(c.Kind) {
+				former = append(former, w.addressOf(c))
+			}
 		}
 	}
 	if len(former) == 0 {
-		return addresses
+		return addresses, nil
 	}
-	return former
+	return former, nil
+}
+
+// restorable returns what can be brought back in place of a credential that was added: what
+// there was before the first of several changes.
+func (w *watched) restorable(ctx context.Context, userID string, h happening) (found []store.Credential, err error) {
+	if audit.Name(h.Name) != audit.FactorEnrolled {
+		return nil, nil
+	}
+	all, err := w.CredentialsOf(ctx, userID)
+	for _, c := range all {
+		if string(c.Kind) == h.field(audit.Factor) && credentials.IsRestorable(c, w.Clock()) {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b store.Credential) int { return a.Created.Compare(b.Created) })
+	return found[:min(1, len(found))], err
 }
 
 // makeUndo keeps what the recipient can end, and returns the token for it; empty: there is
@@ -222,10 +248,12 @@ func (w *watched) targetOf(ctx context.Context, userID string, told []happening)
 					t.Credentials = append(t.Credentials, c.ID)
 				}
 			}
-			for _, c := range w.replaced {
-				if c.UserID == userID && string(c.Kind) == h.field(audit.Factor) {
-					t.Restored = append(t.Restored, c.ID)
-				}
+			restorable, err := w.restorable(ctx, userID, h)
+			if err != nil {
+				return t, err
+			}
+			for _, c := range restorable {
+				t.Restored = append(t.Restored, c.ID)
 			}
 		case audit.TokenCreated:
 			for _, created := range w.tokens {

@@ -24,8 +24,6 @@ type watched struct {
 	added map[string]bool
 	// created are the credentials that are new.
 	created []store.Credential
-	// replaced are the credentials that were replaced, and can be brought back.
-	replaced []store.Credential
 	// tokens are the app passwords that are new.
 	tokens []store.AccessToken
 	// former are the addresses that people had before.
@@ -66,9 +64,6 @@ func (w *watched) CreateAccessToken(ctx context.Context, t store.AccessToken) er
 
 // UpdateCredential notes an address that is replaced or no longer used.
 func (w *watched) UpdateCredential(ctx context.Context, c store.Credential) error {
-	if c.State == store.CredentialReplaced {
-		w.replaced = append(w.replaced, c)
-	}
 	if w.IsMailed(c.Kind) {
 		if err := w.noteFormer(ctx, c.ID); err != nil {
 			return err
