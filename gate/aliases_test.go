@@ -49,6 +49,7 @@ func TestAliases(t *testing.T) {
 		{"a file without its ending", get, "/x", []Rule{nobody(exactly("/x.htm"))}, refused},
 		{"a file with the ending", get, "/x.htm", []Rule{nobody(exactly("/x"))}, refused},
 		{"a compressed copy", get, "/x.pdf.gz", []Rule{nobody(exactly("/x.pdf"))}, refused},
+		{"a compressed copy of a page without its ending", get, "/x.htm.gz", []Rule{nobody(exactly("/x"))}, refused},
 		{"a compressed copy of an index", get, "/x/index.html.gz", []Rule{nobody(exactly("/x/"))}, refused},
 		{"a compressed copy in capitals", get, "/x.pdf.GZ", []Rule{nobody(exactly("/x.pdf"))}, refused},
 		{"a reading", get, "//x", []Rule{nobody(exactly("/x/*"))}, refused},

@@ -113,12 +113,23 @@ func scriptIn(path string) (start, end int) {
 	return 0, 0
 }
 
-// withoutEnding returns a path without each of the endings that it has.
+// maxEndings is how many endings one behind the other are looked at: a page's, and that of
+// its compressed copy.
+const maxEndings = 2
+
+// withoutEnding returns a path without each of the endings that it has, and without what
+// that leaves: /x.html.gz is a copy of /x.html, which the site may serve as /x.
 func (a Aliases) withoutEnding(path string) (shorter []string) {
-	for _, ending := range a.Endings {
-		if before, cut := cutSuffixFold(path, ending); cut && before != "" && !strings.HasSuffix(before, "/") {
-			shorter = append(shorter, before)
+	for rest, n := []string{path}, 0; n < maxEndings; n++ {
+		var cut []string
+		for _, one := range rest {
+			for _, ending := range a.Endings {
+				if before, ends := cutSuffixFold(one, ending); ends && before != "" && !strings.HasSuffix(before, "/") {
+					cut = append(cut, before)
+				}
+			}
 		}
+		shorter, rest = append(shorter, cut...), cut
 	}
 	return shorter
 }

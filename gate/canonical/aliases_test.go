@@ -19,7 +19,7 @@ func TestAliasesOfPaths(t *testing.T) {
 		"/a/b.php/x":          "/a/b.php/x/ /a/x /a/x/ /a/b.php/x.html /a/b.php/x.gz /main.php/a/b.php/x",
 		"/.gz":                "/.gz/ /.gz.html /.gz.gz /main.php/.gz",
 		"/x.php":              "/x.php/ /x.php.html /x.php.gz /main.php/x.php",
-		"/a/index.html.gz":    "/a/index.html.gz/ /a/index.html /a/ /a /a/index.html.gz.html /a/index.html.gz.gz /main.php/a/index.html.gz",
+		"/a/index.html.gz":    "/a/index.html.gz/ /a/index.html /a/ /a /a/index /a/index/ /a/index.html.gz.html /a/index.html.gz.gz /main.php/a/index.html.gz",
 		"/index.html/more":    "/index.html/more/ /index.html/more.html /index.html/more.gz /main.php/index.html/more",
 		"/a/myindex.html/x.y": "/a/myindex.html/x.y/ /a/myindex.html/x.y.html /a/myindex.html/x.y.gz /main.php/a/myindex.html/x.y",
 	} {
