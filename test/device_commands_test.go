@@ -106,6 +106,12 @@ func TestDeviceCommands(t *testing.T) {
 		return decoded[issuedDevice](t, expectDone(t, s, append([]string{"mfa", "device", "issue", "--json"}, arguments...)...))
 	}
 
+	newRequest := func(name string) string {
+		t.Helper()
+		openssl(t, folder, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=bob", "-keyout", name+".key", "-out", name+".csr")
+		return at(name + ".csr")
+	}
+
 	if out := expectDone(t, s, "mfa", "device", "list"); out.Stdout != "No devices.\n" {
 		t.Errorf("none there: %q", out.Stdout)
 	}
@@ -124,8 +130,7 @@ func TestDeviceCommands(t *testing.T) {
 		if out := s.CLI("mfa", "device", "issue", "ada", "Another", "--csr", at("greedy.csr")); out.Code == 0 || !strings.Contains(out.Stderr, "Another device has that key") {
 			t.Errorf("one key for two devices: %+v", out)
 		}
-		openssl(t, folder, "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bob", "-keyout", "second.key", "-out", "second.csr")
-		fromInput := s.CLIWithInput(string(read(t, at("second.csr"))), "mfa", "device", "issue", "ada", "Laptop", "--csr", "-")
+		fromInput := s.CLIWithInput(string(read(t, newRequest("second"))), "mfa", "device", "issue", "ada", "Laptop", "--csr", "-")
 		if fromInput.Code != 0 || certificateIn(t, fromInput.Stdout).SerialNumber.Cmp(leaf.SerialNumber) == 0 {
 			t.Errorf("from the standard input: %+v", fromInput)
 		}
@@ -285,7 +290,7 @@ func TestDeviceCommands(t *testing.T) {
 			if refusal := s.MustRefuseReload(issuingCaddyfile); !strings.Contains(refusal, "trust_pool") {
 				t.Errorf("%s: %s", name, refusal)
 			}
-			issue(t, "ada", "Beside "+name, "--csr", at("greedy.csr"))
+			issue(t, "ada", "Beside "+name, "--csr", newRequest(name))
 		}
 		if refusal := s.MustRefuseRestart(); !strings.Contains(refusal, "trust_pool") {
 			t.Errorf("at the start: %s", refusal)

@@ -202,7 +202,7 @@ func testGateMalformedCookies(t *testing.T, g *gateSuite) {
 		"__Host-mfa=" + value[:len(value)/2], "__Host-mfa=\xff\xfe", "__Host-mfa=%00", "__Host-mfa=a.b.c", "__Host-mfa=.", "__Host-mfa=" + strings.Repeat(".", 4000),
 		"__Host-mfa=" + strings.Repeat("A", 64<<10), strings.Repeat("__Host-mfa=x; ", 1000), "__host-mfa=" + value, "__Host-MFA=" + value,
 		"x__Host-mfa=" + value, `x="; __Host-mfa=` + strings.ToUpper(value), "__Host-mfa-state-x=" + value, "__Host-mfa-portal=" + value,
-		"__Host-mfa-flow=" + value, "__Host-mfa =" + strings.ToLower(value), "__Host-mfa=" + strings.ReplaceAll(value, ".", ". "),
+		"__Host-mfa-flow=" + value, "__Host-mfa =" + strings.ToLower(value), "__Host-mfa=" + strings.ReplaceAll(value, "~", "~ "), "__Host-mfa=" + strings.ReplaceAll(value, "~", "."),
 		strings.Repeat("__Host-mfa=x; ", 4) + "__Host-mfa=" + value,
 	} {
 		response := g.send1(rawRequest{host: "app", header: []string{"Cookie: " + cookie}})

@@ -453,7 +453,7 @@ func agedBy(t *testing.T, path string, by time.Duration) {
 
 // keyOf is the id of the key that a cookie was made with.
 func keyOf(cookie string) string {
-	id, _, _ := strings.Cut(cookie, ".")
+	id, _, _ := strings.Cut(cookie, "~")
 	return id
 }
 
