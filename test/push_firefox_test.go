@@ -168,5 +168,9 @@ func (s *pushSuite) expectDropped(t *testing.T, phone *firefox.Browser, service 
 		t.Errorf("the service was sent %d notifications", len(sent))
 	}
 	phone.Navigate(s.At("phone", "/"))
+	phone.AwaitH1("Are you signing in?")
+	phone.Click("Deny")
+	phone.AwaitH1("Denied")
+	phone.Navigate(s.At("phone", "/"))
 	phone.Await("the app to offer notifications again", `return String(document.body.textContent.includes("Turn on notifications"))`, "true")
 }
