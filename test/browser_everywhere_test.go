@@ -188,7 +188,12 @@ const jsStops = `(() => {
 	const stops = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), summary")]
 		.filter(e => !e.disabled && e.checkVisibility({visibilityProperty: true}));
 	window.harnessOrder = [];
-	document.addEventListener("focusin", e => window.harnessOrder.push(stops.indexOf(e.target)));
+	document.addEventListener("focusin", e => {
+		const stop = stops.indexOf(e.target);
+		if (window.harnessOrder.at(-1) !== stop) { // a window that is focused again tells of the same stop
+			window.harnessOrder.push(stop);
+		}
+	});
 	document.activeElement.blur();
 	return String(stops.length);
 })()`
