@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/identity"
 )
 
 // withApp provisions a configuration that has the mfa app and the portal's site.
@@ -95,9 +96,24 @@ func TestAppExpandsPlaceholders(t *testing.T) {
 	}
 }
 
+// fixedPepper is the only pepper there is.
+type fixedPepper struct{}
+
+func (fixedPepper) CurrentPepper() (string, []byte) { return "p", make([]byte, 32) }
+
+func (fixedPepper) Pepper(string) ([]byte, error) { return make([]byte, 32), nil }
+
 func TestPlatforms(t *testing.T) {
 	const settings = `{"portal": "https://a.example", "totp": {"not_on": ["android", "ios"]}, "backup_codes": {"only_on": ["linux"]}}`
 	err := withApp(t, settings, func(app *App) error {
+		passwords, err := identity.NewHasher(identity.HasherConfig{Peppers: fixedPepper{}})
+		if err != nil {
+			return err
+		}
+		_, offers, err := app.makeFactors(passwords)
+		if err != nil {
+			return err
+		}
 		for _, tt := range []struct {
 			kind     assurance.Factor
 			platform string
@@ -110,7 +126,7 @@ func TestPlatforms(t *testing.T) {
 			{assurance.BackupCode, "windows", false},
 			{assurance.BackupCode, "", false},
 		} {
-			if got := app.offered(tt.kind, tt.platform); got != tt.want {
+			if got := offers.include(tt.kind, tt.platform); got != tt.want {
 				t.Errorf("%s on %q: %t", tt.kind, tt.platform, got)
 			}
 		}

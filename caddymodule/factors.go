@@ -288,25 +288,6 @@ func (t *TOTP) config() totp.Config {
 	}
 }
 
-// offered reports whether a second factor is asked for on a platform.
-func (a *App) offered(kind assurance.Factor, platform string) bool {
-	switch kind {
-	case assurance.TOTP:
-		return a.TOTP.include(platform)
-	case assurance.FIDO:
-		return a.FIDO.include(platform)
-	case assurance.BackupCode:
-		return a.BackupCodes.include(platform)
-	case assurance.Email:
-		return a.Email == nil || a.Email.include(platform)
-	case assurance.SMS:
-		return a.SMS == nil || a.SMS.include(platform)
-	case assurance.Push:
-		return a.Push.include(platform)
-	}
-	return true
-}
-
 // highest returns the highest level that the enabled factors can reach.
 func (a *App) highest() assurance.Level {
 	if a.FIDO.Off {
@@ -315,8 +296,15 @@ func (a *App) highest() assurance.Level {
 	return assurance.PhishingResistant
 }
 
-// maker makes a second factor, or nil where it is switched off.
-type maker func(*App, *identity.Hasher) (factors.Factor, error)
+// choice is a second factor as configured: what asks and checks, and the platforms
+// on which it is asked for.
+type choice struct {
+	factor factors.Factor // nil: switched off
+	on     Platforms
+}
+
+// maker makes a second factor.
+type maker func(*App, *identity.Hasher) (choice, error)
 
 // makers make the second factors, in the order of recommendation.
 var makers = []maker{
@@ -329,80 +317,90 @@ var makers = []maker{
 }
 
 // makeFactors makes the second factors that are configured.
-func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, error) {
+func (a *App) makeFactors(passwords *identity.Hasher) (factors.Set, offers, error) {
 	var set factors.Set
+	on := make(offers)
 	for _, makes := range makers {
 		made, err := makes(a, passwords)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if made != nil {
-			set = append(set, made)
+		if made.factor != nil {
+			set = append(set, made.factor)
+			on[made.factor.Kind()] = made.on
 		}
 	}
-	return set, nil
+	return set, on, nil
 }
 
-func (a *App) makeTOTP(*identity.Hasher) (factors.Factor, error) {
+// offers are the platforms on which each second factor is asked for.
+type offers map[assurance.Factor]Platforms
+
+// include reports whether a second factor is asked for on a platform.
+func (o offers) include(kind assurance.Factor, platform string) bool {
+	return o[kind].include(platform)
+}
+
+func (a *App) makeTOTP(*identity.Hasher) (choice, error) {
 	codes, err := totp.New(a.TOTP.config(), time.Now, rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("setting up codes from authenticator apps: %w", err)
+		return choice{}, fmt.Errorf("setting up codes from authenticator apps: %w", err)
 	}
-	return codes, nil
+	return choice{codes, a.TOTP.Platforms}, nil
 }
 
-func (a *App) makeFIDO(*identity.Hasher) (factors.Factor, error) {
+func (a *App) makeFIDO(*identity.Hasher) (choice, error) {
 	if a.FIDO.Off {
-		return nil, nil
+		return choice{}, nil
 	}
 	keys, err := fido.New(a.fidoConfig(), time.Now, rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("setting up security keys: %w", err)
+		return choice{}, fmt.Errorf("setting up security keys: %w", err)
 	}
-	return keys, nil
+	return choice{keys, a.FIDO.Platforms}, nil
 }
 
-func (a *App) makePush(*identity.Hasher) (factors.Factor, error) {
+func (a *App) makePush(*identity.Hasher) (choice, error) {
 	if a.Push.Off {
-		return nil, nil
+		return choice{}, nil
 	}
 	codes, err := totp.New(a.TOTP.config(), time.Now, rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("setting up the codes of phones: %w", err)
+		return choice{}, fmt.Errorf("setting up the codes of phones: %w", err)
 	}
 	phones, err := push.New(push.Config{
 		Origin: a.Push.authenticator.String(), Digits: a.Push.Digits, Codes: codes,
 		Place: a.Push.placeOf, Allowed: webpush.Allows(a.Push.Services),
 	}, time.Now, rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("setting up approval on phones: %w", err)
+		return choice{}, fmt.Errorf("setting up approval on phones: %w", err)
 	}
-	return phones, nil
+	return choice{phones, a.Push.Platforms}, nil
 }
 
-func (a *App) makeEmail(*identity.Hasher) (factors.Factor, error) {
+func (a *App) makeEmail(*identity.Hasher) (choice, error) {
 	if a.mailer == nil || !*a.Email.Codes {
-		return nil, nil
+		return choice{}, nil
 	}
-	return otpmessage.NewEmail(time.Now, rand.Reader), nil
+	return choice{otpmessage.NewEmail(time.Now, rand.Reader), a.Email.Platforms}, nil
 }
 
-func (a *App) makeSMS(*identity.Hasher) (factors.Factor, error) {
+func (a *App) makeSMS(*identity.Hasher) (choice, error) {
 	if a.gateway == nil {
-		return nil, nil
+		return choice{}, nil
 	}
-	return otpmessage.NewSMS(a.SMS.Regions, time.Now, rand.Reader), nil
+	return choice{otpmessage.NewSMS(a.SMS.Regions, time.Now, rand.Reader), a.SMS.Platforms}, nil
 }
 
-func (a *App) makeBackupCodes(passwords *identity.Hasher) (factors.Factor, error) {
+func (a *App) makeBackupCodes(passwords *identity.Hasher) (choice, error) {
 	if a.BackupCodes.Off {
-		return nil, nil
+		return choice{}, nil
 	}
 	cheaper, err := passwords.With(identity.CodeParams())
 	if err != nil {
-		return nil, fmt.Errorf("setting up backup codes: %w", err)
+		return choice{}, fmt.Errorf("setting up backup codes: %w", err)
 	}
-	return backupcode.New(a.Name, cheaper, time.Now, rand.Reader), nil
+	return choice{backupcode.New(a.Name, cheaper, time.Now, rand.Reader), a.BackupCodes.Platforms}, nil
 }
 
 // relatedOrigins is what browsers are told about the origins that may use the

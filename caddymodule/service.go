@@ -45,8 +45,10 @@ type service struct {
 	store   store.Store
 	keys    *keys.Set
 	factors factors.Set
-	pages   *templates.Set
-	audit   *audit.Log
+	// offers says on which platforms each of them is asked for.
+	offers offers
+	pages  *templates.Set
+	audit  *audit.Log
 	// events passes audit events on to Caddy's events app; nil: it doesn't.
 	events *eventFeed
 	vault  *credentials.Vault
@@ -182,7 +184,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		return fmt.Errorf("setting up password hashing: %w", err)
 	}
 	passwords.LeaveRoom()
-	if s.factors, err = a.makeFactors(passwords); err != nil {
+	if s.factors, s.offers, err = a.makeFactors(passwords); err != nil {
 		return err
 	}
 	s.audit = audit.NewLog(a.logger.Named("audit"), s.store, time.Now)
@@ -246,7 +248,7 @@ func (s *service) makeFlows(a *App, passwords *identity.Hasher, rules identity.P
 		Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 		Rules: authflow.Rules{
 			Remember: time.Duration(a.Session.Remember), Passwordless: *a.FIDO.Passwordless, AdminGroups: a.admins.groupNames(),
-			Hold: time.Duration(*a.ReplacementHold), Offered: a.offered, UpgradeOffer: *a.FIDO.UpgradeOffer,
+			Hold: time.Duration(*a.ReplacementHold), Offered: s.offers.include, UpgradeOffer: *a.FIDO.UpgradeOffer,
 		},
 	})
 	s.flows.Outbox = newOutbox(s, a)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/ceremony"
-	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/test/pager"
@@ -23,8 +22,8 @@ func init() {
 	caddy.RegisterModule(pagers{})
 }
 
-func makePager(*App, *identity.Hasher) (factors.Factor, error) {
-	return pager.Factor{Clock: time.Now, Rest: time.Second}, nil
+func makePager(*App, *identity.Hasher) (choice, error) {
+	return choice{factor: pager.Factor{Clock: time.Now, Rest: time.Second}}, nil
 }
 
 // beeps are the references of the questions about which messages were sent.
