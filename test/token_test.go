@@ -3,17 +3,10 @@ package test
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/cgi"
-	"net/http/httptest"
-	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"golang.org/x/net/webdav"
 
 	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/test/harness"
@@ -184,96 +177,6 @@ func (s tokens) showAndRevoke(ci string) {
 		}
 	}
 	expectAudited(s.t, s.Scene, 1, "token.revoked", "", map[string]string{"token": "ci", "reason": "holder"})
-}
-
-// clientsCaddyfile puts a git server and a WebDAV server behind gates.
-const clientsCaddyfile = `
-{
-	mfa {
-		portal http://login.localhost:{{.Port "web"}}
-		admins group admins
-	}
-}
-
-http://login.localhost:{{.Port "web"}} {
-	mfa_portal
-}
-
-http://git.localhost:{{.Port "web"}}, http://dav.localhost:{{.Port "web"}} {
-	log
-	mfa {
-		tokens service
-		allow group machines
-		basic on
-	}
-	@git host git.localhost
-	reverse_proxy @git {{.Vars.git}}
-	reverse_proxy {{.Vars.dav}}
-}
-`
-
-// A01: git and WebDAV clients get in with a token that they keep as a password.
-func TestA01ClientsOfOthers(t *testing.T) {
-	t.Parallel()
-	harness.Need(t, "git", "cadaver")
-	folder := t.TempDir()
-	run := func(input, program string, arguments ...string) (string, error) {
-		cmd := exec.Command(program, arguments...)
-		cmd.Dir, cmd.Stdin = folder, strings.NewReader(input)
-		cmd.Env = append(os.Environ(), "HOME="+folder, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0")
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	git := func(arguments ...string) {
-		t.Helper()
-		if out, err := run("", "git", append([]string{"-c", "credential.helper=store", "-c", "user.name=ci", "-c", "user.email=ci@example.com"}, arguments...)...); err != nil {
-			t.Fatalf("git %q: %v\n%s", arguments, err, out)
-		}
-	}
-	git("init", "-q", "--bare", "app.git")
-	git("-C", "app.git", "config", "http.receivepack", "true")
-	executables, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gitServer := httptest.NewServer(&cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(executables)), "git-http-backend"),
-		Env:  []string{"GIT_PROJECT_ROOT=" + folder, "GIT_HTTP_EXPORT_ALL=1"},
-	})
-	t.Cleanup(gitServer.Close)
-	files := webdav.NewMemFS()
-	davServer := httptest.NewServer(&webdav.Handler{FileSystem: files, LockSystem: webdav.NewMemLS()})
-	t.Cleanup(davServer.Close)
-	s := tokens{scene.Start(t, scene.Options{Settled: 1, Caddyfile: clientsCaddyfile, Vars: map[string]string{
-		"git": gitServer.Listener.Addr().String(), "dav": davServer.Listener.Addr().String(),
-	}}), t}
-	ci := s.create("ci", "--host", "git.localhost", "--host", "dav.localhost", "--group", "machines")
-
-	withToken := func(address string) string { return strings.Replace(address, "://", "://ci:"+ci+"@", 1) }
-	if err := os.WriteFile(filepath.Join(folder, ".git-credentials"), []byte(withToken(s.At("git", ""))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	git("clone", "-q", s.At("git", "/app.git"), "work")
-	git("-C", "work", "commit", "-q", "--allow-empty", "-m", "one")
-	git("-C", "work", "push", "-q", "origin", "HEAD:refs/heads/main")
-	git("clone", "-q", "-b", "main", s.At("git", "/app.git"), "again")
-
-	// neon looks no such name up, so the server is its proxy.
-	gateway, err := url.Parse(s.At("dav", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	netrc := "machine dav.localhost login ci password " + ci + "\n"
-	if err := os.WriteFile(filepath.Join(folder, ".netrc"), []byte(netrc), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, "notes.txt"), []byte("by cadaver"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := run("put notes.txt\nmkcol a\nmove notes.txt a/notes.txt\nls a\nquit\n", "cadaver", "-p", "127.0.0.1:"+gateway.Port(), s.At("dav", "/"))
-	if moved, missing := files.Stat(t.Context(), "/a/notes.txt"); err != nil || missing != nil || moved.Size() != int64(len("by cadaver")) {
-		t.Errorf("cadaver: %v, %v\n%s", err, missing, out)
-	}
 }
 
 const appPasswords = "/account/app-passwords"
