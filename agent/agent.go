@@ -64,6 +64,8 @@ var (
 	ErrEnrolled = errors.New("this machine is already enrolled: run mfa-agent status, or mfa-agent remove first")
 	// ErrNotEnrolled says that it isn't.
 	ErrNotEnrolled = errors.New("this machine isn't enrolled: run mfa-agent enrol first")
+	// ErrUnconfirmed says that nobody has confirmed the enrolment.
+	ErrUnconfirmed = errors.New("the enrolment was interrupted before anybody confirmed it: run mfa-agent enrol again")
 	// ErrCopied says that the state was made on another machine.
 	ErrCopied = errors.New("the agent's folder was copied from another machine: run mfa-agent enrol to make this one a device of its own")
 )
@@ -71,9 +73,12 @@ var (
 // Grant is what a machine enrols with.
 type Grant struct {
 	Portal string // address
-	Secret string // token
-	Name   string // what the device calls itself
-	Out    string // folder for files; empty: none
+	Secret string // token; empty: Confirm gets one
+	// Confirm has somebody confirm the enrolment of a key, and returns what the portal
+	// takes for it.
+	Confirm func(ctx context.Context, key crypto.PublicKey) (secret string, err error)
+	Name    string // what the device calls itself
+	Out     string // folder for files; empty: none
 }
 
 // Enrol makes the machine a device. It continues where an earlier call was stopped.
@@ -96,11 +101,28 @@ func (a *Agent) Enrol(ctx context.Context, g Grant) error {
 	if err := journal.Save(a.Files, state); err != nil {
 		return err
 	}
+	if state.Secret == "" {
+		if err := a.confirm(ctx, &state, g); err != nil {
+			return errors.Join(err, a.giveUp(&state))
+		}
+	}
 	err = a.obtain(ctx, &state)
 	if estclient.Is(err, http.StatusUnauthorized) || estclient.Is(err, http.StatusForbidden) {
 		return errors.Join(err, a.giveUp(&state))
 	}
 	return err
+}
+
+// confirm gets what the portal takes for an enrolment from somebody.
+func (a *Agent) confirm(ctx context.Context, state *journal.State, g Grant) error {
+	key, err := a.key(state.Coming.Key())
+	if err != nil {
+		return err
+	}
+	if state.Secret, err = g.Confirm(ctx, key.Public()); err != nil {
+		return err
+	}
+	return journal.Save(a.Files, *state)
 }
 
 // giveUp forgets an enrolment that was refused.

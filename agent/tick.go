@@ -57,6 +57,8 @@ func (a *Agent) Tick(ctx context.Context) error {
 		return a.leave(ctx, &state)
 	case state.Problem != "":
 		return errors.New(state.Problem)
+	case len(state.Held) == 0 && state.Secret == "":
+		return ErrUnconfirmed
 	case a.Clock().Before(state.NotBefore) && state.NotBefore.Sub(a.Clock()) <= longestWait:
 		return nil
 	}

@@ -62,6 +62,7 @@ const (
 	DeviceResumed     Name = "device.resumed"
 	DeviceAssigned    Name = "device.assigned"
 	DeviceTokenMade   Name = "device.token_created"
+	DeviceConfirmed   Name = "device.confirmed"
 	DeviceRevoked     Name = "device.revoked"
 	DeviceAdopted     Name = "device.adopted"
 	DeviceAdmitted    Name = "device.admitted"
@@ -160,6 +161,7 @@ var catalogue = map[Name][]Field{
 	DeviceResumed:     {User, Device, Serial, By},
 	DeviceAssigned:    {User, Device, Serial, By},
 	DeviceTokenMade:   {User, By, Address, UserAgent},
+	DeviceConfirmed:   {User, Device, Address, UserAgent},
 	DeviceRenamed:     {User, Device, Serial, By},
 	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
 	DeviceAdopted:     {User, Device, Serial},

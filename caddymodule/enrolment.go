@@ -20,7 +20,7 @@ func (s *service) makeEnrolment(a *App) {
 	registrar := enrolment.New(enrolment.Settings{
 		Store: s.store, Issuer: issuer, Audit: s.audit, Clock: time.Now, Random: rand.Reader,
 	})
-	s.desk.Enrolment = registrar
+	s.desk.Enrolment, s.selfService.Enrolment = registrar, registrar
 	authority, held := a.Certificate.authority, a.trust()[0]
 	s.enrolment = est.New(est.Settings{
 		Registrar: registrar,

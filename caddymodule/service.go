@@ -211,7 +211,7 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	s.makeEnrolment(a)
 	s.devices, s.revocations = devices.NewReader(a.trust(), s.keeper, s.desk, time.Now), a.revocations()
 	s.bell = new(ceremony.Bell)
-	s.portal = portal.New(portal.Settings{
+	settings := portal.Settings{
 		Flows: s.flows, Accounts: s.selfService, SignOns: s.keeper, Devices: s.devices, Tickets: s.tickets, Requests: s.requests,
 		PortalCookies: session.NewPortalCookies(s.keys.Codec("portal")), FlowCodec: s.keys.Codec("flow"),
 		Pages: s.pages, Known: a.knows, Apps: a.appsFor, AppPasswords: a.appPasswordsFor, RevokeToken: revokeFor(s.desk), Factors: s.factors,
@@ -222,7 +222,11 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 		Audit: s.audit, Logger: boundedlog.New(a.logger.Named("portal")), Clock: time.Now, Random: rand.Reader,
 		Address: clientAddress, Bell: s.bell, Streams: &stream.Room{Each: mostOfBrowser, All: mostStreams}, Ending: s.isEnding,
 		Undo: undo.New(undo.Settings{Store: s.store, People: s.people, Clock: time.Now}),
-	})
+	}
+	if s.enrolment != nil {
+		settings.Enrolments = s.selfService
+	}
+	s.portal = portal.New(settings)
 	return s.makeAuthenticator(a)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/est"
 	"github.com/portcullis-mfa/portcullis/gate"
 	"github.com/portcullis-mfa/portcullis/gate/canonical"
+	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
@@ -292,8 +293,8 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		return nil
 	}
 	s.portal.ServeHTTP(w, r)
-	if strings.Contains(w.Header().Get("Location"), gate.Prefix+"callback?") {
-		// The redirect holds a ticket, and access logs hold response headers.
+	if to := w.Header().Get("Location"); strings.Contains(to, gate.Prefix+"callback?") || portal.LeadsToAgent(to) {
+		// The redirect holds a ticket or a code, and access logs hold response headers.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	return nil

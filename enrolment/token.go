@@ -45,7 +45,7 @@ const (
 )
 
 // newPermit makes a token or a code for a user.
-func (r *Registrar) newPermit(ctx context.Context, tx store.Tx, user store.User, p permit) (Token, error) {
+func (r *Registrar) newPermit(ctx context.Context, tx store.Tx, user store.User, lifetime time.Duration, p permit) (Token, error) {
 	secret, err := token.New(r.Random)
 	if err != nil {
 		return Token{}, err
@@ -54,7 +54,7 @@ func (r *Registrar) newPermit(ctx context.Context, tx store.Tx, user store.User,
 	if err != nil {
 		return Token{}, fmt.Errorf("encoding an enrolment token: %w", err)
 	}
-	made := Token{secret, user.Name, r.Clock().Add(TokenLifetime)}
+	made := Token{secret, user.Name, r.Clock().Add(lifetime)}
 	return made, tx.PutRecord(ctx, store.Record{
 		Namespace: namespace, Key: token.Hash(secret), Owner: user.ID, Value: value, Expires: made.Expires,
 	})
@@ -69,7 +69,7 @@ func (r *Registrar) NewToken(ctx context.Context, userID, name, by string) (Toke
 		if err != nil {
 			return nil, err
 		}
-		made, err = r.newPermit(ctx, tx, user, permit{Via: ViaToken, Name: name})
+		made, err = r.newPermit(ctx, tx, user, TokenLifetime, permit{Via: ViaToken, Name: name})
 		return []store.Event{r.Audit.Event(audit.DeviceTokenMade, user.ID, audit.Fields{audit.User: user.Name, audit.By: by})}, err
 	})
 	return made, err

@@ -120,7 +120,7 @@ func (p *Portal) problemOf(r *http.Request, err error) (templates.ProblemView, b
 	switch {
 	case isNotFound(err):
 		return t.problem(http.StatusNotFound, "not_found", "first_page", "/"), true
-	case errors.Is(err, errBadDestination):
+	case errors.Is(err, errBadDestination), errors.Is(err, errMalformedWish):
 		return t.problem(http.StatusBadRequest, "bad_request", "first_page", "/"), true
 	case errors.Is(err, undo.ErrGone):
 		return t.problem(http.StatusGone, "undo_gone", "sign_in", "/sign-in"), true

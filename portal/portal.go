@@ -151,6 +151,8 @@ type Settings struct {
 	// RevocationList returns the list of revoked devices (RFC 5280 §5, DER),
 	// served at RevocationListPath; nil: there is none.
 	RevocationList func(ctx context.Context) ([]byte, error)
+	// Enrolments lets people have machines enrol; nil: no certificates are issued here.
+	Enrolments Enrolments
 	// Withdrawn reports whether a device's CA took its certificate back; nil: no CA
 	// says so.
 	Withdrawn func(store.Device) bool
@@ -273,6 +275,10 @@ func (p *Portal) routeAccount(mux router) {
 	mux.HandleFunc("GET "+devicesPath, p.showDevices)
 	mux.HandleFunc("GET "+devicesPath+"/revoke", p.askRevoke)
 	mux.HandleFunc("POST "+devicesPath+"/revoke", p.revoke)
+	if p.Enrolments != nil {
+		mux.HandleFunc("GET "+confirmDevicePath, p.askDevice)
+		mux.HandleFunc("POST "+confirmDevicePath, p.confirmDevice)
+	}
 	mux.HandleFunc("GET "+appPasswordsPath, p.showAppPasswords)
 	mux.HandleFunc("GET "+appPasswordsPath+"/add", p.showAddAppPassword)
 	mux.HandleFunc("POST "+appPasswordsPath+"/add", p.addAppPassword)

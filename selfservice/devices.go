@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/enrolment"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -48,4 +49,27 @@ func (s *Service) RevokeDevice(ctx context.Context, by store.SignOn, u store.Use
 		}
 		return events, nil
 	})
+}
+
+// Enrolment makes what machines enrol with; package enrolment offers it.
+type Enrolment interface {
+	Confirm(ctx context.Context, tx store.Tx, user store.User, w enrolment.Wish) (code string, err error)
+}
+
+// ConfirmDevice lets a machine become one of the person's devices, and returns the code
+// by which it does. person.ErrStale where they have to be checked first,
+// person.ErrNoDevice where no certificates are issued.
+func (s *Service) ConfirmDevice(ctx context.Context, by store.SignOn, w enrolment.Wish, c person.Client) (code string, err error) {
+	if s.Enrolment == nil {
+		return "", person.ErrNoDevice
+	}
+	err = s.People.Change(ctx, "confirming a device", func(tx store.Tx) ([]store.Event, error) {
+		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
+		if err != nil {
+			return nil, err
+		}
+		code, err = s.Enrolment.Confirm(ctx, tx, user, w)
+		return []store.Event{s.People.Own(audit.DeviceConfirmed, user, c, audit.Fields{audit.Device: w.Name})}, err
+	})
+	return code, err
 }

@@ -26,7 +26,8 @@ type Store interface {
 	audit.Transactor
 }
 
-// Settings are what a Service is made of. All fields but Remembers are needed.
+// Settings are what a Service is made of. All fields but Remembers and Enrolment are
+// needed.
 type Settings struct {
 	Store  Store
 	People *person.Keeper
@@ -34,6 +35,8 @@ type Settings struct {
 	Clock  func() time.Time
 	// Remembers says that browsers can stand in for a second factor.
 	Remembers bool
+	// Enrolment makes what machines enrol with; nil: no certificates are issued.
+	Enrolment Enrolment
 }
 
 // Service lets people see to their own accounts. It is safe for concurrent use.

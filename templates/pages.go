@@ -39,6 +39,7 @@ var emptyViews = map[string]any{
 	"account_password":            ChangePasswordView{},
 	"account_sign_ons":            SignOnsView{},
 	"account_devices":             DevicesView{},
+	"device_confirm":              DeviceConfirmView{},
 	"account_revoke":              RevokeView{},
 	"account_app_passwords":       AppPasswordsView{},
 	"account_app_password_add":    AddAppPasswordView{},

@@ -217,6 +217,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"account_sign_ons":      {"/account/sign-ons/end id", "/account/sign-ons/end-others", "/browsers/forget id", language},
 		"account_disown":        {"/account/not-me", language},
 		"account_revoke":        {"/account/devices/revoke id", language},
+		"device_confirm":        {"/account/devices/confirm request user", language},
 		"lost":                  {"/flow/lost factor=totp flow lose lose", moreTime, language},
 		"access_code":           {"/flow/access-code code flow", moreTime, language},
 		"new_password":          {"/flow/new-password flow password", moreTime, language},

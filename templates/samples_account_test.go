@@ -39,6 +39,8 @@ func accountViews() map[string]any {
 			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since}}},
 		"account_devices": DevicesView{Frame: frame, Done: "Revoked.", Devices: []OwnDevice{
 			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since, Withdrawn: true}}},
+		"device_confirm": DeviceConfirmView{Frame: frame, Name: "laptop-7", System: "Linux", Address: "192.0.2.1", At: since, User: "alice", UserID: "u1",
+			Action: "/account/devices/confirm", Request: "e30", Cancel: "http://127.0.0.1:45678/?error=access_denied"},
 		"account_revoke": RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},
 		"account_app_passwords": AppPasswordsView{Frame: frame, Done: "Revoked.", Passwords: []OwnAppPassword{appPassword, {ID: "p2", Name: "git", Hosts: []string{"git.example.com"},
 			Created: since, Expires: since, Suspended: true}}, Apps: []PasswordApp{{Host: "dav.example.com", URL: "/account/app-passwords/add?host=dav.example.com"}}},

@@ -199,6 +199,20 @@ type DevicesView struct {
 	Devices []OwnDevice
 }
 
+// DeviceConfirmView shows what asks to become one of somebody's devices.
+type DeviceConfirmView struct {
+	Frame
+	// Name and System are what the machine says of itself; System may be empty.
+	Name, System string
+	Address      string    // from which it asks
+	At           time.Time // when it asked
+	User         string    // whose device it would be
+	UserID       string    // as the form posts it
+	Action       string    // where the form leads
+	Request      string    // as the form posts it
+	Cancel       string    // URL
+}
+
 // RevokeView says what revoking a device ends.
 type RevokeView struct {
 	Frame

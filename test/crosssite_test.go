@@ -178,6 +178,7 @@ func TestW01CrossSite(t *testing.T) {
 		change{"a message", half, s.At("login", "/flow/send"), url.Values{"flow": {flowTo(t, challenge, "/flow/challenge")}, "factor": {"totp"}}},
 		change{"an app password", ada.Browser, s.At("login", appPasswords+"/add"), url.Values{"host": {"app.localhost"}, "name": {"Phone"}}},
 		change{"an app password revoked", ada.Browser, s.At("login", appPasswords+"/revoke"), url.Values{"id": {"x"}}},
+		change{"a device confirmed", ada.Browser, s.At("login", ownDevices+"/confirm"), url.Values{"request": {"e30"}, "user": {"x"}}},
 		change{"a token revoked", ada.Browser, s.At("login", "/token/revoke"), url.Values{"token": {"pct_s_x"}}},
 		change{"a forgotten password", signingIn, s.At("login", "/forgotten"), url.Values{"name": {"ada"}}},
 		change{"a notice's link", ada.Browser, s.At("login", "/not-me"), url.Values{"token": {"x"}, "name": {"ada"}}},

@@ -1,11 +1,14 @@
 package test
 
 import (
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
 )
@@ -37,10 +40,65 @@ func (s *deviceSuite) machine(t *testing.T, program string) *machine {
 // agent runs the agent and returns all that it wrote.
 func (m *machine) agent(arguments ...string) (string, error) {
 	m.t.Helper()
-	cmd := exec.Command(m.program, append(arguments, "--folder", m.folder, "--ca", m.suite.rootFile())...)
-	cmd.Env = append(os.Environ(), "HOME="+m.home)
-	output, err := cmd.CombinedOutput()
+	output, err := m.command(arguments...).CombinedOutput()
 	return string(output), err
+}
+
+// command has no browser to open pages in.
+func (m *machine) command(arguments ...string) *exec.Cmd {
+	cmd := exec.Command(m.program, append(arguments, "--folder", m.folder, "--ca", m.suite.rootFile())...)
+	cmd.Env = append(os.Environ(), "HOME="+m.home, "PATH="+m.home)
+	return cmd
+}
+
+// running is an agent that waits for somebody.
+type running struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	output string // file
+}
+
+func (m *machine) start(arguments ...string) *running {
+	m.t.Helper()
+	output, err := os.Create(filepath.Join(m.t.TempDir(), "output"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = output.Close() }()
+	r := &running{m.t, m.command(arguments...), output.Name()}
+	r.cmd.Stdout, r.cmd.Stderr = output, output
+	if err := r.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { _ = r.cmd.Process.Kill() })
+	return r
+}
+
+// line returns the line of the output that begins so, once it is there.
+func (r *running) line(prefix string) (found string) {
+	r.t.Helper()
+	harness.Eventually(r.t, time.Minute, "the agent to write "+prefix, func() bool {
+		for line := range strings.Lines(r.written()) {
+			if strings.HasPrefix(line, prefix) && strings.HasSuffix(line, "\n") {
+				found = strings.TrimSpace(line)
+			}
+		}
+		return found != ""
+	})
+	return found
+}
+
+func (r *running) wait() (string, error) {
+	err := r.cmd.Wait()
+	return r.written(), err
+}
+
+func (r *running) written() string {
+	content, err := os.ReadFile(r.output)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(content)
 }
 
 func (m *machine) mustAgent(arguments ...string) string {
@@ -135,4 +193,39 @@ func (s *deviceSuite) byAgent(t *testing.T) {
 	if shown := s.CLI("mfa", "device", "show", id).Stdout; !strings.Contains(shown, "revoked") {
 		t.Errorf("after the removal:\n%s", shown)
 	}
+}
+
+// byBrowser enrols a machine that somebody confirms in a browser on it.
+func (s *deviceSuite) byBrowser(t *testing.T) {
+	harness.Need(t, "curl")
+	m, out := s.machine(t, buildAgent(t)), t.TempDir()
+	waiting := m.start("enrol", s.At("login", "/"), "--name", "Bob's box", "--out", out)
+	page := s.bob.Browser.Visit(waiting.line("https://"))
+	says(t, page, 200, "Add Bob's box to your devices?", "Linux", "127.0.0.1", "bob")
+	form := page.Form()
+	for name, forged := range map[string]*harness.Page{
+		"by another person": s.bob.Browser.PostForm(s.At("login", ownDevices+"/confirm"), url.Values{"request": {form.Value("request")}, "user": {"x"}}),
+		"by nobody":         s.Client().PostForm(s.At("login", ownDevices+"/confirm"), url.Values{"request": {form.Value("request")}, "user": {form.Value("user")}}),
+	} {
+		if strings.HasPrefix(forged.Location(), "http://127.0.0.1:") {
+			t.Errorf("confirmed %s: %d to %s", name, forged.Status, forged.Location())
+		}
+	}
+	s.bob.Browser.Visit(page.URL.String()) // once more, which changes nothing
+	back := s.bob.Browser.Submit(form, nil)
+	answer, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Get(back.Location())
+	if err != nil || answer.Header.Get("Location") != s.At("login", ownDevices) {
+		t.Fatalf("the agent answered %v, %v", answer, err)
+	}
+	if output, err := waiting.wait(); err != nil || !strings.Contains(output, out) {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	s.App.Reset()
+	if status := s.open(t, out); status != "200" {
+		t.Fatalf("the confirmed machine: %s", status)
+	}
+	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "bob" {
+		t.Errorf("the app took it for %q", user)
+	}
+	says(t, s.bob.Browser.Visit(s.At("login", ownDevices)), 200, "Bob's box")
 }

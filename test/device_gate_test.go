@@ -431,6 +431,7 @@ func TestDevices(t *testing.T) {
 		{"F06 disabled in between", (*deviceSuite).disabledMeanwhile},
 		{"C01 C02 by curl", (*deviceSuite).byCurl},
 		{"C04 by the agent", (*deviceSuite).byAgent},
+		{"C04 confirmed in a browser", (*deviceSuite).byBrowser},
 		{"a renewed intermediate", (*deviceSuite).renewed},
 		{"load-time checks", (*deviceSuite).checksAtLoad},
 	} {

@@ -26,7 +26,7 @@ import (
 // down. Test files are free to import more.
 var arrows = []arrow{
 	{"cmd/portcullis", []string{"."}},
-	{"cmd/mfa-agent", []string{"agent", "agent/browser", "agent/estclient", "agent/journal"}},
+	{"cmd/mfa-agent", []string{"agent", "agent/browser", "agent/confirmation", "agent/estclient", "agent/journal"}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
 		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
@@ -40,7 +40,7 @@ var arrows = []arrow{
 	{"caddymodule/origin", nil},
 	{"caddymodule/adminapi", []string{"importing", "accesstoken", "accounts", "authflow", "audit", "keys", "store", "assurance", "notify", "token", "showable"}},
 
-	{"portal", []string{"authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "stream", "earlydata", "showable"}},
+	{"portal", []string{"authflow", "selfservice", "enrolment", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "factors", "audit", "store", "templates", "assurance", "token", "upload", "stream", "earlydata", "showable"}},
 	{"authenticator", []string{"authflow", "ceremony", "credentials", "factors/push", "factors/push/message", "person", "store", "templates", "assurance", "token", "netblock", "upload", "stream"}},
 	{"gate", []string{"accesstoken", "showable", "netblock", "gate/canonical", "gate/pagetag", "devices", "ticket", "session", "audit", "templates", "assurance", "token", "upload", "earlydata"}},
 
@@ -56,7 +56,7 @@ var arrows = []arrow{
 	{"accounts", []string{"importing", "accesstoken", "enrolment", "person", "guess", "devices", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"authflow", []string{"ceremony", "person", "guess", "credentials", "session", "factors", "identity", "audit", "netblock", "quota", "store", "assurance", "token"}},
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
-	{"selfservice", []string{"accesstoken", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
+	{"selfservice", []string{"accesstoken", "enrolment", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
 	{"undo", []string{"person", "credentials", "session", "identity", "audit", "store", "assurance", "token"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
@@ -114,6 +114,7 @@ var arrows = []arrow{
 
 	{"agent", []string{"agent/estclient", "agent/journal"}},
 	{"agent/browser", nil},
+	{"agent/confirmation", nil},
 	{"agent/estclient", nil},
 	{"agent/journal", nil},
 

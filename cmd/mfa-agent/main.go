@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/agent"
 	"github.com/portcullis-mfa/portcullis/agent/browser"
+	"github.com/portcullis-mfa/portcullis/agent/confirmation"
 	"github.com/portcullis-mfa/portcullis/agent/estclient"
 	"github.com/portcullis-mfa/portcullis/agent/journal"
 )
@@ -83,6 +85,13 @@ func (o *options) enrol() *cobra.Command {
 				return err
 			}
 			grant.Portal = portal
+			if grant.Secret == "" {
+				finish, err := byBrowser(cmd.ErrOrStderr(), &grant)
+				if err != nil {
+					return err
+				}
+				defer finish()
+			}
 			if grant.Out != "" {
 				if grant.Out, err = filepath.Abs(grant.Out); err != nil {
 					return err
@@ -97,11 +106,33 @@ func (o *options) enrol() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&secret, "token", "", "Token from `caddy mfa device token`, or - to read it from standard input")
+	flags.StringVar(&secret, "token", "", "One-time token, or - to read it from standard input (default: somebody confirms in a browser)")
 	flags.StringVar(&grant.Name, "name", hostname(), "Name of the device")
 	flags.StringVar(&grant.Out, "out", "", "Folder that gets key.pem and certificate.pem, for programs (default: none)")
 	return cmd
 }
+
+// byBrowser has somebody confirm the enrolment in a browser on this machine. finish
+// leads the browser on, once the enrolment is over.
+func byBrowser(w io.Writer, grant *agent.Grant) (finish func(), err error) {
+	waiting, err := confirmation.Listen()
+	if err != nil {
+		return nil, err
+	}
+	grant.Confirm = func(ctx context.Context, key crypto.PublicKey) (string, error) {
+		page, err := waiting.Address(grant.Portal, confirmation.Machine{Key: key, Name: grant.Name, System: system})
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(w, "Confirm in your browser that this machine is yours. If no page opens, open this address on this machine:\n%s\n", page)
+		_ = confirmation.Open(ctx, page) // the address was printed
+		return waiting.Wait(ctx)
+	}
+	return func() { _ = waiting.Finish(grant.Portal + "/account/devices") }, nil // the browser may be gone
+}
+
+// system is what the agent tells the portal about the system.
+const system = runtime.GOOS + "/" + runtime.GOARCH
 
 func hostname() string {
 	name, err := os.Hostname()
@@ -121,9 +152,6 @@ func portalAddress(written string) (string, error) {
 }
 
 func readSecret(cmd *cobra.Command, flag string) (string, error) {
-	if flag == "" {
-		return "", errors.New("an enrolment token is needed: ask for one, and pass it with --token")
-	}
 	if flag != "-" {
 		return flag, nil
 	}
@@ -211,7 +239,7 @@ func (o *options) with(do func(*agent.Agent) error) error {
 		Files: folder, Machine: machine,
 		Dial: func(address string) agent.Portal {
 			return &estclient.Client{Portal: address, HTTP: client, About: map[string]string{
-				"Device-Machine": machine, "Device-System": runtime.GOOS + "/" + runtime.GOARCH,
+				"Device-Machine": machine, "Device-System": system,
 				"Device-Agent": version, "Device-Protection": "file",
 			}}
 		},

@@ -65,6 +65,7 @@ var silent = map[audit.Name]string{
 	audit.BrowserForgotten: "it lets nobody in",
 	audit.FactorRenamed:    "it changes nothing but a name",
 	audit.DeviceRenewed:    "it happens by itself",
+	audit.DeviceConfirmed:  "nothing is let in until the device gets its certificate, which gives a notice",
 	audit.DeviceResumed:    "an administrator was asked to",
 	audit.DeviceRenamed:    "it changes nothing but a name",
 	audit.DeviceAdmitted:   "it's the daily business",
