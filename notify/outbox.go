@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +16,13 @@ import (
 
 // Limits of an outbox.
 const (
-	// batch is how many messages are sent at once.
-	batch = 8
+	// prompt is how many messages are sent at once. A message that has taken longer than
+	// hanging leaves its place to another one, so that a server that hangs holds up only
+	// what is meant for it.
+	prompt  = 8
+	hanging = time.Second
+	// most is how many are sent at once with those that take longer.
+	most = 64
 	// lease is for how long a message is claimed; an attempt takes less.
 	lease = time.Minute
 	// attempt is how long one attempt may take.
@@ -163,13 +167,11 @@ func (o *Outbox) Run(ctx context.Context) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(farewell, cancel) })
 	defer stop()
+	leaving := &departures{freed: o.Wake}
+	defer leaving.all.Wait()
 	for {
-		sent, err := o.sendDue(ctx, sending)
-		if err != nil && ctx.Err() == nil {
+		if err := o.sendDue(ctx, sending, leaving); err != nil && ctx.Err() == nil {
 			o.Logger.Error("looking for messages to send", zap.Error(err))
-		}
-		if sent == batch && ctx.Err() == nil {
-			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -180,19 +182,22 @@ func (o *Outbox) Run(ctx context.Context) {
 	}
 }
 
-// sendDue claims and sends one batch, and returns how many those were.
-func (o *Outbox) sendDue(ctx, sending context.Context) (int, error) {
+// sendDue claims as many messages as there is room for, and begins to send them.
+func (o *Outbox) sendDue(ctx, sending context.Context, leaving *departures) error {
+	room := leaving.room()
+	if room == 0 {
+		return nil
+	}
 	now := o.Clock()
-	claimed, err := o.Store.ClaimMessages(ctx, now, now.Add(lease), batch)
+	claimed, err := o.Store.ClaimMessages(ctx, now, now.Add(lease), room)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var all sync.WaitGroup
+	leaving.crowded(len(claimed) == room)
 	for _, m := range claimed {
-		all.Go(func() { o.send(sending, m) })
+		leaving.begin(func() { o.send(sending, m) })
 	}
-	all.Wait()
-	return len(claimed), nil
+	return nil
 }
 
 // send makes one attempt at a message and writes down what came of it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -184,6 +185,37 @@ func TestWokenAtOnce(t *testing.T) {
 		}
 		cancel()
 		time.Sleep(time.Minute)
+	})
+}
+
+// hangingRoute sends nothing about references that begin with "hang", and takes all the
+// time that it is given.
+type hangingRoute struct{ *post }
+
+func (h hangingRoute) Send(ctx context.Context, m store.Message) error {
+	if strings.HasPrefix(m.Ref, "hang") {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return h.post.Send(ctx, m)
+}
+
+// X08: servers that hang don't hold up what is meant for others.
+func TestServersThatHangHoldNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &post{}
+		o, db := newOutbox(t, p)
+		o.Routes["test"] = hangingRoute{p}
+		for i := range 30 {
+			queue(t, o, db, fmt.Sprint("hang ", i), store.LaneCodes, time.Hour)
+		}
+		for i := range 30 {
+			queue(t, o, db, fmt.Sprint("quick ", i), store.LaneNotices, time.Hour)
+		}
+		running(t, o, 5*time.Second)
+		if n := p.count(); n != 30 {
+			t.Errorf("%d of 30 were sent", n)
+		}
 	})
 }
 
