@@ -2,13 +2,8 @@ package test
 
 import (
 	"context"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -19,65 +14,23 @@ import (
 	"github.com/portcullis-mfa/portcullis/test/harness"
 )
 
-// axe-core comes from npm in the version that the lock file pins by its hash.
-//
-//go:embed package.json
-var npmPackage []byte
-
-//go:embed package-lock.json
-var npmLock []byte
-
-var installedAxe = sync.OnceValues(installAxe)
+var axeSource = sync.OnceValues(func() ([]byte, error) {
+	folder, err := installedPackages()
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(folder, "axe-core", "axe.min.js"))
+})
 
 // axe returns the source of axe-core.
 func axe(t *testing.T) string {
 	t.Helper()
 	harness.Need(t, "npm")
-	source, err := installedAxe()
+	source, err := axeSource()
 	if err != nil {
 		t.Fatalf("installing axe-core: %v", err)
 	}
-	return source
-}
-
-// installAxe has npm install into the user's cache, once for each lock file,
-// and runs nothing of what it installs.
-func installAxe() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the user's cache folder: %w", err)
-	}
-	sum := sha256.Sum256(append(npmPackage, npmLock...))
-	folder := filepath.Join(cache, "portcullis-test", "npm-"+hex.EncodeToString(sum[:8]))
-	script := filepath.Join("node_modules", "axe-core", "axe.min.js")
-	if source, err := os.ReadFile(filepath.Join(folder, script)); err == nil {
-		return string(source), nil
-	}
-	if err := os.MkdirAll(filepath.Dir(folder), 0o700); err != nil {
-		return "", fmt.Errorf("making the cache folder: %w", err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(folder), "npm-new-")
-	if err != nil {
-		return "", fmt.Errorf("making a folder to install into: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(fresh) }()
-	for name, content := range map[string][]byte{"package.json": npmPackage, "package-lock.json": npmLock} {
-		if err := os.WriteFile(filepath.Join(fresh, name), content, 0o600); err != nil {
-			return "", fmt.Errorf("writing %s: %w", name, err)
-		}
-	}
-	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	install.Dir = fresh
-	if output, err := install.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci: %w\n%s", err, output)
-	}
-	source, err := os.ReadFile(filepath.Join(fresh, script))
-	if err != nil {
-		return "", fmt.Errorf("reading what npm installed: %w", err)
-	}
-	// Another process may have been faster with the same.
-	_ = os.Rename(fresh, folder)
-	return string(source), nil
+	return string(source)
 }
 
 // jsAxe runs axe-core with all its rules, best practices included, and yields

@@ -44,14 +44,20 @@ func guard(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-const connectWithin = 5 * time.Second
+// How long a push service has to take a connection, and then to answer.
+const (
+	connectWithin = 5 * time.Second
+	answerWithin  = 10 * time.Second
+)
 
-// newClient returns a client for push services. It follows no redirects. By way of a
-// proxy it is the proxy that connects.
-func newClient(proxy *url.URL) *http.Client {
-	dialer := &net.Dialer{Timeout: connectWithin, Control: guard}
+// newDialer returns a dialer that the guard watches.
+func newDialer() *net.Dialer { return &net.Dialer{Timeout: connectWithin, Control: guard} }
+
+// newClient returns a client for push services, which connects with a dialer. It follows no
+// redirects. If there is a proxy, the proxy connects, and the dialer isn't used.
+func newClient(proxy *url.URL, dialer *net.Dialer) *http.Client {
 	transport := &http.Transport{
-		DialContext: dialer.DialContext, TLSHandshakeTimeout: connectWithin, ResponseHeaderTimeout: 10 * time.Second,
+		DialContext: dialer.DialContext, TLSHandshakeTimeout: connectWithin, ResponseHeaderTimeout: answerWithin,
 		MaxResponseHeaderBytes: 16 << 10, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 2, ForceAttemptHTTP2: true,
 	}
 	if proxy != nil {

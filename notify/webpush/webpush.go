@@ -76,7 +76,7 @@ type Sender struct {
 }
 
 // New returns a Sender.
-func New(s Settings) *Sender { return &Sender{s, newClient(s.Proxy)} }
+func New(s Settings) *Sender { return &Sender{s, newClient(s.Proxy, newDialer())} }
 
 // notification is what the app's service worker gets, in the form that browsers can
 // display by themselves (Declarative Web Push).

@@ -170,7 +170,7 @@ func TestWhatServicesAnswer(t *testing.T) {
 // U05: even a name that is allowed isn't connected to where it leads inside.
 func TestNothingIsSentInside(t *testing.T) {
 	s, letter, _ := service(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
-	s.client = newClient(nil)
+	s.client = newClient(nil, newDialer())
 	if _, err := s.Write(t.Context(), "", letter); err == nil || !strings.Contains(err.Error(), "isn't a public address") {
 		t.Errorf("sending inside: %v", err)
 	}
