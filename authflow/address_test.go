@@ -146,6 +146,47 @@ func TestM01AnAddressThatIsChangedTwice(t *testing.T) {
 	}
 }
 
+// M01: the link of a notice ends what took the place of what it names, however late it is
+// followed, and nothing of that can be brought back.
+func TestM01AnAddressThatReplacesItsSuccessor(t *testing.T) {
+	for what, wait := range map[string]time.Duration{"soon": time.Hour, "when the first is forgotten": 25 * time.Hour} {
+		t.Run(what, func(t *testing.T) {
+			h, o := newHouseWithMail(t)
+			ada := h.person("ada")
+			s := ada.in()
+			first := ada.takesAddress(s, o, "thief@example.net")
+			h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error {
+				return undo.Keep(h.ctx, tx, ada.id, "owner's", undo.Target{Credentials: []string{first.ID}, Kinds: []assurance.Factor{assurance.Email}}, h.clock())
+			}))
+			second := ada.takesAddress(s, o, "thief@example.org")
+			h.pass(wait)
+			links := undo.New(undo.Settings{Store: h.store, People: h.people, Clock: h.clock})
+			h.must(links.Undo(h.ctx, "owner's", "ada", person.Client{}))
+			if now := ada.address(); now.ID != "" {
+				t.Errorf("she gets codes at %+v", now)
+			}
+			ada.undone(undo.Target{Credentials: []string{second.ID}, Restored: []string{first.ID}, Kinds: []assurance.Factor{assurance.Email}})
+			if now := ada.address(); now.ID != "" {
+				t.Errorf("the thief's own link brings %+v back", now)
+			}
+		})
+	}
+}
+
+// TestLinksOfNoticesEndWhatIsFrozen has a link end a phone that was frozen meanwhile: it
+// would be thawed as its owner signs in.
+func TestLinksOfNoticesEndWhatIsFrozen(t *testing.T) {
+	h, _ := newHouseWithMail(t)
+	ada := h.person("ada")
+	app := h.credential(ada.id, assurance.TOTP)
+	app.State = store.CredentialFrozen
+	h.must(h.store.UpdateCredential(h.ctx, app))
+	ada.undone(undo.Target{Credentials: []string{app.ID}})
+	if now := h.credential(ada.id, assurance.TOTP); now.State != store.CredentialSuspended {
+		t.Errorf("it is %s", now.State)
+	}
+}
+
 // M01: whoever has password and mailbox turns the app off by the link of a notice, and can
 // still not change how she signs in.
 func TestM01ALinkLowersNoRank(t *testing.T) {

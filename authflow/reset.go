@@ -32,11 +32,14 @@ const (
 	resets = "reset"
 )
 
-// Limits on resets: for whoever asks, by network and in all, and for a user.
+// Limits on resets: for whoever asks, by network and in all, and for a user. The user's
+// known browsers have a limit of their own, so that nobody else can use up theirs.
 var (
 	resetsInAll    = quota.Quota{Key: "all", Most: 200, Per: time.Hour}
 	resetsOfOne    = quota.Quota{Most: 10, Per: time.Hour}
 	resetsOfMember = quota.Quota{Most: 3, Per: 24 * time.Hour}
+	// resetsOfMemberByOne is how many of a user's one network can use up.
+	resetsOfMemberByOne = quota.Quota{Most: 2, Per: 24 * time.Hour}
 )
 
 // Resets mails the links of resets.
@@ -52,6 +55,21 @@ type ResetRequest struct {
 	Name     string // sign-in name or e-mail address, as it was typed
 	Address  string // where it came from
 	Language string // of whoever asks
+	// Browser is the hash of the token by which the browser is known; empty: it has none.
+	Browser string
+}
+
+// quotasOf returns what a request counts against, of the user whom it turned out to mean.
+func (r ResetRequest) quotasOf(userID string, isKnown bool) []quota.Quota {
+	ofMember := resetsOfMember
+	if isKnown {
+		ofMember.Key = "user/" + userID + "/known"
+		return []quota.Quota{ofMember}
+	}
+	byOne := resetsOfMemberByOne
+	ofMember.Key = "user/" + userID
+	byOne.Key = ofMember.Key + "/network/" + netblock.Network(r.Address)
+	return []quota.Quota{ofMember}
 }
 
 // RequestReset has a link mailed to whomever a name or an e-mail address means, if they
@@ -62,13 +80,17 @@ func (e *Engine) RequestReset(ctx context.Context, name string, c person.Client)
 	if name == "" {
 		return errNoName
 	}
+	request := ResetRequest{Name: name, Address: c.Address, Language: c.Language}
+	if c.Browser != "" {
+		request.Browser = token.Hash(c.Browser)
+	}
 	fromNetwork := resetsOfOne
 	fromNetwork.Key = "network/" + netblock.Network(c.Address)
 	err := e.Store.Atomically(ctx, func(tx store.Tx) error {
 		if _, err := quota.Charge(ctx, tx, resets, []quota.Quota{fromNetwork, resetsInAll}, e.Clock()); err != nil {
 			return err
 		}
-		return e.Resets.Queue(ctx, tx, ResetRequest{name, c.Address, c.Language})
+		return e.Resets.Queue(ctx, tx, request)
 	})
 	if exceeded := new(quota.Exceeded); errors.As(err, &exceeded) {
 		return &factors.Refused{Reason: factors.TooOften, RetryAfter: exceeded.RetryAfter}
@@ -120,6 +142,11 @@ func (e *Engine) KeepReset(ctx context.Context, r ResetRequest, value string, un
 	if user.ID == "" {
 		return Resetting{}, ErrNoReset
 	}
+	_, err = e.Store.BrowserByToken(ctx, user.ID, r.Browser)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Resetting{}, fmt.Errorf("looking for a known browser: %w", err)
+	}
+	isKnown := err == nil
 	var found Resetting
 	err = e.People.Change(ctx, "keeping the link of a reset", func(tx store.Tx) (events []store.Event, err error) {
 		if found, err = e.resetting(ctx, tx, user.ID); err != nil {
@@ -129,9 +156,7 @@ func (e *Engine) KeepReset(ctx context.Context, r ResetRequest, value string, un
 		if err != nil || !isNew {
 			return nil, err
 		}
-		ofMember := resetsOfMember
-		ofMember.Key = "user/" + user.ID
-		if _, err := quota.Charge(ctx, tx, resets, []quota.Quota{ofMember}, e.Clock()); err != nil {
+		if _, err := quota.Charge(ctx, tx, resets, r.quotasOf(user.ID, isKnown), e.Clock()); err != nil {
 			return nil, err
 		}
 		return []store.Event{e.Audit.Event(audit.ResetRequested, found.User.ID, audit.Fields{

@@ -291,18 +291,43 @@ func TestM01LimitsOnResets(t *testing.T) {
 	if err := h.RequestReset(h.ctx, "ada", from("203.0.113.1")); !isRefused(err, factors.TooOften) {
 		t.Errorf("the 201st of all: %v", err)
 	}
-	for range 2 {
-		for range 3 {
-			if _, _, err := h.mailed("ada"); err != nil {
-				t.Errorf("one of three a day: %v", err)
+}
+
+// M01: the limits on resets of one user, exact to one. One network leaves room for others,
+// and strangers use up nothing of the user's known browsers.
+func TestM01LimitsOnResetsOfOneUser(t *testing.T) {
+	h := newHouseWithResets(t)
+	ada := h.person("ada")
+	home := ada.remembered()
+	granted := func(address, browser string) bool {
+		link, err := token.New(rand.Reader)
+		h.must(err)
+		r := authflow.ResetRequest{Name: "ada", Address: address, Browser: browser}
+		_, err = h.KeepReset(h.ctx, r, link, h.clock().Add(authflow.ResetLifetime))
+		if err != nil && !errors.Is(err, authflow.ErrNoReset) {
+			t.Fatal(err)
+		}
+		_, opened := h.OpenReset(h.ctx, link, person.Client{})
+		if (err == nil) != (opened == nil) {
+			t.Errorf("the link is kept: %v, and opened: %v", err, opened)
+		}
+		return err == nil
+	}
+	for range 2 { // days
+		for i, want := range []bool{true, true, false} {
+			if got := granted(fmt.Sprintf("192.0.2.%d", i), "a browser of somebody else's"); got != want {
+				t.Errorf("request %d of one network: %v", i+1, got)
 			}
 		}
-		link, _, err := h.mailed("ada@example.com")
-		if !errors.Is(err, authflow.ErrNoReset) {
-			t.Errorf("the fourth of a day: %v", err)
+		for i, want := range []bool{true, false} {
+			if got := granted(fmt.Sprintf("198.51.%d.1", i), ""); got != want {
+				t.Errorf("request %d of strangers: %v", i+3, got)
+			}
 		}
-		if _, err := h.OpenReset(h.ctx, link, person.Client{}); !errors.Is(err, authflow.ErrResetGone) {
-			t.Errorf("its link: %v", err)
+		for i, want := range []bool{true, true, true, false} {
+			if got := granted("192.0.2.1", token.Hash(home.Browser)); got != want {
+				t.Errorf("request %d of her browser: %v", i+1, got)
+			}
 		}
 		h.pass(24 * time.Hour)
 	}

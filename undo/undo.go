@@ -45,6 +45,9 @@ var (
 type Target struct {
 	SignOn      string   `json:"sign_on,omitempty"`
 	Credentials []string `json:"credentials,omitempty"`
+	// Kinds are those of the credentials. Where a user has one of a kind at a time, the
+	// link also ends those that took its place later.
+	Kinds []assurance.Factor `json:"kinds,omitempty"`
 	// Restored are the credentials that the others replaced. They are brought back, and
 	// all that came after them ends, too.
 	Restored []string `json:"restored,omitempty"`
@@ -138,7 +141,7 @@ func (s *Service) Undo(ctx context.Context, value, name string, c person.Client)
 		if _, err := tx.TakeRecord(ctx, namespace, record.Key, s.Clock()); err != nil {
 			return nil, err
 		}
-		return s.end(ctx, tx, user, k.Target, c)
+		return s.end(ctx, tx, user, k.Target, record.Expires.Add(-Lifetime), c)
 	})
 	return errors.Join(err, refused)
 }
@@ -168,24 +171,13 @@ func (s *Service) countWrong(ctx context.Context, tx store.Tx, r store.Record, k
 }
 
 // end ends the sign-on and those that began later, or suspends the credentials and ends the
-// sign-ons that rest on them.
-func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, c person.Client) (events []store.Event, err error) {
-	if t.Credentials, err = s.withLater(ctx, tx, u, t); err != nil {
+// sign-ons that rest on them. The link was made at a time.
+func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, made time.Time, c person.Client) (events []store.Event, err error) {
+	if t.Credentials, err = s.withLater(ctx, tx, u, t, made); err != nil {
 		return nil, err
 	}
-	for _, id := range t.Credentials {
-		credential, err := tx.CredentialByID(ctx, id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (credential.UserID != u.ID || credential.State != store.CredentialActive) {
-			continue // it was removed or replaced meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		event, err := s.People.SuspendKeepingRank(ctx, tx, u, credential, s.Clock().Add(Lifetime), c)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, event)
+	if events, err = s.suspend(ctx, tx, u, t.Credentials, c); err != nil {
+		return nil, err
 	}
 	restored, err := s.restore(ctx, tx, u, t.Restored, c)
 	if err != nil {
@@ -222,14 +214,40 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 	return slices.Concat(events, revoked, forgotten), err
 }
 
-// withLater returns the credentials of a target, and those that took the place of what it
-// restores since its link was made: whoever changed an address may have changed it again.
-func (s *Service) withLater(ctx context.Context, tx store.Tx, u store.User, t Target) ([]string, error) {
+// suspend suspends credentials: those that work, and those that could be made to work again
+// because they are frozen or were replaced lately.
+func (s *Service) suspend(ctx context.Context, tx store.Tx, u store.User, ids []string, c person.Client) (events []store.Event, err error) {
+	for _, id := range ids {
+		credential, err := tx.CredentialByID(ctx, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (credential.UserID != u.ID || credential.State == store.CredentialSuspended) {
+			continue // it was removed or suspended in the meantime
+		}
+		if err != nil {
+			return nil, err
+		}
+		event, err := s.People.SuspendKeepingRank(ctx, tx, u, credential, s.Clock().Add(Lifetime), c)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, event)
+	}
+	return events, nil
+}
+
+// withLater returns the credentials of a target, and those that took their place, or the
+// place of what it restores, after its link was made: whoever changed an address may have
+// changed it again.
+func (s *Service) withLater(ctx context.Context, tx store.Tx, u store.User, t Target, made time.Time) ([]string, error) {
 	all, err := tx.CredentialsOf(ctx, u.ID)
 	if err != nil {
 		return nil, err
 	}
 	ids := slices.Clone(t.Credentials)
+	for _, c := range all {
+		if slices.Contains(t.Kinds, c.Kind) && s.hasOne(c.Kind) && !c.Created.Before(made) && !slices.Contains(ids, c.ID) {
+			ids = append(ids, c.ID)
+		}
+	}
 	for _, former := range all {
 		if !slices.Contains(t.Restored, former.ID) || !credentials.IsRestorable(former, s.Clock()) {
 			continue
@@ -241,6 +259,12 @@ func (s *Service) withLater(ctx context.Context, tx store.Tx, u store.User, t Ta
 		}
 	}
 	return ids, nil
+}
+
+// hasOne reports whether people have one credential of a kind at a time.
+func (s *Service) hasOne(kind assurance.Factor) bool {
+	factor, err := s.People.Vault.Factors.Get(kind)
+	return err == nil && factor.Most() == 1
 }
 
 // restore brings credentials back that were replaced.

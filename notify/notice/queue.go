@@ -245,7 +245,7 @@ func (w *watched) targetOf(ctx context.Context, userID string, told []happening)
 		case audit.FactorEnrolled:
 			for _, c := range w.created {
 				if c.UserID == userID && string(c.Kind) == h.field(audit.Factor) {
-					t.Credentials = append(t.Credentials, c.ID)
+					t.Credentials, t.Kinds = append(t.Credentials, c.ID), append(t.Kinds, c.Kind)
 				}
 			}
 			restorable, err := w.restorable(ctx, userID, h)
