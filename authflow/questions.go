@@ -40,6 +40,9 @@ const (
 	DeliveryFailed     Delivery = "failed"      // it couldn't be sent
 )
 
+// IsFinal reports whether nothing more is going to be known.
+func (d Delivery) IsFinal() bool { return d == DeliveryHandedOver || d == DeliveryFailed }
+
 // deliveryOf returns what became of the newest message about a question; empty: nothing
 // yet, or it isn't known.
 func (e *Engine) deliveryOf(ctx context.Context, ref string) (Delivery, error) {
@@ -78,6 +81,7 @@ type posed struct {
 	ceremony factors.Ceremony
 	asking   factors.Asking
 	rows     map[string]store.Credential // of the credentials, by id
+	others   []assurance.Factor          // what would do instead
 	// kept is what is kept of it; the zero Question: nothing is.
 	kept ceremony.Question
 }
@@ -121,7 +125,7 @@ func (e *Engine) poseProof(ctx context.Context, q *posed, kind assurance.Factor)
 	if q.factor, err = e.Vault.Factors.Get(kind); err != nil {
 		return err
 	}
-	q.ceremony = q.factor.Proving()
+	q.ceremony, q.others = q.factor.Proving(), step.Others
 	q.asking.Credentials, q.rows, err = e.askable(all, q.flow, kind, step.Resistant)
 	return err
 }
@@ -169,6 +173,8 @@ type Page struct {
 	Unasked bool
 	// Delivery is what became of its message.
 	Delivery Delivery
+	// Beside are the other kinds whose codes the question's field takes.
+	Beside []Beside
 }
 
 // render returns the page of the question that a flow is at. It puts the

@@ -69,7 +69,7 @@ func (r ResetRequest) quotasOf(userID string, isKnown bool) []quota.Quota {
 	byOne := resetsOfMemberByOne
 	ofMember.Key = "user/" + userID
 	byOne.Key = ofMember.Key + "/network/" + netblock.Network(r.Address)
-	return []quota.Quota{ofMember}
+	return []quota.Quota{byOne, ofMember}
 }
 
 // RequestReset has a link mailed to whomever a name or an e-mail address means, if they

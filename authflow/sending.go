@@ -82,3 +82,21 @@ func (e *Engine) Poll(ctx context.Context, f Flow, kind assurance.Factor) (Progr
 	}
 	return ProgressOver, nil
 }
+
+// DeliveryOf returns what became of the newest message about a flow's question of a kind,
+// and whether the question is about a new credential; empty: nothing yet, or there is no
+// message. It changes nothing.
+func (e *Engine) DeliveryOf(ctx context.Context, f Flow, kind assurance.Factor) (d Delivery, enrols bool, err error) {
+	for _, p := range []ceremony.Purpose{ceremony.Proof, ceremony.Enrolment} {
+		q, err := e.book().Find(ctx, e.Store, f.ref(p, kind))
+		if errors.Is(err, ceremony.ErrNone) {
+			continue
+		}
+		if err != nil {
+			return "", false, err
+		}
+		d, err = e.deliveryOf(ctx, q.Ref)
+		return d, p == ceremony.Enrolment, err
+	}
+	return "", false, nil
+}

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,10 +149,17 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	t := p.words(r)
 	view := templates.ChallengeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.told(r, at.step.Factor, page), Unsent: page.Delivery == authflow.DeliveryFailed, Error: at.message,
+		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.told(r, at.step.Factor, page, false), Unsent: page.Delivery == authflow.DeliveryFailed, Tracking: p.tracking(at, page), Error: at.message,
 		StepUp: at.flow.Kind == authflow.StepUp, Reset: isReset(at.flow),
 		Others: p.choices(t, at.flow, at.step.Others, "use"), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),
+	}
+	for _, one := range page.Beside {
+		if content, ok := one.Content.(templates.Code); ok {
+			view.Also = append(view.Also, templates.AlsoCode{
+				Text: t.sayOr("portal.kind.unnamed.also", "portal.kind."+string(one.Kind)+".also", "Digits", content.Length()), Digits: content.Length(),
+			})
+		}
 	}
 	if isReset(at.flow) {
 		view.Lost = "" // nothing can be reported lost by means of a mailbox
@@ -240,7 +248,11 @@ func (p *Portal) answerPassword(w http.ResponseWriter, r *http.Request) error {
 // answerChallenge takes the answer to a second factor's challenge.
 func (p *Portal) answerChallenge(w http.ResponseWriter, r *http.Request) error {
 	kind := assurance.Factor(r.PostFormValue("factor"))
-	return p.answer(w, r, attempt{kind: kind, form: p.formOf(kind), take: func(f authflow.Flow) error {
+	asked := form{field: "code", wrong: func(t words, refused *factors.Refused) string {
+		read := cmp.Or(refused.Factor, kind)
+		return wrongAnswer(t, read, refused, p.valuesOf(read))
+	}}
+	return p.answer(w, r, attempt{kind: kind, form: asked, take: func(f authflow.Flow) error {
 		given := authflow.Response{Factor: kind, Answer: answerOf(r), Remember: isTicked(r, "remember"), CanPasskey: isTicked(r, "passkeys")}
 		return p.Flows.Answer(r.Context(), f, given, p.client(r))
 	}})

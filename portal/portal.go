@@ -52,6 +52,7 @@ type Flows interface {
 	Challenge(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) (authflow.Page, error)
 	Send(ctx context.Context, f authflow.Flow, kind assurance.Factor, c person.Client) error
 	Poll(ctx context.Context, f authflow.Flow, kind assurance.Factor) (authflow.Progress, error)
+	DeliveryOf(ctx context.Context, f authflow.Flow, kind assurance.Factor) (d authflow.Delivery, enrols bool, err error)
 	RememberFor(f authflow.Flow, kind assurance.Factor) time.Duration
 	Answer(ctx context.Context, f authflow.Flow, given authflow.Response, c person.Client) error
 	Invited(ctx context.Context, f authflow.Flow) (store.User, error)

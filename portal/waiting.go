@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -28,7 +29,7 @@ const (
 const collect = "collect"
 
 // wait tells a page's script how far the page's question is: as a stream of server-sent
-// events, or once. It only reads. Whoever comes here otherwise is led to the page.
+// events, or once, and then also what became of its message. It only reads. Whoever comes here otherwise is led to the page.
 func (p *Portal) wait(w http.ResponseWriter, r *http.Request) error {
 	id, kind := r.URL.Query().Get("id"), assurance.Factor(r.URL.Query().Get("use"))
 	switch {
@@ -38,13 +39,23 @@ func (p *Portal) wait(w http.ResponseWriter, r *http.Request) error {
 		p.redirect(w, useURL(authflow.Flow{ID: id}, kind))
 		return nil
 	}
-	_, progress, err := p.progress(r, id, kind)
+	f, progress, err := p.progress(r, id, kind)
 	if err != nil {
 		return err
 	}
-	return p.json(w, r, http.StatusOK, struct {
+	told := struct {
 		Progress authflow.Progress `json:"progress"`
-	}{progress})
+		Delivery authflow.Delivery `json:"delivery,omitempty"`
+		Said     string            `json:"said,omitempty"`
+	}{Progress: progress}
+	if progress == authflow.ProgressWaiting {
+		var enrols bool
+		if told.Delivery, enrols, err = p.Flows.DeliveryOf(r.Context(), f, kind); err != nil {
+			return err
+		}
+		told.Said = p.words(r).delivery(kind, told.Delivery, enrols)
+	}
+	return p.json(w, r, http.StatusOK, told)
 }
 
 // progress returns a flow of this browser and how far its question is. It is over if there
@@ -135,12 +146,35 @@ func (p *Portal) said(r *http.Request) string {
 
 // told is what a page has to say of what was done just before, or of what became of the
 // message about its question; empty: nothing.
-func (p *Portal) told(r *http.Request, kind assurance.Factor, page authflow.Page) string {
-	t, key := p.words(r), "portal.delivery."+string(kind)+"."+string(page.Delivery)
-	if told := t.say(key); page.Delivery != "" && told != key {
-		return told
+func (p *Portal) told(r *http.Request, kind assurance.Factor, page authflow.Page, enrols bool) string {
+	return cmp.Or(p.words(r).delivery(kind, page.Delivery, enrols), p.said(r))
+}
+
+// delivery says what became of a message, which checks the address of a new credential if
+// enrols is set; empty: there is nothing to say.
+func (t words) delivery(kind assurance.Factor, d authflow.Delivery, enrols bool) string {
+	key := "portal.delivery." + string(kind) + "." + string(d)
+	if enrols && d == authflow.DeliveryFailed {
+		key += "_new"
 	}
-	return p.said(r)
+	if said := t.say(key); d != "" && said != key {
+		return said
+	}
+	return ""
+}
+
+// tracking is where a page's script asks what became of the message about its question;
+// empty: that is known.
+func (p *Portal) tracking(at stage, page authflow.Page) string {
+	if page.Delivery.IsFinal() {
+		return ""
+	}
+	return waitURL(at)
+}
+
+// waitURL is where the page of a step learns how far its question is.
+func waitURL(at stage) string {
+	return waitPath + "?" + url.Values{"id": {at.flow.ID}, "use": {string(at.step.Factor)}}.Encode()
 }
 
 // waiting is what a page needs whose question another device can answer; nil:
@@ -150,7 +184,7 @@ func (p *Portal) waiting(at stage, page authflow.Page) *templates.Waiting {
 		return nil
 	}
 	return &templates.Waiting{
-		Poll: waitPath + "?" + url.Values{"id": {at.flow.ID}, "use": {string(at.step.Factor)}}.Encode(),
+		Poll: waitURL(at),
 		Page: useURL(at.flow, at.step.Factor),
 		Left: p.until(page.Until),
 	}

@@ -119,10 +119,12 @@ type ChallengeView struct {
 	Host     string
 	Name     string // who is signing in
 	Ceremony any
-	Waiting  *Waiting // nil: no other device can answer
-	Sending  *Sending // nil: no message can be sent
-	Said     string   // of what was done just before; empty: nothing
-	Unsent   bool     // Said is that the message couldn't be sent
+	Waiting  *Waiting   // nil: no other device can answer
+	Sending  *Sending   // nil: no message can be sent
+	Said     string     // of what was done just before; empty: nothing
+	Unsent   bool       // Said is that the message couldn't be sent
+	Tracking string     // where the page learns what became of the message; empty: it is known
+	Also     []AlsoCode // further codes that can be typed into the field
 	Error    Message
 	Others   []Choice
 	// Lost leads on for somebody who can't use this factor; empty: it isn't
@@ -143,6 +145,31 @@ type ChallengeView struct {
 	Reset bool
 	// StartOver leads to the sign-in form as somebody else.
 	StartOver string
+}
+
+// AlsoCode is a further code that can be typed into the field of a challenge.
+type AlsoCode struct {
+	Text   string // says so
+	Digits int
+}
+
+// Code is the content of a challenge that asks for a code of digits.
+type Code interface {
+	// Length is how many digits a code has.
+	Length() int
+}
+
+// Digits is how many digits the longest code has that can be typed into the field; 0: it
+// isn't known.
+func (v ChallengeView) Digits() int {
+	longest := 0
+	if code, ok := v.Ceremony.(Code); ok {
+		longest = code.Length()
+	}
+	for _, also := range v.Also {
+		longest = max(longest, also.Digits)
+	}
+	return longest
 }
 
 // Choices are the other factors to choose from: those that are like this one.
@@ -215,6 +242,8 @@ type EnrolView struct {
 	Waiting  *Waiting // nil: no other device can answer
 	Sending  *Sending // nil: no message can be sent
 	Said     string   // of what was done just before; empty: nothing
+	Unsent   bool     // Said is that the message couldn't be sent
+	Tracking string   // where the page learns what became of the message; empty: it is known
 	Error    Message
 	Others   []Choice // what could be set up instead
 	// AtOnce says that the person has just said yes to an offer of it.
@@ -364,6 +393,9 @@ type TOTPChallenge struct {
 	Period int // seconds
 }
 
+// Length implements Code.
+func (c TOTPChallenge) Length() int { return c.Digits }
+
 // TOTPEnrolment is what enrol_totp shows.
 type TOTPEnrolment struct {
 	QR      template.HTML // an inline SVG
@@ -404,6 +436,9 @@ type MessageCode struct {
 	Digits  int
 	Minutes int // how long a code counts
 }
+
+// Length implements Code.
+func (c MessageCode) Length() int { return c.Digits }
 
 // MessageEnrolment is what enrol_email and enrol_sms show.
 type MessageEnrolment struct {

@@ -146,6 +146,7 @@ func TestCodesByEmail(t *testing.T) {
 	if again := submitted(browser, formTo(t, page, "/flow/send"), nil); again.Status != 429 && again.Status != 422 {
 		t.Errorf("a further mail within 30 s: %d %s", again.Status, again.Text())
 	}
+	says(t, page, 422, "6-digit code from your authenticator app works here too")
 	page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
 	if page.Status != 200 || page.URL.Path != "/page" {
 		t.Fatalf("the code led to %d %s: %s", page.Status, page.URL, page.Text())
@@ -158,6 +159,11 @@ func TestCodesByEmail(t *testing.T) {
 	asked := askedByEmail(t, s, other, ada)
 	if page := submitted(other, asked.Form("one-time-code"), map[string]string{"one-time-code": code}); page.Status != 422 {
 		t.Errorf("M01 the same code elsewhere: %d %s", page.Status, page.Text())
+	}
+	// The one field takes the app's code, too.
+	asked = submitted(other, asked.Form("one-time-code"), map[string]string{"one-time-code": ada.Code()})
+	if asked.Status != 200 || asked.URL.Path != "/page" {
+		t.Errorf("the app's code led to %d %s: %s", asked.Status, asked.URL, asked.Text())
 	}
 	// Whoever knows the password has five sent in an hour, and no sixth.
 	for range 3 {

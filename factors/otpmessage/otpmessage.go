@@ -100,7 +100,7 @@ func (f *Factor) Most() int { return 1 }
 // Traits implements factors.Factor. Codes have eight digits.
 func (f *Factor) Traits() factors.Traits {
 	return factors.Traits{
-		Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Delivers: true, OnDemand: f.onDemand,
+		Weight: assurance.Second, Daily: true, Typed: true, Recalls: true, Guessable: true, Delivers: true, OnDemand: f.onDemand,
 		ByMail: f.kind == assurance.Email,
 		Rank:   1, AMR: f.amr, // a mailbox or a number vouches for the loss of nothing
 	}

@@ -203,7 +203,7 @@ func (f proving) Check(_ context.Context, a factors.Asking, _ []byte, answer fac
 
 // Traits implements factors.Factor. Of a million codes three are right at a time.
 func (f *Factor) Traits() factors.Traits {
-	return factors.Traits{Weight: assurance.Second, Daily: true, Recalls: true, Guessable: true, Rank: 1, Vouches: 1, AMR: []string{"otp"}}
+	return factors.Traits{Weight: assurance.Second, Daily: true, Typed: true, Recalls: true, Guessable: true, Rank: 1, Vouches: 1, AMR: []string{"otp"}}
 }
 
 // Values implements factors.Valued.
