@@ -12,6 +12,8 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/caddymodule/commands"
+	"github.com/portcullis-mfa/portcullis/hashprocess"
 	"github.com/portcullis-mfa/portcullis/identity"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/session"
@@ -29,6 +31,7 @@ type node struct {
 	store.Store
 	keeper  *session.Keeper
 	hashing *identity.Queue
+	worker  *hashprocess.Process
 	end     context.CancelFunc
 	running sync.WaitGroup
 }
@@ -50,7 +53,10 @@ func (a *App) openNode(ctx context.Context) (*node, error) {
 	if err := a.checkMark(ctx, mark, opened); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	n := &node{Store: opened, keeper: session.NewKeeper(telling{opened}, time.Now, warn), hashing: identity.NewQueue()}
+	worker := hashprocess.New(commands.HashProcess, func(err error) {
+		caddy.Log().Named("mfa").Warn("hashing passwords in the server's own process, which slows down requests", zap.Error(err))
+	})
+	n := &node{Store: opened, keeper: session.NewKeeper(telling{opened}, time.Now, warn), hashing: identity.NewQueue(worker), worker: worker}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	// Before anybody asks: until then nobody could be told anything.
@@ -129,5 +135,6 @@ func (a *App) checkMark(ctx context.Context, mark *keys.Mark, s store.Store) err
 func (n *node) Destruct() error {
 	n.end()
 	n.running.Wait()
+	n.worker.Close()
 	return n.Close()
 }

@@ -12,8 +12,6 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/crypto/argon2"
 )
 
 const (
@@ -103,7 +101,7 @@ func NewHasher(config HasherConfig) (*Hasher, error) {
 		config.Random = rand.Reader
 	}
 	if config.Queue == nil {
-		config.Queue = NewQueue()
+		config.Queue = NewQueue(nil)
 	}
 	hasher := &Hasher{
 		peppers: config.Peppers,
@@ -260,17 +258,31 @@ func (h *Hasher) derive(ctx context.Context, params Params, pepper, salt []byte,
 	if len(pepper) < minPepperBytes {
 		return nil, fmt.Errorf("hashing a password: the pepper has less than %d bytes", minPepperBytes)
 	}
-	place, err := h.place(ctx, params)
+	mac := hmac.New(sha256.New, pepper)
+	mac.Write([]byte(normal))
+	outcome, err := h.do(ctx, Task{Input: mac.Sum(nil), Salt: salt, Params: params})
+	return outcome.Tag, err
+}
+
+// do does a task, in the queue.
+func (h *Hasher) do(ctx context.Context, task Task) (outcome Outcome, err error) {
+	place, err := h.place(ctx, task.Params)
 	if err != nil {
-		return nil, err
+		return Outcome{}, err
 	}
-	var tag []byte
-	err = place.run(ctx, func() {
-		mac := hmac.New(sha256.New, pepper)
-		mac.Write([]byte(normal))
-		tag = argon2.IDKey(mac.Sum(nil), salt, params.Passes, params.Memory, params.Parallelism, tagBytes)
+	var failed error
+	if err := place.run(ctx, func() { outcome, failed = place.do(task) }); err != nil {
+		return Outcome{}, err
+	}
+	if failed != nil {
+		return Outcome{}, failed
+	}
+	if task.Imported != "" {
 		h.work.hashes.Add(1)
-		h.work.kibibytes.Add(uint64(params.Memory) * uint64(params.Passes))
-	})
-	return tag, err
+	}
+	if outcome.Tag != nil {
+		h.work.hashes.Add(1)
+		h.work.kibibytes.Add(uint64(task.Params.Memory) * uint64(task.Params.Passes))
+	}
+	return outcome, nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-crypt/crypt"
 	"github.com/go-crypt/crypt/algorithm"
-	"golang.org/x/crypto/argon2"
 )
 
 // importedPrefix begins the stored form of hashes that other programs made. What follows
@@ -121,26 +120,14 @@ func (h *Hasher) verifyImported(ctx context.Context, stored, password string) (b
 	if err != nil {
 		return false, fmt.Errorf("reading an imported hash: %w", ErrUnknownHash)
 	}
-	digest, err := decodeImported(string(encoded))
-	if err != nil {
+	if _, err := decodeImported(string(encoded)); err != nil {
 		return false, fmt.Errorf("reading an imported hash: %w", err)
 	}
-	place, err := h.place(ctx, h.params)
-	if err != nil {
-		return false, err
-	}
 	normal, refused := normalise(password)
-	right := false
-	err = place.run(ctx, func() {
-		h.work.hashes.Add(1)
-		if refused == nil && password != "" {
-			right = digest.MatchBytes([]byte(password))
-		}
-		if !right {
-			argon2.IDKey([]byte(normal), make([]byte, saltBytes), h.params.Passes, h.params.Memory, h.params.Parallelism, tagBytes)
-			h.work.hashes.Add(1)
-			h.work.kibibytes.Add(uint64(h.params.Memory) * uint64(h.params.Passes))
-		}
-	})
-	return right, err
+	task := Task{Imported: string(encoded), Input: []byte(normal), Salt: make([]byte, saltBytes), Params: h.params}
+	if refused == nil {
+		task.Password = password
+	}
+	outcome, err := h.do(ctx, task)
+	return outcome.Matches, err
 }

@@ -42,11 +42,12 @@ func (m *memory) take(need uint64) {
 	}
 }
 
-func (m *memory) giveBack(need uint64) {
+// giveBack says that work has ended, and how much garbage it has left here.
+func (m *memory) giveBack(need, left uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used -= need
-	m.garbage += need
+	m.garbage += left
 }
 
 // makeRoom returns once what runs and what is left of work before take no more

@@ -71,6 +71,7 @@ type limits struct {
 // concurrent use.
 type Queue struct {
 	memory *memory
+	worker Worker // nil: all work is done here
 
 	mu       sync.Mutex
 	running  int
@@ -87,6 +88,7 @@ type place struct {
 	turn   Turn
 	limits limits
 	need   uint64 // KiB
+	left   uint64 // KiB of garbage, in this process
 
 	used    atomic.Bool // by work that runs in it or has run
 	order   uint64      // of arrival
@@ -96,8 +98,13 @@ type place struct {
 	evicted chan struct{} // closed when somebody else has the place
 }
 
-// NewQueue returns an empty queue.
-func NewQueue() *Queue { return newQueue(debug.FreeOSMemory) }
+// NewQueue returns an empty queue. Its work is done by worker, and here if the worker
+// can't or is nil.
+func NewQueue(worker Worker) *Queue {
+	q := newQueue(debug.FreeOSMemory)
+	q.worker = worker
+	return q
+}
 
 // newQueue returns a queue that gives memory back by release.
 func newQueue(release func()) *Queue {
@@ -231,9 +238,25 @@ func (p *place) run(ctx context.Context, work func()) error {
 	if err := ctx.Err(); err != nil { // both may have been ready
 		return fmt.Errorf("waiting to hash a password: %w", err)
 	}
-	p.queue.memory.makeRoom(p.limits.memory)
 	work()
 	return nil
+}
+
+// do does a task by the worker, or else in this process. It is work for run.
+func (p *place) do(task Task) (Outcome, error) {
+	if p.queue.worker != nil {
+		if outcome, err := p.queue.worker.Do(task); err == nil {
+			return outcome, nil
+		}
+	}
+	p.makeRoom()
+	return task.Do()
+}
+
+// makeRoom has memory free for work in this process, which leaves garbage.
+func (p *place) makeRoom() {
+	p.queue.memory.makeRoom(p.limits.memory)
+	p.left = p.need
 }
 
 // await returns with a slot, or an error.
@@ -295,7 +318,7 @@ func (p *place) done() {
 	defer q.mu.Unlock()
 	q.running--
 	q.count(p, -1)
-	q.memory.giveBack(p.need)
+	q.memory.giveBack(p.need, p.left)
 	q.grant()
 	if q.running == 0 {
 		q.memory.idle()

@@ -51,7 +51,10 @@ func (c *crowd) do(ctx context.Context, turn Turn, work func()) error {
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, work)
+	return p.run(ctx, func() {
+		p.makeRoom()
+		work()
+	})
 }
 
 func (c *crowd) work(name string) {

@@ -29,11 +29,11 @@ var arrows = []arrow{
 	{"cmd/mfa-agent", []string{"agent", "agent/browser", "agent/confirmation", "agent/estclient", "agent/journal"}},
 	{".", []string{"caddymodule"}},
 	{"caddymodule", []string{
-		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin",
+		"caddymodule/commands", "caddymodule/adminapi", "caddymodule/approach", "caddymodule/layout", "caddymodule/matching", "caddymodule/origin", "hashprocess",
 		"accesstoken", "authenticator", "portal", "est", "enrolment", "gate", "gate/canonical", "accounts", "authflow", "selfservice", "undo", "person", "guess", "credentials", "devices", "ticket", "session", "assertion", "factors/backupcode", "factors/fido", "factors/otpmessage", "factors/push", "factors/totp", "ceremony", "notify/email", "notify/sms", "notify/link", "notify/notice", "notify/reset", "notify/webpush", "notify", "factors",
 		"backup", "importing", "geoip", "identity", "audit", "keys", "store/sqlite", "store/postgres", "store", "templates", "assurance", "upload", "stream", "boundedlog",
 	}},
-	{"caddymodule/commands", []string{"accesstoken", "backup", "importing", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
+	{"caddymodule/commands", []string{"hashprocess", "accesstoken", "backup", "importing", "caddymodule/adminapi", "devices", "store/sqlite", "store/postgres", "store/transfer", "templates", "token", "showable"}},
 	{"caddymodule/approach", []string{"caddymodule/layout", "caddymodule/matching", "caddymodule/origin"}},
 	{"caddymodule/layout", []string{"caddymodule/matching", "caddymodule/origin", "assurance"}},
 	{"caddymodule/matching", nil},
@@ -77,6 +77,7 @@ var arrows = []arrow{
 	{"factors/factortest", []string{"factors"}},
 	{"test/pager", []string{"factors", "assurance", "token"}},
 	{"factors", []string{"assurance"}},
+	{"hashprocess", []string{"identity"}},
 	{"identity", []string{"strength", "showable"}},
 
 	{"audit", []string{"store", "boundedlog", "showable"}},

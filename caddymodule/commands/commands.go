@@ -31,7 +31,7 @@ what it names doesn't exist, and 1 for everything else.`,
 			flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
 			flags.Bool("json", false, "Print JSON")
 			asGroup(cmd)
-			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), eventsCommand(), notifyCommand(), healthCommand(), backupCommand(), restoreCommand(), keysCommand(), storeCommand(), templatesCommand(), versionCommand())
+			cmd.AddCommand(setupLinkCommand(), accessCodeCommand(), userCommand(), sessionCommand(), deviceCommand(), tokenCommand(), eventsCommand(), notifyCommand(), healthCommand(), backupCommand(), restoreCommand(), keysCommand(), storeCommand(), templatesCommand(), versionCommand(), hashPasswordsCommand())
 			withExitCodes(cmd)
 		},
 	})
