@@ -122,6 +122,10 @@ type App struct {
 	// key. At most 30d; 0 means no probation. Default: 24h.
 	ReplacementHold *caddy.Duration `json:"replacement_hold,omitempty"`
 
+	// Sources says where each option is written, as FILE:LINE, for messages. The
+	// Caddyfile adapter fills it in. Default: none.
+	Sources sources `json:"sources,omitempty"`
+
 	ctx     caddy.Context
 	logger  *zap.Logger
 	bounded *zap.Logger // for what strangers can cause
@@ -176,19 +180,19 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, resolve := range []func() error{
-		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolvePush, a.resolveCertificate, a.loadStore, a.boundExit, a.completeHandlers,
+		a.resolvePortal, a.resolveAdmins, a.resolveTexts, a.resolvePages, a.resolveKeys, a.resolveSession, a.resolveFactors, a.resolvePush, a.resolveCertificate, a.loadStore, a.boundExit,
 	} {
 		if err := resolve(); err != nil {
-			return err
+			return a.Sources.locate(err)
 		}
 	}
-	return nil
+	return a.completeHandlers() // whose errors name the place of a handler
 }
 
 func (a *App) loadStore() error {
 	module, err := a.loadStoreModule()
 	if err != nil {
-		return fmt.Errorf("loading the store module: %w", err)
+		return fmt.Errorf("store: %w", err)
 	}
 	var ok bool
 	if a.store, ok = module.(StoreModule); !ok {
@@ -234,7 +238,7 @@ func (a *App) arrange() (layout.Layout, error) {
 		gates[i] = g
 	}
 	found, err := layout.Check(layout.Configuration{
-		Sites: sites, Portal: a.portal, Authenticator: a.Push.authenticator, AuthenticatorSource: a.Push.Source,
+		Sites: sites, Portal: a.portal, PortalSource: a.Sources["portal"], Authenticator: a.Push.authenticator, AuthenticatorSource: a.Sources["push authenticator"],
 		BehindProxy: a.BehindTLSProxy, Gates: gates,
 	})
 	if err != nil {

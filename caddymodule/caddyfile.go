@@ -127,7 +127,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	if d.NextArg() {
 		return nil, d.Errf("mfa takes a block, not %q: write mfa { portal https://login.example.com }", d.Val())
 	}
-	app := new(App)
+	app := &App{Sources: sourcesOf(*d)}
 	for d.NextBlock(0) {
 		if err := app.unmarshalOption(d); err != nil {
 			return nil, err
@@ -186,7 +186,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "replacement_hold":
 		return a.unmarshalReplacementHold(d)
 	}
-	return d.Errf("unknown option %q of mfa: the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, sms, push, password_reset, certificate and replacement_hold", d.Val())
+	return unknownOption(d, "mfa", "the options are portal, admins, store, keys, name, contact, logo, accent, templates, session, password, max_staleness, behind_tls_proxy, totp, fido, backup_codes, email, sms, push, password_reset, certificate and replacement_hold")
 }
 
 // unmarshalPortal reads the portal's address, and checks it unless a placeholder
@@ -203,12 +203,15 @@ func (a *App) unmarshalPortal(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	if a.StoreRaw != nil {
-		return d.Err("store is given twice")
+		return d.Err("store is given twice: remove one of them")
 	}
 	if !d.NextArg() {
 		return d.Err("store needs a name: write store sqlite or store postgres ADDRESS")
 	}
 	name := d.Val()
+	if _, err := caddy.GetModule("mfa.stores." + name); err != nil {
+		return d.Errf("there is no store %q: write store sqlite or store postgres ADDRESS", name)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "mfa.stores."+name)
 	if err != nil {
 		return err
@@ -219,23 +222,13 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalSession(d *caddyfile.Dispenser) error {
 	if a.Session != nil {
-		return d.Err("session is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("session takes a block, not %q: write session { lifetime 12h }", d.Val())
+		return d.Err("session is given twice: remove one of them")
 	}
 	a.Session = new(SessionSettings)
-	block := *d // whose line errors about several options name
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := a.Session.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	complete := *a.Session
-	if err := complete.complete(); err != nil {
-		return block.Errf("session: %w", err)
-	}
-	return nil
+	return readBlock(d, "session { lifetime 12h }", func() error { return a.Session.unmarshalOption(d) }, func() error {
+		complete := *a.Session
+		return complete.complete()
+	})
 }
 
 func (s *SessionSettings) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -247,14 +240,14 @@ func (s *SessionSettings) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "remember":
 		return duration(d, &s.Remember)
 	}
-	return d.Errf("unknown option %q of session: the options are lifetime, idle and remember", d.Val())
+	return unknownOption(d, "session", "the options are lifetime, idle and remember")
 }
 
 // unmarshalAccent reads a colour. A # at the beginning of a word begins a
 // comment in a Caddyfile, so it may be left out.
 func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 	if a.Accent != "" {
-		return d.Err("accent is given twice")
+		return d.Err("accent is given twice: remove one of them")
 	}
 	if !d.NextArg() {
 		return d.Err("accent needs a colour: write accent 1c5dbf, since a # starts a comment")
@@ -264,13 +257,13 @@ func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 		a.Accent = "#" + a.Accent
 	}
 	if d.NextArg() {
-		return d.Err("accent takes one value")
+		return d.Errf("accent takes one value, and %q is a second: remove it", d.Val())
 	}
 	if !isPlain(a.Accent) {
 		return nil
 	}
 	if err := templates.CheckAccent(a.Accent); err != nil {
-		return d.Errf("accent %w", err)
+		return d.Errf("accent: %w: write six hexadecimal digits, as in accent 1c5dbf", err)
 	}
 	return nil
 }
@@ -278,7 +271,7 @@ func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 // unmarshalReplacementHold reads a duration, or off for none.
 func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 	if a.ReplacementHold != nil {
-		return d.Err("replacement_hold is given twice")
+		return d.Err("replacement_hold is given twice: remove one of them")
 	}
 	a.ReplacementHold = new(caddy.Duration)
 	if d.CountRemainingArgs() == 1 && d.NextArg() {

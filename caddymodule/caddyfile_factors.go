@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -11,26 +10,16 @@ import (
 
 func (a *App) unmarshalTOTP(d *caddyfile.Dispenser) error {
 	if a.TOTP != nil {
-		return d.Err("totp is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("totp takes a block, not %q: write totp { algorithm sha256 }", d.Val())
+		return d.Err("totp is given twice: remove one of them")
 	}
 	a.TOTP = new(TOTP)
-	block := *d // whose line errors about the whole name
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := a.TOTP.unmarshalOption(d); err != nil {
-			return err
+	return readBlock(d, "totp { algorithm sha256 }", func() error { return a.TOTP.unmarshalOption(d) }, func() error {
+		complete := *a.TOTP
+		if !isPlain(complete.Issuer) {
+			complete.Issuer = ""
 		}
-	}
-	complete := *a.TOTP
-	if !isPlain(complete.Issuer) {
-		complete.Issuer = ""
-	}
-	if err := complete.complete("issuer"); err != nil {
-		return block.Errf("totp: %w", err)
-	}
-	return nil
+		return complete.complete("issuer")
+	})
 }
 
 func (t *TOTP) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -38,15 +27,7 @@ func (t *TOTP) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "algorithm":
 		return oneArgument(d, &t.Algorithm)
 	case "digits":
-		var digits string
-		if err := oneArgument(d, &digits); err != nil {
-			return err
-		}
-		var err error
-		if t.Digits, err = strconv.Atoi(digits); err != nil {
-			return d.Errf("digits %q: write 6 or 8", digits)
-		}
-		return nil
+		return number(d, &t.Digits, "6 or 8")
 	case "period":
 		return duration(d, &t.Period)
 	case "issuer":
@@ -54,7 +35,7 @@ func (t *TOTP) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "only_on", "not_on":
 		return t.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of totp: the options are algorithm, digits, period, issuer, only_on and not_on", d.Val())
+	return unknownOption(d, "totp", "the options are algorithm, digits, period, issuer, only_on and not_on")
 }
 
 // unmarshalPlatforms reads only_on or not_on.
@@ -64,7 +45,7 @@ func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
 		names = &p.NotOn
 	}
 	if *names != nil {
-		return d.Errf("%s is given twice", option)
+		return d.Errf("%s is given twice: remove one of them", option)
 	}
 	if *names = d.RemainingArgs(); len(*names) == 0 {
 		return d.Errf("%s names no platform: the platforms are %s", option, strings.Join(platforms, ", "))
@@ -77,7 +58,7 @@ func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 	if a.FIDO != nil {
-		return d.Err("fido is given twice")
+		return d.Err("fido is given twice: remove one of them")
 	}
 	a.FIDO = new(FIDO)
 	return switchOrBlock(d, &a.FIDO.Off, func() error {
@@ -111,7 +92,7 @@ func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 		case "only_on", "not_on":
 			return a.FIDO.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of fido: the options are passwordless, upgrade_offer, sign_count, rp_id, origins, abandon, attestation, only_on and not_on", d.Val())
+		return unknownOption(d, "fido", "the options are passwordless, upgrade_offer, sign_count, rp_id, origins, abandon, attestation, only_on and not_on")
 	})
 }
 
@@ -121,7 +102,7 @@ func unmarshalHost(d *caddyfile.Dispenser, host *string) error {
 		return err
 	}
 	if _, err := checkRPID(*host); err != nil {
-		return d.Errf("rp_id %w", err)
+		return d.Errf("rp_id: %w", err)
 	}
 	return nil
 }
@@ -129,13 +110,16 @@ func unmarshalHost(d *caddyfile.Dispenser, host *string) error {
 // unmarshalAttestation reads none, or required with a block.
 func (f *FIDO) unmarshalAttestation(d *caddyfile.Dispenser) error {
 	if f.Attestation != nil {
-		return d.Err("attestation is given twice")
+		return d.Err("attestation is given twice: remove one of them")
 	}
 	written := strings.Join(d.RemainingArgs(), " ")
+	if written == "" {
+		return d.Err("attestation needs a value: write none or required")
+	}
 	if written != "none" && written != "required" {
 		return d.Errf("attestation %q: write none or required", written)
 	}
-	made := new(Attestation)
+	made, block := new(Attestation), *d
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if written == "none" {
 			return d.Errf("attestation none takes no block: what keys say about themselves (%s) counts only with attestation required", d.Val())
@@ -148,7 +132,7 @@ func (f *FIDO) unmarshalAttestation(d *caddyfile.Dispenser) error {
 		return nil
 	}
 	if err := made.check(); err != nil {
-		return d.Errf("attestation: %w", err)
+		return block.Errf("attestation: %w", err)
 	}
 	f.Attestation = made
 	return nil
@@ -171,12 +155,12 @@ func (a *Attestation) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "certified":
 		return unmarshalWord(d, &a.Certified, fido.ParseLevel)
 	}
-	return d.Errf("unknown option %q of attestation: the options are metadata, metadata_root, allow, deny and certified", d.Val())
+	return unknownOption(d, "attestation", "the options are metadata, metadata_root, allow, deny and certified")
 }
 
 func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 	if a.BackupCodes != nil {
-		return d.Err("backup_codes is given twice")
+		return d.Err("backup_codes is given twice: remove one of them")
 	}
 	a.BackupCodes = new(BackupCodes)
 	return switchOrBlock(d, &a.BackupCodes.Off, func() error {
@@ -184,6 +168,6 @@ func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 		case "only_on", "not_on":
 			return a.BackupCodes.unmarshalPlatforms(d)
 		}
-		return d.Errf("unknown option %q of backup_codes: the options are only_on and not_on", d.Val())
+		return unknownOption(d, "backup_codes", "the options are only_on and not_on")
 	})
 }

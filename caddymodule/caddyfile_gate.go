@@ -101,7 +101,7 @@ func (g *Gate) unmarshalOption(h httpcaddyfile.Helper) error {
 	case "basic":
 		return onOrOff(h.Dispenser, &g.Basic)
 	}
-	return h.Errf("unknown option %q of mfa: the options are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion, session_notice and basic", h.Val())
+	return unknownOption(h.Dispenser, "mfa", "the options are open, rule, allow, tokens, assurance, max_age, certificate, headers, hosts, idle_ignores, cors_preflight, cookie_same_site, clear_site_data, assertion, session_notice and basic")
 }
 
 // parseRule reads one line or block that begins with open or rule.
@@ -204,13 +204,13 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "certificate":
 		return unmarshalMode(d, &r.Certificate)
 	}
-	return d.Errf("unknown option %q of rule: the options are allow, tokens, assurance, max_age and certificate", d.Val())
+	return unknownOption(d, "rule", "the options are allow, tokens, assurance, max_age and certificate")
 }
 
 // unmarshalMode reads what certificates do, of which one mode has two words.
 func unmarshalMode(d *caddyfile.Dispenser, mode *string) error {
 	if *mode != "" {
-		return d.Err("certificate is given twice")
+		return d.Err("certificate is given twice: remove one of them")
 	}
 	words := d.RemainingArgs()
 	written := strings.Join(words, "_")
@@ -223,21 +223,13 @@ func unmarshalMode(d *caddyfile.Dispenser, mode *string) error {
 
 func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {
 	if g.Headers != nil {
-		return d.Err("headers is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("headers takes a block, not %q: write headers { user X-User }", d.Val())
+		return d.Err("headers is given twice: remove one of them")
 	}
 	g.Headers = new(Headers)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := g.Headers.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	if _, err := g.Headers.checked(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
+	return readBlock(d, "headers { user X-User }", func() error { return g.Headers.unmarshalOption(d) }, func() error {
+		_, err := g.Headers.checked()
+		return err
+	})
 }
 
 func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -253,14 +245,14 @@ func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "encoding":
 		return unmarshalWord(d, &h.Encoding, parseHeaderEncoding)
 	}
-	return d.Errf("unknown option %q of headers: the options are user, name, email, groups and encoding", d.Val())
+	return unknownOption(d, "headers", "the options are user, name, email, groups and encoding")
 }
 
 // unmarshalGroups reads the name of the header, the word only with patterns, or
 // both.
 func (h *Headers) unmarshalGroups(d *caddyfile.Dispenser) error {
 	if h.Groups != "" || h.GroupsOnly != nil {
-		return d.Err("groups is given twice")
+		return d.Err("groups is given twice: remove one of them")
 	}
 	words := d.RemainingArgs()
 	if len(words) > 0 && words[0] != "only" {

@@ -92,7 +92,7 @@ func (c *Certificate) check() error {
 	case c.CA == "" && c.Lifetime != 0:
 		return errors.New("lifetime applies to certificates that are issued here: add ca NAME")
 	case c.Lifetime != 0 && time.Duration(c.Lifetime) < time.Hour:
-		return fmt.Errorf("lifetime %s: write 1h or more", time.Duration(c.Lifetime))
+		return fmt.Errorf("lifetime %s: write 1h or more", shown(time.Duration(c.Lifetime)))
 	case pool && len(c.Map) == 0:
 		return errors.New("trust_pool needs map, which says what in a certificate names its user: write map email")
 	case !pool && (len(c.Map) > 0 || c.CRL != ""):
@@ -160,7 +160,7 @@ func (a *App) certificateLifetime(ca *caddypki.CA) (time.Duration, error) {
 	asked := time.Duration(a.Certificate.Lifetime)
 	switch {
 	case asked > whole:
-		return 0, fmt.Errorf("lifetime %s: the CA's intermediates last %s, and nothing that they sign lasts longer: write a longer intermediate_lifetime in its pki block", asked, whole)
+		return 0, fmt.Errorf("lifetime %s: the CA's intermediates last %s, and nothing that they sign lasts longer: write a longer intermediate_lifetime in its pki block", shown(asked), shown(whole))
 	case asked != 0:
 		return asked, nil
 	case whole < devices.DefaultLifetime:
@@ -187,7 +187,7 @@ func (a *App) resolveTrustPool() error {
 	}
 	// Without a pool crypto/x509 would ask the roots of the system.
 	if pool := source.CertPool(); pool == nil || pool.Equal(x509.NewCertPool()) {
-		return errors.New("trust_pool: there is no CA certificate in it")
+		return errors.New("trust_pool: there is no CA certificate in it: name a PEM file that contains one")
 	}
 	operators := devices.Authorised{Anchors: source.CertPool}
 	for _, written := range c.Map {
@@ -288,22 +288,10 @@ func (a *App) revocations() *devices.Revocations {
 
 func (a *App) unmarshalCertificate(d *caddyfile.Dispenser) error {
 	if a.Certificate != nil {
-		return d.Err("certificate is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("certificate takes a block, not %q: write certificate { ca devices }", d.Val())
+		return d.Err("certificate is given twice: remove one of them")
 	}
 	a.Certificate = new(Certificate)
-	block := *d // whose line errors about the whole name
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := a.Certificate.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	if err := a.Certificate.check(); err != nil {
-		return block.Errf("certificate: %w", err)
-	}
-	return nil
+	return readBlock(d, "certificate { ca devices }", func() error { return a.Certificate.unmarshalOption(d) }, a.Certificate.check)
 }
 
 func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -319,7 +307,7 @@ func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "crl":
 		return oneArgument(d, &c.CRL)
 	}
-	return d.Errf("unknown option %q of certificate: the options are ca, lifetime, trust_pool, map and crl", d.Val())
+	return unknownOption(d, "certificate", "the options are ca, lifetime, trust_pool, map and crl")
 }
 
 func (c *Certificate) unmarshalTrustPool(d *caddyfile.Dispenser) error {
@@ -330,9 +318,12 @@ func (c *Certificate) unmarshalTrustPool(d *caddyfile.Dispenser) error {
 		return d.Err("trust_pool needs a kind: write trust_pool file /etc/ssl/our-ca.pem")
 	}
 	name := d.Val()
+	if _, err := caddy.GetModule("tls.ca_pool.source." + name); err != nil {
+		return d.Errf("there is no trust pool %q: write trust_pool file /etc/ssl/our-ca.pem", name)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "tls.ca_pool.source."+name)
 	if err != nil {
-		return err
+		return fmt.Errorf("trust_pool %s: %w", name, err)
 	}
 	c.TrustPoolRaw = caddyconfig.JSONModuleObject(module, "provider", name, nil)
 	return nil

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -80,6 +82,9 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 			return nil, err
 		}
 	}
+	if strings.ContainsFunc(config.HELO, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return nil, fmt.Errorf("helo %q: write the name of this host, such as login.example.com", config.HELO)
+	}
 	config.HELO = cmp.Or(config.HELO, portalHost)
 	for _, setting := range []**bool{&e.Codes, &e.Notices} {
 		if *setting == nil {
@@ -90,10 +95,10 @@ func (e *Email) resolve(portalHost string) (*email.Mailer, error) {
 		return nil, fmt.Errorf("limit %d: write how many codes may be sent in an hour, such as 2000", e.Limit)
 	}
 	if config.From == "" {
-		return nil, errors.New("from is missing: write the address that the mail is from, such as from login@example.com")
+		return nil, errNoFrom
 	}
 	if (config.Username == "") != (config.Password == "") {
-		return nil, errors.New("username and password go together: write both, or neither")
+		return nil, errHalfLogin
 	}
 	if config.Roots, err = e.readCA(); err != nil {
 		return nil, err
@@ -124,15 +129,22 @@ func (e *Email) readCA() (*x509.CertPool, error) {
 	return roots, nil
 }
 
+const smtpExample = "write smtp://mail.example.com or smtps://mail.example.com"
+
+var (
+	errNoSMTP    = errors.New("smtp is missing: " + smtpExample)
+	errNoFrom    = errors.New("from is missing: write the address that the mail is from, such as from login@example.com")
+	errHalfLogin = errors.New("username and password go together: write both, or neither")
+)
+
 // parseSMTP reads the address of a server.
 func parseSMTP(written string) (c email.Config, err error) {
-	const example = "write smtp://mail.example.com or smtps://mail.example.com"
 	u, err := url.Parse(written)
 	switch {
 	case written == "":
-		return c, errors.New("smtp is missing: " + example)
+		return c, errNoSMTP
 	case err != nil || u.Hostname() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
-		return c, errors.New("smtp: this isn't the address of a server: " + example)
+		return c, errors.New("smtp: this isn't the address of a server: " + smtpExample)
 	case u.User != nil:
 		return c, errors.New("smtp: the address contains a user name: write username and password as separate options")
 	}
@@ -146,11 +158,11 @@ func parseSMTP(written string) (c email.Config, err error) {
 			c.Security, c.Port = email.Plain, 25
 		}
 	default:
-		return c, errors.New("smtp: " + example)
+		return c, errors.New("smtp: " + smtpExample)
 	}
 	if u.Port() != "" {
 		if c.Port, err = strconv.Atoi(u.Port()); err != nil || c.Port < 1 || c.Port > 65535 {
-			return c, fmt.Errorf("smtp: there is no port %s", u.Port())
+			return c, fmt.Errorf("smtp: there is no port %s: write a number from 1 to 65535", u.Port())
 		}
 	}
 	return c, nil
@@ -163,21 +175,22 @@ func isThisMachine(host string) bool {
 
 func (a *App) unmarshalEmail(d *caddyfile.Dispenser) error {
 	if a.Email != nil {
-		return d.Err("email is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("email takes a block, not %q: write email { smtp …; from … }, each on a line of its own", d.Val())
+		return d.Err("email is given twice: remove one of them")
 	}
 	a.Email = new(Email)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := a.Email.unmarshalOption(d); err != nil {
-			return err
+	const example = "email { smtp smtp://mail.example.com; from login@example.com }, each option on a line of its own"
+	return readBlock(d, example, func() error { return a.Email.unmarshalOption(d) }, func() error {
+		if a.Email.SMTP == "" {
+			return errNoSMTP
 		}
-	}
-	if a.Email.SMTP == "" || a.Email.From == "" {
-		return d.Err("email needs smtp and from: the server that takes the mail, and the address that it's from")
-	}
-	return nil
+		if a.Email.From == "" {
+			return errNoFrom
+		}
+		if (a.Email.Username == "") != (a.Email.Password == "") {
+			return errHalfLogin
+		}
+		return nil
+	})
 }
 
 func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -209,9 +222,9 @@ func (e *Email) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "notices":
 		return onOrOff(d, &e.Notices)
 	case "limit":
-		return positive(d, &e.Limit)
+		return number(d, &e.Limit, "a number such as 2000")
 	case "only_on", "not_on":
 		return e.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of email: the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, codes, notices, limit, only_on and not_on", d.Val())
+	return unknownOption(d, "email", "the options are smtp, username, password, ca, from, envelope_from, reply_to, helo, codes, notices, limit, only_on and not_on")
 }

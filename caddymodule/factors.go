@@ -168,7 +168,7 @@ func (a *App) resolveFactors() error {
 
 func checkHold(hold caddy.Duration) error {
 	if asked := time.Duration(hold); asked < 0 || asked > 30*24*time.Hour {
-		return fmt.Errorf("replacement_hold %s: write a time of up to 30d, or off", asked)
+		return fmt.Errorf("replacement_hold %s: write a time of up to 30d, or off", shown(asked))
 	}
 	return nil
 }
@@ -272,7 +272,7 @@ func (t *TOTP) check() error {
 	}
 	period := time.Duration(t.Period)
 	if period < totp.MinPeriod || period > totp.MaxPeriod || period%time.Second != 0 {
-		return fmt.Errorf("period %s: write whole seconds from 15s to 2m", period)
+		return fmt.Errorf("period %s: write whole seconds from 15s to 2m", shown(period))
 	}
 	// What the factor itself would refuse at the start is refused here, so that
 	// `caddy validate` says so.

@@ -482,7 +482,7 @@ login.example.com {
 func TestAuthenticatorRefused(t *testing.T) {
 	const named = "push {\n\t\t\tauthenticator https://phone.example.com\n\t\t}"
 	for _, tt := range []struct{ name, push, site, want string }{
-		{"named, but no site", named, "", "Caddyfile:4: no site serves the authenticator https://phone.example.com: write phone.example.com { mfa_authenticator }"},
+		{"named, but no site", named, "", "Caddyfile:5: no site serves the authenticator https://phone.example.com: write phone.example.com { mfa_authenticator }"},
 		{"named, but another handler", named, `
 phone.example.com {
 	respond hello
@@ -503,7 +503,7 @@ app.example.com, phone.example.com {
 :8443 {
 	mfa_authenticator
 }`, "mfa_authenticator is on a site that accepts every host: put it in a site of its own: phone.example.com { mfa_authenticator }"},
-		{"on the portal's host", "push {\n\t\t\tauthenticator https://login.example.com\n\t\t}", "", "Caddyfile:4: push: authenticator https://login.example.com: this is the portal's host"},
+		{"on the portal's host", "push {\n\t\t\tauthenticator https://login.example.com\n\t\t}", "", "Caddyfile:5: push: authenticator https://login.example.com: this is the portal's host"},
 		{"behind a gate", named, `
 phone.example.com {
 	mfa

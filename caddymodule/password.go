@@ -32,33 +32,26 @@ func (p *Password) complete() error {
 
 func (a *App) unmarshalPassword(d *caddyfile.Dispenser) error {
 	if a.Password != nil {
-		return d.Err("password is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("password takes a block, not %q: write password { hashing_memory 256MiB }", d.Val())
+		return d.Err("password is given twice: remove one of them")
 	}
 	a.Password = new(Password)
-	block := *d // whose line errors about the whole name
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
+	option := func() error {
 		if d.Val() != "hashing_memory" {
-			return d.Errf("unknown option %q of password: the only option is hashing_memory", d.Val())
+			return unknownOption(d, "password", "the only option is hashing_memory")
 		}
-		if err := size(d, &a.Password.HashingMemory); err != nil {
-			return err
-		}
+		return size(d, &a.Password.HashingMemory)
 	}
-	complete := *a.Password
-	if err := complete.complete(); err != nil {
-		return block.Errf("password: %w", err)
-	}
-	return nil
+	return readBlock(d, "password { hashing_memory 256MiB }", option, func() error {
+		complete := *a.Password
+		return complete.complete()
+	})
 }
 
 // size reads an option that takes a number of bytes.
 func size(d *caddyfile.Dispenser, target *uint64) error {
 	option := d.Val()
 	if *target != 0 {
-		return d.Errf("%s is given twice", option)
+		return d.Errf("%s is given twice: remove one of them", option)
 	}
 	var written string
 	if err := oneArgument(d, &written); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/mail"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -42,9 +41,6 @@ type Push struct {
 	// Proxy is the HTTP proxy through which push services are reached:
 	// http://HOST:PORT or https://HOST:PORT. Default: none.
 	Proxy string `json:"proxy,omitempty"`
-	// Source is where the option is written, as FILE:LINE, for messages. The
-	// Caddyfile adapter fills it in. Default: none.
-	Source string `json:"source,omitempty"`
 
 	Platforms
 
@@ -64,7 +60,7 @@ func (a *App) resolvePush() error {
 		return nil
 	}
 	if err := a.Push.resolve(a.portal); err != nil {
-		return writtenAt(a.Push.Source, fmt.Errorf("push: %w", err))
+		return fmt.Errorf("push: %w", err)
 	}
 	return nil
 }
@@ -191,9 +187,9 @@ func (p *Push) placeOf(address string) string {
 
 func (a *App) unmarshalPush(d *caddyfile.Dispenser) error {
 	if a.Push != nil {
-		return d.Err("push is given twice")
+		return d.Err("push is given twice: remove one of them")
 	}
-	a.Push = &Push{Source: place(d)}
+	a.Push = new(Push)
 	block := *d // whose line errors about several options name
 	if err := switchOrBlock(d, &a.Push.Off, func() error { return a.Push.unmarshalOption(d) }); err != nil {
 		return err
@@ -230,24 +226,12 @@ func (p *Push) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "only_on", "not_on":
 		return p.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of push: the options are authenticator, subject, digits, services, geoip, proxy, only_on and not_on", d.Val())
+	return unknownOption(d, "push", "the options are authenticator, subject, digits, services, geoip, proxy, only_on and not_on")
 }
 
 func (p *Push) unmarshalDigits(d *caddyfile.Dispenser) error {
-	if p.Digits != 0 {
-		return d.Err("digits is given twice")
-	}
-	var written string
-	if err := oneArgument(d, &written); err != nil {
+	if err := number(d, &p.Digits, fmt.Sprintf("a number from %d to %d", minPushDigits, maxPushDigits)); err != nil {
 		return err
 	}
-	digits, err := strconv.Atoi(written)
-	if err != nil {
-		return d.Errf("digits %q: write a number from %d to %d", written, minPushDigits, maxPushDigits)
-	}
-	if err := checkPushDigits(digits); err != nil {
-		return d.WrapErr(err)
-	}
-	p.Digits = digits
-	return nil
+	return at(d, checkPushDigits(p.Digits))
 }

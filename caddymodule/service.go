@@ -109,13 +109,13 @@ func (a *App) startServing() error {
 	defer cancel()
 	opened, _, err := nodes.LoadOrNew(a.store.Key(), func() (caddy.Destructor, error) { return a.openNode(ctx) })
 	if err != nil {
-		return fmt.Errorf("opening the store: %w", err)
+		return writtenAt(a.Sources.of("store"), fmt.Errorf("opening the store: %w", err))
 	}
 	a.holdsStore = true
 	n := opened.(*node)
 	s := &service{store: n.Store, keeper: n.keeper, hashing: n.hashing, metrics: a.metrics}
 	if err := a.checkOrphans(ctx, s.store); err != nil {
-		return err
+		return a.Sources.locate(err)
 	}
 	if s.events, err = newEventFeed(a); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (a *App) stopServing() error {
 // assemble makes the parts and joins them.
 func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	if s.keys, err = a.openKeys(ctx, s.store); err != nil {
-		return fmt.Errorf("opening the keys: %w", err)
+		return writtenAt(a.Sources.of("keys"), fmt.Errorf("opening the keys: %w", err))
 	}
 	if !a.Push.Off {
 		if s.pushKey, err = s.keys.PushKey(ctx); err != nil {

@@ -46,15 +46,15 @@ func (s *SessionSettings) complete() error {
 	lifetime, idle, remember := time.Duration(s.Lifetime), time.Duration(s.Idle), time.Duration(s.Remember)
 	switch {
 	case lifetime < session.Granularity || lifetime > longestLifetime:
-		return fmt.Errorf("lifetime %s: write a time from 1m to 90d", lifetime)
+		return fmt.Errorf("lifetime %s: write a time from 1m to 90d", shown(lifetime))
 	case idle < session.Granularity:
-		return fmt.Errorf("idle %s: activity is recorded once a minute: write 1m or more", idle)
+		return fmt.Errorf("idle %s: activity is recorded once a minute: write 1m or more", shown(idle))
 	case idle > lifetime:
-		return fmt.Errorf("idle %s: it can't be longer than the lifetime, which is %s", idle, lifetime)
+		return fmt.Errorf("idle %s: it can't be longer than the lifetime, which is %s: write a shorter idle or a longer lifetime", shown(idle), shown(lifetime))
 	case remember < 0 || remember > longestRemembering:
-		return fmt.Errorf("remember %s: write a time up to 365d, or leave it out so that the second factor is asked for each time", remember)
+		return fmt.Errorf("remember %s: write a time up to 365d, or leave it out so that the second factor is asked for each time", shown(remember))
 	case remember > 0 && remember <= idle:
-		return fmt.Errorf("remember %s: nobody is asked again until idle (%s) is over, so it must be longer", remember, idle)
+		return fmt.Errorf("remember %s: nobody is asked again until idle (%s) is over, so it must be longer", shown(remember), shown(idle))
 	}
 	return nil
 }

@@ -153,20 +153,21 @@ func (a *App) resolveSession() error {
 
 func checkStaleness(staleness caddy.Duration) error {
 	if asked := time.Duration(staleness); asked < 2*time.Second || asked > time.Hour {
-		return fmt.Errorf("max_staleness %s: write a time from 2s (changes may take that long to arrive) to 1h", asked)
+		return fmt.Errorf("max_staleness %s: write a time from 2s (changes may take that long to arrive) to 1h", shown(asked))
 	}
 	return nil
 }
 
 // expand replaces the global placeholders ({env.*}, {file.*}, …) of a
-// setting. One that is unknown or empty is an error.
+// setting. One that is unknown or empty is an error, which doesn't repeat the setting,
+// since that can be a secret.
 func expand(setting, written string) (string, error) {
 	if written == "" {
 		return "", nil
 	}
 	value, err := caddy.NewReplacer().ReplaceOrErr(written, true, true)
 	if err != nil {
-		return "", fmt.Errorf("%s %q: %w", setting, written, err)
+		return "", fmt.Errorf("%s: %w: give it a value, or write the value itself", setting, err)
 	}
 	return value, nil
 }
@@ -181,4 +182,20 @@ func expandText(setting, written string) (string, error) {
 		return "", fmt.Errorf("%s %q: it can't contain control characters", setting, text)
 	}
 	return strings.TrimSpace(text), nil
+}
+
+// shown writes a time as people do in a Caddyfile: 90m as 1h30m, 48h as 2d.
+func shown(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	written := d.String()
+	if strings.HasSuffix(written, "m0s") {
+		written = strings.TrimSuffix(written, "0s")
+	}
+	if strings.HasSuffix(written, "h0m") {
+		written = strings.TrimSuffix(written, "0m")
+	}
+	return written
 }

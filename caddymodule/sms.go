@@ -3,9 +3,11 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,8 +77,8 @@ const longestDomain = 130
 
 // resolve completes and checks the settings, and returns the gateway for them.
 func (s *SMS) resolve(portalHost string) (*sms.Gateway, error) {
-	if (s.Gateway == nil) == (s.Twilio == nil) {
-		return nil, errors.New("write either gateway URL { … } or twilio { … }")
+	if err := s.checkServices(); err != nil {
+		return nil, err
 	}
 	if len(portalHost) > longestDomain {
 		return nil, fmt.Errorf("the portal's host has more than %d characters, and leaves no room for a code in a text message", longestDomain)
@@ -151,7 +153,7 @@ func (g *SMSGateway) resolve(from string) (*sms.Gateway, error) {
 	}
 	if g.Answer != "" {
 		if config.Answer, err = regexp.Compile(g.Answer); err != nil {
-			return nil, fmt.Errorf("answer: %w", err)
+			return nil, fmt.Errorf("answer: this isn't a regular expression (RE2): %w", err)
 		}
 	}
 	for _, status := range g.Accepted {
@@ -179,19 +181,22 @@ func checkGateway(address string) error {
 
 func (a *App) unmarshalSMS(d *caddyfile.Dispenser) error {
 	if a.SMS != nil {
-		return d.Err("sms is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("sms takes a block, not %q: write sms { gateway … { … }; regions … }, each on a line of its own", d.Val())
+		return d.Err("sms is given twice: remove one of them")
 	}
 	a.SMS = new(SMS)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := a.SMS.unmarshalOption(d); err != nil {
-			return err
+	const example = "sms { gateway https://sms.example.com/send { … }; regions DE }, each option on a line of its own"
+	return readBlock(d, example, func() error { return a.SMS.unmarshalOption(d) }, func() error {
+		if len(a.SMS.Regions) == 0 {
+			return errors.New("regions is missing: write the countries whose mobile numbers people may use, as in regions DE AT")
 		}
-	}
-	if a.SMS.Gateway == nil && a.SMS.Twilio == nil || len(a.SMS.Regions) == 0 {
-		return d.Err("sms needs regions, and gateway or twilio: the countries whose numbers people may use, and the service that accepts the messages")
+		return a.SMS.checkServices()
+	})
+}
+
+// checkServices refuses settings with no service to send messages, or with two.
+func (s *SMS) checkServices() error {
+	if (s.Gateway == nil) == (s.Twilio == nil) {
+		return errors.New("write one service that accepts the messages: gateway URL { … } or twilio { … }")
 	}
 	return nil
 }
@@ -204,7 +209,7 @@ func (s *SMS) unmarshalOption(d *caddyfile.Dispenser) error {
 		return s.unmarshalTwilio(d)
 	case "regions":
 		if len(s.Regions) > 0 {
-			return d.Err("regions is given twice")
+			return d.Err("regions is given twice: remove one of them")
 		}
 		for _, region := range d.RemainingArgs() {
 			s.Regions = append(s.Regions, strings.ToUpper(region))
@@ -216,33 +221,16 @@ func (s *SMS) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "from":
 		return oneArgument(d, &s.From)
 	case "limit":
-		return positive(d, &s.Limit)
+		return number(d, &s.Limit, "a number such as 100")
 	case "only_on", "not_on":
 		return s.unmarshalPlatforms(d)
 	}
-	return d.Errf("unknown option %q of sms: the options are gateway, twilio, regions, from, limit, only_on and not_on", d.Val())
-}
-
-// positive reads a whole number of more than nothing.
-func positive(d *caddyfile.Dispenser, target *int) error {
-	option, written := d.Val(), ""
-	if *target != 0 {
-		return d.Errf("%s is given twice", option)
-	}
-	if err := oneArgument(d, &written); err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(written)
-	if err != nil || n < 1 {
-		return d.Errf("%s %s: write a number such as 100", option, written)
-	}
-	*target = n
-	return nil
+	return unknownOption(d, "sms", "the options are gateway, twilio, regions, from, limit, only_on and not_on")
 }
 
 func (s *SMS) unmarshalGateway(d *caddyfile.Dispenser) error {
 	if s.Gateway != nil {
-		return d.Err("gateway is given twice")
+		return d.Err("gateway is given twice: remove one of them")
 	}
 	g := new(SMSGateway)
 	s.Gateway = g
@@ -274,6 +262,9 @@ func (g *SMSGateway) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "body":
 		return oneArgument(d, &g.Body)
 	case "accepted":
+		if d.CountRemainingArgs() == 0 {
+			return d.Err("accepted needs a value: write statuses from 200 to 299, as in accepted 200 202")
+		}
 		for _, written := range d.RemainingArgs() {
 			status, err := strconv.Atoi(written)
 			if err != nil || status < 200 || status > 299 {
@@ -285,27 +276,29 @@ func (g *SMSGateway) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "answer":
 		return oneArgument(d, &g.Answer)
 	}
-	return d.Errf("unknown option %q of gateway: the options are method, header, body, accepted and answer", d.Val())
+	return unknownOption(d, "gateway", "the options are method, header, body, accepted and answer")
 }
 
 func (s *SMS) unmarshalTwilio(d *caddyfile.Dispenser) error {
 	if s.Twilio != nil {
-		return d.Err("twilio is given twice")
-	}
-	if d.NextArg() {
-		return d.Errf("twilio takes a block, not %q", d.Val())
+		return d.Err("twilio is given twice: remove one of them")
 	}
 	t := new(Twilio)
 	s.Twilio = t
 	targets := map[string]*string{"account": &t.Account, "token": &t.Token, "from": &t.From}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
+	option := func() error {
 		target, known := targets[d.Val()]
 		if !known {
-			return d.Errf("unknown option %q of twilio: the options are account, token and from", d.Val())
+			return unknownOption(d, "twilio", "the options are account, token and from")
 		}
-		if err := oneArgument(d, target); err != nil {
-			return err
-		}
+		return oneArgument(d, target)
 	}
-	return nil
+	return readBlock(d, "twilio { account …; token …; from … }, each option on a line of its own", option, func() error {
+		for _, setting := range slices.Sorted(maps.Keys(targets)) {
+			if *targets[setting] == "" {
+				return fmt.Errorf("%s is missing: write account, token and from", setting)
+			}
+		}
+		return nil
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -44,11 +43,8 @@ func (PostgresStore) CaddyModule() caddy.ModuleInfo {
 // Provision expands placeholders. It connects to nothing.
 func (s *PostgresStore) Provision(caddy.Context) (err error) {
 	for setting, address := range map[string]*string{"url": &s.URL, "listen": &s.Listen} {
-		if *address == "" {
-			continue
-		}
-		if *address, err = caddy.NewReplacer().ReplaceOrErr(*address, true, true); err != nil {
-			return fmt.Errorf("%s: %w", setting, err) // which names the placeholder, not the password
+		if *address, err = expand(setting, *address); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -108,7 +104,7 @@ func (s *PostgresStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		s.URL = d.Val()
 	}
 	if d.NextArg() {
-		return d.Err("store postgres takes one address")
+		return d.Errf("store postgres takes one address, and %q is a second: remove it, or put quotes around an address that contains spaces", d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		var into *string
@@ -118,7 +114,7 @@ func (s *PostgresStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "listen":
 			into = &s.Listen
 		default:
-			return d.Errf("unknown option %q of store postgres: the options are url and listen", d.Val())
+			return unknownOption(d, "store postgres", "the options are url and listen")
 		}
 		if err := oneArgument(d, into); err != nil {
 			return err

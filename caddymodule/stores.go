@@ -104,11 +104,11 @@ func (s *SQLiteStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		s.Path = d.Val()
 	}
 	if d.NextArg() {
-		return d.Err("store sqlite takes one path")
+		return d.Errf("store sqlite takes one path, and %q is a second: remove it, or put quotes around a path that contains spaces", d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() != "path" {
-			return d.Errf("unknown option %q of store sqlite: the only option is path", d.Val())
+			return unknownOption(d, "store sqlite", "the only option is path")
 		}
 		if err := oneArgument(d, &s.Path); err != nil {
 			return err

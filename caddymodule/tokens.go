@@ -73,7 +73,7 @@ func (p *PersonalTokens) resolve() (*gate.AppPasswords, error) {
 		resolved.Most = defaultMost
 	}
 	if resolved.Longest < time.Hour || resolved.Longest > accesstoken.MaxLifetime {
-		return nil, errors.New("longest must be between an hour and 366 days: write longest 90d, for example")
+		return nil, errors.New("longest: it must be between an hour and 366 days: write longest 90d, for example")
 	}
 	if resolved.Most < 1 || resolved.Most > maxMost {
 		return nil, fmt.Errorf("most %d: write a number from 1 to %d", p.Most, maxMost)
@@ -98,7 +98,7 @@ func unmarshalTokens(d *caddyfile.Dispenser, tokens **Tokens) error {
 	case isOff, kind == "off" && !isFirst:
 		return d.Err("tokens off can't be combined with another line of tokens: remove the other line")
 	case kind == "service" && t.Service, kind == "personal" && t.Personal != nil:
-		return d.Errf("tokens %s is given twice", kind)
+		return d.Errf("tokens %s is given twice: remove one of them", kind)
 	}
 	if d.NextArg() {
 		return d.Errf("tokens %s takes no further argument (%s): write a line for each kind", kind, d.Val())
@@ -108,13 +108,14 @@ func unmarshalTokens(d *caddyfile.Dispenser, tokens **Tokens) error {
 		t.Service = true
 	case "personal":
 		t.Personal = new(PersonalTokens)
+		block := *d
 		for nesting := d.Nesting(); d.NextBlock(nesting); {
 			if err := t.Personal.unmarshalOption(d); err != nil {
 				return err
 			}
 		}
 		if _, err := t.Personal.resolve(); err != nil && !t.Personal.hasPlaceholders() {
-			return d.WrapErr(err)
+			return block.Errf("tokens personal: %w", err)
 		}
 	}
 	return nil
@@ -141,7 +142,7 @@ func (p *PersonalTokens) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "longest":
 		return duration(d, &p.Longest)
 	case "most":
-		return number(d, &p.Most)
+		return number(d, &p.Most, "a number from 1 to 100")
 	}
-	return d.Errf("unknown option %q of tokens personal: the options are allow, longest and most", d.Val())
+	return unknownOption(d, "tokens personal", "the options are allow, longest and most")
 }

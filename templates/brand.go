@@ -29,14 +29,14 @@ func newBrand(options Options) (brand, error) {
 	if len(options.Logo) > 0 {
 		name, err := checkLogo(options.Logo)
 		if err != nil {
-			return brand{}, fmt.Errorf("reading the logo: %w", err)
+			return brand{}, fmt.Errorf("logo: %w", err)
 		}
 		made.logo, made.files[name] = name, options.Logo
 	}
 	if options.Accent != "" {
 		accent, err := parseColour(options.Accent)
 		if err != nil {
-			return brand{}, fmt.Errorf("reading the accent colour: %w", err)
+			return brand{}, fmt.Errorf("accent: %w", err)
 		}
 		made.style, made.files["brand.css"] = "brand.css", accentStyle(accent)
 	}

@@ -36,6 +36,9 @@ func newSources(embedded fs.FS, directory string) (sources, error) {
 	if directory == "" {
 		return s, nil
 	}
+	if found, err := os.Stat(directory); err == nil && !found.IsDir() {
+		return sources{}, fmt.Errorf("templates %s: this is a file: name a directory", directory)
+	}
 	err := filepath.WalkDir(directory, func(file string, entry fs.DirEntry, err error) error {
 		hidden := file != directory && strings.HasPrefix(entry.Name(), ".")
 		switch {
@@ -49,7 +52,7 @@ func newSources(embedded fs.FS, directory string) (sources, error) {
 		return s.addOverride(directory, file)
 	})
 	if err != nil {
-		return sources{}, fmt.Errorf("reading the templates that override ours: %w", err)
+		return sources{}, fmt.Errorf("templates: %w", err)
 	}
 	return s, nil
 }

@@ -27,8 +27,8 @@ type home struct {
 func homesOf(c Configuration) []home {
 	return []home{
 		{
-			handler: "mfa_portal", called: "the portal", option: "portal in the global option mfa", address: c.Portal,
-			met: func(s step) bool { return s.portal != nil }, risk: ", where nobody could sign in then",
+			handler: "mfa_portal", called: "the portal", option: "portal in the global option mfa",
+			address: c.Portal, source: c.PortalSource, met: func(s step) bool { return s.portal != nil }, risk: ", where nobody could sign in then",
 		},
 		{
 			handler: "mfa_authenticator", called: "the authenticator", option: "authenticator in the option push of mfa",

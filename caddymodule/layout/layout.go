@@ -55,8 +55,10 @@ type App struct {
 type Configuration struct {
 	// Sites is the http app, provisioned.
 	Sites *caddyhttp.App
-	// Portal is the portal's address: scheme and host only.
-	Portal *url.URL
+	// Portal is the portal's address: scheme and host only. PortalSource is where it is
+	// written, as FILE:LINE, or "".
+	Portal       *url.URL
+	PortalSource string
 	// Authenticator is the address of the phone's app: scheme and host only; nil:
 	// there is none. AuthenticatorSource is where it is written, as FILE:LINE, or "".
 	Authenticator       *url.URL

@@ -87,7 +87,7 @@ var (
 // New returns the factor, or an error that says why browsers would refuse.
 func New(config Config, clock func() time.Time, random io.Reader) (*Factor, error) {
 	if err := config.checkPlaces(); err != nil {
-		return nil, fmt.Errorf("fido: %w", err)
+		return nil, err
 	}
 	settings := &webauthn.Config{
 		RPID: config.RPID, RPOrigins: slices.Concat(config.Origins, config.Related), RPDisplayName: config.Brand,
@@ -108,12 +108,12 @@ func New(config Config, clock func() time.Time, random io.Reader) (*Factor, erro
 	}
 	if config.Attestation != nil {
 		if err := config.Attestation.configure(settings); err != nil {
-			return nil, fmt.Errorf("fido: %w", err)
+			return nil, err
 		}
 	}
 	party, err := webauthn.New(settings)
 	if err != nil {
-		return nil, fmt.Errorf("fido: %w", err)
+		return nil, err
 	}
 	if config.Explain == nil {
 		config.Explain = func(string, error) {}

@@ -81,7 +81,7 @@ func RelatedOrigins(origins []string) ([]byte, error) {
 	}
 	document, err := protocol.NewRelatedOriginsWithLabeler(label, origins...)
 	if err != nil {
-		return nil, fmt.Errorf("listing the origins: %w", err)
+		return nil, fmt.Errorf("origins: browsers accept at most five registered domain names: %w", err)
 	}
 	return document.Bytes()
 }

@@ -35,7 +35,7 @@ func parseBody(written, contentType string, constants map[string]string) (body, 
 	kind, _, err := mime.ParseMediaType(contentType)
 	escape, known := escapes[kind]
 	if err != nil || !known {
-		return body{}, errors.New("write header Content-Type with application/json, application/x-www-form-urlencoded or application/xml: values in the body are escaped as it says")
+		return body{}, errors.New("header Content-Type: write application/json, application/x-www-form-urlencoded, application/xml or text/xml: values in the body are escaped as it says")
 	}
 	b := body{escape: escape, constants: constants}
 	from := 0
@@ -47,7 +47,7 @@ func parseBody(written, contentType string, constants map[string]string) (body, 
 	b.texts = append(b.texts, written[from:])
 	for _, needed := range []string{"{to}", "{text}"} {
 		if !strings.Contains(written, needed) {
-			return body{}, fmt.Errorf("body: %s is missing", needed)
+			return body{}, fmt.Errorf("body: %s is missing: write a body with {to} and {text}", needed)
 		}
 	}
 	filled := b.fill(map[string]string{"to": "+491701234567", "from": "a", "text": "a\"<&\n", "id": "a"})

@@ -111,7 +111,7 @@ func New(c Config) (*Gateway, error) {
 func checkHeader(header http.Header) error {
 	for name, values := range header {
 		if name == "Host" || name == "Content-Length" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == ':' || r >= 0x7f }) {
-			return fmt.Errorf("header %q: this field can't be set", name)
+			return fmt.Errorf("header %q: this field can't be set: remove it, or correct its name", name)
 		}
 		if slices.ContainsFunc(values, func(v string) bool { return strings.ContainsAny(v, "\r\n\x00") }) {
 			return fmt.Errorf("header %s: its value contains a line break. A file that holds a secret must not end in one", name)

@@ -195,13 +195,13 @@ func TestTwilio(t *testing.T) {
 // TestConfigurationsThatAreWrong wants each refused with what to write instead.
 func TestConfigurationsThatAreWrong(t *testing.T) {
 	for want, change := range map[string]func(*sms.Config){
-		"write header Content-Type": func(c *sms.Config) { c.Header.Del("Content-Type") },
-		"with application/json":     func(c *sms.Config) { c.Header.Set("Content-Type", "text/plain") },
-		"{text} is missing":         func(c *sms.Config) { c.Body = `{"to": "{to}"}` },
-		"this isn't JSON":           func(c *sms.Config) { c.Body = `{"to": {to}, "text": {text}}` },
-		"write POST or PUT":         func(c *sms.Config) { c.Method = "GET" },
-		"contains a line break":     func(c *sms.Config) { c.Header.Set("Authorization", "Bearer "+secret+"\n") },
-		"can't be set":              func(c *sms.Config) { c.Header["A b"] = []string{"c"} },
+		"header Content-Type: write": func(c *sms.Config) { c.Header.Del("Content-Type") },
+		"write application/json":     func(c *sms.Config) { c.Header.Set("Content-Type", "text/plain") },
+		"{text} is missing":          func(c *sms.Config) { c.Body = `{"to": "{to}"}` },
+		"this isn't JSON":            func(c *sms.Config) { c.Body = `{"to": {to}, "text": {text}}` },
+		"write POST or PUT":          func(c *sms.Config) { c.Method = "GET" },
+		"contains a line break":      func(c *sms.Config) { c.Header.Set("Authorization", "Bearer "+secret+"\n") },
+		"can't be set":               func(c *sms.Config) { c.Header["A b"] = []string{"c"} },
 	} {
 		config := configOf(&smsgateway.Server{URL: "https://sms.example.com"})
 		change(&config)

@@ -47,7 +47,7 @@ func (s Settings) Check() error {
 func (s Settings) parse() (*pgxpool.Config, *pgx.ConnConfig, error) {
 	main, err := pgxpool.ParseConfig(s.URL)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the address of the database: %w", err)
+		return nil, nil, fmt.Errorf("the address of the database: %w: write postgres://USER@HOST/DATABASE?sslmode=verify-full", err)
 	}
 	if err := secure(main.ConnConfig); err != nil {
 		return nil, nil, err
@@ -58,7 +58,7 @@ func (s Settings) parse() (*pgxpool.Config, *pgx.ConnConfig, error) {
 	feeding := main.ConnConfig.Copy()
 	if s.Listen != "" && s.Listen != ListenOff {
 		if feeding, err = pgx.ParseConfig(s.Listen); err != nil {
-			return nil, nil, fmt.Errorf("the address to listen at: %w", err)
+			return nil, nil, fmt.Errorf("listen: %w: write postgres://USER@HOST/DATABASE?sslmode=verify-full, or off", err)
 		}
 		if err := secure(feeding); err != nil {
 			return nil, nil, err
