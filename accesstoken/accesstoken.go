@@ -115,29 +115,30 @@ func isLetter(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
-// IsIn reports whether a text contains a whole token.
-func IsIn(text string) bool {
+// Find returns the first whole token in a text; empty: there is none.
+func Find(text string) string {
 	for {
 		at := strings.Index(text, Prefix)
 		if at < 0 {
-			return false
+			return ""
 		}
 		text = text[at:]
-		if _, ok := Selector(text[:min(len(text), Length)]); ok {
-			return true
+		token := text[:min(len(text), Length)]
+		if _, ok := Selector(token); ok {
+			return token
 		}
 		text = text[len(Prefix):]
 	}
 }
 
-// IsInQuery reports whether a query contains a whole token, escaped or not.
-func IsInQuery(query string) bool {
-	if IsIn(query) {
-		return true
+// FindEscaped is Find for a text that may be percent-encoded, such as a query.
+func FindEscaped(text string) string {
+	if token := Find(text); token != "" || !strings.Contains(text, "%") {
+		return token
 	}
-	if !strings.Contains(query, "%") {
-		return false
+	plain, err := url.PathUnescape(text)
+	if err != nil {
+		return ""
 	}
-	plain, err := url.PathUnescape(query)
-	return err == nil && IsIn(plain)
+	return Find(plain)
 }

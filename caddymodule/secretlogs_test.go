@@ -64,6 +64,11 @@ func TestD02PortalTakesNoAccessTokens(t *testing.T) {
 			t.Errorf("%q: %d, %v", query, w.Code, err)
 		}
 	}
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/sign-in", nil)
+	r.Header.Set("Referer", "https://app.example.com/?x="+made)
+	if err := new(Portal).ServeHTTP(w, r, nil); err != nil || w.Code != http.StatusBadRequest {
+		t.Errorf("in the Referer: %d, %v", w.Code, err)
+	}
 }
 
 // D02: the filter takes out all that Caddy keeps from logs unless log_credentials is

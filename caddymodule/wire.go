@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/assertion"
 	"github.com/portcullis-mfa/portcullis/caddymodule/approach"
 	"github.com/portcullis-mfa/portcullis/caddymodule/layout"
@@ -271,7 +270,7 @@ func (g *Gate) rules() []gate.Rule {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	skipSecretAddress(r)
-	if accesstoken.IsInQuery(r.URL.RawQuery) {
+	if gate.TokenInAddress(r) != "" {
 		// It isn't logged, and anybody can make such a text up.
 		upload.Ignore(w, r)
 		w.Header().Set("Cache-Control", "no-store")

@@ -64,6 +64,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next Next) erro
 	StripTrailers(r)
 	req := &request{Request: r, gate: g}
 	if err := g.takeCredentials(req); err != nil {
+		if errors.Is(err, errTokenExposed) {
+			g.noteExposedToken(req)
+		}
 		g.badRequest(w, req, err)
 		return nil
 	}

@@ -388,9 +388,9 @@ func (g *Gate) write(w http.ResponseWriter, r *request, status int, contentType 
 // keep it, so no Vary has to tell on what it depends.
 func protect(w http.ResponseWriter, r *request) {
 	templates.Protect(w.Header(), r.isSecure())
-	if r.URL.Path == Prefix+"callback" {
-		// The page's own address holds a ticket, and both the app and its access
-		// log get referrers.
+	if r.URL.Path == Prefix+"callback" || TokenInAddress(r.Request) != "" {
+		// The page's own address holds a ticket or a token, and both the app and
+		// its access log get referrers.
 		w.Header().Set("Referrer-Policy", "no-referrer")
 	}
 }

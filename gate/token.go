@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -26,14 +27,14 @@ const noToken = accesstoken.Prefix
 
 var (
 	errSeveralTokens = errors.New("several credentials, one of which is an access token")
-	errTokenInQuery  = errors.New("an access token in the query")
+	errTokenExposed  = errors.New("an access token in the query or in the referrer")
 )
 
 // take implements reader: no app sees anything that is meant to be a token of ours,
 // well-formed or not.
 func (tokenReader) take(r *request) error {
-	if accesstoken.IsInQuery(r.URL.RawQuery) {
-		return errTokenInQuery
+	if TokenInAddress(r.Request) != "" {
+		return errTokenExposed
 	}
 	for _, name := range [...]string{"Authorization", "Proxy-Authorization"} {
 		lines := r.Header[name]
@@ -61,6 +62,12 @@ func (tokenReader) take(r *request) error {
 		r.handed = found
 	}
 	return nil
+}
+
+// TokenInAddress returns an access token in the query of a request or in its Referer,
+// both of which access logs hold; empty: there is none.
+func TokenInAddress(r *http.Request) string {
+	return cmp.Or(accesstoken.FindEscaped(r.URL.RawQuery), accesstoken.FindEscaped(r.Referer()))
 }
 
 // tokenIn returns the token in a line of Authorization, noToken for what is meant to
@@ -123,7 +130,7 @@ func holdsToken(text string) bool {
 		return false
 	}
 	betweenWords := func(r rune) bool { return r > '~' || strings.ContainsRune(" \t\"',:;=<>()[]{}", r) }
-	return slices.ContainsFunc(strings.FieldsFunc(text, betweenWords), accesstoken.IsOurs) || accesstoken.IsIn(text)
+	return slices.ContainsFunc(strings.FieldsFunc(text, betweenWords), accesstoken.IsOurs) || accesstoken.Find(text) != ""
 }
 
 // base64Digit returns the digit that a letter stands for in either alphabet (RFC 4648

@@ -239,6 +239,43 @@ func TestA01RefusedTokens(t *testing.T) {
 	}
 }
 
+// A01: a token in an address is refused, told of, and not passed on to what the answer
+// loads, whose Referer would be logged.
+func TestA01TokensInAddresses(t *testing.T) {
+	open := Rule{Match: func(r *http.Request) (bool, error) { return r.URL.Path == "/open", nil }, Open: true}
+	g := newTokenGate(t, open, Rule{Allows: func(session.User) bool { return true }, ServiceTokens: true})
+	ci := g.add(t, "ci", accesstoken.Scope{})
+	madeUp, _, err := accesstoken.New(counting, accesstoken.Personal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ what, target, referrer string }{
+		{"of a token that works", "/x?token=" + ci, ""},
+		{"on an open path", "/open?a=b&token=" + ci, ""},
+		{"of the page before", "/x", "https://app.example.com/x?token=" + ci},
+		{"of a page elsewhere", "/x", "https://other.example/%70ct_" + ci[len("pct_"):]},
+		{"of one that nobody has", "/x?" + madeUp, ""},
+	} {
+		r := byProgram(tt.target, "Authorization: Bearer "+ci)
+		if tt.referrer != "" {
+			r.Header.Set("Referer", tt.referrer)
+		}
+		o := g.serve(r)
+		o.expectStopped(t, http.StatusBadRequest)
+		if policy := o.Header().Get("Referrer-Policy"); policy != "no-referrer" && tt.referrer == "" {
+			t.Errorf("%s: the policy is %q", tt.what, policy)
+		}
+	}
+	g.serve(byProgram("/x", "Authorization: Bearer "+ci, "Referer: https://app.example.com/x?token=pct_s_x")).expectPassed(t)
+	var told []string
+	for _, e := range g.audited.FilterMessage("token.refused").All() {
+		told = append(told, fmt.Sprint(e.ContextMap()["token"], e.ContextMap()["reason"]))
+	}
+	if want := []string{"ciaddress", "<nil>address"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
 // A01: a token for some methods opens no others to requests that ask for an upgrade.
 func TestA01Upgrades(t *testing.T) {
 	g := newTokenGate(t)
@@ -555,7 +592,7 @@ func FuzzTokenIn(f *testing.F) {
 	f.Add(basic("x", "pct_p_x"))
 	f.Fuzz(func(t *testing.T, line string) {
 		found, _ := tokenIn(line)
-		if found != "" && found != noToken && !accesstoken.IsOurs(found) || found == "" && accesstoken.IsIn(line) {
+		if found != "" && found != noToken && !accesstoken.IsOurs(found) || found == "" && accesstoken.Find(line) != "" {
 			t.Errorf("%q holds %q", line, found)
 		}
 	})

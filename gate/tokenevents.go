@@ -25,6 +25,7 @@ const (
 	tokenElsewhere = "host"    // it is for other hosts
 	tokenTooOld    = "age"     // it is an app password older than the rule allows
 	tokenForbidden = "outside" // the request is outside its scope, or the rule doesn't allow it
+	tokenExposed   = "address" // it is in the address of the request or of the page before it
 )
 
 // refusedToken is the refusal of an access token.
@@ -81,6 +82,21 @@ func (g *Gate) noteRefusedToken(r *request, t session.RefusedAccessToken, reason
 	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
 	defer cancel()
 	g.Audit.Record(ctx, audit.TokenRefused, t.UserID, fields)
+}
+
+// noteExposedToken writes down that a token was in an address, and so may be in the logs
+// of whatever the request came through.
+func (g *Gate) noteExposedToken(r *request) {
+	if err := g.placeHost(r); err != nil {
+		return // it is for no site of this gate
+	}
+	exposed := TokenInAddress(r.Request)
+	live, err := g.SignOns.LiveAccessToken(r.Context(), session.AccessTokenLookup{Token: exposed, MaxStaleness: g.MaxStaleness})
+	refused := refuseToken(err).token
+	if err == nil {
+		refused = nameOf(&live)
+	}
+	g.noteRefusedToken(r, refused, tokenExposed)
 }
 
 // isFirstInAWhile reports whether something about a token wasn't noted within the last

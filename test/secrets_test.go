@@ -272,6 +272,9 @@ func testCanariesElsewhere(t *testing.T, s tokens, server *mailbox.Server, p *sc
 			s.Raw("web").Send(harness.Request1("GET", "/program", host, "", header))
 		}
 		s.Raw("web").Send(harness.Request1("GET", "/program?token="+secret, host, ""))
+		for _, host := range []string{host, strings.TrimPrefix(s.At("login", ""), "http://")} {
+			s.Raw("web").Send(harness.Request1("GET", "/program", host, "", "Referer: http://"+host+"/program?token="+secret))
+		}
 	}
 	withAddress(t, s.Scene, p.Name, "erin@example.org")
 	withEmail(t, s.Scene, server, p, "erin@example.net")
