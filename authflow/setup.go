@@ -60,9 +60,8 @@ func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 // seconds.
 const populatedFor = 60
 
-// NeedsSetup reports whether nobody can sign in because nobody has set up. Once
-// somebody has, the store is asked at most once a minute, since strangers can cause
-// this check.
+// NeedsSetup reports whether there is nobody who can sign in. Once there is somebody, the
+// store is asked at most once a minute, since strangers can cause this check.
 func (e *Engine) NeedsSetup(ctx context.Context) (bool, error) {
 	now := e.Clock().Unix()
 	if now-e.populated.Load() < populatedFor {
@@ -76,6 +75,16 @@ func (e *Engine) NeedsSetup(ctx context.Context) (bool, error) {
 		e.populated.Store(now)
 	}
 	return active == 0, nil
+}
+
+// AllDisabled reports whether there are accounts that could sign in if they weren't
+// disabled. It makes sense to ask while NeedsSetup is true.
+func (e *Engine) AllDisabled(ctx context.Context) (bool, error) {
+	disabled, err := e.Store.CountUsers(ctx, store.UserDisabled)
+	if err != nil {
+		return false, fmt.Errorf("counting disabled users: %w", err)
+	}
+	return disabled > 0, nil
 }
 
 // NewInvitation returns the token of a link by which an invited user sets up;

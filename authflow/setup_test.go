@@ -23,6 +23,13 @@ func TestNeedsSetup(t *testing.T) {
 	expect(true, "with nobody but an invited user")
 	ada := h.person("ada")
 	expect(false, "with somebody who has set up")
+	if disabled, err := h.AllDisabled(h.ctx); err != nil || disabled {
+		t.Errorf("nobody is disabled, and AllDisabled says %t: %v", disabled, err)
+	}
+	h.add("bob", store.UserDisabled)
+	if disabled, err := h.AllDisabled(h.ctx); err != nil || !disabled {
+		t.Errorf("somebody is disabled, and AllDisabled says %t: %v", disabled, err)
+	}
 	h.must(h.store.DeleteUser(h.ctx, ada.id))
 	expect(false, "less than a minute later")
 	h.pass(time.Minute)

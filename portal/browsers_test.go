@@ -49,7 +49,8 @@ type flows struct {
 	enrolled                authflow.EnrolmentAnswer
 
 	noPasskeys bool
-	empty      bool // nobody has set up
+	empty      bool // nobody can sign in
+	disabled   bool // some accounts are disabled
 	login      authflow.Login
 	passkey    authflow.Passkey
 }
@@ -60,6 +61,8 @@ func (f *flows) SignIn(_ context.Context, in authflow.Login) (authflow.Flow, err
 }
 
 func (f *flows) NeedsSetup(context.Context) (bool, error) { return f.empty, nil }
+
+func (f *flows) AllDisabled(context.Context) (bool, error) { return f.disabled, nil }
 
 func (f *flows) OffersPasskeys(string) bool { return !f.noPasskeys }
 

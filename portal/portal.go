@@ -37,6 +37,7 @@ type Flows interface {
 	SignIn(ctx context.Context, in authflow.Login) (authflow.Flow, error)
 	OffersPasskeys(platform string) bool
 	NeedsSetup(ctx context.Context) (bool, error)
+	AllDisabled(ctx context.Context) (bool, error)
 	BeginDiscovery(ctx context.Context, browser string) (authflow.Discovery, error)
 	SignInByPasskey(ctx context.Context, in authflow.Login, given authflow.Passkey) (authflow.Flow, error)
 	BeginStepUp(ctx context.Context, raise authflow.Raise) (authflow.Flow, error)

@@ -123,12 +123,26 @@ func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request, status int, 
 		return fmt.Errorf("finding out whether anybody has set up: %w", err)
 	}
 	if needed {
-		p.problem(w, r, p.words(r).problem(http.StatusServiceUnavailable, "not_set_up", "try_again", p.comeBack(r)))
-		return nil
+		return p.refuseEverybody(w, r)
 	}
 	view.Frame, view.Host, view.Request, view.To = p.frame(r), to.host(), to.signed, to.own
 	view.Passkey, view.Help, view.Resets = p.Flows.OffersPasskeys(platformOf(r)), p.forgottenURL(), p.PasswordReset
 	return p.page(w, r, status, "sign_in", view, to.formOrigins()...)
+}
+
+// refuseEverybody tells people that nobody can sign in, and administrators how to change
+// that.
+func (p *Portal) refuseEverybody(w http.ResponseWriter, r *http.Request) error {
+	disabled, err := p.Flows.AllDisabled(r.Context())
+	if err != nil {
+		return fmt.Errorf("finding out whether all accounts are disabled: %w", err)
+	}
+	problem := "not_set_up"
+	if disabled {
+		problem = "all_disabled"
+	}
+	p.problem(w, r, p.words(r).problem(http.StatusServiceUnavailable, problem, "try_again", p.comeBack(r)))
+	return nil
 }
 
 // signIn takes name and password.

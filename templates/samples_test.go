@@ -3,6 +3,7 @@ package templates
 import (
 	"bytes"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -124,7 +125,16 @@ type document struct {
 	elements []*html.Node
 }
 
+// scripted finds what a page puts in place by scripted.js, and by nothing else.
+var scripted = regexp.MustCompile(`(?s)<script type="text/html">(.*?)</script>`)
+
+// parsed returns a page as browsers with scripts have it.
 func parsed(t *testing.T, page string) document {
+	t.Helper()
+	return parsedWithoutScripts(t, scripted.ReplaceAllString(page, "$1"))
+}
+
+func parsedWithoutScripts(t *testing.T, page string) document {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
