@@ -393,3 +393,51 @@ func TestW02NamesInForeignCertificates(t *testing.T) {
 		t.Errorf("of nobody: %v", err)
 	}
 }
+
+// TestAssignDevice has a device change hands: what it opened for its former user ends.
+func TestAssignDevice(t *testing.T) {
+	o := newOffice(t).issuing(issuer{})
+	ada, bob := o.active("ada"), o.active("bob")
+	laptop := o.device("ada", "Laptop")
+	o.must(o.store.CreateSignOn(o.ctx, store.SignOn{
+		ID: "by the laptop", UserID: ada.ID, Started: noon, Expires: noon.Add(time.Hour), Idle: time.Hour, LastSeen: noon,
+		Proofs: []assurance.Proof{{Factor: assurance.Certificate, At: noon, Credential: laptop.ID}},
+	}))
+	if _, err := o.SuspendDevice(o.ctx, laptop.ID); err != nil {
+		t.Fatal(err)
+	}
+	assigned, err := o.AssignDevice(o.ctx, audit.ShortID(laptop.ID), "BOB")
+	if err != nil || assigned.User != "bob" || assigned.UserID != bob.ID || assigned.State != store.DeviceActive || assigned.Certificate != laptop.Certificate {
+		t.Fatalf("%+v, %v", assigned, err)
+	}
+	if s, err := o.store.SignOnByID(o.ctx, "by the laptop"); err != nil || s.Ended.IsZero() {
+		t.Errorf("what it opened goes on (%v)", err)
+	}
+	if events := o.told(bob.ID); !slices.Equal(events, []string{"device.assigned"}) {
+		t.Errorf("the new user is told %v", events)
+	}
+	o.must(o.store.CreateDevice(o.ctx, store.Device{
+		ID: "pending", Name: "From the fleet", State: store.DevicePending, Certificate: "pending", Serial: "1", Issued: noon, Expires: noon.AddDate(0, 1, 0),
+	}))
+	if _, err := o.ApproveDevice(o.ctx, "pending"); err == nil || !strings.Contains(err.Error(), "assign") {
+		t.Errorf("approving what is nobody's: %v", err)
+	}
+	if got, err := o.AssignDevice(o.ctx, "pending", "ada"); err != nil || got.State != store.DeviceActive || got.UserID != ada.ID {
+		t.Errorf("a pending device: %+v, %v", got, err)
+	}
+	o.must(o.store.CreateDevice(o.ctx, store.Device{
+		ID: "foreign", UserID: ada.ID, Name: "Foreign", State: store.DeviceActive, Certificate: "foreign", Serial: "2", Issuer: "CN=Company CA", Issued: noon, Expires: noon.AddDate(0, 1, 0),
+	}))
+	if _, err := o.AssignDevice(o.ctx, "foreign", "bob"); err == nil || !strings.Contains(err.Error(), "CA says whose") {
+		t.Errorf("a device of the operator's CA: %v", err)
+	}
+	if _, err := o.AssignDevice(o.ctx, laptop.ID, "nobody"); err == nil {
+		t.Error("a device was assigned to nobody")
+	}
+	if _, err := o.RevokeDevice(o.ctx, laptop.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.AssignDevice(o.ctx, laptop.ID, "ada"); !errors.Is(err, accounts.ErrRevoked) {
+		t.Errorf("a revoked device: %v", err)
+	}
+}

@@ -32,7 +32,7 @@ import (
 // Portal issues certificates; *estclient.Client does.
 type Portal interface {
 	CACertificates(ctx context.Context) ([]*x509.Certificate, error)
-	Enrol(ctx context.Context, key crypto.Signer, name, secret string) (*x509.Certificate, error)
+	Enrol(ctx context.Context, key crypto.Signer, a estclient.Application) (*x509.Certificate, error)
 	Renew(ctx context.Context, key crypto.Signer, name string, old *x509.Certificate, oldKey crypto.Signer) (*x509.Certificate, error)
 	Retire(ctx context.Context, old *x509.Certificate, oldKey crypto.Signer) error
 }
@@ -76,7 +76,7 @@ type Grant struct {
 	Secret string // token; empty: Confirm gets one
 	// Confirm has somebody confirm the enrolment of a key, and returns what the portal
 	// takes for it.
-	Confirm func(ctx context.Context, key crypto.PublicKey) (secret string, err error)
+	Confirm func(ctx context.Context, key crypto.Signer) (secret string, err error)
 	Name    string // what the device calls itself
 	Out     string // folder for files; empty: none
 }
@@ -88,13 +88,17 @@ func (a *Agent) Enrol(ctx context.Context, g Grant) error {
 		return err
 	}
 	copied := state.Portal != "" && state.Machine != a.Machine
+	expired := len(state.Held) > 0 && !a.Clock().Before(state.Held[0].Expires)
 	switch {
-	case len(state.Held) > 0 && !copied && state.Problem == "":
-		return ErrEnrolled
-	case copied || state.Problem != "":
+	case copied || state.Problem != "" && !expired:
 		state = journal.State{} // the keys aren't this device's any more
+	case expired && state.Portal != g.Portal:
+		state = journal.State{} // nor this portal's
+	case len(state.Held) > 0 && !expired:
+		return ErrEnrolled
 	}
 	state.Portal, state.Secret, state.Name, state.Out, state.Machine = g.Portal, g.Secret, g.Name, g.Out, a.Machine
+	state.Problem = ""
 	if state.Coming == nil {
 		state.Coming = &journal.Identity{ID: newID()}
 	}
@@ -119,18 +123,26 @@ func (a *Agent) confirm(ctx context.Context, state *journal.State, g Grant) erro
 	if err != nil {
 		return err
 	}
-	if state.Secret, err = g.Confirm(ctx, key.Public()); err != nil {
+	if state.Secret, err = g.Confirm(ctx, key); err != nil {
 		return err
 	}
 	return journal.Save(a.Files, *state)
 }
 
-// giveUp forgets an enrolment that was refused.
+// giveUp forgets an enrolment that was refused. What the machine had before stays.
 func (a *Agent) giveUp(state *journal.State) error {
-	if err := journal.Forget(a.Files); err != nil {
+	coming := *state.Coming
+	state.Coming, state.Secret = nil, ""
+	var err error
+	if len(state.Held) > 0 {
+		err = journal.Save(a.Files, *state)
+	} else {
+		err = journal.Forget(a.Files)
+	}
+	if err != nil {
 		return err
 	}
-	return a.discard(*state.Coming)
+	return a.discard(coming)
 }
 
 func (a *Agent) discard(i journal.Identity) error {
@@ -224,10 +236,12 @@ func (a *Agent) certify(ctx context.Context, state *journal.State, key crypto.Si
 	return journal.Save(a.Files, *state)
 }
 
-// ask enrols if the machine has no certificate, and renews the newest one if it has.
+// ask enrols if the machine has something to enrol with, and renews the newest certificate
+// if it hasn't.
 func (a *Agent) ask(ctx context.Context, portal Portal, state *journal.State, key crypto.Signer) (*x509.Certificate, error) {
+	application := estclient.Application{Name: state.Name, Secret: state.Secret}
 	if len(state.Held) == 0 {
-		return portal.Enrol(ctx, key, state.Name, state.Secret)
+		return portal.Enrol(ctx, key, application)
 	}
 	old := state.Held[0]
 	oldKey, err := a.key(old.Key())
@@ -237,6 +251,10 @@ func (a *Agent) ask(ctx context.Context, portal Portal, state *journal.State, ke
 	chain, err := a.chain(old)
 	if err != nil {
 		return nil, err
+	}
+	if state.Secret != "" {
+		application.Former, application.FormerKey = chain[0], oldKey
+		return portal.Enrol(ctx, key, application)
 	}
 	return portal.Renew(ctx, key, state.Name, chain[0], oldKey)
 }

@@ -33,13 +33,15 @@ type world struct {
 	issued  map[string]*x509.Certificate // by key
 	newest  string
 	retired bool
-	clones  int
-	stored  []string
-	now     time.Time
-	ca      *ecdsa.PrivateKey
-	step    int
-	kill    int // 0: never
-	after   bool
+	// rejoined is the serial number of the certificate that a machine enrolled anew with.
+	rejoined int64
+	clones   int
+	stored   []string
+	now      time.Time
+	ca       *ecdsa.PrivateKey
+	step     int
+	kill     int // 0: never
+	after    bool
 }
 
 func newWorld() *world {
@@ -115,12 +117,17 @@ func (w *world) certificate(key crypto.PublicKey) *x509.Certificate {
 
 func (w *world) CACertificates(context.Context) ([]*x509.Certificate, error) { return nil, nil }
 
-func (w *world) Enrol(_ context.Context, key crypto.Signer, _, secret string) (made *x509.Certificate, err error) {
+func (w *world) Enrol(_ context.Context, key crypto.Signer, a estclient.Application) (made *x509.Certificate, err error) {
 	return made, w.do(func() error {
 		if made = w.issued[idOf(key.Public())]; made != nil {
 			return nil
 		}
-		if secret != "token" || len(w.issued) > 0 {
+		if a.Former != nil {
+			w.rejoined = a.Former.SerialNumber.Int64()
+		} else if len(w.issued) > 0 {
+			return &estclient.StatusError{Status: http.StatusUnauthorized, Text: "used"}
+		}
+		if a.Secret != "token" {
 			return &estclient.StatusError{Status: http.StatusUnauthorized, Text: "used"}
 		}
 		made = w.certificate(key.Public())
@@ -338,3 +345,61 @@ func TestRefusedEnrolmentLeavesNothing(t *testing.T) {
 }
 
 var _ journal.Files = (*world)(nil)
+
+// TestRejoins has a machine whose certificate expired enrol anew, as the device that it
+// was.
+func TestRejoins(t *testing.T) {
+	w := newWorld()
+	if err := w.agent(0, false).Enrol(t.Context(), grant); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.AddDate(0, 0, 91)
+	refused := grant
+	refused.Secret = "wrong"
+	if err := w.agent(0, false).Enrol(t.Context(), refused); !estclient.Is(err, http.StatusUnauthorized) {
+		t.Fatalf("a wrong token: %v", err)
+	}
+	before, err := w.agent(0, false).Status()
+	if err != nil || len(before.Held) != 1 || before.Coming != nil {
+		t.Fatalf("a refusal took what the machine had: %+v, %v", before, err)
+	}
+	confirmed := grant
+	confirmed.Secret = ""
+	confirmed.Confirm = func(context.Context, crypto.Signer) (string, error) { return "token", nil }
+	if err := w.agent(0, false).Enrol(t.Context(), confirmed); err != nil {
+		t.Fatal(err)
+	}
+	state, err := w.agent(0, false).Status()
+	if err != nil || w.rejoined != 1 || len(state.Held) != 2 || state.Held[1].ID != before.Held[0].ID {
+		t.Errorf("rejoined by %d: %+v, %v", w.rejoined, state, err)
+	}
+	if err := w.agent(0, false).Enrol(t.Context(), grant); !errors.Is(err, agent.ErrEnrolled) {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+// TestUnconfirmed leaves nothing of an enrolment that nobody confirmed.
+func TestUnconfirmed(t *testing.T) {
+	w := newWorld()
+	declined := errors.New("declined")
+	asking := grant
+	asking.Secret = ""
+	asking.Confirm = func(context.Context, crypto.Signer) (string, error) { return "", declined }
+	if err := w.agent(0, false).Enrol(t.Context(), asking); !errors.Is(err, declined) {
+		t.Fatal(err)
+	}
+	if len(w.files) > 0 {
+		t.Errorf("left: %v", slices.Collect(maps.Keys(w.files)))
+	}
+	asking.Confirm = func(context.Context, crypto.Signer) (string, error) { panic("killed while waiting") }
+	func() {
+		defer func() { _ = recover() }()
+		_ = w.agent(0, false).Enrol(t.Context(), asking)
+	}()
+	if err := w.agent(0, false).Tick(t.Context()); !errors.Is(err, agent.ErrUnconfirmed) {
+		t.Errorf("a tick after that: %v", err)
+	}
+	if err := w.agent(0, false).Enrol(t.Context(), grant); err != nil {
+		t.Errorf("enrolling after that: %v", err)
+	}
+}

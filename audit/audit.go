@@ -162,7 +162,7 @@ var catalogue = map[Name][]Field{
 	DeviceAssigned:    {User, Device, Serial, By},
 	DeviceTokenMade:   {User, By, Address, UserAgent},
 	DeviceConfirmed:   {User, Device, Address, UserAgent},
-	DeviceRenamed:     {User, Device, Serial, By},
+	DeviceRenamed:     {User, Device, Serial, By, Address, UserAgent},
 	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},
 	DeviceAdopted:     {User, Device, Serial},
 	DeviceAdmitted:    {User, Device, Owner, SignOn, App, Address},

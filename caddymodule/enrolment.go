@@ -9,6 +9,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/enrolment"
 	"github.com/portcullis-mfa/portcullis/est"
+	"github.com/portcullis-mfa/portcullis/portal"
 )
 
 // makeEnrolment makes what machines enrol with, where certificates are issued.
@@ -30,7 +31,8 @@ func (s *service) makeEnrolment(a *App) {
 			_, err := devices.Verify(presented, anchors, time.Now())
 			return err
 		},
-		Nonces: est.Nonces{Codec: s.keys.Codec("enrolment"), Clock: time.Now}, Address: clientAddress,
+		Confirm: a.portal.JoinPath(portal.TypedPath).String(),
+		Nonces:  est.Nonces{Codec: s.keys.Codec("enrolment"), Clock: time.Now}, Address: clientAddress,
 		Logger: boundedlog.New(a.logger.Named("enrolment")),
 	})
 }

@@ -23,8 +23,9 @@ const defaultName = "Device"
 // Enrol makes a device of a machine that shows a token, or a code with a dot and its PKCE
 // verifier, and issues its certificate for the key of a signing request (PKCS #10, PEM or
 // DER). A machine that asks again with the same token and key, because an answer was lost,
-// gets the same certificate. ErrRefused, ErrKeyTaken and ErrInactive are definite, and so
-// is a *devices.RequestError.
+// gets the same certificate. A machine that was a device of the user's, and shows its
+// newest certificate, becomes the same device again. ErrRefused, ErrKeyTaken and
+// ErrInactive are definite, and so is a *devices.RequestError; ErrWaiting isn't.
 func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, says Claims) (Issued, error) {
 	secret, verifier, _ := strings.Cut(secret, ".")
 	hash := token.Hash(secret)
@@ -59,20 +60,52 @@ func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, sa
 		case !errors.Is(err, store.ErrNotFound):
 			return nil, err
 		}
-		device := store.Device{
-			ID: id, UserID: user.ID, Name: cmp.Or(allowed.Name, shown(says.Name), defaultName), State: store.DeviceActive, Via: allowed.Via,
-		}
-		says.describe(&device)
-		if device.Replaces, err = replaced(ctx, tx, device); err != nil {
+		device, rejoins, err := r.rejoining(ctx, tx, user, says)
+		if err != nil {
 			return nil, err
 		}
-		if issued, err = r.issue(ctx, tx, device, request, store.Tx.CreateDevice); err != nil {
+		if rejoins {
+			issued, err = r.reissue(ctx, tx, device, request, says)
+		} else {
+			issued, err = r.create(ctx, tx, store.Device{
+				ID: id, UserID: user.ID, Name: cmp.Or(allowed.Name, shown(says.Name), defaultName), State: store.DeviceActive, Via: allowed.Via,
+			}, request, says)
+		}
+		if err != nil {
 			return nil, err
 		}
-		allowed.Key, allowed.Device = key, id
+		allowed.Key, allowed.Device = key, issued.Device.ID
 		return []store.Event{r.event(audit.DeviceIssued, issued.Device, user, says)}, put(ctx, tx, record, allowed, r)
 	})
 	return issued, err
+}
+
+// create makes a new device.
+func (r *Registrar) create(ctx context.Context, tx store.Tx, device store.Device, request []byte, says Claims) (issued Issued, err error) {
+	says.describe(&device)
+	if device.Replaces, err = replaced(ctx, tx, device); err != nil {
+		return Issued{}, err
+	}
+	return r.issue(ctx, tx, device, request, store.Tx.CreateDevice)
+}
+
+// rejoining returns the device that a machine was until its certificate expired, if it
+// may be the same one again: the user's own, active, and by its newest certificate.
+func (r *Registrar) rejoining(ctx context.Context, tx store.Tx, user store.User, says Claims) (store.Device, bool, error) {
+	if says.Former == "" {
+		return store.Device{}, false, nil
+	}
+	found, err := tx.DeviceByCertificate(ctx, says.Former)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Device{}, false, nil
+	}
+	if err != nil {
+		return store.Device{}, false, err
+	}
+	device, err := tx.DeviceByID(ctx, found.ID)
+	same := device.UserID == user.ID && device.State == store.DeviceActive && device.Revoked.IsZero() && device.Issuer == "" &&
+		device.Certificate == says.Former
+	return device, same, err
 }
 
 func refusing(err error) error {
@@ -97,6 +130,9 @@ func (r *Registrar) permitted(ctx context.Context, tx store.Tx, hash, verifier, 
 	if allowed.Challenge != "" && subtle.ConstantTimeCompare([]byte(proof), []byte(allowed.Challenge)) != 1 ||
 		allowed.Key != "" && allowed.Key != key {
 		return record, allowed, ErrRefused
+	}
+	if allowed.Waiting {
+		return record, allowed, ErrWaiting
 	}
 	return record, allowed, nil
 }

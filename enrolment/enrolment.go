@@ -70,10 +70,14 @@ type Registrar struct{ Settings }
 // New returns a Registrar.
 func New(s Settings) *Registrar { return &Registrar{s} }
 
-// Claims are what a machine says about itself. They are shown, never relied on.
+// Claims are what a machine says about itself. But for Former, they are shown and never
+// relied on.
 type Claims struct {
 	Name, Machine, System, Agent, Protection string
 	Address                                  string // of the client
+	// Former is the Fingerprint of a certificate that the machine has shown to hold the
+	// key of, whether or not it has expired; empty: of none. It can be relied on.
+	Former string
 }
 
 // maxClaim bounds each claim, in characters.

@@ -29,13 +29,13 @@ import (
 // office has a registrar, and ada, who may have devices.
 type office struct {
 	*enrolment.Registrar
-	t     *testing.T
+	t     testing.TB
 	ctx   context.Context
 	store store.Store
 	now   time.Time
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t testing.TB) *office {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
 	if err != nil {
@@ -72,7 +72,7 @@ func (o *office) must(err error) {
 	}
 }
 
-func newKey(t *testing.T) crypto.Signer {
+func newKey(t testing.TB) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -81,7 +81,7 @@ func newKey(t *testing.T) crypto.Signer {
 	return key
 }
 
-func request(t *testing.T, key crypto.Signer) []byte {
+func request(t testing.TB, key crypto.Signer) []byte {
 	t.Helper()
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
@@ -137,7 +137,7 @@ func TestC04RacedTokensMakeOneDevice(t *testing.T) {
 	o := newOffice(t)
 	secret := o.token()
 	var all sync.WaitGroup
-	won := make(chan enrolment.Issued, 50)
+	won := make(chan enrolment.Issued, 1000)
 	for range cap(won) {
 		sent := request(t, newKey(t))
 		all.Go(func() {
@@ -242,4 +242,19 @@ func TestReplacedMachines(t *testing.T) {
 	if second.Device.Replaces != first.Device.ID {
 		t.Errorf("it replaces %q, want %q", second.Device.Replaces, first.Device.ID)
 	}
+}
+
+// BenchmarkEnrol measures whole enrolments: a token, a signing request, a certificate.
+func BenchmarkEnrol(b *testing.B) {
+	o := newOffice(b)
+	requests, tokens := make([][]byte, b.N), make([]string, b.N)
+	for i := range b.N {
+		requests[i], tokens[i] = request(b, newKey(b)), o.token()
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		_, err := o.Enrol(o.ctx, tokens[i], requests[i], enrolment.Claims{Name: "Laptop"})
+		o.must(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "enrolments/s")
 }

@@ -45,17 +45,22 @@ func (r *Registrar) Renew(ctx context.Context, fingerprint string, request []byt
 			refused = ErrClone
 			return r.suspend(ctx, tx, device, user, says)
 		}
-		says.describe(&device)
-		if err := tx.UpdateDevice(ctx, device); err != nil {
-			return nil, err
-		}
-		device.Version++
-		if issued, err = r.issue(ctx, tx, device, request, store.Tx.RenewDevice); err != nil {
+		if issued, err = r.reissue(ctx, tx, device, request, says); err != nil {
 			return nil, err
 		}
 		return []store.Event{r.event(audit.DeviceRenewed, issued.Device, user, says)}, nil
 	})
 	return issued, errors.Join(err, refused)
+}
+
+// reissue gives a device another certificate.
+func (r *Registrar) reissue(ctx context.Context, tx store.Tx, device store.Device, request []byte, says Claims) (Issued, error) {
+	says.describe(&device)
+	if err := tx.UpdateDevice(ctx, device); err != nil {
+		return Issued{}, err
+	}
+	device.Version++
+	return r.issue(ctx, tx, device, request, store.Tx.RenewDevice)
 }
 
 // renewable reads a device by one of its certificates, if it may have another, and its

@@ -27,6 +27,8 @@ type permit struct {
 	Key string `json:"key,omitempty"`
 	// Challenge is the PKCE code challenge (RFC 7636 §4.2, S256); empty: there is none.
 	Challenge string `json:"challenge,omitempty"`
+	// Waiting says that nobody has confirmed it yet.
+	Waiting bool `json:"waiting,omitempty"`
 	// Device is the device that came of it; empty: none yet.
 	Device string `json:"device,omitempty"`
 }
@@ -42,6 +44,7 @@ type Token struct {
 const (
 	ViaToken   = "token"
 	ViaBrowser = "browser"
+	ViaCode    = "code"
 )
 
 // newPermit makes a token or a code for a user.

@@ -11,9 +11,12 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/smallstep/pkcs7"
@@ -22,6 +25,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/earlydata"
 	"github.com/portcullis-mfa/portcullis/enrolment"
+	"github.com/portcullis-mfa/portcullis/quota"
 	"github.com/portcullis-mfa/portcullis/upload"
 )
 
@@ -36,6 +40,7 @@ const maxBody = 96 << 10
 type Registrar interface {
 	Enrol(ctx context.Context, secret string, request []byte, says enrolment.Claims) (enrolment.Issued, error)
 	Renew(ctx context.Context, fingerprint string, request []byte, says enrolment.Claims) (enrolment.Issued, error)
+	Ask(ctx context.Context, request []byte, says enrolment.Claims) (enrolment.Asking, error)
 	Retire(ctx context.Context, fingerprint string, says enrolment.Claims) error
 }
 
@@ -46,6 +51,8 @@ type Settings struct {
 	CAs func() []*x509.Certificate
 	// Verify returns nil if a certificate leads to the CA, whoever presents it.
 	Verify func(presented []*x509.Certificate) error
+	// Confirm is the page on which people type the codes of machines without a browser.
+	Confirm string
 	// Nonces seals what clients sign.
 	Nonces Nonces
 	// Address returns the client's address, as trusted proxies determine it.
@@ -68,6 +75,7 @@ func New(s Settings) *Handler {
 	h.mux.HandleFunc("POST "+Path+"simpleenroll", h.enrol)
 	h.mux.HandleFunc("POST "+Path+"simplereenroll", h.renew)
 	h.mux.HandleFunc("POST "+Path+"retire", h.retire)
+	h.mux.HandleFunc("POST "+Path+"ask", h.ask)
 	return h
 }
 
@@ -113,8 +121,50 @@ func (h *Handler) enrol(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "Send a signing request: "+err.Error())
 		return
 	}
-	issued, err := h.Registrar.Enrol(r.Context(), secret, request, h.claims(r))
+	says := h.claims(r)
+	if proof := r.Header.Get("Device-Former"); proof != "" && len(proof) < maxProof {
+		former, err := h.signer(proof, request)
+		if err != nil {
+			h.failed(w, r, err)
+			return
+		}
+		says.Former = devices.Fingerprint(former)
+	}
+	issued, err := h.Registrar.Enrol(r.Context(), secret, request, says)
+	if errors.Is(err, enrolment.ErrWaiting) { // RFC 7030 §4.2.3
+		w.Header().Set("Retry-After", waitFor)
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
 	h.issued(w, r, issued, err)
+}
+
+// waitFor is after how many seconds a machine asks again that waits for somebody.
+const waitFor = "5"
+
+// ask lets a machine without a browser wait for somebody to type a code (RFC 8628 §3.2).
+// Its device_code is the password that simpleenroll then takes. EST has no such operation.
+func (h *Handler) ask(w http.ResponseWriter, r *http.Request) {
+	request, err := readRequest(w, r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "Send a signing request: "+err.Error())
+		return
+	}
+	made, err := h.Registrar.Ask(r.Context(), request, h.claims(r))
+	if exceeded := new(quota.Exceeded); errors.As(err, &exceeded) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(exceeded.RetryAfter.Seconds()))))
+		refuse(w, http.StatusTooManyRequests, "Too many machines are asking. Try again later.")
+		return
+	}
+	if err != nil {
+		h.failed(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{ // the client went away; there is nobody to tell
+		"device_code": made.Secret, "user_code": made.Code, "verification_uri": h.Confirm,
+		"expires_in": int(enrolment.CodeLifetime.Seconds()), "interval": 5,
+	})
 }
 
 // renew answers simplereenroll (RFC 7030 §4.2.2). TLS has shown that the client holds

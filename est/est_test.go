@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/enrolment"
 	"github.com/portcullis-mfa/portcullis/est"
+	"github.com/portcullis-mfa/portcullis/quota"
 )
 
 // registrar issues one certificate to everybody, and remembers who asked.
@@ -31,14 +33,19 @@ type registrar struct {
 	err         error
 }
 
-func (r *registrar) Enrol(_ context.Context, secret string, _ []byte, _ enrolment.Claims) (enrolment.Issued, error) {
-	r.asked = append(r.asked, "enrol "+secret)
+func (r *registrar) Enrol(_ context.Context, secret string, _ []byte, says enrolment.Claims) (enrolment.Issued, error) {
+	r.asked = append(r.asked, strings.TrimSpace("enrol "+secret+" "+says.Former))
 	return enrolment.Issued{Certificate: r.certificate}, r.err
 }
 
 func (r *registrar) Renew(_ context.Context, fingerprint string, _ []byte, _ enrolment.Claims) (enrolment.Issued, error) {
 	r.asked = append(r.asked, "renew "+fingerprint)
 	return enrolment.Issued{Certificate: r.certificate}, r.err
+}
+
+func (r *registrar) Ask(_ context.Context, _ []byte, says enrolment.Claims) (enrolment.Asking, error) {
+	r.asked = append(r.asked, "ask "+says.Name)
+	return enrolment.Asking{Secret: "for the machine", Code: "4K7M-9XQ2"}, r.err
 }
 
 func (r *registrar) Retire(_ context.Context, fingerprint string, _ enrolment.Claims) error {
@@ -240,4 +247,53 @@ func FuzzProof(f *testing.F) {
 			t.Errorf("%q renewed", proof)
 		}
 	})
+}
+
+func TestTypedCode(t *testing.T) {
+	d := newDesk(t)
+	answer := d.post("ask", body, http.Header{"Device-Name": {"box"}})
+	if answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), `"user_code":"4K7M-9XQ2"`) || !strings.Contains(answer.Body.String(), `"device_code":"for the machine"`) {
+		t.Errorf("%d %s", answer.Code, answer.Body)
+	}
+	d.registrar.err = &quota.Exceeded{RetryAfter: 90 * time.Second}
+	if answer := d.post("ask", body, nil); answer.Code != http.StatusTooManyRequests || answer.Header().Get("Retry-After") != "90" {
+		t.Errorf("too many: %d, %v", answer.Code, answer.Header())
+	}
+	basic := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("box:secret"))}}
+	d.registrar.err = fmt.Errorf("enrolling: %w", enrolment.ErrWaiting)
+	if answer := d.post("simpleenroll", body, basic); answer.Code != http.StatusAccepted || answer.Header().Get("Retry-After") == "" {
+		t.Errorf("while nobody has confirmed: %d, %v", answer.Code, answer.Header())
+	}
+}
+
+// TestFormerCertificate takes a machine's word for the certificate that it had only with
+// a signature by its key.
+func TestFormerCertificate(t *testing.T) {
+	d := newDesk(t)
+	request, err := base64.StdEncoding.DecodeString(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce, err := d.Nonces.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("box:secret"))
+	for _, forged := range []bool{false, true} {
+		sum := sha256.Sum256(est.Signed(nonce, append(request, make([]byte, map[bool]int{true: 1}[forged])...)))
+		signature, err := ecdsa.SignASN1(rand.Reader, d.key, sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := base64.RawURLEncoding
+		proof := base.EncodeToString(d.registrar.certificate.Raw) + "." + nonce + "." + base.EncodeToString(signature)
+		d.registrar.asked = nil
+		answer := d.post("simpleenroll", body, http.Header{"Authorization": {basic}, "Device-Former": {proof}})
+		if forged && (answer.Code != http.StatusUnauthorized || d.registrar.asked != nil) {
+			t.Errorf("by another's signature: %d, %q", answer.Code, d.registrar.asked)
+		}
+		if want := "enrol secret " + devices.Fingerprint(d.registrar.certificate); !forged && (len(d.registrar.asked) != 1 || d.registrar.asked[0] != want) {
+			t.Errorf("%d, %q", answer.Code, d.registrar.asked)
+		}
+	}
 }

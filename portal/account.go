@@ -40,6 +40,7 @@ type Accounts interface {
 	DevicesOf(ctx context.Context, userID string) ([]store.Device, error)
 	Remembered(ctx context.Context, userID string) ([]store.Browser, error)
 	Forget(ctx context.Context, u store.User, id string, c person.Client) error
+	RenameDevice(ctx context.Context, by store.SignOn, id, name string, c person.Client) error
 	RevokeDevice(ctx context.Context, s store.SignOn, u store.User, id string, c person.Client) error
 	AppPasswordsOf(ctx context.Context, userID string) ([]selfservice.AppPassword, error)
 	CreateAppPassword(ctx context.Context, s store.SignOn, u store.User, n selfservice.NewAppPassword, c person.Client) (string, error)
@@ -139,7 +140,7 @@ func (p *Portal) overview(w http.ResponseWriter, r *http.Request) error {
 	return p.page(w, r, http.StatusOK, "account_overview", templates.OverviewView{
 		Frame: p.frame(r), Done: p.done(w, r), Name: v.user.Name, DisplayName: v.user.DisplayName,
 		Email: v.user.Email, Groups: v.user.Groups, Advice: p.advise(t, held, enrollable),
-		Ways: slices.Concat(p.ways(t, held, enrollable), deviceWay(t, devices), programs), Since: local(v.signOn.Started),
+		Ways: slices.Concat(p.ways(t, held, enrollable), deviceWay(t, devices, p.Enrolments != nil), programs), Since: local(v.signOn.Started),
 		Before: signInBefore(t, events, v.signOn), Recent: happened(t, events[:min(newest, len(events))]),
 	})
 }
@@ -296,7 +297,7 @@ func (p *Portal) done(w http.ResponseWriter, r *http.Request) string {
 		return p.words(r).kind(assurance.Factor(kind), "added")
 	}
 	switch what := cookie.Value; what {
-	case "set_up", "first_set_up", "renamed", "removed", "password", "ended", "ended_others", "forgotten", "revoked", "app_password_revoked":
+	case "set_up", "first_set_up", "renamed", "removed", "password", "ended", "ended_others", "forgotten", "revoked", "device_confirmed", "app_password_revoked":
 		return p.words(r).say("portal.done." + what)
 	}
 	return ""

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -28,6 +29,9 @@ const confirmDevicePath = devicesPath + "/confirm"
 // Enrolments lets people have machines of theirs enrol; package selfservice offers it.
 type Enrolments interface {
 	ConfirmDevice(ctx context.Context, by store.SignOn, w enrolment.Wish, c person.Client) (code string, err error)
+	FindDevice(ctx context.Context, by store.SignOn, typed string, c person.Client) (enrolment.Asked, error)
+	AdmitDevice(ctx context.Context, by store.SignOn, typed string, c person.Client) (enrolment.Asked, error)
+	DeviceToken(ctx context.Context, by store.SignOn, c person.Client) (enrolment.Token, error)
 }
 
 // localWish is what an agent asks for on the machine that the browser runs on: JSON in
@@ -48,6 +52,8 @@ var (
 	secretForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 	errMalformedWish = errors.New("the address isn't one that the device agent opens")
+	// errAnother says that somebody else has signed in since a page was shown.
+	errAnother = fmt.Errorf("somebody else is signed in: %w", store.ErrConflict)
 )
 
 // readLocalWish reads what an agent asks for.
@@ -64,10 +70,7 @@ func readLocalWish(encoded string) (localWish, error) {
 	if !keyIDForm.MatchString(w.Key) || !secretForm.MatchString(w.Challenge) || !secretForm.MatchString(w.State) || w.Port < 1024 || w.Port > 65535 {
 		return localWish{}, errMalformedWish
 	}
-	if w.Name = showable.Text(w.Name); w.Name == "" {
-		w.Name = "?"
-	}
-	w.System = showable.Text(w.System)
+	w.Name = nameOfMachine(w.Name)
 	return w, nil
 }
 
@@ -114,7 +117,7 @@ func (p *Portal) confirmDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if r.PostFormValue("user") != v.user.ID {
-		return store.ErrConflict // somebody else has signed in since the page was shown
+		return errAnother
 	}
 	code, err := p.Enrolments.ConfirmDevice(r.Context(), v.signOn, enrolment.Wish{
 		Key: wish.Key, Challenge: wish.Challenge, Claims: enrolment.Claims{Name: wish.Name},
@@ -126,8 +129,12 @@ func (p *Portal) confirmDevice(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// nameOfMachine is what a machine calls itself, as people see it.
+func nameOfMachine(claimed string) string { return cmp.Or(showable.Text(claimed), "?") }
+
 // systemName is what people call a system that a machine says it runs, as GOOS/GOARCH.
 func systemName(claimed string) string {
+	claimed = showable.Text(claimed)
 	system, _, _ := strings.Cut(claimed, "/")
 	if name, known := map[string]string{"linux": "Linux", "windows": "Windows", "darwin": "macOS"}[system]; known {
 		return name

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/enrolment"
+	"github.com/portcullis-mfa/portcullis/factors"
+	"github.com/portcullis-mfa/portcullis/guess"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/portal"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -20,6 +22,26 @@ import (
 
 func (a *accounts) ConfirmDevice(_ context.Context, _ store.SignOn, w enrolment.Wish, _ person.Client) (string, error) {
 	return "the-code", a.note("confirm " + w.Name + " " + w.Key[:4] + " " + w.Challenge[:4])
+}
+
+func (a *accounts) FindDevice(_ context.Context, _ store.SignOn, typed string, _ person.Client) (enrolment.Asked, error) {
+	return a.typed("find " + typed)
+}
+
+func (a *accounts) AdmitDevice(_ context.Context, _ store.SignOn, typed string, _ person.Client) (enrolment.Asked, error) {
+	return a.typed("admit " + typed)
+}
+
+func (a *accounts) typed(what string) (enrolment.Asked, error) {
+	return enrolment.Asked{Claims: enrolment.Claims{Name: "<i>box", System: "linux/arm64", Address: "198.51.100.7"}, At: noon}, a.note(what)
+}
+
+func (a *accounts) DeviceToken(context.Context, store.SignOn, person.Client) (enrolment.Token, error) {
+	return enrolment.Token{Secret: "the-token", Expires: noon}, a.note("token")
+}
+
+func (a *accounts) RenameDevice(_ context.Context, _ store.SignOn, id, name string, _ person.Client) error {
+	return a.note("rename device " + id + " to " + name)
 }
 
 // enrolling is atHome where certificates are issued.
@@ -118,5 +140,71 @@ func TestMalformedWishes(t *testing.T) {
 		if r := h.send(http.MethodGet, confirmPath+"?request="+url.QueryEscape(wish), nil); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d", name, r.StatusCode)
 		}
+	}
+}
+
+func TestTypedCodes(t *testing.T) {
+	const path = "/account/devices/code"
+	h := enrolling(t)
+	if r := h.send(http.MethodGet, "/device", nil); r.Header.Get("Location") != path {
+		t.Errorf("the short address leads to %q", r.Header.Get("Location"))
+	}
+	if page := h.page(h.send(http.MethodGet, path, nil)); !strings.Contains(page, `name="code"`) || len(h.accounts.done) > 0 {
+		t.Errorf("the form: %q", h.accounts.done)
+	}
+	page := h.page(h.send(http.MethodPost, path, url.Values{"code": {"4k7m-9xq2"}}))
+	for _, want := range []string{"&lt;i&gt;box", "Linux", "198.51.100.7", "not even your IT department", `name="user" value="ada"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("who waits isn't shown: %q", want)
+		}
+	}
+	if r := h.send(http.MethodPost, path, url.Values{"code": {"4k7m-9xq2"}, "user": {"bob"}}); r.StatusCode != http.StatusConflict {
+		t.Errorf("confirmed by somebody else than saw it: %d", r.StatusCode)
+	}
+	r := h.send(http.MethodPost, path, url.Values{"code": {"4k7m-9xq2"}, "user": {"ada"}})
+	if r.Header.Get("Location") != "/account/devices" {
+		t.Errorf("confirmed: %d to %q", r.StatusCode, r.Header.Get("Location"))
+	}
+	if want := []string{"find 4k7m-9xq2", "admit 4k7m-9xq2"}; !slices.Equal(h.accounts.done, want) {
+		t.Errorf("done: %q", h.accounts.done)
+	}
+	for _, c := range []struct {
+		refusal error
+		status  int
+		says    string
+	}{
+		{&factors.Refused{Reason: factors.Wrong}, http.StatusUnprocessableEntity, "That code didn&#39;t work."},
+		{&factors.Refused{Reason: factors.Malformed}, http.StatusUnprocessableEntity, "eight letters and digits"},
+		{&guess.Slowed{RetryAfter: time.Minute}, http.StatusTooManyRequests, "Too many attempts."},
+	} {
+		h.accounts.refusal = c.refusal
+		if r := h.send(http.MethodPost, path, url.Values{"code": {"x"}}); r.StatusCode != c.status || !strings.Contains(h.page(r), c.says) {
+			t.Errorf("%v: %d", c.refusal, r.StatusCode)
+		}
+	}
+}
+
+func TestAddingDevices(t *testing.T) {
+	h := enrolling(t)
+	if page := h.page(h.send(http.MethodGet, "/account/devices", nil)); !strings.Contains(page, "/account/devices/add") {
+		t.Error("the list doesn't lead to adding one")
+	}
+	if page := h.page(h.send(http.MethodGet, "/account/devices/add", nil)); !strings.Contains(page, "mfa-agent enrol https://login.example.com") || strings.Count(page, "<li>") < 3 {
+		t.Error("the page doesn't say how")
+	}
+	if page := h.page(h.send(http.MethodGet, "/account/devices/token", nil)); strings.Contains(page, "the-token") || len(h.accounts.done) > 0 {
+		t.Errorf("showing the page did %q", h.accounts.done)
+	}
+	if page := h.page(h.send(http.MethodPost, "/account/devices/token", nil)); !strings.Contains(page, "the-token") {
+		t.Error("the one-time password isn't shown")
+	}
+	if r := h.send(http.MethodPost, "/account/devices/rename", url.Values{"id": {"d1"}, "name": {" Desk "}}); r.Header.Get("Location") != "/account/devices" {
+		t.Errorf("renaming: %d", r.StatusCode)
+	}
+	if r := h.send(http.MethodPost, "/account/devices/rename", url.Values{"id": {"d9"}, "name": {"Desk"}}); r.StatusCode != http.StatusNotFound {
+		t.Errorf("W03, renaming somebody else's: %d", r.StatusCode)
+	}
+	if want := []string{"token", "rename device d1 to Desk"}; !slices.Equal(h.accounts.done, want) {
+		t.Errorf("done: %q", h.accounts.done)
 	}
 }

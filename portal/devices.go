@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -22,16 +23,19 @@ const (
 )
 
 // deviceWay is how the first page of an account leads to the devices; somebody
-// who has none sees nothing of it.
-func deviceWay(t words, devices []store.Device) []templates.Way {
-	if len(devices) == 0 {
+// who has none, and can't add one, sees nothing of it.
+func deviceWay(t words, devices []store.Device, canAdd bool) []templates.Way {
+	way := templates.Way{Kind: string(assurance.Certificate), Name: t.say("portal.devices.title"), URL: devicesPath, Daily: true}
+	switch {
+	case len(devices) == 0 && !canAdd:
 		return nil
+	case len(devices) == 0:
+		way.State = t.say("portal.devices.none")
+		return []templates.Way{way}
 	}
 	latest := slices.MaxFunc(devices, func(a, b store.Device) int { return a.LastSeen.Compare(b.LastSeen) })
-	return []templates.Way{{
-		Kind: string(assurance.Certificate), Name: t.say("portal.devices.title"), URL: devicesPath,
-		State: t.count("portal.devices.state", len(devices)), Daily: true, LastUsed: local(latest.LastSeen),
-	}}
+	way.State, way.LastUsed = t.count("portal.devices.state", len(devices)), local(latest.LastSeen)
+	return []templates.Way{way}
 }
 
 // devicesOf returns somebody's devices.
@@ -54,8 +58,14 @@ func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := templates.DevicesView{Frame: p.frame(r), Done: p.done(w, r)}
+	if p.Enrolments != nil {
+		view.Add = addDevicePath
+	}
 	for _, d := range devices {
 		own := ownDevice(d)
+		if i := slices.IndexFunc(devices, func(other store.Device) bool { return other.ID == d.Replaces }); i >= 0 {
+			own.Replaces = devices[i].Name
+		}
 		own.Withdrawn = p.Withdrawn != nil && p.Withdrawn(d)
 		view.Devices = append(view.Devices, own)
 	}
@@ -65,7 +75,62 @@ func (p *Portal) showDevices(w http.ResponseWriter, r *http.Request) error {
 func ownDevice(d store.Device) templates.OwnDevice {
 	return templates.OwnDevice{
 		ID: d.ID, Name: d.Name, Serial: d.Serial, Issued: local(d.Issued), Expires: local(d.Expires), Seen: local(d.LastSeen),
+		System: systemName(d.System), Agent: d.Agent, InFile: d.Protection == "file", Suspended: d.State == store.DeviceSuspended,
 	}
+}
+
+// ownDeviceOf returns one of somebody's own devices.
+func (p *Portal) ownDeviceOf(r *http.Request, v visitor, id string) (store.Device, error) {
+	devices, err := p.devicesOf(r, v)
+	if err != nil {
+		return store.Device{}, err
+	}
+	i := slices.IndexFunc(devices, func(d store.Device) bool { return d.ID == id })
+	if i < 0 {
+		return store.Device{}, errNotFound
+	}
+	return devices[i], nil
+}
+
+// showRenameDevice asks for another name.
+func (p *Portal) showRenameDevice(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.changer(r)
+	if err != nil {
+		return err
+	}
+	d, err := p.ownDeviceOf(r, v, r.URL.Query().Get("id"))
+	if err != nil {
+		return err
+	}
+	return p.renameDeviceForm(w, r, http.StatusOK, d, d.Name, templates.Message{})
+}
+
+func (p *Portal) renameDeviceForm(w http.ResponseWriter, r *http.Request, status int, d store.Device, typed string, message templates.Message) error {
+	return p.page(w, r, status, "account_rename", templates.RenameView{
+		Frame: p.frame(r), Kind: templates.KindTexts{URL: devicesPath}, ID: d.ID, Name: d.Name, Typed: typed, Error: message,
+	})
+}
+
+// renameDevice gives one of a person's own devices another name.
+func (p *Portal) renameDevice(w http.ResponseWriter, r *http.Request) error {
+	v, err := p.changer(r)
+	if err != nil {
+		return err
+	}
+	d, err := p.ownDeviceOf(r, v, r.PostFormValue("id"))
+	if err != nil {
+		return err
+	}
+	name := strings.TrimSpace(r.PostFormValue("name"))
+	err = p.Accounts.RenameDevice(r.Context(), v.signOn, d.ID, name, p.client(r))
+	if refusal, ok := p.refusalOf(w, r, form{}, err); ok {
+		return p.renameDeviceForm(w, r, refusal.status, d, name, refusal.message)
+	}
+	if err != nil {
+		return fmt.Errorf("renaming a device: %w", err)
+	}
+	p.finished(w, "renamed", devicesPath)
+	return nil
 }
 
 // askRevoke says what revoking a device ends, before the button.
@@ -74,16 +139,11 @@ func (p *Portal) askRevoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	devices, err := p.devicesOf(r, v)
+	d, err := p.ownDeviceOf(r, v, r.URL.Query().Get("id"))
 	if err != nil {
 		return err
 	}
-	id := r.URL.Query().Get("id")
-	i := slices.IndexFunc(devices, func(d store.Device) bool { return d.ID == id })
-	if i < 0 {
-		return errNotFound
-	}
-	return p.page(w, r, http.StatusOK, "account_revoke", templates.RevokeView{Frame: p.frame(r), Device: ownDevice(devices[i])})
+	return p.page(w, r, http.StatusOK, "account_revoke", templates.RevokeView{Frame: p.frame(r), Device: ownDevice(d)})
 }
 
 // revoke revokes one of a person's own devices.

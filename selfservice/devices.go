@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/portcullis-mfa/portcullis/audit"
-	"github.com/portcullis-mfa/portcullis/enrolment"
 	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
@@ -20,6 +19,32 @@ func (s *Service) DevicesOf(ctx context.Context, userID string) ([]store.Device,
 		return nil, fmt.Errorf("reading a user's devices: %w", err)
 	}
 	return slices.DeleteFunc(all, func(d store.Device) bool { return !s.People.IsValid(d) }), nil
+}
+
+// RenameDevice gives one of the person's own devices another name. Its certificate keeps
+// the old one. *person.Invalid with the field "name" says what to mend.
+func (s *Service) RenameDevice(ctx context.Context, by store.SignOn, id, name string, c person.Client) error {
+	name, err := person.CredentialName(name)
+	if err != nil {
+		return err
+	}
+	return s.People.Change(ctx, "renaming a device", func(tx store.Tx) ([]store.Event, error) {
+		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
+		if err != nil {
+			return nil, err
+		}
+		device, err := s.People.ValidDevice(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if device.UserID != user.ID {
+			return nil, person.ErrNoDevice
+		}
+		device.Name = name
+		return []store.Event{s.People.Own(audit.DeviceRenamed, user, c, audit.Fields{
+			audit.Device: device.Name, audit.Serial: device.Serial,
+		})}, tx.UpdateDevice(ctx, device)
+	})
 }
 
 // RevokeDevice revokes one of the person's own devices, and ends the sign-ons
@@ -49,27 +74,4 @@ func (s *Service) RevokeDevice(ctx context.Context, by store.SignOn, u store.Use
 		}
 		return events, nil
 	})
-}
-
-// Enrolment makes what machines enrol with; package enrolment offers it.
-type Enrolment interface {
-	Confirm(ctx context.Context, tx store.Tx, user store.User, w enrolment.Wish) (code string, err error)
-}
-
-// ConfirmDevice lets a machine become one of the person's devices, and returns the code
-// by which it does. person.ErrStale where they have to be checked first,
-// person.ErrNoDevice where no certificates are issued.
-func (s *Service) ConfirmDevice(ctx context.Context, by store.SignOn, w enrolment.Wish, c person.Client) (code string, err error) {
-	if s.Enrolment == nil {
-		return "", person.ErrNoDevice
-	}
-	err = s.People.Change(ctx, "confirming a device", func(tx store.Tx) ([]store.Event, error) {
-		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
-		if err != nil {
-			return nil, err
-		}
-		code, err = s.Enrolment.Confirm(ctx, tx, user, w)
-		return []store.Event{s.People.Own(audit.DeviceConfirmed, user, c, audit.Fields{audit.Device: w.Name})}, err
-	})
-	return code, err
 }

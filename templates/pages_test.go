@@ -231,6 +231,7 @@ func TestWhatFormsPost(t *testing.T) {
 		"account_disown":        {"/account/not-me", language},
 		"account_revoke":        {"/account/devices/revoke id", language},
 		"device_confirm":        {"/account/devices/confirm request user", language},
+		"device_code":           {"/account/devices/code code", language},
 		"lost":                  {"/flow/lost factor=totp flow lose lose", moreTime, language},
 		"access_code":           {"/flow/access-code code flow", moreTime, language},
 		"new_password":          {"/flow/new-password flow password", moreTime, language},

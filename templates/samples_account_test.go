@@ -37,10 +37,15 @@ func accountViews() map[string]any {
 			{ID: "s1", Here: true, Browser: "Firefox on Linux", Address: "192.0.2.1", Started: since, Seen: since, Until: since, Apps: []string{"wiki.example.com"}},
 			{ID: "s2", Browser: "Safari on iOS", Address: "192.0.2.2", Started: since, Seen: since, Until: since}},
 			Browsers: []Browser{{ID: "b1", Name: "Firefox on Windows", Here: true, Until: since}}},
-		"account_devices": DevicesView{Frame: frame, Done: "Revoked.", Devices: []OwnDevice{
-			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since, Withdrawn: true}}},
+		"account_devices": DevicesView{Frame: frame, Done: "Revoked.", Add: "/account/devices/add", Devices: []OwnDevice{
+			{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since,
+				System: "Linux", Agent: "1.2.0", InFile: true, Replaces: "Old laptop", Suspended: true}, {ID: "d2", Name: "Tablet", Serial: "c0ffee", Issued: since, Expires: since, Withdrawn: true}}},
 		"device_confirm": DeviceConfirmView{Frame: frame, Name: "laptop-7", System: "Linux", Address: "192.0.2.1", At: since, User: "alice", UserID: "u1",
 			Action: "/account/devices/confirm", Request: "e30", Cancel: "http://127.0.0.1:45678/?error=access_denied"},
+		"device_code": DeviceCodeView{Frame: frame, Error: Message{Field: "code", Text: "That code didn't work."}},
+		"device_add": AddDeviceView{Frame: frame, Portal: "https://login.example.com", Download: "/agent/mfa-agent-linux-amd64", System: "Linux",
+			Code: "/account/devices/code", Token: "/account/devices/token"},
+		"device_token":   DeviceTokenView{Frame: frame, Secret: "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg", Until: since},
 		"account_revoke": RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},
 		"account_app_passwords": AppPasswordsView{Frame: frame, Done: "Revoked.", Passwords: []OwnAppPassword{appPassword, {ID: "p2", Name: "git", Hosts: []string{"git.example.com"},
 			Created: since, Expires: since, Suspended: true}}, Apps: []PasswordApp{{Host: "dav.example.com", URL: "/account/app-passwords/add?host=dav.example.com"}}},

@@ -188,6 +188,15 @@ type OwnDevice struct {
 	Issued  time.Time
 	Expires time.Time
 	Seen    time.Time // zero: never
+	// System and Agent are what the machine runs, as it says itself; either may be empty.
+	System, Agent string
+	// InFile says that the key is in a file, as the machine says.
+	InFile bool
+	// Replaces is the name of the device that the machine was before, which hasn't been
+	// revoked; empty: of none.
+	Replaces string
+	// Suspended says that it opens nothing for now.
+	Suspended bool
 	// Withdrawn says that its CA revoked the certificate.
 	Withdrawn bool
 }
@@ -197,6 +206,30 @@ type DevicesView struct {
 	Frame
 	Done    string
 	Devices []OwnDevice
+	Add     string // URL; empty: they can't be added here
+}
+
+// AddDeviceView says how to add a device.
+type AddDeviceView struct {
+	Frame
+	Portal string // its address
+	// Download is where the agent for the visitor's system is, and System what that is
+	// called; empty: it isn't offered.
+	Download, System string
+	Code, Token      string // URLs of the other ways
+}
+
+// DeviceCodeView asks for the code that a machine shows.
+type DeviceCodeView struct {
+	Frame
+	Error Message
+}
+
+// DeviceTokenView offers a one-time password for adding a device, and shows it once.
+type DeviceTokenView struct {
+	Frame
+	Secret string    // empty: it isn't made yet
+	Until  time.Time // it works
 }
 
 // DeviceConfirmView shows what asks to become one of somebody's devices.
@@ -209,8 +242,10 @@ type DeviceConfirmView struct {
 	User         string    // whose device it would be
 	UserID       string    // as the form posts it
 	Action       string    // where the form leads
-	Request      string    // as the form posts it
-	Cancel       string    // URL
+	// Request or Code is what the form posts. The machine that waits for a code isn't the
+	// one with the browser.
+	Request, Code string
+	Cancel        string // URL
 }
 
 // RevokeView says what revoking a device ends.

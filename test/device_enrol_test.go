@@ -229,3 +229,45 @@ func (s *deviceSuite) byBrowser(t *testing.T) {
 	}
 	says(t, s.bob.Browser.Visit(s.At("login", ownDevices)), 200, "Bob's box")
 }
+
+// byCode enrols a machine without a browser, whose code somebody types elsewhere.
+func (s *deviceSuite) byCode(t *testing.T) {
+	harness.Need(t, "curl")
+	m, out := s.machine(t, buildAgent(t)), t.TempDir()
+	waiting := m.start("enrol", s.At("login", "/"), "--no-browser", "--name", "Server <1>", "--out", out)
+	if page := waiting.line("https://"); page != s.At("login", "/device") {
+		t.Errorf("the page is %s", page)
+	}
+	waiting.line("Sign in, and enter this code")
+	_, code, _ := strings.Cut(waiting.written(), "minutes:\n")
+	landed(t, s.bob.Browser.Visit(s.At("login", "/device")), s.At("login", ownDevices+"/code"))
+	wrong := s.bob.Browser.Submit(s.bob.Browser.Visit(s.At("login", "/device")).Form("code"), map[string]string{"code": "0000-0000"})
+	says(t, wrong, 422, "That code didn't work.")
+	page := s.bob.Browser.Submit(wrong.Form("code"), map[string]string{"code": strings.ToLower(strings.TrimSpace(code))})
+	says(t, page, 200, "Add Server <1> to your devices?", "127.0.0.1", "not even your IT department")
+	landed(t, submitted(s.bob.Browser, page.Form("code"), nil), s.At("login", ownDevices))
+	if output, err := waiting.wait(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	s.App.Reset()
+	if status := s.open(t, out); status != "200" {
+		t.Fatalf("the confirmed machine: %s", status)
+	}
+	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "bob" {
+		t.Errorf("the app took it for %q", user)
+	}
+	list := s.bob.Browser.Visit(s.At("login", ownDevices))
+	says(t, list, 200, "Server <1>", "Linux", "Its key is kept in a file")
+	renamed := submitted(s.bob.Browser, s.bob.Browser.Visit(list.Link("Rename Server <1>")).Form("name"), map[string]string{"name": "Rack"})
+	says(t, renamed, 200, "Rack")
+	submitted(s.bob.Browser, s.bob.Browser.Visit(renamed.Link("Revoke Rack")).Form("id"), nil)
+	if status := s.open(t, out); status != "401" {
+		t.Errorf("a machine that its user revoked: %s", status)
+	}
+	token := submitted(s.bob.Browser, formTo(t, s.bob.Browser.Visit(s.At("login", ownDevices+"/token")), ownDevices+"/token"), nil)
+	says(t, token, 200, "This is shown only once.")
+	_, secret, _ := strings.Cut(token.Text(), "Password ")
+	secret, _, _ = strings.Cut(secret, " ")
+	other := s.machine(t, m.program)
+	other.mustAgent("enrol", s.At("login", "/"), "--token", secret, "--out", t.TempDir())
+}

@@ -432,6 +432,7 @@ func TestDevices(t *testing.T) {
 		{"C01 C02 by curl", (*deviceSuite).byCurl},
 		{"C04 by the agent", (*deviceSuite).byAgent},
 		{"C04 confirmed in a browser", (*deviceSuite).byBrowser},
+		{"C04 confirmed by a typed code", (*deviceSuite).byCode},
 		{"a renewed intermediate", (*deviceSuite).renewed},
 		{"load-time checks", (*deviceSuite).checksAtLoad},
 	} {

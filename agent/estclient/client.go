@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -98,20 +99,81 @@ func (c *Client) CACertificates(ctx context.Context) ([]*x509.Certificate, error
 	return certificates(content)
 }
 
-// Enrol gets the first certificate of a key, by a one-time secret.
-func (c *Client) Enrol(ctx context.Context, key crypto.Signer, name, secret string) (*x509.Certificate, error) {
+// Application is what a machine enrols with.
+type Application struct {
+	Name   string // of the device
+	Secret string // token, or what stands for somebody's confirmation
+	// Former is the machine's certificate, which may have expired, and FormerKey its key;
+	// nil: it has none.
+	Former    *x509.Certificate
+	FormerKey crypto.Signer
+}
+
+// pollEvery is how often Enrol asks whether somebody has confirmed.
+const pollEvery = 5 * time.Second
+
+// Enrol gets the first certificate of a key. It waits while somebody has yet to confirm.
+func (c *Client) Enrol(ctx context.Context, key crypto.Signer, a Application) (*x509.Certificate, error) {
+	request, err := signingRequest(key, a.Name)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		content, err := c.apply(ctx, request, a)
+		if err == nil {
+			return own(content, key)
+		}
+		if !Is(err, http.StatusAccepted) {
+			return nil, err
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *Client) apply(ctx context.Context, request []byte, a Application) ([]byte, error) {
+	var former string
+	if a.Former != nil {
+		var err error
+		if former, err = c.proof(ctx, request, a.Former, a.FormerKey); err != nil {
+			return nil, err
+		}
+	}
+	return c.do(ctx, http.MethodPost, "simpleenroll", encoded(request), func(r *http.Request) {
+		r.SetBasicAuth("mfa-agent", a.Secret)
+		r.Header.Set("Device-Name", a.Name)
+		if former != "" {
+			r.Header.Set("Device-Former", former)
+		}
+	})
+}
+
+// Question is what a machine without a browser has somebody confirm elsewhere
+// (RFC 8628 §3.2).
+type Question struct {
+	Secret string `json:"device_code"`
+	Code   string `json:"user_code"` // to be typed
+	Page   string `json:"verification_uri"`
+}
+
+// Ask returns what somebody confirms elsewhere, and what Enrol then takes.
+func (c *Client) Ask(ctx context.Context, key crypto.Signer, name string) (Question, error) {
+	var q Question
 	request, err := signingRequest(key, name)
 	if err != nil {
-		return nil, err
+		return q, err
 	}
-	content, err := c.do(ctx, http.MethodPost, "simpleenroll", encoded(request), func(r *http.Request) {
-		r.SetBasicAuth("mfa-agent", secret)
-		r.Header.Set("Device-Name", name)
-	})
+	content, err := c.do(ctx, http.MethodPost, "ask", encoded(request), func(r *http.Request) { r.Header.Set("Device-Name", name) })
 	if err != nil {
-		return nil, err
+		return q, err
 	}
-	return own(content, key)
+	if err := json.Unmarshal(content, &q); err != nil {
+		return q, fmt.Errorf("reading the answer of %s: %w", c.Portal, err)
+	}
+	return q, nil
 }
 
 // Renew gets a certificate for a key, by a signature with the key of a certificate
@@ -136,17 +198,25 @@ func (c *Client) Retire(ctx context.Context, old *x509.Certificate, oldKey crypt
 
 // prove sends something with a signature by the key of a certificate.
 func (c *Client) prove(ctx context.Context, what string, body []byte, old *x509.Certificate, oldKey crypto.Signer) ([]byte, error) {
-	nonce, err := c.do(ctx, http.MethodGet, "nonce", nil, nil)
+	proof, err := c.proof(ctx, body, old, oldKey)
 	if err != nil {
 		return nil, err
+	}
+	return c.do(ctx, http.MethodPost, what, encoded(body), func(r *http.Request) { r.Header.Set("Authorization", "Device "+proof) })
+}
+
+// proof signs something with the key of a certificate.
+func (c *Client) proof(ctx context.Context, body []byte, old *x509.Certificate, oldKey crypto.Signer) (string, error) {
+	nonce, err := c.do(ctx, http.MethodGet, "nonce", nil, nil)
+	if err != nil {
+		return "", err
 	}
 	signature, err := sign(oldKey, signed(string(nonce), body))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	base := base64.RawURLEncoding
-	proof := base.EncodeToString(old.Raw) + "." + string(nonce) + "." + base.EncodeToString(signature)
-	return c.do(ctx, http.MethodPost, what, encoded(body), func(r *http.Request) { r.Header.Set("Authorization", "Device "+proof) })
+	return base.EncodeToString(old.Raw) + "." + string(nonce) + "." + base.EncodeToString(signature), nil
 }
 
 // signed is what proves a renewal, as the portal has it.

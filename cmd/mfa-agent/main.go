@@ -49,6 +49,7 @@ func main() {
 type options struct {
 	folder string
 	ca     string
+	http   *http.Client // while with runs
 }
 
 func root() *cobra.Command {
@@ -74,6 +75,7 @@ func defaultFolder() string {
 func (o *options) enrol() *cobra.Command {
 	var grant agent.Grant
 	var secret string
+	var noBrowser bool
 	cmd := &cobra.Command{
 		Use: "enrol PORTAL", Short: "Gets a certificate and installs it", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -85,7 +87,11 @@ func (o *options) enrol() *cobra.Command {
 				return err
 			}
 			grant.Portal = portal
-			if grant.Secret == "" {
+			switch {
+			case grant.Secret != "":
+			case noBrowser:
+				grant.Confirm = o.byCode(cmd.ErrOrStderr(), grant)
+			default:
 				finish, err := byBrowser(cmd.ErrOrStderr(), &grant)
 				if err != nil {
 					return err
@@ -107,6 +113,7 @@ func (o *options) enrol() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&secret, "token", "", "One-time token, or - to read it from standard input (default: somebody confirms in a browser)")
+	flags.BoolVar(&noBrowser, "no-browser", false, "Print a code that somebody enters in a browser on another machine")
 	flags.StringVar(&grant.Name, "name", hostname(), "Name of the device")
 	flags.StringVar(&grant.Out, "out", "", "Folder that gets key.pem and certificate.pem, for programs (default: none)")
 	return cmd
@@ -119,8 +126,8 @@ func byBrowser(w io.Writer, grant *agent.Grant) (finish func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	grant.Confirm = func(ctx context.Context, key crypto.PublicKey) (string, error) {
-		page, err := waiting.Address(grant.Portal, confirmation.Machine{Key: key, Name: grant.Name, System: system})
+	grant.Confirm = func(ctx context.Context, key crypto.Signer) (string, error) {
+		page, err := waiting.Address(grant.Portal, confirmation.Machine{Key: key.Public(), Name: grant.Name, System: system})
 		if err != nil {
 			return "", err
 		}
@@ -129,6 +136,18 @@ func byBrowser(w io.Writer, grant *agent.Grant) (finish func(), err error) {
 		return waiting.Wait(ctx)
 	}
 	return func() { _ = waiting.Finish(grant.Portal + "/account/devices") }, nil // the browser may be gone
+}
+
+// byCode has somebody confirm the enrolment in a browser on another machine.
+func (o *options) byCode(w io.Writer, grant agent.Grant) func(context.Context, crypto.Signer) (string, error) {
+	return func(ctx context.Context, key crypto.Signer) (string, error) {
+		question, err := o.dial(grant.Portal).Ask(ctx, key, grant.Name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(w, "Open this address on a machine with a browser:\n%s\nSign in, and enter this code within 5 minutes:\n%s\n", question.Page, question.Code)
+		return question.Secret, nil
+	}
 }
 
 // system is what the agent tells the portal about the system.
@@ -230,21 +249,21 @@ func (o *options) with(do func(*agent.Agent) error) error {
 		return err
 	}
 	defer unlock()
-	client, err := o.client()
-	if err != nil {
+	if o.http, err = o.client(); err != nil {
 		return err
 	}
-	machine := machineID()
 	return do(&agent.Agent{
-		Files: folder, Machine: machine,
-		Dial: func(address string) agent.Portal {
-			return &estclient.Client{Portal: address, HTTP: client, About: map[string]string{
-				"Device-Machine": machine, "Device-System": system,
-				"Device-Agent": version, "Device-Protection": "file",
-			}}
-		},
+		Files: folder, Machine: machineID(),
+		Dial:   func(address string) agent.Portal { return o.dial(address) },
 		Stores: stores, Clock: time.Now,
 	})
+}
+
+// dial returns the portal at an address.
+func (o *options) dial(address string) *estclient.Client {
+	return &estclient.Client{Portal: address, HTTP: o.http, About: map[string]string{
+		"Device-Machine": machineID(), "Device-System": system, "Device-Agent": version, "Device-Protection": "file",
+	}}
 }
 
 func stores(out string) []agent.Store {

@@ -1,0 +1,187 @@
+package enrolment_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/devices"
+	"github.com/portcullis-mfa/portcullis/enrolment"
+	"github.com/portcullis-mfa/portcullis/quota"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+func (o *office) user(id string) store.User {
+	o.t.Helper()
+	user, err := o.store.UserByID(o.ctx, id)
+	o.must(err)
+	return user
+}
+
+// TestC04ConfirmedInABrowser holds that a code buys one enrolment, of the key that was
+// confirmed, for whoever has the verifier, for five minutes.
+func TestC04ConfirmedInABrowser(t *testing.T) {
+	o := newOffice(t)
+	key, other := newKey(t), newKey(t)
+	id, err := devices.KeyID(key.Public())
+	o.must(err)
+	const verifier = "a verifier of at least forty-three characters"
+	sum := sha256.Sum256([]byte(verifier))
+	confirm := func() (code string) {
+		o.must(o.store.Atomically(o.ctx, func(tx store.Tx) (err error) {
+			code, err = o.Confirm(o.ctx, tx, o.user("ada"), enrolment.Wish{
+				Key: id, Challenge: base64.RawURLEncoding.EncodeToString(sum[:]), Claims: enrolment.Claims{Name: "Laptop"},
+			})
+			return err
+		}))
+		return code
+	}
+	code := confirm()
+	for name, secret := range map[string]string{"without the verifier": code, "with another verifier": code + ".x", "the verifier alone": "." + verifier} {
+		_, err := o.Enrol(o.ctx, secret, request(t, key), enrolment.Claims{})
+		o.refused(name, err, enrolment.ErrRefused)
+	}
+	_, err = o.Enrol(o.ctx, code+"."+verifier, request(t, other), enrolment.Claims{})
+	o.refused("for another key", err, enrolment.ErrRefused)
+	first, err := o.Enrol(o.ctx, code+"."+verifier, request(t, key), enrolment.Claims{Name: "as it calls itself"})
+	o.must(err)
+	if first.Device.Name != "Laptop" || first.Device.Via != enrolment.ViaBrowser || first.Device.UserID != "ada" {
+		t.Errorf("the device is %+v", first.Device)
+	}
+	again, err := o.Enrol(o.ctx, code+"."+verifier, request(t, key), enrolment.Claims{})
+	o.must(err)
+	if !again.Certificate.Equal(first.Certificate) {
+		t.Error("asking again gave another certificate")
+	}
+	late := confirm()
+	o.now = o.now.Add(enrolment.CodeLifetime)
+	_, err = o.Enrol(o.ctx, late+"."+verifier, request(t, key), enrolment.Claims{})
+	o.refused("after five minutes", err, enrolment.ErrRefused)
+}
+
+// typed does something with a code that ada typed, and commits what it counted.
+func (o *office) typed(code string, do func(store.Tx, store.User, string) (enrolment.Asked, error)) (found enrolment.Asked, refused error) {
+	o.t.Helper()
+	letters, ok := token.ReadCode(code, enrolment.TypedLetters)
+	if !ok {
+		o.t.Fatalf("%q isn't a code", code)
+	}
+	err := o.store.Atomically(o.ctx, func(tx store.Tx) error {
+		found, refused = do(tx, o.user("ada"), letters)
+		if errors.Is(refused, enrolment.ErrRefused) {
+			return nil
+		}
+		return refused
+	})
+	return found, errors.Join(refused, err)
+}
+
+func (o *office) find(tx store.Tx, user store.User, code string) (enrolment.Asked, error) {
+	return o.Find(o.ctx, tx, user, code)
+}
+
+func (o *office) admit(tx store.Tx, user store.User, code string) (enrolment.Asked, error) {
+	return o.Admit(o.ctx, tx, user, code)
+}
+
+func TestTypedCode(t *testing.T) {
+	o := newOffice(t)
+	key := newKey(t)
+	says := enrolment.Claims{Name: "Box", System: "linux/arm64", Address: "192.0.2.7"}
+	asking, err := o.Ask(o.ctx, request(t, key), says)
+	o.must(err)
+	_, err = o.Enrol(o.ctx, asking.Secret, request(t, key), says)
+	o.refused("while nobody has confirmed", err, enrolment.ErrWaiting)
+	found, err := o.typed(asking.Code, o.find)
+	o.must(err)
+	if found.Name != "Box" || found.Address != "192.0.2.7" || !found.At.Equal(o.now) {
+		t.Errorf("who asks: %+v", found)
+	}
+	_, err = o.Enrol(o.ctx, asking.Secret, request(t, key), says)
+	o.refused("after a look at who asks", err, enrolment.ErrWaiting)
+	_, err = o.typed(asking.Code, o.admit)
+	o.must(err)
+	_, err = o.typed(asking.Code, o.admit)
+	o.refused("the code once more", err, enrolment.ErrRefused)
+	_, err = o.Enrol(o.ctx, asking.Secret, request(t, newKey(t)), says)
+	o.refused("for another key", err, enrolment.ErrRefused)
+	issued, err := o.Enrol(o.ctx, asking.Secret, request(t, key), says)
+	o.must(err)
+	if issued.Device.UserID != "ada" || issued.Device.Via != enrolment.ViaCode || issued.Device.Name != "Box" {
+		t.Errorf("the device is %+v", issued.Device)
+	}
+	late, err := o.Ask(o.ctx, request(t, newKey(t)), says)
+	o.must(err)
+	o.now = o.now.Add(enrolment.CodeLifetime)
+	_, err = o.typed(late.Code, o.find)
+	o.refused("after five minutes", err, enrolment.ErrRefused)
+}
+
+// TestTypedCodesAreBounded holds that codes can't be guessed, nor the store filled.
+func TestTypedCodesAreBounded(t *testing.T) {
+	o := newOffice(t)
+	asking, err := o.Ask(o.ctx, request(t, newKey(t)), enrolment.Claims{Address: "198.51.100.1"})
+	o.must(err)
+	exceeded := new(quota.Exceeded)
+	for range 5 {
+		_, err := o.typed("0000-0000", o.find)
+		o.refused("a wrong code", err, enrolment.ErrRefused)
+	}
+	for _, act := range []func(store.Tx, store.User, string) (enrolment.Asked, error){o.find, o.admit} {
+		if _, err := o.typed(asking.Code, act); !errors.As(err, &exceeded) {
+			t.Errorf("the right code after five wrong ones: %v", err)
+		}
+	}
+	o.now = o.now.Add(10 * time.Minute)
+	request := request(t, newKey(t))
+	var refused int
+	for range 25 {
+		if _, err := o.Ask(o.ctx, request, enrolment.Claims{Address: "192.0.2.7"}); errors.As(err, &exceeded) {
+			refused++
+		}
+	}
+	if refused != 5 {
+		t.Errorf("of 25 machines of one network, %d were refused", refused)
+	}
+	_, err = o.Ask(o.ctx, request, enrolment.Claims{Address: "203.0.113.7"})
+	o.must(err)
+}
+
+// TestRejoining holds that an expired device becomes itself again by a confirmation, for
+// its own user alone.
+func TestRejoining(t *testing.T) {
+	o := newOffice(t)
+	first, _ := o.enrolled()
+	o.must(o.store.CreateUser(o.ctx, store.User{ID: "bob", Name: "bob", Status: store.UserActive}))
+	o.now = o.now.Add(100 * 24 * time.Hour)
+	former := enrolment.Claims{Former: first.Device.Certificate, Machine: "m1"}
+	_, err := o.Renew(o.ctx, first.Device.Certificate, request(t, newKey(t)), former)
+	o.refused("renewing", err, enrolment.ErrExpired)
+
+	by, err := o.NewToken(o.ctx, "bob", "", "administrator")
+	o.must(err)
+	bobs, err := o.Enrol(o.ctx, by.Secret, request(t, newKey(t)), former)
+	o.must(err)
+	if bobs.Device.ID == first.Device.ID || bobs.Device.UserID != "bob" {
+		t.Errorf("confirmed by another, it became %+v", bobs.Device)
+	}
+	joined, err := o.Enrol(o.ctx, o.token(), request(t, newKey(t)), former)
+	o.must(err)
+	if joined.Device.ID != first.Device.ID || joined.Device.Certificate == first.Device.Certificate {
+		t.Errorf("it became another device: %+v", joined.Device)
+	}
+	next, err := o.Enrol(o.ctx, o.token(), request(t, newKey(t)), former)
+	o.must(err)
+	if next.Device.ID == first.Device.ID {
+		t.Error("by a superseded certificate, it became the same device")
+	}
+	o.must(o.Retire(o.ctx, joined.Device.Certificate, enrolment.Claims{}))
+	gone, err := o.Enrol(o.ctx, o.token(), request(t, newKey(t)), enrolment.Claims{Former: joined.Device.Certificate})
+	o.must(err)
+	if gone.Device.ID == first.Device.ID {
+		t.Error("a revoked device came back")
+	}
+}
