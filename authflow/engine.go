@@ -59,14 +59,14 @@ type Invitations interface {
 // Rules are what an operator decides about flows. The zero Rules are the
 // strictest.
 type Rules struct {
-	// Remember is for how long a browser can stand in for a second factor, if
+	// Remember is how long a browser can stand in for a second factor, if
 	// its person wants that; 0: nobody is asked, and no browser does.
 	Remember time.Duration
 	// AdminGroups are what the first administrator is put into.
 	AdminGroups []string
 	// Passwordless says that people may sign in by a passkey alone.
 	Passwordless bool
-	// Hold is for how long proofs of a credential that was enrolled in place of
+	// Hold is how long proofs of a credential that was enrolled in place of
 	// a lost one are held to multi; 0: they aren't.
 	Hold time.Duration
 	// Offered reports whether a second factor is asked for on a platform; nil:

@@ -207,7 +207,7 @@ func (e *Engine) replace(ctx context.Context, tx store.Tx, made store.SignOn, pr
 	return events, tx.CreateSignOn(ctx, made)
 }
 
-// endPrevious ends the sign-on that a browser had, be it of another user, unless
+// endPrevious ends the sign-on that a browser had, even another user's, unless
 // it had none or that has ended.
 func (e *Engine) endPrevious(ctx context.Context, tx store.Tx, previous string, c person.Client) ([]store.Event, error) {
 	if previous == "" {

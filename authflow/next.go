@@ -26,7 +26,7 @@ const (
 )
 
 // AccessCode stands, where a person chooses among second factors, for the code
-// that an administrator gave them. It is no factor: it serves to enrol one.
+// that an administrator gave them. It isn't a factor: it is for enrolling one.
 const AccessCode assurance.Factor = "access_code"
 
 // Step is what comes next in a flow.

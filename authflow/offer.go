@@ -17,10 +17,10 @@ import (
 // until when they are left in peace.
 
 const (
-	// OfferRest is for how long somebody isn't offered a passkey again after
+	// OfferRest is how long somebody isn't offered a passkey again after
 	// they said "not now".
 	OfferRest = 30 * 24 * time.Hour
-	// OfferPause is for how long they aren't after they were, whatever they
+	// OfferPause is how long they aren't after they were, whatever they
 	// said: who closes the page isn't asked at each sign-in.
 	OfferPause = 24 * time.Hour
 

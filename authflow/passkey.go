@@ -42,7 +42,7 @@ type Passkey struct {
 	Browser string
 }
 
-// discoverer returns the factor by which people sign in without giving a name,
+// discoverer returns the factor with which people sign in without giving a name,
 // or ErrNoPasskeys.
 func (e *Engine) discoverer() (factors.Factor, factors.Discoverer, error) {
 	if e.Rules.Passwordless {
@@ -259,7 +259,7 @@ type claimant struct {
 	credentials []factors.Credential // of the factor; none of whoever may not sign in
 	rows        map[string]store.Credential
 	// unknown is what the factor calls a credential that isn't enrolled; empty:
-	// it is, be it suspended or of somebody who may not sign in.
+	// it is, even if it is suspended or its owner may not sign in.
 	unknown string
 }
 

@@ -20,7 +20,7 @@ const SharedIdle = 10 * time.Minute
 // ErrNoBrowser says that somebody has no such browser.
 var ErrNoBrowser = errors.New("no such browser of this user")
 
-// RememberFor returns for how long the browser can stand in for a second factor
+// RememberFor returns how long the browser can stand in for a second factor
 // that a flow asks for; 0: not at all. A step-up is there to have something
 // shown, a shared computer is nobody's browser, backup codes work once, and who
 // reports a loss may not be the owner.

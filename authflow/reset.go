@@ -55,7 +55,7 @@ type ResetRequest struct {
 	Name     string // sign-in name or e-mail address, as it was typed
 	Address  string // where it came from
 	Language string // of whoever asks
-	// Browser is the hash of the token by which the browser is known; empty: it has none.
+	// Browser is the hash of the token that identifies the browser; empty: it has none.
 	Browser string
 }
 

@@ -93,7 +93,8 @@ type App struct {
 	// they can't be bound.
 	FIDO *FIDO `json:"fido,omitempty"`
 
-	// BackupCodes configures the codes that people keep for when all else is lost.
+	// BackupCodes configures the codes that people keep in case they lose everything
+	// else.
 	// Default: everybody is given ten.
 	BackupCodes *BackupCodes `json:"backup_codes,omitempty"`
 

@@ -25,33 +25,32 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Certificate says which CAs vouch for devices: one that is held here, one of
-// the operator's, or both.
+// Certificate says which CAs vouch for devices: one in Caddy, one of the operator's own,
+// or both.
 type Certificate struct {
-	// CA is the id of a CA of Caddy's pki app, from which the certificates of
-	// devices are issued. It has to be one that issues nothing else. Default:
-	// none are issued.
+	// CA is the ID of the CA in Caddy's pki app that issues certificates to devices. It
+	// must be used for nothing else. Default: none are issued.
 	CA string `json:"ca,omitempty"`
-	// Lifetime is for how long certificates are issued, 1h at least; none lives
-	// longer than its CA. Default: 90d, or as long as the CA's intermediates
-	// live where that is less.
+	// Lifetime is how long certificates are valid: at least 1h. No certificate outlasts
+	// its CA. Default: 90d, or the lifetime of the CA's intermediates if that is less.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
-	// TrustPoolRaw is the operator's own CA, in any of the ways that Caddy's
-	// client_auth knows but `system`. It needs Map. Default: none.
+	// TrustPoolRaw is the operator's own CA, written in any way that Caddy's client_auth
+	// supports except `system`. It requires Map. Default: none.
 	TrustPoolRaw json.RawMessage `json:"trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
-	// Map says what names the user in a certificate of the operator's CA: email
-	// and upn, which are alternative names, or "subject CN", "subject UID" and
-	// "subject serialNumber". The first that a certificate has decides. What is
-	// found is an e-mail address where it has an @, else a sign-in name.
+	// Map says what identifies the user in a certificate from the operator's CA: email or
+	// upn, which are alternative names, or "subject CN", "subject UID" or "subject
+	// serialNumber". The first that the certificate contains decides. A value with an @
+	// is an e-mail address, any other a sign-in name.
 	Map []string `json:"map,omitempty"`
-	// CRL is a file with the revocation lists (RFC 5280) of the operator's CA,
-	// as PEM or DER. It is read again when it changes. A new one that is unsigned,
-	// older, partial or unreadable, or that lacks a list which is still good, is
-	// refused, and the lists read before stay in force: an error in the log says
-	// so, and the metric caddy_mfa_file_last_read_successful{file="crl"} is 0.
-	// A certificate whose CA has no list in it doesn't count, nor does one whose
-	// list is overdue by a day. What the devices opened that a list names, ends.
-	// Default: none, and revocation is by `caddy mfa device revoke`.
+	// CRL is a file with the revocation lists (RFC 5280) of the operator's CA, as PEM or
+	// DER. It is read again when it changes. A file that is unsigned, older, partial or
+	// unreadable, or that lacks a list which is still valid, is refused, and the previous
+	// lists stay in force: the log has an error, and the metric
+	// caddy_mfa_file_last_read_successful{file="crl"} is 0. A certificate doesn't count
+	// if the file has no list of its CA, or if the CA's next list is more than a day
+	// overdue. When a list names a device's certificate, everything that the device
+	// opened ends. Default: none, and certificates are revoked by `caddy mfa device
+	// revoke`.
 	CRL string `json:"crl,omitempty"`
 
 	trust     devices.Trust

@@ -80,7 +80,7 @@ type FIDO struct {
 	Platforms
 }
 
-// BackupCodes configures the codes that people keep for when all else is lost.
+// BackupCodes configures the codes that people keep in case they lose everything else.
 type BackupCodes struct {
 	// Off says that nobody gets backup codes, and that none counts. Default:
 	// false.

@@ -21,27 +21,24 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// Attestation says which security keys and passkeys may be enrolled: those that
-// prove what they are, by certificates of their makers which the FIDO
-// Alliance's metadata knows. Passkeys that are synced to other devices prove
-// nothing, and are refused. Credentials that are enrolled already stay.
+// Attestation says which security keys and passkeys people can add: those whose makers
+// vouch for them, according to the FIDO Alliance's metadata. Synced passkeys are refused,
+// since nobody vouches for those. Keys that were added earlier stay.
 type Attestation struct {
 	// Metadata is a file that holds the BLOB of the FIDO Metadata Service, as
 	// downloaded from https://mds.fidoalliance.org. It is read when the
 	// configuration is loaded, and nothing is ever downloaded. Required.
 	Metadata string `json:"metadata,omitempty"`
-	// MetadataRoot is a file with the root certificate, in PEM or DER, by which
-	// the signer of other metadata is trusted. Default: the FIDO Alliance's, whose
-	// signer is mds.fidoalliance.org.
+	// MetadataRoot is a file with the root certificate, in PEM or DER, if other metadata
+	// is signed under a different one. Default: the FIDO Alliance's.
 	MetadataRoot string `json:"metadata_root,omitempty"`
-	// Allow are the AAGUIDs of the models that may be enrolled. Default: all that
-	// the metadata knows.
+	// Allow are the AAGUIDs of the models that people can add. Default: all in the
+	// metadata.
 	Allow []string `json:"allow,omitempty"`
-	// Deny are the AAGUIDs of models that may not, though the metadata knows
-	// them. Default: none.
+	// Deny are the AAGUIDs of models that people can't add. Default: none.
 	Deny []string `json:"deny,omitempty"`
-	// Certified is the level of FIDO certification that a model has to have: L1,
-	// L1plus, L2, L2plus, L3 or L3plus. Default: none.
+	// Certified is the lowest FIDO certification that a model must have: L1, L1plus, L2,
+	// L2plus, L3 or L3plus. Default: none.
 	Certified string `json:"certified,omitempty"`
 }
 

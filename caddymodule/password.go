@@ -11,15 +11,15 @@ import (
 
 // Password sets up how passwords are checked.
 type Password struct {
-	// HashingMemory bounds what hashing passwords takes, in bytes: 64 MiB for
-	// each hash that runs, and what those before left until it is collected. At
-	// least 64 MiB. More of it lets more people sign in at once where there are
-	// more than four cores; one core is left to those who are signed in.
-	// Default: 256 MiB, which fits a machine with 512 MB.
+	// HashingMemory is the most memory that password hashing uses, in bytes: 64 MiB for
+	// each hash in progress, plus the memory of earlier hashes until it is collected.
+	// At least 64 MiB. On a machine with more than four cores, a larger value lets more
+	// people sign in at the same time. Default: 256 MiB, which suits a machine with
+	// 512 MB.
 	HashingMemory uint64 `json:"hashing_memory,omitempty"`
 }
 
-// complete fills in defaults and refuses what can't be meant.
+// complete fills in defaults and refuses values that make no sense.
 func (p *Password) complete() error {
 	if p.HashingMemory == 0 {
 		p.HashingMemory = identity.DefaultMemory

@@ -19,8 +19,8 @@ type Rule struct {
 	// MatcherSetsRaw says which requests the rule is for. Required.
 	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// Open lets these requests through without anybody signed in, and without
-	// looking anybody up. It excludes the settings below. Default: false.
+	// Open lets these requests through without a sign-in. It can't be combined with the
+	// settings below. Default: false.
 	Open bool `json:"open,omitempty"`
 
 	// Allow is who may pass, in place of the gate's list. Default: the gate's.
@@ -30,7 +30,7 @@ type Rule struct {
 	// gate's, but none if the rule sets assurance, max_age or certificate require.
 	Tokens *Tokens `json:"tokens,omitempty"`
 
-	// Assurance is what people must have proved. Default: the gate's.
+	// Assurance is what people must have proved, as in the gate. Default: the gate's.
 	Assurance string `json:"assurance,omitempty"`
 
 	// MaxAge is how old the proof that the assurance depends on may be. Default:

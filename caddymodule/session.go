@@ -9,17 +9,17 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
-// SessionSettings say how long people stay signed in. They hold for sign-ons
-// that begin from then on.
+// SessionSettings say how long people stay signed in. Changes apply to sign-ons that
+// begin after them.
 type SessionSettings struct {
-	// Lifetime is after how long people sign in again whatever they do: at most
-	// 90d. Default: 12h.
+	// Lifetime is how long until people have to sign in again, whatever they do: at
+	// most 90d. Default: 12h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
-	// Idle is after how long without a request to any app they do: from 1m to
-	// the lifetime. Default: 1h, or the lifetime where that is less.
+	// Idle is how long people can go without a request to any app before they have to
+	// sign in again: 1m to the lifetime. Default: 1h, or the lifetime if that is less.
 	Idle caddy.Duration `json:"idle,omitempty"`
-	// Remember is how long a browser may skip the second factor after its user
-	// said so there: longer than idle, at most 365d. It never counts for
+	// Remember is how long a browser can skip the second factor after its user asked
+	// for that: longer than idle, at most 365d. It never counts for
 	// max_age or phishing_resistant. Default: the second factor is asked for
 	// each time.
 	Remember caddy.Duration `json:"remember,omitempty"`
@@ -27,15 +27,14 @@ type SessionSettings struct {
 
 // The bounds of the settings.
 const (
-	// longestLifetime bounds for how long retired keys have to be kept, and for
-	// how long a stolen cookie can be of use.
+	// longestLifetime bounds how long retired keys have to be kept, and how long a
+	// stolen cookie can be of use.
 	longestLifetime = 90 * 24 * time.Hour
-	// longestRemembering is how long the cookie lives by which a browser is
-	// known.
+	// longestRemembering is how long the cookie that identifies a browser lives.
 	longestRemembering = 365 * 24 * time.Hour
 )
 
-// complete fills in defaults and refuses what can't be meant.
+// complete fills in defaults and refuses values that make no sense.
 func (s *SessionSettings) complete() error {
 	if s.Lifetime == 0 {
 		s.Lifetime = caddy.Duration(session.DefaultLifetime)

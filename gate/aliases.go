@@ -113,7 +113,7 @@ func (g *Gate) addAliasRules(r *request, named target, aliases []alias) error {
 }
 
 // aliasRules returns the rules that are about aliases of a target and not about its
-// path, but for those that hold already.
+// path, except those that hold already.
 func (g *Gate) aliasRules(r *request, named target, aliases []alias) (rules []*Rule, err error) {
 	for _, other := range aliases {
 		rule, err := g.ruleOfAlias(r.Request, named.read(other.of), named.read(other.path))

@@ -262,7 +262,7 @@ func (g *Gate) startOver(w http.ResponseWriter, r *request, asked ticket.Request
 }
 
 // whoami tells scripts of the app, and people who debug, who is signed in. A page
-// may ask again and again, so that is no activity.
+// may ask again and again, so that doesn't count as activity.
 func (g *Gate) whoami(w http.ResponseWriter, r *request) {
 	r.rule, r.unattended = g.rest(), true
 	c, err := g.identifyPerson(r, r.rule)
@@ -352,7 +352,7 @@ func (g *Gate) signedOut(w http.ResponseWriter, r *request) {
 	}
 	http.SetCookie(w, g.sessionCookie("", -1))
 	for name, value := range r.cookies.States {
-		// Who signs in again at once hasn't lost their session.
+		// Anyone who signs in again right away hasn't lost their session.
 		if s, ok := g.openState(value); ok && s.Landed {
 			http.SetCookie(w, cookie(name, "", -1))
 		}

@@ -29,7 +29,7 @@ func (r *request) fromAnotherSite() bool {
 }
 
 // fromAnotherOrigin reports whether a browser says that a page of another origin
-// than the app's sent the request, be it of the same site.
+// than the app's sent the request, even one of the same site.
 func (r *request) fromAnotherOrigin() bool {
 	return r.Header.Get("Sec-Fetch-Site") == "same-site" || r.fromAnotherSite()
 }
@@ -118,7 +118,7 @@ func isBodiless(r *http.Request) bool {
 	return r.ContentLength == 0 || r.ContentLength < 0 && r.ProtoMajor == 3
 }
 
-// asPreflight removes from a request all by which an app could know who sent
+// asPreflight removes from a request everything that could tell an app who sent
 // it, which browsers don't send with a preflight, and a body that was not
 // announced.
 func asPreflight(r *http.Request) {

@@ -12,7 +12,7 @@ import (
 // errCut says that the rest of a response is not for its receiver any more.
 var errCut = errors.New("the sign-on of the request has ended")
 
-// breakOffAfter is for how long an exchange that was cut off may still be in
+// breakOffAfter is how long an exchange that was cut off may still be in
 // the middle of a write before that is broken off, and how often that is said
 // again.
 const breakOffAfter = 200 * time.Millisecond

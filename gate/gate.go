@@ -176,7 +176,7 @@ type Credentials struct {
 	// Ignores reports whether a request doesn't count as somebody's activity;
 	// nil: each does.
 	Ignores func(*http.Request) (bool, error)
-	// MaxStaleness is for how long sign-ons count while this process is cut off
+	// MaxStaleness is how long sign-ons count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration
 }

@@ -39,9 +39,9 @@ type request struct {
 	barred   []string // methods that a form must not name
 	// past says that it was let in before, and is decided on once more.
 	past bool
-	// unattended says that nobody does anything: it is no activity.
+	// unattended says that nobody does anything, so it doesn't count as activity.
 	unattended bool
-	signOn     session.LiveSignOn // by which it passes; zero: by none
+	signOn     session.LiveSignOn // that lets it pass; zero: none does
 	handed     string             // what Gate.handed took; empty: nothing
 	connection session.Connection
 	guard      responseGuard

@@ -111,7 +111,7 @@ func checkHeaderName(name string) error {
 
 // Strip removes every header that an app could take for one of ours: CGI and
 // what descends from it (PHP, WSGI, Rack, Perl) know headers in upper case with
-// an underscore for what is no letter or digit, so Remote_User, remote.user and
+// an underscore for anything but a letter or digit, so Remote_User, remote.user and
 // REMOTE-USER are one. It allocates nothing.
 func (headers *IdentityHeaders) Strip(h http.Header) {
 	for name := range h {

@@ -72,7 +72,7 @@ func (n *notice) begin(h http.Header, status int) {
 // isPending reports whether the tag may still go into what follows.
 func (n *notice) isPending() bool { return n != nil && n.page != nil && !n.page.IsDone() }
 
-// write writes what the app writes, as far as it may leave now.
+// write writes what the app writes, or as much of it as may leave now.
 func (n *notice) write(w http.ResponseWriter, p []byte) (int, error) {
 	if err := writeAll(w, n.page.Take(p)); err != nil {
 		return 0, err
@@ -80,7 +80,7 @@ func (n *notice) write(w http.ResponseWriter, p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush writes what is held back, as far as a browser can make something of it.
+// flush writes as much of what is held back as a browser can use.
 func (n *notice) flush(w http.ResponseWriter) error {
 	if !n.isPending() {
 		return nil
@@ -134,7 +134,7 @@ type pageState struct {
 }
 
 // tellNotice tells the script how the session of its page is, which has nobody do
-// anything: it is no activity. The query names what the page's rule requires and
+// anything, so it doesn't count as activity. The query names what the page's rule requires and
 // for whom the page was loaded; whoever changes it is told of another page.
 func (g *Gate) tellNotice(w http.ResponseWriter, r *request) {
 	query := r.URL.Query()

@@ -10,7 +10,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/session"
 )
 
-// The reasons for which a request that was let in would not be by the rules
+// The reasons why a request that was let in would not be under the rules
 // that are in force now.
 var (
 	errUnguarded  = fmt.Errorf("there is no gate any more: %w", session.ErrEnded)
@@ -65,7 +65,7 @@ func (r *request) Decide(ctx context.Context) (session.Terms, error) {
 	return g.terms(again, &c), nil
 }
 
-// termsForAnybody are the terms where a gate lets everybody in by now. What a
+// termsForAnybody are the terms if a gate now lets everybody in. What a
 // sign-on brought still ends with it.
 func (r *request) termsForAnybody(g *Gate, passive bool) session.Terms {
 	terms := session.Terms{Passive: passive, MaxStaleness: g.MaxStaleness}

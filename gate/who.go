@@ -17,7 +17,7 @@ type reader interface {
 	// those to open paths included, before anything else is known of it, and looks
 	// nothing up. An error refuses the request with 400.
 	take(r *request) error
-	// read returns for whom the credential speaks, as far as it counts at a rule.
+	// read returns whom the credential speaks for, insofar as it counts at a rule.
 	// errAbsent says that there is none that counts. A refusal is a definite no;
 	// any other error means that it could not be told. Neither is ever taken for
 	// nobody.
@@ -28,7 +28,7 @@ type reader interface {
 type claim struct {
 	// speaker is whom the app is told of.
 	speaker *session.Profile
-	// proofs are what the speaker has proved, as far as it counts at the rule.
+	// proofs are what the speaker has proved, insofar as it counts at the rule.
 	proofs []assurance.Proof
 	// scope is what the claim is good for if it proves nothing; nil: its proofs
 	// decide.

@@ -167,7 +167,7 @@ func isNotFound(err error) bool {
 	return false
 }
 
-// isOutOfStep reports whether a flow or an account was, or is by now, another than
+// isOutOfStep reports whether a flow or an account has meanwhile become another than
 // somebody took it for.
 func isOutOfStep(err error) bool {
 	return errors.Is(err, authflow.ErrWrongStep) || errors.Is(err, store.ErrConflict)

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// assertionKeys serves the keys by which apps verify what gates state about
+// assertionKeys serves the keys with which apps verify what gates state about
 // people. A new key stands there for five minutes before it is used, so an
 // app may keep what it read for a minute.
 func (p *Portal) assertionKeys(w http.ResponseWriter, r *http.Request) error {

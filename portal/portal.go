@@ -144,7 +144,7 @@ type Settings struct {
 	RevokeToken func(ctx context.Context, secret string) error
 	// Factors are the second factors that are configured.
 	Factors factors.Set
-	// AssertionKeys returns the key set (RFC 7517 §5) by which apps verify what
+	// AssertionKeys returns the key set (RFC 7517 §5) with which apps verify what
 	// gates state about people.
 	AssertionKeys func() ([]byte, error)
 	// RelatedOrigins is the document in which browsers find the origins that may
@@ -158,7 +158,7 @@ type Settings struct {
 	// Withdrawn reports whether a device's CA took its certificate back; nil: no CA
 	// says so.
 	Withdrawn func(store.Device) bool
-	// MaxStaleness is for how long devices count while this process is cut off
+	// MaxStaleness is how long devices count while this process is cut off
 	// from what changes in the store.
 	MaxStaleness time.Duration
 	// PasswordReset says that people can have a link mailed to choose a new password.

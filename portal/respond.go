@@ -111,7 +111,7 @@ func (p *Portal) sameOrigin(next http.Handler) http.Handler {
 	return protection.Handler(next)
 }
 
-// isVisit reports whether a person goes to a page, as far as their browser tells.
+// isVisit reports whether, according to their browser, a person goes to a page.
 // A page of another host of the same site can have it fetched with all cookies,
 // and must not begin anything by that.
 func isVisit(r *http.Request) bool {

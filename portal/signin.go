@@ -78,7 +78,7 @@ func (p *Portal) destinationOf(signed string) (destination, error) {
 // this configuration guards, or by something that no gate of ours signed.
 var errBadDestination = errors.New("this leads nowhere")
 
-// showSignIn shows the form, or goes on at once where nothing is missing.
+// showSignIn shows the form, or goes on right away if nothing is missing.
 func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	to, err := p.destinationOf(r.URL.Query().Get("request"))
 	if err != nil {

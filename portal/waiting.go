@@ -190,7 +190,7 @@ func (p *Portal) waiting(at stage, page authflow.Page) *templates.Waiting {
 	}
 }
 
-// sending is the button by which a message is sent; nil: there is none.
+// sending is the button that sends a message; nil: there is none.
 func (p *Portal) sending(at stage, page authflow.Page) *templates.Sending {
 	button := &templates.Sending{Flow: at.flow.ID, Factor: string(at.step.Factor), First: page.Unasked}
 	switch {

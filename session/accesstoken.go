@@ -25,7 +25,7 @@ const (
 // AccessTokenRefusal says why an access token doesn't count. It is definite.
 type AccessTokenRefusal string
 
-// The reasons for which an access token is refused.
+// The reasons why an access token is refused.
 const (
 	TokenUnknown   AccessTokenRefusal = "unknown"
 	TokenRevoked   AccessTokenRefusal = "revoked"

@@ -82,7 +82,7 @@ func (s *LiveSignOn) Use(now time.Time, passive bool) bool {
 	return true
 }
 
-// wentIdle reports whether, as far as is known here, the sign-on went idle.
+// wentIdle reports whether this process knows that the sign-on went idle.
 func (s *LiveSignOn) wentIdle(now time.Time) bool {
 	seen, known := s.keeper.activity.last(s.ID)
 	return !known || now.Sub(seen) > s.signOn.value.idle

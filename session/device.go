@@ -17,7 +17,7 @@ type Device = store.Device
 // people are made at the edge.
 type DeviceRefusal string
 
-// The reasons for which a device is refused.
+// The reasons why a device is refused.
 const (
 	// DeviceUnknown: nobody has a device with that certificate.
 	DeviceUnknown DeviceRefusal = "unknown_device"
@@ -50,7 +50,7 @@ type RefusedDevice struct {
 // Unwrap returns the reason.
 func (r RefusedDevice) Unwrap() error { return r.DeviceRefusal }
 
-// EndedDevice is the reason for which sign-ons end with a device.
+// EndedDevice is the reason why sign-ons end with a device.
 const EndedDevice = "device_revoked"
 
 // maxDevices bounds how many devices are kept in memory.

@@ -27,7 +27,7 @@ const (
 	shelfSize    = 16 << 20
 	largestShelf = 256 << 20
 
-	// promptness is within which time every node is to know of a change. A
+	// promptness is the time within which every node learns of a change. A
 	// node that heard of no heartbeat for longer counts as cut off.
 	promptness = 2 * time.Second
 	// maxRetries bounds how often a change that came in between is followed.
@@ -173,7 +173,7 @@ type SignOnLookup struct {
 	SignOn  string // id
 	// Passive says that this doesn't count as activity.
 	Passive bool
-	// MaxStaleness is for how long answers from memory count while this
+	// MaxStaleness is how long answers from memory count while this
 	// process is cut off from the changes.
 	MaxStaleness time.Duration
 }

@@ -67,7 +67,7 @@ type rows[V any] struct {
 type row[V any] struct {
 	value V
 	epoch *epoch // nil: what was read serves once and isn't kept
-	// dropped says that it isn't kept any more, be it to make room.
+	// dropped says that it isn't kept any more, if only to make room.
 	dropped atomic.Bool
 }
 

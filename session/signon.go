@@ -32,7 +32,7 @@ const (
 // Granularity is how exactly the time of last activity is kept.
 const Granularity = time.Minute
 
-// The reasons for which sign-ons end, as they stand in the store.
+// The reasons why sign-ons end, as they are stored.
 const (
 	EndedSignOut  = "signed_out"
 	EndedIdle     = "idle"

@@ -58,7 +58,7 @@ var (
 func pathPatterns(name string, raw json.RawMessage) (patterns []string) {
 	switch name {
 	case "path":
-		_ = json.Unmarshal(raw, &patterns) // Caddy refuses what is no list
+		_ = json.Unmarshal(raw, &patterns) // Caddy refuses what isn't a list
 	case "expression":
 		for _, call := range pathCall.FindAllStringSubmatch(strings.Join(stringsIn(raw), " "), -1) {
 			for _, literal := range quoted.FindAllStringSubmatch(call[1], -1) {

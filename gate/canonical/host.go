@@ -10,7 +10,7 @@ import (
 // answered with 400; the text holds nothing of the request.
 type HostError string
 
-// The reasons for which a host is refused.
+// The reasons why a host is refused.
 const (
 	// ErrHostName: not a DNS name in ASCII, nor an address.
 	ErrHostName HostError = "neither a name nor an address"

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The reasons for which a query is refused where rules look at it.
+// The reasons why a query is refused if rules look at it.
 const (
 	// ErrQueryLength: a query longer than 8 KiB, or of more than 256
 	// parameters. Apps stop at different numbers.
@@ -51,7 +51,7 @@ type parameter struct {
 // last counts of parameters with the same name, in whether values are decoded
 // twice, and in which names are taken for one that a rule names. Letters of
 // other case are (ASP.NET), brackets are left out (name[] and name[0] of PHP,
-// Rails and Express), and what is no letter and no digit is a separator like
+// Rails and Express), and anything but a letter or digit is a separator like
 // any other (PHP makes user_id of user.id).
 //
 // A nil QueryUse has no readings, and refuses nothing.

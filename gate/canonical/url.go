@@ -10,7 +10,7 @@ import (
 // fault and is answered with 400; the text holds nothing of the request.
 type TargetError string
 
-// The reasons for which a target is refused.
+// The reasons why a target is refused.
 const (
 	// ErrTargetForm: neither a path nor an http(s) URL with a host. That is
 	// "*", an opaque URL, or a host that is not the one of the request.

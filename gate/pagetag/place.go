@@ -13,7 +13,7 @@ const (
 	unclear found = iota
 	// here: the tag belongs there.
 	here
-	// nowhere: it is no whole page of HTML.
+	// nowhere: it isn't a whole page of HTML.
 	nowhere
 )
 
