@@ -206,6 +206,7 @@ func (g *Gate) describe() *layout.Guarding {
 		guarding.Matchers = append(guarding.Matchers, rule.matchers)
 		if rule.open {
 			guarding.Open = append(guarding.Open, rule.matchers)
+			guarding.OpenPaths = append(guarding.OpenPaths, rule.patterns...)
 		} else {
 			guarding.Paths = append(guarding.Paths, rule.patterns...)
 		}

@@ -88,8 +88,12 @@ func TestWarningsOfFiles(t *testing.T) {
 		"@lan remote_ip 127.0.0.0/8\nmfa {\nopen @lan\n}\nhandle /x {\ntemplates\nfile_server\n}":                               include,
 		"@lan `client_ip('127.0.0.0/8')`\nmfa {\nopen @lan\n}\nreverse_proxy localhost:1 {\nhandle_response {\ntemplates\n}\n}": include,
 		"@lan vars {client_ip} 127.0.0.1\nmfa {\nopen @lan\n}\ntemplates\nfile_server":                                          include,
-		"mfa {\nopen /public/*\n}\ntemplates\nfile_server":                                                                      "",
-		"@lan client_ip 127.0.0.0/8\nmfa {\nopen @lan\n}\nfile_server":                                                          "",
+		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nfile_server browse":                                                     "lists the names of files that a rule of mfa guards, such as /secret/*",
+		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nhandle /x {\nrespond ok\n}\nhandle {\nfile_server browse\n}":            "such as /secret/*",
+		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nfile_server /public/* browse":                                           "",
+		"mfa\nfile_server browse":                                      "",
+		"mfa {\nopen /public/*\n}\ntemplates\nfile_server":             "",
+		"@lan client_ip 127.0.0.0/8\nmfa {\nopen @lan\n}\nfile_server": "",
 	} {
 		found, err := arranged(t, withPortal("wiki.example.com {\n"+inside+"\n}\n"))
 		got := strings.Join(found.Warnings, "\n")
@@ -107,6 +111,42 @@ func TestWarningsOfFiles(t *testing.T) {
 	}
 }
 
+// TestWarningsOfPrefixes (P02) tells operators where one page has a second path that
+// their rules don't hold for.
+func TestWarningsOfPrefixes(t *testing.T) {
+	const (
+		rule  = "mfa {\nrule /admin* {\nallow user bob\n}\n}\n"
+		both  = "@both path /admin* /pub/admin*\nmfa {\nrule @both {\nallow user bob\n}\n}\n"
+		open  = "mfa {\nopen /pub/*\n}\n"
+		holds = "/pub/… leads to the same pages of localhost:1 as the path without /pub, but the rule for /admin* doesn't hold there: write it for /pub/admin*, too"
+		opens = "/pub/… leads to the same pages of localhost:1 as the path without /pub, so open lets everybody see all of them"
+	)
+	for inside, want := range map[string]string{
+		rule + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1":                                                     holds,
+		rule + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nhandle {\nreverse_proxy localhost:1\n}":                                        holds,
+		rule + "handle_path /pub/* {\nphp_fastcgi 127.0.0.1:1\n}\nhandle {\nreverse_proxy localhost:1\n}":                                          holds,
+		rule + "uri /pub/* strip_prefix /pub\nreverse_proxy localhost:1":                                                                           holds,
+		rule + "route /pub/* {\nuri strip_prefix pub\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1":                                     holds,
+		open + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1":                                                     opens,
+		open + "handle_path /pub/* {\nroot * /srv\nfile_server\n}\nhandle {\nroot * /srv\nfile_server\n}":                                          "same pages of the folder /srv",
+		both + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1":                                                     "",
+		rule + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:2":                                                     "",
+		rule + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nhandle {\nreverse_proxy localhost:2\n}":                                        "",
+		open + "handle_path /pub/* {\nreverse_proxy localhost:1\n}\nhandle {\nreverse_proxy localhost:2\n}":                                        "",
+		open + "handle_path /pub/* {\nroot * /srv/pub\nfile_server\n}\nhandle {\nroot * /srv/other\nfile_server\n}":                                "",
+		rule + "uri strip_prefix /app\nreverse_proxy localhost:1":                                                                                  "",
+		"mfa\nhandle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1":                                                       "",
+		"mfa {\nopen /pub/health\n}\nhandle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1":                                "",
+		"@php path *.php\nmfa {\nrule @php {\nallow user bob\n}\n}\nhandle_path /pub/* {\nreverse_proxy localhost:1\n}\nreverse_proxy localhost:1": "",
+	} {
+		found, err := arranged(t, withPortal("wiki.example.com {\n"+inside+"\n}\n"))
+		got := strings.Join(found.Warnings, "\n")
+		if err != nil || !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: %v, %q", inside, err, got)
+		}
+	}
+}
+
 // TestLayoutBehindTheGate accepts what requests meet once they have passed the gate.
 func TestLayoutBehindTheGate(t *testing.T) {
 	for _, inside := range []string{
@@ -115,7 +155,7 @@ func TestLayoutBehindTheGate(t *testing.T) {
 		"reverse_proxy localhost:3000 {\nhandle_response {\ncopy_response_headers\ncopy_response 200\n}\n}",
 		"forward_auth localhost:9091 {\nuri /verify\ncopy_headers X-Team\n}\nreverse_proxy localhost:3000",
 		"push /app.css\nreverse_proxy localhost:3000",
-		"templates\nfile_server browse",
+		"templates\nfile_server /public/* browse",
 		"abort /old/*\nfile_server {\nhide .git\nprecompressed br gzip\n}",
 	} {
 		if found, err := arranged(t, withPortal("wiki.example.com {\nmfa {\nrule /admin/* {\nallow group admins\n}\n}\n"+inside+"\n}\n")); err != nil || len(found.Warnings) > 0 {

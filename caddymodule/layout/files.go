@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/templates"
 
 	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
@@ -23,11 +24,29 @@ func (s *survey) checkFiles() error {
 				s.warn("%s: a rule of mfa is about %s, but try_files or php_fastcgi serves that file for other paths, too, where the rule doesn't hold: write the rule for those paths", at, file)
 			}
 		}
+		if guarded := firstRooted(guarding.Paths); guarded != "" && slices.ContainsFunc(known.server.ways[known.reached[0]], lists) {
+			s.warn("%s: file_server browse lists the names of files that a rule of mfa guards, such as %s, to everybody who may see the folder: leave browse out, or write the rule for the folder", at, guarded)
+		}
 		if guarding.looksAtAddress() && slices.ContainsFunc(known.server.ways[known.reached[0]], s.includes(known.server)) {
 			s.warn("%s: a rule of mfa looks at the client's address, but requests by httpInclude in templates come from 127.0.0.1: leave httpInclude out, or write the rule for paths", at)
 		}
 	}
 	return nil
+}
+
+// firstRooted returns the first pattern that begins at the root and doesn't match it.
+func firstRooted(patterns []string) string {
+	i := slices.IndexFunc(patterns, func(p string) bool { return strings.HasPrefix(p, "/") && strings.Trim(p, "/*") != "" })
+	if i < 0 {
+		return ""
+	}
+	return patterns[i]
+}
+
+// lists reports whether a step lists folders of a whole site.
+func lists(met step) bool {
+	files, ok := met.module.(*fileserver.FileServer)
+	return ok && met.guarded && files.Browse != nil && (met.under == "" || met.under == "handle")
 }
 
 // includes returns whether templates run in a step.

@@ -45,6 +45,8 @@ type Guarding struct {
 	Matchers []caddyhttp.MatcherSets
 	// Paths are the paths, in lower case, that are named by rules that don't open them.
 	Paths []string
+	// OpenPaths are those that are named by rules that open them.
+	OpenPaths []string
 	// Identity are the headers by which the gate tells an app who is signed in.
 	Identity []string
 	// Weakest is the lowest level with which somebody passes.

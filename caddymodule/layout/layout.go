@@ -80,7 +80,7 @@ func Check(c Configuration) (Layout, error) {
 		return Layout{}, err
 	}
 	for _, check := range []func() error{
-		s.checkEndless, s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkSources, s.checkAddresses, s.checkFiles, s.checkLogs, s.checkHomes,
+		s.checkEndless, s.checkWays, s.checkErrorGates, s.settleGates, s.checkOtherServers, s.checkRehosted, s.checkSources, s.checkAddresses, s.checkFiles, s.checkPrefixes, s.checkLogs, s.checkHomes,
 	} {
 		if err := check(); err != nil {
 			return Layout{}, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
 	"github.com/portcullis-mfa/portcullis/caddymodule/matching"
 )
@@ -112,6 +113,10 @@ type bearing struct {
 	// rehosted: a handler may have changed their Host, so any host matcher may
 	// match.
 	rehosted bool
+	// stripped is a prefix that a handler has removed from the path of some of them,
+	// or empty; wholly says of all of them.
+	stripped string
+	wholly   bool
 	// ended: none goes further.
 	ended bool
 }
@@ -172,6 +177,9 @@ func (w *walk) route(route caddyhttp.Route, at bearing) bearing {
 	}
 	inside = w.handlers(route.Handlers, inside)
 	at.rehosted = inside.rehosted
+	if inside.stripped != at.stripped && !route.Terminal {
+		at.stripped, at.wholly = inside.stripped, at.wholly || match.Certainty == matching.Always
+	}
 	if match.Certainty == matching.Maybe {
 		return at // some requests have skipped the route
 	}
@@ -217,7 +225,10 @@ func (w *walk) handlers(handlers []caddyhttp.MiddlewareHandler, at bearing) bear
 func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at bearing) bearing {
 	switch h := handler.(type) {
 	case *caddyhttp.Subroute:
-		return w.subroute(h, at)
+		after := w.subroute(h, at)
+		// Where a subroute changes the path, it mostly serves, too.
+		after.stripped, after.wholly = at.stripped, at.wholly
+		return after
 	case *caddyhttp.Invoke:
 		return w.invoke(h.Name, at)
 	case Gate:
@@ -232,6 +243,9 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at bearing) bearing 
 	default:
 		w.note(step{handler: nameOf(handler), module: handler, does: conductOf(handler), bearing: at})
 		at.rehosted = at.rehosted || reaches(w.server, handler, rehosts)
+		if r, ok := handler.(*rewrite.Rewrite); ok && r.StripPathPrefix != "" {
+			at.stripped, at.wholly = "/"+strings.Trim(r.StripPathPrefix, "/"), true
+		}
 	}
 	return at
 }
