@@ -424,8 +424,8 @@ func testNoJavaScript(t *testing.T, s *suite) {
 	ida := s.Invited("ida")
 	b := s.browser(t, harness.BrowserOptions{NoJavaScript: true})
 	b.Navigate(s.At("app", "/plain"))
-	// Scripts uncover this button, so it tells whether they are really off.
-	if hidden := b.Evaluate(`String(document.querySelector("[data-reveal]").hidden)`); hidden != "true" {
+	// Scripts put this button in place, so it tells whether they are really off.
+	if missing := b.Evaluate(`String(document.querySelector("[data-reveal]") === null)`); missing != "true" {
 		t.Fatal("the page's scripts run")
 	}
 	if media := b.Evaluate(`String(matchMedia("(scripting: none)").matches)`); media != "true" {
