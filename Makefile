@@ -59,6 +59,7 @@ bench:
 fuzz:
 	./test/fuzz.sh 60s
 	PORTCULLIS_LONG=1 $(GO) test -run '^TestX01X02Killed$$' -count=1 -timeout 60m ./test
+	$(GO) test ./authflow -run 'PhonesAtOnce|CancelRaces|NumbersAreGuessed|ApprovalsAreReplayed' -count=1 -timeout 60m -rounds 1000
 
 # Caddy from xcaddy.json, as users build it.
 caddy:

@@ -16,7 +16,7 @@ import (
 )
 
 // rounds is how often each race is run. It takes a dozen milliseconds.
-var rounds = flag.Int("rounds", 250, "how often each race between phones is run")
+var rounds = flag.Int("rounds", 50, "how often each race between phones is run")
 
 // race asks a phone again and again, and has two things happen at once.
 func race(t *testing.T, round func(h *house, signIn asked, request phone.Request, first, second *phone.Phone)) {

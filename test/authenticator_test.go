@@ -261,7 +261,7 @@ type phoneScreen struct {
 func TestAuthenticatorScreens(t *testing.T) {
 	t.Parallel()
 	api, at := newStandIn(t)
-	tab := harness.NewBrowser(t, &harness.Server{}, harness.BrowserOptions{Mobile: true})
+	tab := harness.NewBrowser(t, &harness.Server{}, harness.BrowserOptions{Mobile: true, Whole: true})
 	// Nobody looks at what the console says of a server that is down.
 	phone := &phoneScreen{&visitor{Browser: tab, t: t, width: 390, height: 844}, api, at}
 	phone.Navigate(at)

@@ -46,7 +46,7 @@ func TestBrowserFirstRun(t *testing.T) {
 	for name, scheme := range map[string]string{"make run": "http", "make run-https": "https"} {
 		t.Run(name, func(t *testing.T) {
 			run := &firstRun{server: example(t, scheme), scheme: scheme}
-			run.visitor = visit(t, run.server, harness.BrowserOptions{})
+			run.visitor = visit(t, run.server, harness.BrowserOptions{Whole: true})
 			run.openLink()
 			run.chooseAccount()
 			run.pair()

@@ -139,7 +139,7 @@ func startPanel(t *testing.T) *panel {
 		return harness.Answer{Header: http.Header{"Content-Type": {"text/html"}}, Body: `<!doctype html><html lang="en"><title>App</title><link rel="icon" href="data:,">` + body}
 	})
 	p.Administrator("root")
-	p.chromium = harness.NewBrowser(t, p.Server, harness.BrowserOptions{})
+	p.chromium = harness.NewBrowser(t, p.Server, harness.BrowserOptions{Whole: true})
 	return p
 }
 

@@ -4,7 +4,7 @@
 # are there it returns at once.
 set -eu
 
-packages="chromium chromium-sandbox firefox-esr fonts-dejavu fonts-noto-core fonts-noto-color-emoji libnss3-tools oathtool zbar-tools nodejs npm curl openssl git cadaver rclone restic skopeo docker-registry radicale vdirsyncer prometheus postgresql apache2-utils argon2 whois"
+packages="chromium chromium-headless-shell chromium-sandbox firefox-esr fonts-dejavu fonts-noto-core fonts-noto-color-emoji libnss3-tools oathtool zbar-tools nodejs npm curl openssl git cadaver rclone restic skopeo docker-registry radicale vdirsyncer prometheus postgresql apache2-utils argon2 whois"
 
 # installed NAME: whether dpkg has the package installed and configured.
 installed() {
@@ -13,7 +13,7 @@ installed() {
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
 	echo "This is not a Debian system. The tests need what these Debian packages hold: $packages" >&2
-	for program in chromium firefox-esr certutil oathtool zbarimg node npm curl openssl git cadaver rclone restic skopeo docker-registry radicale vdirsyncer prometheus initdb htpasswd argon2 mkpasswd; do
+	for program in chromium chromium-headless-shell firefox-esr certutil oathtool zbarimg node npm curl openssl git cadaver rclone restic skopeo docker-registry radicale vdirsyncer prometheus initdb htpasswd argon2 mkpasswd; do
 		command -v "$program" >/dev/null 2>&1 || { echo "Missing: $program" >&2; exit 1; }
 	done
 	exit 0

@@ -83,7 +83,7 @@ func TestPush(t *testing.T) {
 	})}}
 	s.App.Answer(appPage)
 	s.ada = s.Administrator("ada")
-	tab := harness.NewBrowser(t, s.Server, harness.BrowserOptions{})
+	tab := harness.NewBrowser(t, s.Server, harness.BrowserOptions{Whole: true})
 	// The console notes each 404 and 409, which are answers here.
 	s.laptop = &visitor{Browser: tab, t: t, width: 1280, height: 800}
 	s.phone = &visitor{Browser: tab.Person(harness.BrowserOptions{Mobile: true}), t: t, width: 390, height: 844}
