@@ -40,7 +40,7 @@ func (d *Desk) RenewToken(ctx context.Context, n TokenRenewal) (store.AccessToke
 	if err != nil {
 		return store.AccessToken{}, "", err
 	}
-	current, err := d.Token(ctx, n.Name)
+	current, err := d.Token(ctx, TokenName{Name: n.Name})
 	if err != nil {
 		return store.AccessToken{}, "", err
 	}
@@ -48,7 +48,7 @@ func (d *Desk) RenewToken(ctx context.Context, n TokenRenewal) (store.AccessToke
 	if err != nil {
 		return store.AccessToken{}, "", err
 	}
-	renewed, err := d.changeToken(ctx, n.Name, audit.TokenRenewed, func(tx store.Tx, t *store.AccessToken) error {
+	renewed, err := d.changeToken(ctx, TokenName{Name: n.Name}, audit.TokenRenewed, func(tx store.Tx, t *store.AccessToken) error {
 		if t.Selector != current.Selector {
 			return store.ErrConflict
 		}

@@ -2,6 +2,7 @@ package accounts_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -78,6 +79,49 @@ func TestUnusedAppPasswordsEnd(t *testing.T) {
 		}
 	}
 	if told := o.events(audit.TokenRevoked); len(told) != 2 || told[0]["user"] != "alice" || told[0]["reason"] != "unused" {
+		t.Errorf("the events are %v", told)
+	}
+}
+
+// TestAppPasswordsByName are found, resumed and revoked as their user's, and no other
+// token of the name is.
+func TestAppPasswordsByName(t *testing.T) {
+	o := newOffice(t)
+	alice, bob := o.active("alice"), o.active("bob")
+	for id, t := range map[string]store.AccessToken{"of alice": {UserID: alice.ID}, "of bob": {UserID: bob.ID}, "of nobody": {}} {
+		t.ID, t.Name, t.Selector, t.Hash, t.Scope, t.Created, t.Expires = id, "Phone", id, id, []byte(`{"hosts":["app.example.com"]}`), noon, noon.AddDate(1, 0, 0)
+		if t.UserID == "" {
+			t.Name = "phone"
+		}
+		o.must(o.store.CreateAccessToken(o.ctx, t))
+	}
+	ofAlice := accounts.TokenName{Name: "Phone", User: "Alice"}
+	found, err := o.Token(o.ctx, ofAlice)
+	o.must(err)
+	shown, err := o.Listed(o.ctx, found)
+	o.must(err)
+	if shown.ID != "of alice" || shown.User != "alice" || shown.Owner != "" {
+		t.Errorf("%+v", shown)
+	}
+	o.must(o.store.Renew(o.ctx, o.store.Incarnation()))
+	if resumed, err := o.ResumeToken(o.ctx, ofAlice); err != nil || resumed.ID != "of alice" || resumed.Suspended {
+		t.Errorf("%+v, %v", resumed, err)
+	}
+	if _, err := o.RevokeToken(o.ctx, ofAlice); err != nil {
+		t.Error(err)
+	}
+	if ended := o.revoked(); !slices.Equal(ended, []string{"Phone"}) {
+		t.Errorf("%q have ended", ended)
+	}
+	for name, want := range map[accounts.TokenName]error{
+		ofAlice: accounts.ErrNoAppPassword, {Name: "phone", User: "bob"}: accounts.ErrNoAppPassword,
+		{Name: "Phone", User: "carol"}: accounts.ErrNobody, {Name: "other"}: accounts.ErrNoToken, {Name: "Phone", User: "bob"}: nil, {Name: "PHONE"}: nil,
+	} {
+		if _, err := o.Token(o.ctx, name); !errors.Is(err, want) {
+			t.Errorf("%+v: %v, not %v", name, err, want)
+		}
+	}
+	if told := o.events(audit.TokenRevoked); len(told) != 1 || told[0]["user"] != "alice" || told[0]["by"] == "" {
 		t.Errorf("the events are %v", told)
 	}
 }

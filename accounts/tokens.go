@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 var (
 	// ErrNoToken says that there is no token with the name, except revoked ones.
 	ErrNoToken = errors.New("no token has this name")
+	// ErrNoAppPassword says that a user has no app password with the name, except
+	// revoked ones.
+	ErrNoAppPassword = errors.New("the user has no app password with this name")
 	// ErrTokenTaken says that a token with the name exists.
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
 	// ErrNoOwner says that the user who is to answer for a token can't sign in.
@@ -125,10 +129,24 @@ func (d *Desk) findOwner(ctx context.Context, name string) (string, error) {
 	return owner.ID, nil
 }
 
-// ListedToken is a token with whose it is.
+// ListedToken is a token with the sign-in names of those it belongs to.
 type ListedToken struct {
 	store.AccessToken
-	User string // sign-in name of the person whose app password it is; empty: it is a service token
+	User  string // whose app password it is; empty: it is a service token
+	Owner string // who answers for a service token; empty: nobody, or somebody who was deleted
+}
+
+// listed adds the names to a token.
+func listed(t store.AccessToken, users map[string]store.User) ListedToken {
+	return ListedToken{AccessToken: t, User: users[t.UserID].Name, Owner: users[t.OwnerID].Name}
+}
+
+// TokenName says which token is meant.
+type TokenName struct {
+	Name string
+	// User is the sign-in name of the person whose app password it is; empty: it is a
+	// service token.
+	User string
 }
 
 // Tokens lists all tokens by name, including revoked and expired ones.
@@ -144,51 +162,85 @@ func (d *Desk) Tokens(ctx context.Context) (list []ListedToken, err error) {
 		}
 		list = make([]ListedToken, len(all))
 		for i, t := range all {
-			list[i] = ListedToken{AccessToken: t, User: users[t.UserID].Name}
+			list[i] = listed(t, users)
 		}
 		return nil
 	})
 	return list, err
 }
 
-// Token returns the token with a name.
-func (d *Desk) Token(ctx context.Context, name string) (found store.AccessToken, err error) {
+// Listed adds to a token the names of those it belongs to.
+func (d *Desk) Listed(ctx context.Context, t store.AccessToken) (shown ListedToken, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
-		found, err = r.AccessTokenByName(ctx, strings.ToLower(name))
+		users, err := usersByID(ctx, r)
+		shown = listed(t, users)
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return store.AccessToken{}, ErrNoToken
-	}
+	return shown, err
+}
+
+// Token returns the token with a name. It returns ErrNoToken or ErrNoAppPassword if there
+// is none, and ErrNobody if there is no such user.
+func (d *Desk) Token(ctx context.Context, n TokenName) (found store.AccessToken, err error) {
+	err = d.store.View(ctx, func(r store.Reader) error {
+		found, _, err = findToken(ctx, r, n)
+		return err
+	})
 	return found, err
 }
 
-// RevokeToken revokes a token, and ends everything in progress with it.
-func (d *Desk) RevokeToken(ctx context.Context, name string) (store.AccessToken, error) {
-	return d.changeToken(ctx, name, audit.TokenRevoked, func(tx store.Tx, t *store.AccessToken) error {
+// findToken returns the token with a name, and the user whose app password it is.
+func findToken(ctx context.Context, r store.Reader, n TokenName) (t store.AccessToken, u store.User, err error) {
+	if n.User == "" {
+		t, err = r.AccessTokenByName(ctx, strings.ToLower(n.Name))
+		if errors.Is(err, store.ErrNotFound) {
+			err = ErrNoToken
+		}
+		return t, u, err
+	}
+	if u, err = findIn(ctx, r, n.User); err != nil {
+		return t, u, err
+	}
+	own, err := r.AccessTokensOf(ctx, u.ID)
+	if err != nil {
+		return t, u, err
+	}
+	i := slices.IndexFunc(own, func(t store.AccessToken) bool { return t.Revoked.IsZero() && t.Name == n.Name })
+	if i < 0 {
+		return t, u, ErrNoAppPassword
+	}
+	return own[i], u, nil
+}
+
+// RevokeToken revokes a token, and ends everything in progress with it. Its errors are
+// those of Token.
+func (d *Desk) RevokeToken(ctx context.Context, n TokenName) (store.AccessToken, error) {
+	return d.changeToken(ctx, n, audit.TokenRevoked, func(tx store.Tx, t *store.AccessToken) error {
 		t.Revoked = d.clock()
 		return tx.RevokeAccessToken(ctx, t.ID, t.Revoked)
 	})
 }
 
-// ResumeToken resumes a token that was suspended when the store was restored.
-func (d *Desk) ResumeToken(ctx context.Context, name string) (store.AccessToken, error) {
-	return d.changeToken(ctx, name, audit.TokenResumed, func(tx store.Tx, t *store.AccessToken) error {
+// ResumeToken resumes a token that was suspended when the store was restored. Its errors
+// are those of Token.
+func (d *Desk) ResumeToken(ctx context.Context, n TokenName) (store.AccessToken, error) {
+	return d.changeToken(ctx, n, audit.TokenResumed, func(tx store.Tx, t *store.AccessToken) error {
 		t.Suspended = false
 		return tx.ResumeAccessToken(ctx, t.ID)
 	})
 }
 
-func (d *Desk) changeToken(ctx context.Context, name string, what audit.Name, change func(store.Tx, *store.AccessToken) error) (changed store.AccessToken, err error) {
+func (d *Desk) changeToken(ctx context.Context, n TokenName, what audit.Name, change func(store.Tx, *store.AccessToken) error) (changed store.AccessToken, err error) {
 	err = d.audit.Change(ctx, d.store, "changing an access token", func(tx store.Tx) ([]store.Event, error) {
-		if changed, err = tx.AccessTokenByName(ctx, strings.ToLower(name)); err != nil {
+		var user store.User
+		if changed, user, err = findToken(ctx, tx, n); err != nil {
 			return nil, err
 		}
-		event := d.audit.Event(what, "", audit.Fields{audit.Token: changed.Name, audit.By: by})
-		return []store.Event{event}, change(tx, &changed)
+		fields := audit.Fields{audit.Token: changed.Name, audit.By: by}
+		if n.User != "" {
+			fields[audit.User] = user.Name
+		}
+		return []store.Event{d.audit.Event(what, user.ID, fields)}, change(tx, &changed)
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return store.AccessToken{}, ErrNoToken
-	}
 	return changed, err
 }

@@ -53,7 +53,11 @@ http://dav.localhost:{{.Port "web"}} {
 
 http://people.localhost:{{.Port "web"}} {
 	log
-	mfa
+	mfa {
+		tokens personal {
+			allow user carol
+		}
+	}
 	reverse_proxy {{.Vars.app}}
 }
 `
@@ -161,8 +165,21 @@ func (s tokens) showAndRevoke(ci string) {
 			s.t.Errorf("after a renewal, a token gets %s", status)
 		}
 	}
+	if out := s.CLIWithInput(ci+"\n", "mfa", "token", "check", "-"); out.Code != 0 || !strings.Contains(out.Stdout, "ci") || !strings.Contains(out.Stdout, "valid") {
+		s.t.Errorf("mfa token check -: %+v", out)
+	}
 	if out := s.CLI("mfa", "token", "check", ci); out.Code == 0 || !strings.Contains(out.Stderr, "standard input") {
 		s.t.Errorf("a token on the command line: %+v", out)
+	}
+	spare := s.create("spare", "--host", "app.localhost", "--group", "machines")
+	if out := s.CLIWithInput(spare, "mfa", "token", "revoke", "-", "--json"); out.Code != 0 || !strings.Contains(out.Stdout, `"status":"revoked"`) {
+		s.t.Errorf("mfa token revoke -: %+v", out)
+	}
+	if out := s.CLIWithInput(spare, "mfa", "token", "check", "-"); out.Code != 0 || !strings.Contains(out.Stdout, "revoked") {
+		s.t.Errorf("mfa token check - of a revoked token: %+v", out)
+	}
+	if out := s.CLIWithInput("pct_s_unknown", "mfa", "token", "check", "-"); out.Code != 3 {
+		s.t.Errorf("mfa token check - of no token: %+v", out)
 	}
 	if status := s.curl("login", "/token/revoke", "-d", "token=pct_s_unknown"); status != "200" {
 		s.t.Errorf("revoking a token that doesn't exist gets %s", status)
@@ -255,6 +272,32 @@ func TestA01AppPasswords(t *testing.T) {
 		}
 		gone("an app password to end with a reset", tablet)
 	})
+	t.Run("with its owner, and by an administrator", func(t *testing.T) {
+		watch := s.createAppPassword(carol, "people.localhost", "Watch")
+		answers := func(what, status string) {
+			t.Helper()
+			harness.Eventually(t, patience, what, func() bool { return s.curl("people", "/x", "-u", "carol:"+watch) == status })
+		}
+		mfa := func(want string, arguments ...string) {
+			t.Helper()
+			if out := s.CLI(append([]string{"mfa"}, arguments...)...); !strings.Contains(out.Stdout+out.Stderr, want) {
+				t.Errorf("mfa %q: %+v", arguments, out)
+			}
+		}
+		answers("a new app password to work", "200")
+		s.create("cron", "--host", "app.localhost", "--owner", "carol")
+		mfa("Disabled", "user", "disable", "carol")
+		answers("it to end with its owner", "401")
+		mfa("the owner can't sign in", "token", "renew", "cron")
+		mfa("Owner:", "token", "show", "cron")
+		mfa("nabled", "user", "enable", "carol")
+		answers("it to work again", "200")
+		mfa("User:       carol", "token", "show", "Watch", "--user", "carol")
+		mfa("no app password with this name", "token", "revoke", "Watch", "--user", "bob")
+		mfa("Revoked: Watch of carol.", "token", "revoke", "Watch", "--user", "carol")
+		answers("a revoked app password to end", "401")
+	})
 	expectAudited(t, s.Scene, 3, "token.created", "bob", nil)
 	expectAudited(t, s.Scene, 3, "token.revoked", "bob", nil)
+	expectAudited(t, s.Scene, 1, "token.revoked", "carol", map[string]string{"token": "Watch", "by": "administrator"})
 }

@@ -30,6 +30,7 @@ var definite = []struct {
 	{accounts.ErrNoBrowser, http.StatusNotFound},
 	{accounts.ErrNoDevice, http.StatusNotFound},
 	{accounts.ErrNoToken, http.StatusNotFound},
+	{accounts.ErrNoAppPassword, http.StatusNotFound},
 	{accounts.ErrTaken, http.StatusConflict},
 	{accounts.ErrTokenTaken, http.StatusConflict},
 	{accounts.ErrNoOwner, http.StatusConflict},

@@ -12,8 +12,11 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-func tokenOf(t store.AccessToken) (Token, error) {
-	shown := Token{Name: t.Name, Groups: t.Groups, Status: "valid", Created: t.Created, Expires: t.Expires, Revoked: t.Revoked, LastUsed: t.LastUsed, Personal: t.UserID != ""}
+func tokenOf(t accounts.ListedToken) (Token, error) {
+	shown := Token{
+		Name: t.Name, Personal: t.UserID != "", User: t.User, Owner: t.Owner, Groups: t.Groups, Status: "valid",
+		Created: t.Created, Expires: t.Expires, Revoked: t.Revoked, LastUsed: t.LastUsed,
+	}
 	if err := json.Unmarshal(t.Scope, &shown.Scope); err != nil {
 		return Token{}, fmt.Errorf("reading the scope of a token: %w", err)
 	}
@@ -28,14 +31,24 @@ func tokenOf(t store.AccessToken) (Token, error) {
 	return shown, nil
 }
 
-// oneToken is an operation on one token.
-func oneToken(do func(desk *accounts.Desk, ctx context.Context, name string) (store.AccessToken, error)) operation {
+// show returns a token as answers contain it.
+func (s *Server) show(ctx context.Context, t store.AccessToken) (Token, error) {
+	named, err := s.Desk.Listed(ctx, t)
+	if err != nil {
+		return Token{}, err
+	}
+	return tokenOf(named)
+}
+
+// oneToken is an operation on a service token, or on an app password of the user in the
+// query.
+func oneToken(do func(desk *accounts.Desk, ctx context.Context, n accounts.TokenName) (store.AccessToken, error)) operation {
 	return func(ctx context.Context, s *Server, r *http.Request) (any, error) {
-		t, err := do(s.Desk, ctx, r.PathValue("name"))
+		t, err := do(s.Desk, ctx, accounts.TokenName{Name: r.PathValue("name"), User: r.URL.Query().Get("user")})
 		if err != nil {
 			return nil, err
 		}
-		return tokenOf(t)
+		return s.show(ctx, t)
 	}
 }
 
@@ -46,10 +59,9 @@ func listTokens(ctx context.Context, s *Server, _ *http.Request) (any, error) {
 	}
 	list := make([]Token, len(all))
 	for i, t := range all {
-		if list[i], err = tokenOf(t.AccessToken); err != nil {
+		if list[i], err = tokenOf(t); err != nil {
 			return nil, err
 		}
-		list[i].User = t.User
 	}
 	return list, nil
 }
@@ -68,7 +80,7 @@ func createToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown, err := tokenOf(made)
+	shown, err := s.show(ctx, made)
 	return MadeToken{Token: secret, Made: shown}, err
 }
 
@@ -98,7 +110,7 @@ func renewToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown, err := tokenOf(renewed)
+	shown, err := s.show(ctx, renewed)
 	return MadeToken{Token: secret, Made: shown}, err
 }
 
@@ -113,7 +125,7 @@ func heldToken(do func(desk *accounts.Desk, ctx context.Context, secret string) 
 		if err != nil {
 			return nil, err
 		}
-		return tokenOf(t)
+		return s.show(ctx, t)
 	}
 }
 
@@ -121,10 +133,11 @@ type (
 	// Token is a service token or an app password, without its secret.
 	Token struct {
 		Name string `json:"name"`
-		// Personal says that it is an app password. User is the sign-in name of its
-		// owner, in the list only.
-		Personal bool              `json:"personal,omitempty"`
-		User     string            `json:"user,omitempty"`
+		// Personal says that it is an app password, and User whose, by sign-in name.
+		Personal bool   `json:"personal,omitempty"`
+		User     string `json:"user,omitempty"`
+		// Owner is the sign-in name of the user who answers for a service token.
+		Owner    string            `json:"owner,omitempty"`
 		Groups   []string          `json:"groups,omitempty"`
 		Scope    accesstoken.Scope `json:"scope"`
 		Status   string            `json:"status"`

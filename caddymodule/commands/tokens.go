@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -14,36 +15,57 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/caddymodule/adminapi"
+	"github.com/portcullis-mfa/portcullis/showable"
 )
 
 func tokenCommand() *cobra.Command {
-	cmd := group("token", "Creates, lists and revokes service tokens")
-	on := func(use, short, operation string, done string) *cobra.Command {
-		return command(use, short, exactly(1),
-			func(_ *cobra.Command, args []string) call {
-				return call{method: http.MethodPost, path: []string{"tokens", args[0], operation}}
-			},
-			as(func(w io.Writer, t adminapi.Token) error {
-				_, err := fmt.Fprintf(w, "%s: %s.\n", done, t.Name)
-				return err
-			}))
-	}
+	cmd := group("token", "Creates, lists and revokes service tokens, and revokes app passwords")
 	cmd.AddCommand(
 		createTokenCommand(),
 		command("list", "Lists tokens, including revoked and expired ones", exactly(0),
 			func(*cobra.Command, []string) call { return call{method: http.MethodGet, path: []string{"tokens"}} },
 			as(tellTokens)),
-		command("show NAME", "Shows a token and what it is for", exactly(1),
-			func(_ *cobra.Command, args []string) call {
-				return call{method: http.MethodGet, path: []string{"tokens", args[0]}}
+		ofUser(command("show NAME", "Shows a token and what it is for", exactly(1),
+			func(cmd *cobra.Command, args []string) call {
+				return onToken(cmd, http.MethodGet, args[0])
 			},
-			as(tellToken)),
+			as(tellToken))),
 		renewTokenCommand(),
 		alsoTyped(revokeTokenCommand(), "delete", "remove", "rm"),
 		checkTokenCommand(),
-		on("resume NAME", "Resumes a token that was suspended because the store was restored from a copy", "resume", "Resumed"),
+		ofUser(command("resume NAME", "Resumes a token that was suspended because the store was restored from a copy", exactly(1),
+			func(cmd *cobra.Command, args []string) call {
+				return onToken(cmd, http.MethodPost, args[0], "resume")
+			},
+			as(tellTokenDone("Resumed")))),
 	)
 	return cmd
+}
+
+// ofUser lets a command name an app password too.
+func ofUser(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("user", "", "User whose app password is meant (default: a service token is meant)")
+	return cmd
+}
+
+// onToken is a call about the token of a name, by a command that ofUser made.
+func onToken(cmd *cobra.Command, method string, path ...string) call {
+	c := call{method: method, path: append([]string{"tokens"}, path...)}
+	if user := cmd.Flag("user").Value.String(); user != "" {
+		c.query = url.Values{"user": {user}}
+	}
+	return c
+}
+
+func tellTokenDone(done string) func(io.Writer, adminapi.Token) error {
+	return func(w io.Writer, t adminapi.Token) error {
+		of := ""
+		if t.User != "" {
+			of = " of " + t.User
+		}
+		_, err := fmt.Fprintf(w, "%s: %s%s.\n", done, showable.Text(t.Name), of)
+		return err
+	}
 }
 
 func createTokenCommand() *cobra.Command {
@@ -114,17 +136,14 @@ const onStandardInput = "-"
 
 func revokeTokenCommand() *cobra.Command {
 	var held adminapi.HeldToken
-	cmd := command("revoke NAME|-", "Revokes a token and ends everything in progress with it; with -, the one on standard input", exactly(1),
-		func(_ *cobra.Command, args []string) call {
+	cmd := ofUser(command("revoke NAME|-", "Revokes a token and ends everything in progress with it; with -, the one on standard input", exactly(1),
+		func(cmd *cobra.Command, args []string) call {
 			if args[0] == onStandardInput {
 				return call{method: http.MethodPost, path: []string{"held-token", "revoke"}, body: held}
 			}
-			return call{method: http.MethodPost, path: []string{"tokens", args[0], "revoke"}}
+			return onToken(cmd, http.MethodPost, args[0], "revoke")
 		},
-		as(func(w io.Writer, t adminapi.Token) error {
-			_, err := fmt.Fprintf(w, "Revoked: %s.\n", t.Name)
-			return err
-		}))
+		as(tellTokenDone("Revoked"))))
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) (err error) {
 		if accesstoken.IsOurs(args[0]) {
 			return errTokenTyped
@@ -195,7 +214,7 @@ func tellToken(w io.Writer, t adminapi.Token) error {
 		networks[i] = network.String()
 	}
 	for _, line := range [][2]string{
-		{"Name", t.Name}, {"Status", inWords(t.Status)}, {"Hosts", strings.Join(t.Scope.Hosts, ", ")}, {"Paths", strings.Join(t.Scope.Paths, ", ")},
+		{"Name", t.Name}, {"User", t.User}, {"Owner", t.Owner}, {"Status", inWords(t.Status)}, {"Hosts", strings.Join(t.Scope.Hosts, ", ")}, {"Paths", strings.Join(t.Scope.Paths, ", ")},
 		{"Methods", strings.Join(t.Scope.Methods, ", ")}, {"From", strings.Join(networks, ", ")}, {"Groups", strings.Join(t.Groups, ", ")},
 		{"Created", stamp(t.Created)}, {"Expires", stamp(t.Expires)}, {"Last used", lastUsed},
 	} {
