@@ -70,6 +70,13 @@ func (p *typing) expectGuesses(what string, want [3]int) {
 	if got := p.wrongGuesses(); got != want {
 		p.h.t.Errorf("after %s, %v wrong guesses are counted, want %v", what, got, want)
 	}
+	for _, kind := range []string{"totp", "email"} {
+		underWay, err := p.h.store.GetAttempts(p.h.ctx, guess.ScopeUser, p.id+"/"+kind+"/unknown/under-way")
+		p.h.must(err)
+		if underWay.Failures != 0 {
+			p.h.t.Errorf("after %s, %d guesses of kind %s are still being looked at", what, underWay.Failures, kind)
+		}
+	}
 }
 
 // expectShown wants a factor, and no other, to have been shown.

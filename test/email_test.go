@@ -47,15 +47,23 @@ const smtpPassword = "a password of the mail server's"
 // mailingScene is one whose server sends e-mails.
 func mailingScene(t *testing.T, settled int) (*scene.Scene, *mailbox.Server) {
 	t.Helper()
+	return mailingSceneOf(t, scene.Options{Caddyfile: mailingCaddyfile, Settled: settled})
+}
+
+// mailingSceneOf is mailingScene with more options.
+func mailingSceneOf(t *testing.T, options scene.Options) (*scene.Scene, *mailbox.Server) {
+	t.Helper()
 	server := mailbox.Start(t, mailbox.Options{Username: "portcullis", Password: smtpPassword})
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := scene.Start(t, scene.Options{
-		Caddyfile: mailingCaddyfile, Settled: settled, Env: []string{"TEST_SMTP_PASSWORD=" + smtpPassword},
-		Vars: map[string]string{"smtp": server.Address, "ca": ca},
-	})
+	options.Env = append(options.Env, "TEST_SMTP_PASSWORD="+smtpPassword)
+	if options.Vars == nil {
+		options.Vars = make(map[string]string)
+	}
+	options.Vars["smtp"], options.Vars["ca"] = server.Address, ca
+	s := scene.Start(t, options)
 	s.Canary(smtpPassword)
 	return s, server
 }

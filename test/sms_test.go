@@ -11,13 +11,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/test/smsgateway"
 )
 
-const textingCaddyfile = `
-{
-	mfa {
-		portal http://login.localhost:{{.Port "web"}}
-		admins group admins
-		name "Example Corp"
-		sms {
+// smsBlock sends text messages by the gateway of a test.
+const smsBlock = `		sms {
 			gateway {{.Vars.gateway}} {
 				header Authorization "Bearer {env.TEST_SMS_TOKEN}"
 				header Content-Type application/json
@@ -25,7 +20,15 @@ const textingCaddyfile = `
 			}
 			regions DE AT
 		}
-	}
+`
+
+const textingCaddyfile = `
+{
+	mfa {
+		portal http://login.localhost:{{.Port "web"}}
+		admins group admins
+		name "Example Corp"
+` + smsBlock + `	}
 }
 
 http://login.localhost:{{.Port "web"}} {

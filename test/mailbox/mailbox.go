@@ -27,10 +27,14 @@ import (
 
 // Where a server can fail.
 const (
-	AtMail  = "MAIL"
-	AtRcpt  = "RCPT"
-	AtData  = "DATA"
-	AtReset = "RSET" // after it has taken the mail
+	AtConnect = "connect" // it takes no connection
+	AtTLS     = "TLS"     // with a certificate of somebody else's
+	AtHello   = "EHLO"
+	AtAuth    = "AUTH"
+	AtMail    = "MAIL"
+	AtRcpt    = "RCPT"
+	AtData    = "DATA"
+	AtReset   = "RSET" // after it has taken the mail
 )
 
 // Failure is how a server fails from now on.
@@ -42,6 +46,8 @@ type Failure struct {
 	Enhanced smtp.EnhancedCode
 	// Cut has it close the connection instead.
 	Cut bool
+	// Slow has it take this long, and go on then.
+	Slow time.Duration
 }
 
 // Mail is one that was taken.
@@ -91,11 +97,21 @@ func Start(t *testing.T, o Options) *Server {
 		username: o.Username, password: o.Password,
 	}
 	s.Roots.AddCert(parsed)
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{server: s, conn: c}, nil }))
+	listener = &refusing{listener, s}
+	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		opened := &session{server: s, conn: c}
+		return opened, opened.fail(AtHello)
+	}))
 	server.Domain, server.AllowInsecureAuth = "mx.example.test", o.Plain
 	server.EnableSMTPUTF8 = false
 	server.ErrorLog = silent{}
-	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	foreign, _ := newCertificate(t)
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if _, failing := s.failing(AtTLS); failing {
+			return &foreign, nil
+		}
+		return &certificate, nil
+	}}
 	switch {
 	case o.Implicit:
 		listener = tls.NewListener(listener, config)
@@ -112,6 +128,25 @@ func Start(t *testing.T, o Options) *Server {
 		<-served
 	})
 	return s
+}
+
+// refusing is a listener that hangs up on whoever connects while its server is down.
+type refusing struct {
+	net.Listener
+	server *Server
+}
+
+func (r *refusing) Accept() (net.Conn, error) {
+	for {
+		conn, err := r.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if _, failing := r.server.failing(AtConnect); !failing {
+			return conn, nil
+		}
+		_ = conn.Close()
+	}
 }
 
 type silent struct{}
@@ -155,6 +190,9 @@ func (s *session) fail(at string) error {
 	switch {
 	case !failing:
 		return nil
+	case f.Slow != 0:
+		<-time.After(f.Slow)
+		return nil
 	case f.Cut:
 		return errors.Join(s.conn.Conn().Close(), io.EOF)
 	case f.Code != 0:
@@ -174,6 +212,9 @@ func (s *session) AuthMechanisms() []string {
 
 func (s *session) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
+		if err := s.fail(AtAuth); err != nil {
+			return err
+		}
 		if username != s.server.username || password != s.server.password {
 			return smtp.ErrAuthFailed
 		}
