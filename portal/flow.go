@@ -154,13 +154,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		Others: p.choices(t, at.flow, at.step.Others, "use"), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),
 	}
-	for _, one := range page.Beside {
-		if content, ok := one.Content.(templates.Code); ok {
-			view.Also = append(view.Also, templates.AlsoCode{
-				Text: t.sayOr("portal.kind.unnamed.also", "portal.kind."+string(one.Kind)+".also", "Digits", content.Length()), Digits: content.Length(),
-			})
-		}
-	}
+	view.Also, view.AlsoDigits = also(t, page.Beside)
 	if isReset(at.flow) {
 		view.Lost = "" // nothing can be reported lost by means of a mailbox
 	}
@@ -177,6 +171,28 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 		view.Remember, view.Remembering = lasting(t, lifetime), isTicked(r, "remember")
 	}
 	return p.page(w, r, at.status, "challenge_"+string(at.step.Factor), view, at.to.formOrigins()...)
+}
+
+// also says which other codes can be typed into the field of a question, and how many
+// digits the longest of those has; empty: there are none.
+func also(t words, beside []authflow.Beside) (said string, digits int) {
+	codes := ""
+	for _, one := range beside {
+		content, ok := one.Content.(templates.Code)
+		if !ok {
+			continue
+		}
+		digits = max(digits, content.Length())
+		code := t.sayOr("portal.kind.unnamed.also", "portal.kind."+string(one.Kind)+".also", "Digits", content.Length())
+		if codes != "" {
+			code = t.say("portal.also.or", "Codes", codes, "Code", code)
+		}
+		codes = code
+	}
+	if codes == "" {
+		return "", 0
+	}
+	return t.say("portal.also.said", "Codes", codes), digits
 }
 
 // noFactor answers somebody who has nothing that would do.

@@ -114,19 +114,20 @@ type Sending struct {
 // factor's kind; Ceremony is what the factor hands to it.
 type ChallengeView struct {
 	Frame
-	MoreTime MoreTime
-	Flow     string
-	Host     string
-	Name     string // who is signing in
-	Ceremony any
-	Waiting  *Waiting   // nil: no other device can answer
-	Sending  *Sending   // nil: no message can be sent
-	Said     string     // of what was done just before; empty: nothing
-	Unsent   bool       // Said is that the message couldn't be sent
-	Tracking string     // where the page learns what became of the message; empty: it is known
-	Also     []AlsoCode // further codes that can be typed into the field
-	Error    Message
-	Others   []Choice
+	MoreTime   MoreTime
+	Flow       string
+	Host       string
+	Name       string // who is signing in
+	Ceremony   any
+	Waiting    *Waiting // nil: no other device can answer
+	Sending    *Sending // nil: no message can be sent
+	Said       string   // of what was done just before; empty: nothing
+	Unsent     bool     // Said is that the message couldn't be sent
+	Tracking   string   // where the page learns what became of the message; empty: it is known
+	Also       string   // which other codes can be typed into the field; empty: none
+	AlsoDigits int      // how many digits the longest of those has
+	Error      Message
+	Others     []Choice
 	// Lost leads on for somebody who can't use this factor; empty: it isn't
 	// offered.
 	Lost string
@@ -147,12 +148,6 @@ type ChallengeView struct {
 	StartOver string
 }
 
-// AlsoCode is a further code that can be typed into the field of a challenge.
-type AlsoCode struct {
-	Text   string // says so
-	Digits int
-}
-
 // Code is the content of a challenge that asks for a code of digits.
 type Code interface {
 	// Length is how many digits a code has.
@@ -162,14 +157,10 @@ type Code interface {
 // Digits is how many digits the longest code has that can be typed into the field; 0: it
 // isn't known.
 func (v ChallengeView) Digits() int {
-	longest := 0
 	if code, ok := v.Ceremony.(Code); ok {
-		longest = code.Length()
+		return max(code.Length(), v.AlsoDigits)
 	}
-	for _, also := range v.Also {
-		longest = max(longest, also.Digits)
-	}
-	return longest
+	return v.AlsoDigits
 }
 
 // Choices are the other factors to choose from: those that are like this one.

@@ -154,7 +154,7 @@ func TestCodesByEmail(t *testing.T) {
 	if again := submitted(browser, formTo(t, page, "/flow/send"), nil); again.Status != 429 && again.Status != 422 {
 		t.Errorf("a further mail within 30 s: %d %s", again.Status, again.Text())
 	}
-	says(t, page, 422, "6-digit code from your authenticator app works here too")
+	says(t, page, 422, "You can also enter the 6-digit code from your authenticator app")
 	page = submitted(browser, page.Form("one-time-code"), map[string]string{"one-time-code": code})
 	if page.Status != 200 || page.URL.Path != "/page" {
 		t.Fatalf("the code led to %d %s: %s", page.Status, page.URL, page.Text())

@@ -112,7 +112,9 @@ func TestX08EveryFailureOfTheMailServer(t *testing.T) {
 	}
 	secrets := []string{code}
 	if os.Getenv("PORTCULLIS_LONG") != "" { // notices and invitations are tried again after a minute
-		link := linkTo(t, s, server, fmt.Sprintf("guest%d@example.org", len(faults)-1))
+		guest := fmt.Sprintf("guest%d@example.org", len(faults)-1)
+		harness.Eventually(t, 2*time.Minute, "the invitation", func() bool { return newestTo(server, guest).To != "" })
+		link := linkTo(t, s, server, guest)
 		_, token, _ := strings.Cut(link, "token=")
 		secrets = append(secrets, token)
 		noticeTo(t, server, fmt.Sprintf("bob%d@example.org", len(faults)-1), 1)

@@ -20,6 +20,9 @@ function show(delivery, said) {
 	for (const lead of document.querySelectorAll("[data-delivery-lead]")) {
 		lead.hidden = unsent;
 	}
+	for (const address of document.querySelectorAll("[data-delivery-address]")) {
+		address.hidden = !unsent;
+	}
 }
 
 async function ask() {
