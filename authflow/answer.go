@@ -156,23 +156,24 @@ func (e *Engine) answerOnce(ctx context.Context, q posed, given Response, at gue
 }
 
 // checkAnswerable returns ErrWrongStep for an answer to what isn't asked, and
-// ErrPending where there is nothing to collect yet.
+// ErrUnanswered where there is nothing to collect yet.
 func (e *Engine) checkAnswerable(q posed, given factors.Answer) error {
 	switch {
 	case q.kept.Ref == "" && (given == nil || q.isSent() || q.purpose == ceremony.Enrolment):
 		return ErrWrongStep
 	case given == nil && e.isOpen(q) && !q.kept.Settled:
-		return ErrPending
+		return ErrUnanswered
 	}
 	return nil
 }
 
 // pend keeps a question that stays open, one turn further where it is.
 func (e *Engine) pend(ctx context.Context, q posed, v factors.Verdict) error {
-	if v.Next != nil {
-		if err := e.turn(ctx, q.kept.Turned(*v.Next), v.Next.Send, nothing); err != nil {
-			return err
-		}
+	if v.Next == nil {
+		return ErrUnanswered
+	}
+	if err := e.turn(ctx, q.kept.Turned(*v.Next), v.Next.Send, nothing); err != nil {
+		return err
 	}
 	return ErrPending
 }

@@ -96,10 +96,13 @@ func (p *member) withPhone(origin string) *phone.Phone {
 	t.Helper()
 	f, device := p.beginPairing(), h.newPhone(origin)
 	_, token, _ := strings.Cut(p.pairing(f).Link, "#p=")
+	if err := p.answerPairing(f, nil); !errors.Is(err, authflow.ErrUnanswered) {
+		t.Fatalf("before the phone uses the code, the browser hears %v", err)
+	}
 	a, err := device.Pair(h.ctx, "token", token)
 	h.said(http.StatusOK, a, err)
-	if err := p.answerPairing(f, nil); !errors.Is(err, authflow.ErrPending) {
-		t.Fatalf("the browser was told of the phone: %v", err)
+	if err := p.answerPairing(f, nil); !errors.Is(err, authflow.ErrPending) || errors.Is(err, authflow.ErrUnanswered) {
+		t.Fatalf("once the phone has used the code, the browser hears %v", err)
 	}
 	if page := p.pairing(f); page.Stage != "claimed" || page.Phone != "Pixel" {
 		t.Fatalf("the page shows %+v", page)

@@ -70,6 +70,10 @@ func (e *Engine) deliveryOf(ctx context.Context, ref string) (Delivery, error) {
 // for another device, or has another page to be answered.
 var ErrPending = errors.New("the question is still open")
 
+// ErrUnanswered is the ErrPending of a question that nobody has answered yet, so that it has
+// no other page to show either.
+var ErrUnanswered = fmt.Errorf("nobody has answered yet: %w", ErrPending)
+
 // errUnsent says that a factor wants a message sent, and nothing sends any.
 var errUnsent = errors.New("nothing sends messages")
 

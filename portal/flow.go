@@ -321,7 +321,7 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, a attempt) error
 	}
 	err = a.take(f)
 	switch {
-	case errors.Is(err, authflow.ErrPending) && r.PostForm.Has(collect):
+	case errors.Is(err, authflow.ErrUnanswered) && r.PostForm.Has(collect):
 		p.redirect(w, sayingURL(f, a.kind, saidUnanswered))
 		return nil
 	case errors.Is(err, authflow.ErrPending):
