@@ -36,7 +36,7 @@ func fullViews() map[string]any {
 			Ceremony: MessageCode{Address: "a…e@e….com", Sent: true, Digits: 8, Minutes: 10}, Sending: &Sending{Flow: "f1", Factor: "email", After: 20 * time.Second, Left: 2},
 			Said: "We sent it again.", Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"challenge_push": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, Said: "Nobody has answered yet.",
-			Ceremony: PushChallenge{Number: "123456", QR: qrSample, Link: "https://phone.example.com/#r=x", Authenticator: "https://phone.example.com", Phones: 1, Minutes: 2}, Waiting: &Waiting{Poll: "/flow/wait", Page: "/flow", Left: 2 * time.Minute},
+			Ceremony: PushChallenge{Number: "123456", QR: qrSample, Link: "https://phone.example.com/#r=x", Code: "7K2M9Q", Authenticator: "https://phone.example.com", Phones: 1, Minutes: 2}, Waiting: &Waiting{Poll: "/flow/wait", Page: "/flow", Left: 2 * time.Minute},
 			Sending: &Sending{Flow: "f1", Factor: "push", Left: 2}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"enrol_push": EnrolView{Frame: frame, Help: "/help/push", Cancel: "/account/push", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
 			Ceremony: PushEnrolment{Stage: "claimed", Phone: "Blue phone", Contested: true, Left: 2, Authenticator: "https://phone.example.com"}},

@@ -12,6 +12,8 @@ type PushChallenge struct {
 	// Link opens the request in the app, and QR is its picture.
 	Link string
 	QR   template.HTML
+	// Code is what is typed into the app in place of the link.
+	Code string
 	// Authenticator is the address of the app.
 	Authenticator string
 	Phones        int // how many phones can answer

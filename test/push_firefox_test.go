@@ -77,7 +77,7 @@ func (s *pushSuite) pairFirefox(t *testing.T, phone *firefox.Browser) {
 	phone.Navigate(s.At("phone", "/"))
 	phone.AwaitH1("Your accounts")
 	phone.Click("Enter a code")
-	phone.AwaitH1("Add an account")
+	phone.AwaitH1("Enter a code")
 	phone.Fill("#code", code[1])
 	phone.Fill("#name", "Fox")
 	phone.Click("Continue")

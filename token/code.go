@@ -18,14 +18,21 @@ const groupLength = 4
 // NewCode returns a code for people to copy by hand, in canonical form: so many
 // letters of five bits each.
 func NewCode(random io.Reader, length int) (string, error) {
-	code := make([]byte, length)
-	if _, err := io.ReadFull(random, code); err != nil {
+	raw := make([]byte, length)
+	if _, err := io.ReadFull(random, raw); err != nil {
 		return "", fmt.Errorf("making a code: %w", err)
 	}
-	for i, b := range code {
+	return CodeOf(raw), nil
+}
+
+// CodeOf returns the code that stands for bytes, in canonical form: a letter for each,
+// which says five of its bits.
+func CodeOf(raw []byte) string {
+	code := make([]byte, len(raw))
+	for i, b := range raw {
 		code[i] = letters[b%byte(len(letters))] // 32 letters: no bias
 	}
-	return string(code), nil
+	return string(code)
 }
 
 // Grouped is how people see a code: in groups of four, with dashes.

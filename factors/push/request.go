@@ -17,6 +17,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/factors/push/message"
 	"github.com/portcullis-mfa/portcullis/factors/qrcode"
 	"github.com/portcullis-mfa/portcullis/templates"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // What a request is bounded by.
@@ -108,6 +109,17 @@ func (r request) stateAt(now, closed time.Time) string {
 	return stateOpen
 }
 
+// requestCodeLength is the length of a request's code. It is shorter than that of a
+// pairing, so that apps can tell them apart.
+const requestCodeLength = 6
+
+// RequestCode is what a person types into the app to open a request whose QR code can't be
+// scanned. The app works out the codes of the requests that it lists.
+func RequestCode(request string) string {
+	sum := sha256.Sum256([]byte("portcullis-request-v1\n" + request))
+	return token.CodeOf(sum[:requestCodeLength])
+}
+
 type proving struct{ *Factor }
 
 // Begin makes what the phones display, once.
@@ -172,7 +184,7 @@ func (p proving) Resume(_ context.Context, a factors.Asking, state []byte) (fact
 	if err != nil {
 		return factors.Page{}, err
 	}
-	page.Number, page.Link = r.Number, p.Origin+"/#r="+a.Ref
+	page.Number, page.Link, page.Code = r.Number, p.Origin+"/#r="+a.Ref, RequestCode(a.Ref)
 	if page.QR, err = qrcode.Draw(page.Link); err != nil {
 		return factors.Page{}, fmt.Errorf("drawing the QR code: %w", err)
 	}

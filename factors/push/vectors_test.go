@@ -20,6 +20,8 @@ type vectors struct {
 	Origin         string
 	Pairing        string
 	Digits         string
+	Request        string
+	RequestCode    string `json:"request_code"`
 	Display        string
 	Shown          string
 	Endpoint       string
@@ -62,6 +64,9 @@ func TestVectorsOfTheProtocol(t *testing.T) {
 	}
 	if digits := push.Digits(v.Pairing, v.Thumbprint); digits != v.Digits {
 		t.Errorf("the digits are %s", digits)
+	}
+	if code := push.RequestCode(v.Request); code != v.RequestCode {
+		t.Errorf("the code of the request is %s", code)
 	}
 	for _, digest := range []struct{ of, want string }{{v.Display, v.Shown}, {v.Endpoint, v.EndpointDigest}} {
 		if sum := sha256.Sum256([]byte(digest.of)); message.Encode(sum[:]) != digest.want {

@@ -1,6 +1,6 @@
 // Requests to sign in: asking for them, and answering.
 
-import { base64url, fromBase64url, sha256 } from "./bytes.js";
+import { base64url, fromBase64url, sha256, utf8 } from "./bytes.js";
 import { digest, renew, subscription } from "./notifications.js";
 import { ask, fresh, freshest, Refused } from "./server.js";
 import { accounts, keep } from "./storage.js";
@@ -44,6 +44,26 @@ async function requestsOf(account, subscribed, hash) {
 		}
 		throw failure;
 	}
+}
+
+// codeLength is the length of a request's code. Those of pairings are longer.
+export const codeLength = 6;
+
+const letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"; // Crockford's base 32
+
+// codeOf returns what the sign-in page shows of a request for people to type.
+async function codeOf(id) {
+	const digest = await sha256(utf8(`portcullis-request-v1\n${id}`));
+	return Array.from(digest.subarray(0, codeLength), (byte) => letters[byte % letters.length]).join("");
+}
+
+// withCode returns the id of the open request with a code, in which letters that look
+// alike count as one; undefined: there is none.
+export async function withCode(typed) {
+	const meant = typed.replaceAll("O", "0").replace(/[IL]/g, "1");
+	const ids = (await open()).map(({ display }) => display.id);
+	const codes = await Promise.all(ids.map(codeOf));
+	return ids[codes.indexOf(meant)];
 }
 
 // markGone keeps what the server says: it doesn't know the account. If the server's data

@@ -1,9 +1,11 @@
 // Adding an account: by the link of a QR code, by a typed code, or by the app's scanner.
+// The codes of requests are typed in the same place.
 
 import { begin, proceed } from "./pairing.js";
 import { button, element } from "./element.js";
 import { linked, scan } from "./scanner.js";
 import { modelName } from "./device.js";
+import { codeLength, withCode } from "./requests.js";
 import { forget } from "./storage.js";
 import { Refused } from "./server.js";
 import { show } from "./screen.js";
@@ -17,10 +19,20 @@ export function showAdd(app, { token }, problem = "") {
 		"aria-describedby": problem ? "problem" : null, "aria-invalid": problem ? "true" : null,
 	});
 	const name = element("input", { id: "name", autocomplete: "off", maxlength: 60, value: modelName() });
+	const typedCode = () => code.value.toUpperCase().replace(/[^A-Z0-9]/g, "");
+	const nameField = field(name, text("add.name"));
+	const hideName = () => {
+		nameField.hidden = !token && typedCode().length <= codeLength;
+	};
+	hideName();
+	code.addEventListener("input", hideName);
 	const add = button(text("add.button"), "primary", async () => {
-		const typed = code.value.toUpperCase().replace(/[^A-Z0-9]/g, "");
+		const typed = typedCode();
 		if (!token && !typed) {
 			return code.focus();
+		}
+		if (!token && typed.length === codeLength) {
+			return openRequest(app, typed);
 		}
 		let next;
 		try {
@@ -34,16 +46,31 @@ export function showAdd(app, { token }, problem = "") {
 	const onEnter = ({ key }) => key === "Enter" && add.click();
 	code.addEventListener("keydown", onEnter);
 	name.addEventListener("keydown", onEnter);
-	show("add", text("add.title"), [
-		element("h1", {}, text("add.title")),
+	const title = text(token ? "add.title" : "add.enter");
+	show("add", title, [
+		element("h1", {}, title),
 		element("p", {}, text(token ? "add.linked" : "add.lead")),
 		problem ? element("p", { id: "problem", class: "error", role: "alert" }, problem) : null,
 		token ? null : field(code, text("add.code")),
-		field(name, text("add.name")),
+		nameField,
 		add,
 		token ? null : button(text("accounts.scan"), "secondary", () => showScanner(app)),
 		button(text("common.cancel"), "quiet", app.home),
 	]);
+	if (problem) {
+		code.focus();
+	}
+}
+
+// openRequest opens the request whose code was typed.
+async function openRequest(app, typed) {
+	let id;
+	try {
+		id = await withCode(typed);
+	} catch (failure) {
+		return showAdd(app, {}, problemOf(failure));
+	}
+	return id ? app.go(`/#r=${id}`) : showAdd(app, {}, text("problems.request"));
 }
 
 export const field = (input, label) => element("div", { class: "field" }, element("label", { for: input.id }, label), input);
