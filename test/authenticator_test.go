@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/serviceworker"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	phoneapp "github.com/portcullis-mfa/portcullis/authenticator"
@@ -282,7 +284,7 @@ func TestAuthenticatorScreens(t *testing.T) {
 
 func (p *phoneScreen) pair(t *testing.T) {
 	p.Click("Enter a code")
-	p.AwaitH1("Add an account")
+	p.AwaitH1("Enter a code")
 	p.FillSelector("#code", "wrong")
 	p.Click("Continue")
 	p.AwaitText("This code has expired or isn't right.")
@@ -440,8 +442,10 @@ func (p *phoneScreen) explainsInstallation(t *testing.T) {
 	iPhone.AwaitH1("Ihre Konten")
 }
 
-// isNotified has Chromium deliver a push, as its push service would.
+// isNotified has Chromium deliver a push, as its push service would. Clicking the
+// notification leads to the request that it names.
 func (p *phoneScreen) isNotified(t *testing.T) {
+	p.Reload()
 	p.eventually("the worker", `String(navigator.serviceWorker.controller !== null)`, "true")
 	origin, err := url.Parse(p.at)
 	if err != nil {
@@ -459,6 +463,32 @@ func (p *phoneScreen) isNotified(t *testing.T) {
 		p.deliver(id, `{"web_push":8030,"notification":{"title":"Are you signing in?","body":"wiki.example.com","navigate":"`+p.at+`/#r=r9"}}`)
 		return p.promised(`navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.map(n => n.title + " " + n.data).join())`) == "Are you signing in? /#r=r9"
 	})
+	p.AwaitH1("Your accounts")
+	p.clickNotification(t)
+	p.AwaitText("That request has been answered or has expired.")
+}
+
+// clickNotification tells the worker of a click. The event isn't trusted, so the worker can
+// focus no window, but it tells the app which request to open.
+func (p *phoneScreen) clickNotification(t *testing.T) {
+	targets, err := chromedp.Targets(p.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(targets, func(info *target.Info) bool { return info.Type == "service_worker" && info.URL == p.at+"/sw.js" })
+	if at < 0 {
+		t.Fatal("no worker runs")
+	}
+	ctx, cancel := chromedp.NewContext(p.Context(), chromedp.WithTargetID(targets[at].TargetID))
+	defer cancel()
+	err = chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, worker *chromedp.Target) error {
+		_, err := chromedp.Evaluate[string](`registration.getNotifications().then(([notification]) =>
+			void dispatchEvent(new NotificationEvent("notificationclick", { notification }))); "clicked"`)(ctx, worker)
+		return err
+	}))
+	if err != nil {
+		t.Fatalf("clicking the notification: %v", err)
+	}
 }
 
 // worker returns the id of the page's worker.

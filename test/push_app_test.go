@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/portcullis-mfa/portcullis/test/harness"
+	"github.com/portcullis-mfa/portcullis/test/scene"
 )
 
 // What else can happen to a request, with the real app. The laptop uses forms.
@@ -21,29 +22,41 @@ type pending struct {
 
 var shownNumber = regexp.MustCompile(`\d{3} \d{3}`)
 
-// pend begins a sign-in up to the page that waits for the phone.
+// pend begins a sign-in of ada's up to the page that waits for the phone.
 func (s *pushSuite) pend(t *testing.T) pending {
 	t.Helper()
+	return s.pendFor(t, s.ada)
+}
+
+// pendFor is pend for somebody.
+func (s *pushSuite) pendFor(t *testing.T, who *scene.Person) pending {
+	t.Helper()
 	p := pending{laptop: s.Client()}
-	page := p.laptop.Visit(s.At("app", "/"))
+	p.page = s.showPasswordOn(t, p.laptop, who, "windows")
+	return p.reload(t)
+}
+
+// showPasswordOn opens the app in a browser of a platform and shows the password.
+func (s *pushSuite) showPasswordOn(t *testing.T, browser *harness.Client, who *scene.Person, platform string) *harness.Page {
+	t.Helper()
+	page := browser.Visit(s.At("app", "/"))
 	form, filled := page.Form("current-password"), url.Values{}
 	for _, input := range form.Inputs {
 		switch input.Autocomplete {
 		case "username":
-			filled.Set(input.Name, s.ada.Name)
+			filled.Set(input.Name, who.Name)
 		case "current-password":
-			filled.Set(input.Name, s.ada.Password)
+			filled.Set(input.Name, who.Password)
 		default:
 			if input.Type == "hidden" {
 				filled.Set(input.Name, input.Value)
 			}
 		}
 	}
-	p.page = arrived(p.laptop.Follow(send(t, p.laptop, harness.Request{
+	return arrived(browser.Follow(send(t, browser, harness.Request{
 		Method: http.MethodPost, URL: form.Action.String(), From: page.URL.String(), Body: filled.Encode(),
-		Header: http.Header{"Content-Type": {formType}, "User-Agent": {agents["windows"]}},
+		Header: http.Header{"Content-Type": {formType}, "User-Agent": {agents[platform]}},
 	})))
-	return p.reload(t)
 }
 
 // reload shows the page again.

@@ -79,21 +79,33 @@ type pushSuite struct {
 func TestPush(t *testing.T) {
 	t.Parallel()
 	s := &pushSuite{suite: &suite{Scene: scene.Start(t, scene.Options{
-		Settled: 1, Caddyfile: pushCaddyfile, Vars: map[string]string{"places": writePlaces(t)},
+		Settled: 2, Caddyfile: pushCaddyfile, Vars: map[string]string{"places": writePlaces(t)},
 	})}}
 	s.App.Answer(appPage)
 	s.ada = s.Administrator("ada")
+	carol := s.Invited("carol")
+	device := pairPhone(t, s.Scene, carol)
 	tab := harness.NewBrowser(t, s.Server, harness.BrowserOptions{Whole: true})
 	// The console notes each 404 and 409, which are answers here.
 	s.laptop = &visitor{Browser: tab, t: t, width: 1280, height: 800}
 	s.phone = &visitor{Browser: tab.Person(harness.BrowserOptions{Mobile: true}), t: t, width: 390, height: 844}
+	// It expires while everything else goes on.
+	slow, number := s.askFor(t, carol)
 	s.pair(t)
 	s.allow(t)
 	s.mistype(t)
 	s.scan(t)
 	s.deny(t)
 	s.survive(t)
+	s.typeRequestCode(t)
+	s.useOffline(t)
+	bob := s.setUpWithApp(t)
+	s.report(t, bob)
+	s.replace(t, bob)
 	s.expectPlatforms(t)
+	s.renameAndRemove(t)
+	s.wipe(t, bob)
+	s.expire(t, slow, number, device)
 }
 
 // writePlaces writes a database by which this machine is in Bern, and returns its path.
@@ -151,6 +163,9 @@ func (s *pushSuite) pair(t *testing.T) {
 	s.phone.AwaitH1("Type these digits on your computer")
 	digits := s.phone.Evaluate(`document.querySelector(".number").textContent`)
 	s.laptop.AwaitText("Blue phone used the code.")
+	if said := s.laptop.Text(); strings.Contains(said, "Nobody has answered yet.") {
+		t.Errorf("the page says %s", said)
+	}
 	s.laptop.inspect("push-claimed")
 	s.laptop.Fill("one-time-code", strings.ReplaceAll(digits, " ", ""))
 	s.phone.AwaitH1("Account added")
@@ -161,12 +176,16 @@ func (s *pushSuite) pair(t *testing.T) {
 	s.phone.AwaitH1("Your accounts")
 }
 
-// ask begins a sign-in in a new browser, and returns it with the number that it shows.
-func (s *pushSuite) ask(t *testing.T) (*visitor, string) {
+// ask begins a sign-in of ada's in a new browser, and returns it with the number that it
+// shows.
+func (s *pushSuite) ask(t *testing.T) (*visitor, string) { return s.askFor(t, s.ada) }
+
+// askFor is ask for somebody.
+func (s *pushSuite) askFor(t *testing.T, who *scene.Person) (*visitor, string) {
 	browser := &visitor{Browser: s.laptop.Person(harness.BrowserOptions{}), t: t, width: 1280, height: 800}
 	browser.as("windows")
 	browser.Navigate(s.At("app", "/"))
-	browser.showPassword(s.ada)
+	browser.showPassword(who)
 	if browser.H1() != "Approve on your phone" {
 		browser.Click("Approve on your phone")
 	}
