@@ -47,6 +47,7 @@ const (
 	AccessCodeUsed    Name = "access_code.used"
 	ActivityDisowned  Name = "activity.disowned"
 	RequestReported   Name = "push.reported"
+	RequestsRepeated  Name = "push.repeated"
 	PhoneUnreachable  Name = "push.unreachable"
 	AppOpened         Name = "app.opened"
 	ClockDrifting     Name = "totp.clock_drifting"
@@ -147,6 +148,7 @@ var catalogue = map[Name][]Field{
 	AccessCodeUsed:    {User, Address, UserAgent},
 	ActivityDisowned:  {User, Address, UserAgent},
 	RequestReported:   {User, Credential, App, Address, UserAgent},
+	RequestsRepeated:  {User, Factor, App, Address, UserAgent},
 	PhoneUnreachable:  {User, Credential},
 	AppOpened:         {User, App, SignOn, Address},
 	ClockDrifting:     {User, Drift},

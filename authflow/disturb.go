@@ -33,11 +33,11 @@ func disturbanceKey(userID string, kind assurance.Factor, known bool) string {
 
 // disturb counts a question that a person is put at another device, or returns
 // *factors.Refused. One is open at a time: a known browser's takes the place of
-// another one.
-func (e *Engine) disturb(ctx context.Context, tx store.Tx, fresh ceremony.Question) error {
+// another one. It reports whether the question is the last one before none is put any more.
+func (e *Engine) disturb(ctx context.Context, tx store.Tx, fresh ceremony.Question) (isLast bool, err error) {
 	open, err := e.book().OpenOf(ctx, tx, fresh.Owner, fresh.Purpose, fresh.Kind)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, q := range open {
 		if q.Settled {
@@ -45,30 +45,30 @@ func (e *Engine) disturb(ctx context.Context, tx store.Tx, fresh ceremony.Questi
 		}
 		_, err := tx.GetRecord(ctx, person.Flows, q.Flow, e.Clock())
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("reading the flow of a question: %w", err)
+			return false, fmt.Errorf("reading the flow of a question: %w", err)
 		}
 		if err == nil && !fresh.Scene.Known {
-			return &factors.Refused{Reason: factors.TooSoon, RetryAfter: q.Until.Sub(e.Clock())}
+			return false, &factors.Refused{Reason: factors.TooSoon, RetryAfter: q.Until.Sub(e.Clock())}
 		}
 		if _, err := e.book().Close(ctx, tx, q.Ref); err != nil {
-			return err
+			return false, err
 		}
 	}
 	key, now := disturbanceKey(fresh.Owner, fresh.Kind, fresh.Scene.Known), e.Clock()
 	count, err := tx.GetAttempts(ctx, disturbances, key)
 	if err != nil {
-		return fmt.Errorf("reading how often somebody was disturbed: %w", err)
+		return false, fmt.Errorf("reading how often somebody was disturbed: %w", err)
 	}
 	if count.Failures >= mostDisturbing {
 		if rest := count.Last.Add(restAfter).Sub(now); rest > 0 && rest <= restAfter {
-			return &factors.Refused{Reason: factors.TooOften, RetryAfter: rest}
+			return false, &factors.Refused{Reason: factors.TooOften, RetryAfter: rest}
 		}
 		count = store.Attempts{First: now}
 	}
 	count = count.Within(disturbingFor, now)
 	count.Scope, count.Key, count.Last = disturbances, key, now
 	count.Failures++
-	return tx.PutAttempts(ctx, count)
+	return count.Failures == mostDisturbing, tx.PutAttempts(ctx, count)
 }
 
 // undisturbed forgets how often somebody was disturbed, since they approved.

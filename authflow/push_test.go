@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/authenticator"
 	"github.com/portcullis-mfa/portcullis/authflow"
 	"github.com/portcullis-mfa/portcullis/ceremony"
@@ -456,6 +457,9 @@ func TestPhonesAreLeftInPeace(t *testing.T) {
 	}
 	if ada.askPhone(cafe).number != "" {
 		t.Error("the phone is asked a fourth time")
+	}
+	if alerts := h.events(audit.RequestsRepeated); len(alerts) != 1 {
+		t.Errorf("the operator is told %+v", alerts)
 	}
 	known := cafe
 	known.Browser = ada.browserToken

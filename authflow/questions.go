@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/assurance"
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/ceremony"
 	"github.com/portcullis-mfa/portcullis/factors"
 	"github.com/portcullis-mfa/portcullis/person"
@@ -280,7 +281,9 @@ func (e *Engine) put(ctx context.Context, q posed, turn factors.Turn, over bool)
 		Who: q.asking.Who, Scene: q.asking.Scene, Kept: q.flow.Started.Add(FlowLifetime),
 		Begun: e.Clock(), SignOn: q.flow.SignOn,
 	}.Turned(turn)
-	return e.turn(ctx, fresh, turn.Send, func(tx store.Tx) error {
+	var isRepeated bool
+	err := e.turn(ctx, fresh, turn.Send, func(tx store.Tx) (err error) {
+		isRepeated = false
 		if over {
 			flow := q.flow
 			if _, err := e.book().Close(ctx, tx, q.kept.Ref); err != nil {
@@ -291,10 +294,17 @@ func (e *Engine) put(ctx context.Context, q posed, turn factors.Turn, over bool)
 			}
 		}
 		if q.factor.Traits().OneOpen && q.purpose == ceremony.Proof {
-			return e.disturb(ctx, tx, fresh)
+			isRepeated, err = e.disturb(ctx, tx, fresh)
 		}
-		return nil
+		return err
 	})
+	if err == nil && isRepeated {
+		e.Audit.Record(ctx, audit.RequestsRepeated, fresh.Owner, audit.Fields{
+			audit.User: fresh.Who.Name, audit.Factor: string(fresh.Kind), audit.App: fresh.Scene.Host,
+			audit.Address: fresh.Scene.Address, audit.UserAgent: fresh.Scene.UserAgent,
+		})
+	}
+	return err
 }
 
 // turn keeps a question as it is now, together with its message and what else

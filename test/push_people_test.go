@@ -238,9 +238,9 @@ func (s *pushSuite) wipe(t *testing.T, bob *scene.Person) {
 // can be sent, or another factor used.
 func (s *pushSuite) expire(t *testing.T, laptop *visitor, number string, device *phone.Phone) {
 	laptop.eventually("the request to expire", `String(document.body.textContent.includes("Time ran out"))`, "true")
-	laptop.AwaitText("Use the code from your app")
+	laptop.AwaitText("Use the code from your authenticator app")
 	laptop.inspect("push-expired")
-	laptop.Click("Send another request")
+	laptop.Click("Send it")
 	laptop.AwaitH1("Approve on your phone")
 	again := numberOn(laptop.Browser)
 	if again == number {

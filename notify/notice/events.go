@@ -70,6 +70,7 @@ var silent = map[audit.Name]string{
 	audit.DeviceRenamed:    "it changes nothing but a name",
 	audit.DeviceAdmitted:   "it's the daily business",
 	audit.DeviceRefused:    "strangers can cause it",
+	audit.RequestsRepeated: "the phone shows each of the requests, and reporting one gives a notice",
 	audit.TicketRefused:    "it's about nobody in particular",
 	audit.CrossOrigin:      "it's about nobody in particular",
 	audit.SetupLinkCreated: "nobody has an account yet",
