@@ -37,7 +37,7 @@ var mailWalks = []mailWalk{
 	},
 	{
 		language: "de", keyboard: true,
-		setUp: "Codes per E-Mail einrichten", enter: "Code aus Ihrer E-Mail eingeben", tooSoon: "Wir haben gerade einen Code gesendet",
+		setUp: "Codes per E-Mail einrichten", enter: "Code aus Ihrer E‑Mail eingeben", tooSoon: "Wir haben gerade einen Code gesendet",
 		handedOver: "an den Mailserver übergeben", unsent: "Die Nachricht konnte nicht gesendet werden",
 		change: "Adresse ändern", again: "Noch einmal senden", undo: "Das war ich nicht", undone: "Dieser Zugang ist beendet",
 		forgot: "Passwort vergessen?", check: "Prüfen Sie Ihr Postfach",
