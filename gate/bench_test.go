@@ -8,17 +8,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/portcullis-mfa/portcullis/accesstoken"
 	"github.com/portcullis-mfa/portcullis/assurance"
 	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/devices"
@@ -29,6 +32,7 @@ import (
 	"github.com/portcullis-mfa/portcullis/store/sqlite"
 	"github.com/portcullis-mfa/portcullis/templates"
 	"github.com/portcullis-mfa/portcullis/ticket"
+	"github.com/portcullis-mfa/portcullis/token"
 )
 
 // benchGate is a gate over a real store, with a number of sign-ons and a
@@ -36,6 +40,7 @@ import (
 type benchGate struct {
 	*gate.Gate
 	keeper  *session.Keeper
+	db      *countingStore
 	device  *x509.Certificate
 	signOns []string // ids
 	cookies []string
@@ -99,12 +104,13 @@ func newBenchGate(b *testing.B, signOns int) benchGate {
 		b.Fatal(err)
 	}
 	sessions := session.NewCookies(set.Codec("session"), func() uint64 { return 1 }, db.Incarnation, time.Now)
-	keeper := session.NewKeeper(db, time.Now, zap.NewNop().Warn)
+	counted := &countingStore{DB: db}
+	keeper := session.NewKeeper(counted, time.Now, zap.NewNop().Warn)
 	b.Cleanup(db.Follow(keeper))
 	device, trust := certifiedDevice(b)
-	made := benchGate{keeper: keeper, device: device, Gate: gate.New(gate.Settings{
+	made := benchGate{keeper: keeper, db: counted, device: device, Gate: gate.New(gate.Settings{
 		Rules: []gate.Rule{{
-			Allows:      func(session.User) bool { return true },
+			Allows: func(session.User) bool { return true }, ServiceTokens: true,
 			Certificate: gate.CertificateAccept,
 			Require:     assurance.Requirement{Level: assurance.Multi, Certificate: assurance.CertificateAlone},
 		}},
@@ -172,6 +178,48 @@ func (g benchGate) pass(b *testing.B, cookie string) {
 	g.send(b, r)
 }
 
+// countingStore counts how often access tokens are read.
+type countingStore struct {
+	*sqlite.DB
+	reads atomic.Int64
+}
+
+// AccessTokenBySelector implements store.AccessTokens.
+func (s *countingStore) AccessTokenBySelector(ctx context.Context, selector string) (store.AccessToken, error) {
+	s.reads.Add(1)
+	return s.DB.AccessTokenBySelector(ctx, selector)
+}
+
+// addToken makes a service token for a scope.
+func (g benchGate) addToken(b *testing.B, scope accesstoken.Scope) string {
+	b.Helper()
+	scope.Hosts = []string{"app.example.com"}
+	written, err := json.Marshal(scope)
+	if err != nil {
+		b.Fatal(err)
+	}
+	secret, selector, err := accesstoken.New(rand.Reader, accesstoken.Service)
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = g.db.CreateAccessToken(context.Background(), store.AccessToken{
+		ID: "token", Name: "ci", Selector: selector, Hash: token.Hash(secret), Groups: []string{"machines"}, Scope: written,
+		Created: time.Now(), Expires: time.Now().Add(time.Hour),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return secret
+}
+
+// passByToken is pass for a program.
+func (g benchGate) passByToken(b *testing.B, secret string) {
+	r := httptest.NewRequest(http.MethodGet, "/wiki/page", nil)
+	r.Host = "app.example.com"
+	r.Header["Authorization"] = []string{"Bearer " + secret}
+	g.send(b, r)
+}
+
 // passByCertificate is pass for a device without a session.
 func (g benchGate) passByCertificate(b *testing.B, presented []*x509.Certificate) {
 	r := httptest.NewRequest(http.MethodGet, "/wiki/page", nil)
@@ -214,6 +262,21 @@ func BenchmarkGate(b *testing.B) {
 		}
 		b.ReportMetric(float64(len(g.cookies[0])), "cookie-bytes")
 	})
+	for name, scope := range map[string]accesstoken.Scope{
+		"token": {}, "token for paths and methods": {Paths: []string{"/wiki"}, Methods: []string{http.MethodGet}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			g := newBenchGate(b, 0)
+			secret := g.addToken(b, scope)
+			g.passByToken(b, secret)
+			reads := g.db.reads.Load()
+			b.ReportAllocs()
+			for b.Loop() {
+				g.passByToken(b, secret)
+			}
+			b.ReportMetric(float64(g.db.reads.Load()-reads), "token-reads")
+		})
+	}
 	b.Run("certificate", func(b *testing.B) {
 		g := newBenchGate(b, 1)
 		presented := []*x509.Certificate{g.device}

@@ -89,6 +89,9 @@ func (b *badges) read(r *request, _ *Rule) (claim, error) {
 	return claim{speaker: speaker, scope: known, sent: byHand, expires: known.expires, anchor: anchor}, nil
 }
 
+// isWhole implements scope.
+func (*badge) isWhole() bool { return false }
+
 // covers implements scope.
 func (b *badge) covers(r *http.Request) bool {
 	return slices.Contains(b.methods, r.Method) &&

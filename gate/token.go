@@ -214,6 +214,9 @@ type tokenScope struct {
 // covers implements scope.
 func (s tokenScope) covers(r *http.Request) bool { return s.isFrom && s.Covers(r) }
 
+// isWhole implements scope.
+func (s tokenScope) isWhole() bool { return len(s.Paths) == 0 && len(s.Methods) == 0 }
+
 var (
 	_ reader = tokenReader{}
 	_ scope  = tokenScope{}
