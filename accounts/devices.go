@@ -38,6 +38,9 @@ type Issuer interface {
 // Enrolment makes the tokens by which machines enrol; package enrolment offers it.
 type Enrolment interface {
 	NewToken(ctx context.Context, userID, name, by string) (enrolment.Token, error)
+	NewFleet(ctx context.Context, f enrolment.Fleet, by string) (enrolment.Token, error)
+	Fleets(ctx context.Context) ([]enrolment.Fleet, error)
+	RevokeFleet(ctx context.Context, name, by string) error
 }
 
 // Device is a device with the name of its user, and whether they may sign in.

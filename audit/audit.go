@@ -64,6 +64,8 @@ const (
 	DeviceAssigned    Name = "device.assigned"
 	DeviceTokenMade   Name = "device.token_created"
 	DeviceConfirmed   Name = "device.confirmed"
+	FleetTokenMade    Name = "device.fleet_token_created"
+	FleetTokenRevoked Name = "device.fleet_token_revoked"
 	DeviceRevoked     Name = "device.revoked"
 	DeviceAdopted     Name = "device.adopted"
 	DeviceAdmitted    Name = "device.admitted"
@@ -161,8 +163,10 @@ var catalogue = map[Name][]Field{
 	DeviceRenewed:     {User, Device, Serial, Address},
 	DeviceSuspended:   {User, Device, Serial, By, Address},
 	DeviceResumed:     {User, Device, Serial, By},
-	DeviceAssigned:    {User, Device, Serial, By},
+	DeviceAssigned:    {User, Device, Serial, By, Address},
 	DeviceTokenMade:   {User, By, Address, UserAgent},
+	FleetTokenMade:    {Token, By, Until},
+	FleetTokenRevoked: {Token, By},
 	DeviceConfirmed:   {User, Device, Address, UserAgent},
 	DeviceRenamed:     {User, Device, Serial, By, Address, UserAgent},
 	DeviceRevoked:     {User, Device, Serial, Reason, By, Address, UserAgent},

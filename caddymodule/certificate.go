@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,10 @@ type Certificate struct {
 	// Lifetime is how long certificates are valid: at least 1h. No certificate outlasts
 	// its CA. Default: 90d, or the lifetime of the CA's intermediates if that is less.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+	// Agents is a folder with files of the device agent, which people can download at
+	// the portal. They are called mfa-agent-SYSTEM-ARCHITECTURE, with any ending, where
+	// SYSTEM is linux, windows or darwin. Default: none are offered.
+	Agents string `json:"agents,omitempty"`
 	// TrustPoolRaw is the operator's own CA, written in any way that Caddy's client_auth
 	// supports except `system`. It requires Map. Default: none.
 	TrustPoolRaw json.RawMessage `json:"trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
@@ -72,6 +77,16 @@ func (a *App) resolveCertificate() error {
 			return fmt.Errorf("certificate: ca %s: %w", a.Certificate.CA, err)
 		}
 	}
+	if a.Certificate.Agents != "" {
+		folder, err := expand("agents", a.Certificate.Agents)
+		if err != nil {
+			return fmt.Errorf("certificate: %w", err)
+		}
+		if about, err := os.Stat(folder); err != nil || !about.IsDir() {
+			return fmt.Errorf("certificate: agents %s: there is no such folder", folder)
+		}
+		a.Certificate.Agents = folder
+	}
 	if a.Certificate.TrustPoolRaw != nil {
 		if err := a.resolveTrustPool(); err != nil {
 			return fmt.Errorf("certificate: %w", err)
@@ -90,6 +105,8 @@ func (c *Certificate) check() error {
 		return fmt.Errorf("ca %s: that CA issues the sites' certificates, which work for clients too: write a separate CA in the global option pki { ca devices }", c.CA)
 	case c.CA == "" && c.Lifetime != 0:
 		return errors.New("lifetime applies to certificates that are issued here: add ca NAME")
+	case c.CA == "" && c.Agents != "":
+		return errors.New("agents offers a program that gets certificates which are issued here: add ca NAME")
 	case c.Lifetime != 0 && time.Duration(c.Lifetime) < time.Hour:
 		return fmt.Errorf("lifetime %s: write 1h or more", shown(time.Duration(c.Lifetime)))
 	case pool && len(c.Map) == 0:
@@ -299,6 +316,8 @@ func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &c.CA)
 	case "lifetime":
 		return duration(d, &c.Lifetime)
+	case "agents":
+		return oneArgument(d, &c.Agents)
 	case "trust_pool":
 		return c.unmarshalTrustPool(d)
 	case "map":
@@ -306,7 +325,7 @@ func (c *Certificate) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "crl":
 		return oneArgument(d, &c.CRL)
 	}
-	return unknownOption(d, "certificate", "the options are ca, lifetime, trust_pool, map and crl")
+	return unknownOption(d, "certificate", "the options are ca, lifetime, agents, trust_pool, map and crl")
 }
 
 func (c *Certificate) unmarshalTrustPool(d *caddyfile.Dispenser) error {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -225,6 +226,9 @@ func (a *App) assemble(ctx context.Context, s *service) (err error) {
 	}
 	if s.enrolment != nil {
 		settings.Enrolments = s.selfService
+		if a.Certificate.Agents != "" {
+			settings.Agents = os.DirFS(a.Certificate.Agents)
+		}
 	}
 	s.portal = portal.New(settings)
 	return s.makeAuthenticator(a)

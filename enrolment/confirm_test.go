@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -184,4 +185,68 @@ func TestRejoining(t *testing.T) {
 	if gone.Device.ID == first.Device.ID {
 		t.Error("a revoked device came back")
 	}
+}
+
+// TestC07FleetTokens holds that a token for many machines makes pending devices alone,
+// which are nobody's until somebody confirms one by its own key.
+func TestC07FleetTokens(t *testing.T) {
+	o := newOffice(t)
+	fleet := enrolment.Fleet{Name: "laptops", Most: 2, From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Expires: o.now.Add(24 * time.Hour)}
+	made, err := o.NewFleet(o.ctx, fleet, "administrator")
+	o.must(err)
+	_, err = o.NewFleet(o.ctx, fleet, "administrator")
+	o.refused("the same name again", err, enrolment.ErrFleetTaken)
+	inside, key := enrolment.Claims{Name: "ada", Machine: "m1", Address: "192.0.2.7"}, newKey(t)
+	_, err = o.Enrol(o.ctx, made.Secret, request(t, key), enrolment.Claims{Address: "198.51.100.7"})
+	o.refused("from another network", err, enrolment.ErrRefused)
+	first, err := o.Enrol(o.ctx, made.Secret, request(t, key), inside)
+	o.must(err)
+	if first.Device.UserID != "" || first.Device.State != store.DevicePending || first.Device.Via != "fleet:laptops" {
+		t.Errorf("it made %+v", first.Device)
+	}
+	again, err := o.Enrol(o.ctx, made.Secret, request(t, key), inside)
+	if err != nil || !again.Certificate.Equal(first.Certificate) {
+		t.Errorf("after a lost answer: %v", err)
+	}
+	_, err = o.Renew(o.ctx, first.Device.Certificate, request(t, newKey(t)), inside)
+	o.refused("renewing while pending", err, enrolment.ErrInactive)
+	second, err := o.Enrol(o.ctx, made.Secret, request(t, newKey(t)), inside)
+	o.must(err)
+	_, err = o.Enrol(o.ctx, made.Secret, request(t, newKey(t)), inside)
+	o.refused("one more than it makes", err, enrolment.ErrRefused)
+	if all, err := o.Fleets(o.ctx); err != nil || len(all) != 1 || all[0].Used != 2 {
+		t.Errorf("listed: %+v, %v", all, err)
+	}
+
+	// A token of ada's names no key, so it claims nothing.
+	_, err = o.Enrol(o.ctx, o.token(), request(t, key), inside)
+	o.refused("claimed without a confirmation", err, enrolment.ErrKeyTaken)
+	asking, err := o.Ask(o.ctx, request(t, key), inside)
+	o.must(err)
+	_, err = o.typed(asking.Code, o.admit)
+	o.must(err)
+	for range 2 { // once more after a lost answer
+		claimed, err := o.Enrol(o.ctx, asking.Secret, request(t, key), inside)
+		o.must(err)
+		if claimed.Device.ID != first.Device.ID || claimed.Device.UserID != "ada" || claimed.Device.State != store.DeviceActive || !claimed.Certificate.Equal(first.Certificate) {
+			t.Errorf("claimed: %+v", claimed.Device)
+		}
+	}
+	asking, err = o.Ask(o.ctx, request(t, key), inside)
+	o.must(err)
+	_, err = o.typed(asking.Code, o.admit)
+	o.must(err)
+	_, err = o.Enrol(o.ctx, asking.Secret, request(t, key), inside)
+	o.refused("claimed once more", err, enrolment.ErrKeyTaken)
+
+	o.must(o.RevokeFleet(o.ctx, "laptops", "administrator"))
+	o.refused("revoked twice", o.RevokeFleet(o.ctx, "laptops", "administrator"), enrolment.ErrNoFleet)
+	if d, err := o.store.DeviceByID(o.ctx, second.Device.ID); err != nil || d.State != store.DevicePending {
+		t.Errorf("its devices after the revocation: %+v, %v", d, err)
+	}
+	late, err := o.NewFleet(o.ctx, fleet, "administrator")
+	o.must(err)
+	o.now = fleet.Expires
+	_, err = o.Enrol(o.ctx, late.Secret, request(t, newKey(t)), inside)
+	o.refused("an expired one", err, enrolment.ErrRefused)
 }

@@ -30,7 +30,12 @@ func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, sa
 	secret, verifier, _ := strings.Cut(secret, ".")
 	hash := token.Hash(secret)
 	// A stranger's guess costs one read, and no transaction or signature check.
-	if _, err := r.Store.GetRecord(ctx, namespace, hash, r.Clock()); err != nil {
+	_, err := r.Store.GetRecord(ctx, namespace, hash, r.Clock())
+	ofFleet := errors.Is(err, store.ErrNotFound)
+	if ofFleet {
+		_, err = r.Store.GetRecord(ctx, fleets, hash, r.Clock())
+	}
+	if err != nil {
 		return Issued{}, refusing(err)
 	}
 	key, err := devices.RequestedKey(request)
@@ -42,7 +47,11 @@ func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, sa
 		return Issued{}, err
 	}
 	var issued Issued
-	err = r.Audit.Change(ctx, r.Store, "enrolling a device", func(tx store.Tx) ([]store.Event, error) {
+	err = r.Audit.Change(ctx, r.Store, "enrolling a device", func(tx store.Tx) (events []store.Event, err error) {
+		if ofFleet {
+			issued, events, err = r.enrolOfFleet(ctx, tx, hash, key, id, request, says)
+			return events, err
+		}
 		record, allowed, err := r.permitted(ctx, tx, hash, verifier, key)
 		if err != nil {
 			return nil, err
@@ -55,6 +64,12 @@ func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, sa
 		case err == nil && allowed.Device == known.ID && known.Revoked.IsZero():
 			issued, err = again(known)
 			return nil, err
+		case err == nil && allowed.Device == "" && allowed.Key == key && known.UserID == "" && known.State == store.DevicePending && known.Revoked.IsZero():
+			if issued, events, err = r.claim(ctx, tx, known, user, says); err != nil {
+				return nil, err
+			}
+			allowed.Device = known.ID
+			return events, put(ctx, tx, record, allowed, r)
 		case err == nil:
 			return nil, ErrKeyTaken
 		case !errors.Is(err, store.ErrNotFound):

@@ -217,6 +217,7 @@ type hall struct {
 	signOns  *signOns
 	cookies  map[string]*http.Cookie
 	audited  *observer.ObservedLogs
+	platform string // what the browser says that it runs on; empty: nothing
 }
 
 // usualPages are parsed once for all tests.
@@ -251,6 +252,9 @@ func (h *hall) send(method, target string, form url.Values) *http.Response {
 	h.t.Helper()
 	r := httptest.NewRequest(method, "https://login.example.com"+target, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if h.platform != "" {
+		r.Header.Set("Sec-CH-UA-Platform", h.platform)
+	}
 	for _, c := range h.cookies {
 		r.AddCookie(c)
 	}

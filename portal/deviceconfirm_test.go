@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/enrolment"
@@ -206,5 +208,37 @@ func TestAddingDevices(t *testing.T) {
 	}
 	if want := []string{"token", "rename device d1 to Desk"}; !slices.Equal(h.accounts.done, want) {
 		t.Errorf("done: %q", h.accounts.done)
+	}
+}
+
+// TestAgentsAreOffered holds that the agent is offered for the visitor's system, and that
+// nothing else of its folder can be had.
+func TestAgentsAreOffered(t *testing.T) {
+	h := enrolling(t)
+	h.Agents = fstest.MapFS{
+		"mfa-agent-linux-amd64": {Data: []byte("for Linux")}, "mfa-agent-windows-amd64.exe": {Data: []byte("for Windows")},
+		"secret-linux": {Data: []byte("secret")}, "mfa-agent-linux": {Mode: fs.ModeDir},
+	}
+	h.Portal = portal.New(h.Settings)
+	for system, want := range map[string][]string{"Linux": {"/agent/mfa-agent-linux-amd64"}, "Windows": {"/agent/mfa-agent-windows-amd64.exe"}, "iOS": nil, "": nil} {
+		h.platform = system
+		var offered []string
+		for _, part := range strings.Split(h.page(h.send(http.MethodGet, "/account/devices/add", nil)), `href="`)[1:] {
+			if at, _, _ := strings.Cut(part, `"`); strings.HasPrefix(at, "/agent/") {
+				offered = append(offered, at)
+			}
+		}
+		if !slices.Equal(offered, want) {
+			t.Errorf("on %q: %q", system, offered)
+		}
+	}
+	r := h.send(http.MethodGet, "/agent/mfa-agent-linux-amd64", nil)
+	if !strings.HasSuffix(h.page(r), "for Linux") || !strings.HasPrefix(r.Header.Get("Content-Disposition"), "attachment") {
+		t.Errorf("downloading: %d, %v", r.StatusCode, r.Header)
+	}
+	for _, name := range []string{"secret-linux", "mfa-agent-linux", "mfa-agent-none", "..%2fsecret-linux", "mfa-agent%2f..%2fsecret-linux"} {
+		if r := h.send(http.MethodGet, "/agent/"+name, nil); r.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", name, r.StatusCode)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/x509"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"time"
@@ -155,6 +156,8 @@ type Settings struct {
 	RevocationList func(ctx context.Context) ([]byte, error)
 	// Enrolments lets people have machines enrol; nil: no certificates are issued here.
 	Enrolments Enrolments
+	// Agents has the files of the device agent that people can download; nil: none.
+	Agents fs.FS
 	// Withdrawn reports whether a device's CA took its certificate back; nil: no CA
 	// says so.
 	Withdrawn func(store.Device) bool
@@ -283,6 +286,9 @@ func (p *Portal) routeAccount(mux router) {
 		mux.HandleFunc("GET "+confirmDevicePath, p.askDevice)
 		mux.HandleFunc("POST "+confirmDevicePath, p.confirmDevice)
 		mux.HandleFunc("GET "+TypedPath, p.leadTyped)
+		if p.Agents != nil {
+			mux.HandleFunc("GET "+agentPath+"{file}", p.serveAgent)
+		}
 		mux.HandleFunc("GET "+typedDevicePath, p.askTyped)
 		mux.HandleFunc("POST "+typedDevicePath, p.answerTyped)
 		mux.HandleFunc("GET "+addDevicePath, p.showAddDevice)

@@ -43,7 +43,7 @@ func accountViews() map[string]any {
 		"device_confirm": DeviceConfirmView{Frame: frame, Name: "laptop-7", System: "Linux", Address: "192.0.2.1", At: since, User: "alice", UserID: "u1",
 			Action: "/account/devices/confirm", Request: "e30", Cancel: "http://127.0.0.1:45678/?error=access_denied"},
 		"device_code": DeviceCodeView{Frame: frame, Error: Message{Field: "code", Text: "That code didn't work."}},
-		"device_add": AddDeviceView{Frame: frame, Portal: "https://login.example.com", Download: "/agent/mfa-agent-linux-amd64", System: "Linux",
+		"device_add": AddDeviceView{Frame: frame, Portal: "https://login.example.com", Agents: []AgentFile{{"mfa-agent-linux-amd64", "/agent/mfa-agent-linux-amd64"}},
 			Code: "/account/devices/code", Token: "/account/devices/token"},
 		"device_token":   DeviceTokenView{Frame: frame, Secret: "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg", Until: since},
 		"account_revoke": RevokeView{Frame: frame, Device: OwnDevice{ID: "d1", Name: "Laptop", Serial: "0badcafe", Issued: since, Expires: since, Seen: since}},

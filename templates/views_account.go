@@ -213,11 +213,13 @@ type DevicesView struct {
 type AddDeviceView struct {
 	Frame
 	Portal string // its address
-	// Download is where the agent for the visitor's system is, and System what that is
-	// called; empty: it isn't offered.
-	Download, System string
-	Code, Token      string // URLs of the other ways
+	// Agents are the files of the agent for the visitor's system; empty: none is offered.
+	Agents      []AgentFile
+	Code, Token string // URLs of the other ways
 }
+
+// AgentFile is a file of the device agent.
+type AgentFile struct{ Name, URL string }
 
 // DeviceCodeView asks for the code that a machine shows.
 type DeviceCodeView struct {

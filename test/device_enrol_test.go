@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"os"
@@ -141,7 +142,7 @@ func (s *deviceSuite) open(t *testing.T, folder string) string {
 // byAgent takes a machine from enrolment to removal, by the agent itself, with files
 // for curl.
 func (s *deviceSuite) byAgent(t *testing.T) {
-	harness.Need(t, "curl")
+	harness.Need(t, "curl", "openssl")
 	program := buildAgent(t)
 	m, out := s.machine(t, program), t.TempDir()
 	if output, err := m.agent("enrol", s.At("login", "/"), "--token", "made up"); err == nil || !strings.Contains(output, "doesn't work") {
@@ -186,6 +187,9 @@ func (s *deviceSuite) byAgent(t *testing.T) {
 		}
 		write(t, filepath.Join(kept, name), content)
 	}
+	if status, body := s.renewByTLS(t, kept); status != "200" || !strings.HasPrefix(body, "MII") {
+		t.Errorf("renewing over mutual TLS: %s, %s", status, body)
+	}
 	m.mustAgent("remove")
 	if status := s.open(t, kept); status != "401" {
 		t.Errorf("a removed device: %s", status)
@@ -213,9 +217,8 @@ func (s *deviceSuite) byBrowser(t *testing.T) {
 	}
 	s.bob.Browser.Visit(page.URL.String()) // once more, which changes nothing
 	back := s.bob.Browser.Submit(form, nil)
-	answer, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Get(back.Location())
-	if err != nil || answer.Header.Get("Location") != s.At("login", ownDevices) {
-		t.Fatalf("the agent answered %v, %v", answer, err)
+	if answer := s.takeBack(t, back); answer.Header.Get("Location") != s.At("login", ownDevices) {
+		t.Fatalf("the agent answered %v", answer)
 	}
 	if output, err := waiting.wait(); err != nil || !strings.Contains(output, out) {
 		t.Fatalf("%v\n%s", err, output)
@@ -270,4 +273,80 @@ func (s *deviceSuite) byCode(t *testing.T) {
 	secret, _, _ = strings.Cut(secret, " ")
 	other := s.machine(t, m.program)
 	other.mustAgent("enrol", s.At("login", "/"), "--token", secret, "--out", t.TempDir())
+}
+
+// ofFleet enrols a machine with a token for many, and has its user confirm it there.
+func (s *deviceSuite) ofFleet(t *testing.T) {
+	harness.Need(t, "curl")
+	created := s.CLI("mfa", "device", "fleet", "create", "laptops", "--most", "1", "--from", "127.0.0.0/8")
+	token, _, _ := strings.Cut(strings.TrimPrefix(created.Stdout, "Token: "), "\n")
+	if created.Code != 0 || len(token) < 40 {
+		t.Fatalf("%+v", created)
+	}
+	m, out := s.machine(t, buildAgent(t)), t.TempDir()
+	m.mustAgent("enrol", s.At("login", "/"), "--token", token, "--name", "bob", "--out", out)
+	if status := s.open(t, out); status != "401" {
+		t.Fatalf("C07, a machine that nobody confirmed: %s", status)
+	}
+	if output, err := s.machine(t, m.program).agent("enrol", s.At("login", "/"), "--token", token); err == nil || !strings.Contains(output, "doesn't work") {
+		t.Errorf("C07, one machine more than the token is for: %v, %s", err, output)
+	}
+	if listed := s.CLI("mfa", "device", "fleet", "list").Stdout; !strings.Contains(listed, "1 of 1") {
+		t.Errorf("listed:\n%s", listed)
+	}
+	waiting := m.start("confirm")
+	back := s.bob.Browser.Submit(s.bob.Browser.Visit(waiting.line("https://")).Form("request"), nil)
+	if answer := s.takeBack(t, back); answer.Header.Get("Location") != s.At("login", ownDevices) {
+		t.Errorf("the agent answered %v", answer)
+	}
+	if output, err := waiting.wait(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	s.App.Reset()
+	if status := s.open(t, out); status != "200" {
+		t.Fatalf("after the confirmation: %s", status)
+	}
+	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "bob" {
+		t.Errorf("the app took it for %q", user)
+	}
+	if revoked := s.CLI("mfa", "device", "fleet", "revoke", "laptops"); revoked.Code != 0 {
+		t.Errorf("%+v", revoked)
+	}
+	if status := s.open(t, out); status != "200" {
+		t.Errorf("after the token was revoked: %s", status)
+	}
+}
+
+// takeBack brings an agent the portal's answer, as the browser does.
+func (s *deviceSuite) takeBack(t *testing.T, redirect *harness.Page) *http.Response {
+	t.Helper()
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := browser.Get(redirect.Location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// renewByTLS asks for the certificate of a folder's key again, which is the same one, with
+// nothing but the certificate in TLS, as openssl and curl do.
+func (s *deviceSuite) renewByTLS(t *testing.T, folder string) (status, body string) {
+	t.Helper()
+	request, answer := filepath.Join(folder, "csr.b64"), filepath.Join(folder, "answer")
+	der, err := exec.Command("openssl", "req", "-new", "-key", filepath.Join(folder, "key.pem"), "-subj", "/CN=box", "-outform", "der").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, request, []byte(base64.StdEncoding.EncodeToString(der)))
+	output, err := exec.Command("curl", "--silent", "--output", answer, "--cacert", s.rootFile(), "--cert", filepath.Join(folder, "certificate.pem"),
+		"--key", filepath.Join(folder, "key.pem"), "--data-binary", "@"+request, "--header", "Content-Type: application/pkcs10",
+		"--write-out", "%{http_code}", s.At("login", "/.well-known/est/simplereenroll")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v\n%s", err, output)
+	}
+	content, err := os.ReadFile(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(output), string(content)
 }

@@ -433,6 +433,7 @@ func TestDevices(t *testing.T) {
 		{"C04 by the agent", (*deviceSuite).byAgent},
 		{"C04 confirmed in a browser", (*deviceSuite).byBrowser},
 		{"C04 confirmed by a typed code", (*deviceSuite).byCode},
+		{"C07 of a fleet", (*deviceSuite).ofFleet},
 		{"a renewed intermediate", (*deviceSuite).renewed},
 		{"load-time checks", (*deviceSuite).checksAtLoad},
 	} {

@@ -122,3 +122,25 @@ func assignDevice(ctx context.Context, desk *accounts.Desk, r *http.Request) (ac
 	}
 	return desk.AssignDevice(ctx, r.PathValue("id"), in.User)
 }
+
+func createFleetToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
+	var in NewFleetToken
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	made, err := s.Desk.CreateFleetToken(ctx, accounts.NewFleet{
+		Name: in.Name, Most: in.Most, Lifetime: time.Duration(in.Lifetime) * time.Second, From: in.From,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return EnrolmentToken{Token: made.Secret, Portal: s.Portal, Expires: made.Expires}, nil
+}
+
+func listFleetTokens(ctx context.Context, s *Server, _ *http.Request) (any, error) {
+	return s.Desk.FleetTokens(ctx)
+}
+
+func revokeFleetToken(ctx context.Context, s *Server, r *http.Request) (any, error) {
+	return struct{}{}, s.Desk.RevokeFleetToken(ctx, r.PathValue("name"))
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/accounts"
 	"github.com/portcullis-mfa/portcullis/authflow"
+	"github.com/portcullis-mfa/portcullis/enrolment"
 	"github.com/portcullis-mfa/portcullis/keys"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -29,6 +30,7 @@ var definite = []struct {
 	{accounts.ErrNoSignOn, http.StatusNotFound},
 	{accounts.ErrNoBrowser, http.StatusNotFound},
 	{accounts.ErrNoDevice, http.StatusNotFound},
+	{enrolment.ErrNoFleet, http.StatusNotFound},
 	{accounts.ErrNoToken, http.StatusNotFound},
 	{accounts.ErrNoAppPassword, http.StatusNotFound},
 	{accounts.ErrTaken, http.StatusConflict},

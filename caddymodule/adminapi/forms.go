@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/accounts"
@@ -138,6 +139,13 @@ type (
 		User    string    `json:"user"`
 		Portal  string    `json:"portal"`
 		Expires time.Time `json:"expires"`
+	}
+	// NewFleetToken asks for a token that enrols many machines.
+	NewFleetToken struct {
+		Name     string         `json:"name"`
+		Most     int            `json:"most"`
+		Lifetime int64          `json:"lifetime"` // seconds
+		From     []netip.Prefix `json:"from,omitempty"`
 	}
 	// NewOwner asks for a device to be given to a user.
 	NewOwner struct {

@@ -65,6 +65,7 @@ func deviceCommand() *cobra.Command {
 			},
 			tellDone("Renamed.")),
 		tokenForDevice(),
+		fleetCommand(),
 		command("suspend ID", "Keeps a device out until it is approved, and ends everything that it opened", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"devices", args[0], "suspend"}}

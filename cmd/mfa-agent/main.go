@@ -60,7 +60,7 @@ func root() *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&o.folder, "folder", defaultFolder(), "Folder with the keys and the state")
 	cmd.PersistentFlags().StringVar(&o.ca, "ca", "", "File with CA certificates that vouch for the portal (default: the system's)")
-	cmd.AddCommand(o.enrol(), o.tick(), o.status(), o.remove(), o.install(), o.policy())
+	cmd.AddCommand(o.enrol(), o.confirm(), o.tick(), o.status(), o.remove(), o.install(), o.policy())
 	return cmd
 }
 
@@ -152,6 +152,39 @@ func (o *options) byCode(w io.Writer, grant agent.Grant) func(context.Context, c
 
 // system is what the agent tells the portal about the system.
 const system = runtime.GOOS + "/" + runtime.GOARCH
+
+// confirm has somebody confirm a machine that enrolled with a token for many.
+func (o *options) confirm() *cobra.Command {
+	var noBrowser bool
+	cmd := &cobra.Command{
+		Use: "confirm", Short: "Has you confirm that this machine is yours, after it enrolled with a token for many", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.with(func(a *agent.Agent) error {
+				state, err := a.Status()
+				if err != nil {
+					return err
+				}
+				grant := agent.Grant{Portal: state.Portal, Name: state.Name}
+				if noBrowser {
+					grant.Confirm = o.byCode(cmd.ErrOrStderr(), grant)
+				} else {
+					finish, err := byBrowser(cmd.ErrOrStderr(), &grant)
+					if err != nil {
+						return err
+					}
+					defer finish()
+				}
+				if err := a.Claim(cmd.Context(), grant.Confirm); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "Confirmed. This machine is now one of your devices.")
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "Print a code that somebody enters in a browser on another machine")
+	return cmd
+}
 
 func hostname() string {
 	name, err := os.Hostname()

@@ -1,0 +1,177 @@
+package enrolment
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/store"
+	"github.com/portcullis-mfa/portcullis/token"
+)
+
+// Tokens for many machines are installed along with the agent, so whoever can read one
+// machine's settings has them. They make pending devices alone, which open nothing until
+// somebody confirms the device on it, or an administrator assigns it.
+
+const (
+	// fleets is the namespace of the tokens, under their hash, and also their owner, by
+	// which they are listed. No user has such an id.
+	fleets = "device_fleet"
+
+	// ViaFleet begins store.Device.Via of devices that enrolled with such a token, whose
+	// name follows.
+	ViaFleet = "fleet:"
+	// MostOfFleet bounds how many devices such a token makes.
+	MostOfFleet = 10_000
+)
+
+// ErrFleetTaken says that another token for many machines has the name, and ErrNoFleet
+// that none has.
+var (
+	ErrFleetTaken = errors.New("another fleet token has this name")
+	ErrNoFleet    = errors.New("no fleet token has this name")
+)
+
+// Fleet is a token for many machines, without the token.
+type Fleet struct {
+	Name string `json:"name"`
+	Most int    `json:"most"` // devices
+	Used int    `json:"used"`
+	// From are the networks in which it works; empty: in all.
+	From    []netip.Prefix `json:"from,omitempty"`
+	Expires time.Time      `json:"expires"`
+}
+
+// NewFleet makes a token for many machines. ErrFleetTaken where one has the name.
+func (r *Registrar) NewFleet(ctx context.Context, f Fleet, by string) (Token, error) {
+	secret, err := token.New(r.Random)
+	if err != nil {
+		return Token{}, err
+	}
+	f.Used = 0
+	err = r.Audit.Change(ctx, r.Store, "making a fleet token", func(tx store.Tx) ([]store.Event, error) {
+		if _, _, err := r.fleet(ctx, tx, f.Name); !errors.Is(err, ErrNoFleet) {
+			return nil, cmp.Or(err, ErrFleetTaken)
+		}
+		value, err := json.Marshal(f)
+		if err != nil {
+			return nil, fmt.Errorf("encoding a fleet token: %w", err)
+		}
+		event := r.Audit.Event(audit.FleetTokenMade, "", audit.Fields{audit.Token: f.Name, audit.By: by, audit.Until: f.Expires.UTC().Format(time.RFC3339)})
+		return []store.Event{event}, tx.PutRecord(ctx, store.Record{
+			Namespace: fleets, Key: token.Hash(secret), Owner: fleets, Value: value, Expires: f.Expires,
+		})
+	})
+	return Token{Secret: secret, Expires: f.Expires}, err
+}
+
+// Fleets lists the tokens for many machines by name.
+func (r *Registrar) Fleets(ctx context.Context) ([]Fleet, error) {
+	var all []Fleet
+	err := r.Store.Atomically(ctx, func(tx store.Tx) error {
+		records, err := tx.RecordsOf(ctx, fleets, fleets, r.Clock())
+		if err != nil {
+			return err
+		}
+		all = make([]Fleet, len(records))
+		for i, record := range records {
+			if err := json.Unmarshal(record.Value, &all[i]); err != nil {
+				return fmt.Errorf("reading a fleet token: %w", err)
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(all, func(a, b Fleet) int { return cmp.Compare(a.Name, b.Name) })
+	return all, err
+}
+
+// RevokeFleet ends a token for many machines. The devices that it made stay.
+func (r *Registrar) RevokeFleet(ctx context.Context, name, by string) error {
+	return r.Audit.Change(ctx, r.Store, "revoking a fleet token", func(tx store.Tx) ([]store.Event, error) {
+		record, _, err := r.fleet(ctx, tx, name)
+		if err != nil {
+			return nil, err
+		}
+		_, err = tx.TakeRecord(ctx, record.Namespace, record.Key, r.Clock())
+		return []store.Event{r.Audit.Event(audit.FleetTokenRevoked, "", audit.Fields{audit.Token: name, audit.By: by})}, err
+	})
+}
+
+// fleet finds a token for many machines by its name.
+func (r *Registrar) fleet(ctx context.Context, tx store.Tx, name string) (store.Record, Fleet, error) {
+	records, err := tx.RecordsOf(ctx, fleets, fleets, r.Clock())
+	if err != nil {
+		return store.Record{}, Fleet{}, err
+	}
+	for _, record := range records {
+		var f Fleet
+		if err := json.Unmarshal(record.Value, &f); err != nil {
+			return record, f, fmt.Errorf("reading a fleet token: %w", err)
+		}
+		if f.Name == name {
+			return record, f, nil
+		}
+	}
+	return store.Record{}, Fleet{}, ErrNoFleet
+}
+
+// enrolOfFleet makes a pending device of a machine that shows a token for many. It is
+// nobody's, whatever the machine says. ErrRefused where the token doesn't count, or no
+// longer.
+func (r *Registrar) enrolOfFleet(ctx context.Context, tx store.Tx, hash, key, id string, request []byte, says Claims) (Issued, []store.Event, error) {
+	record, err := tx.GetRecord(ctx, fleets, hash, r.Clock())
+	if err != nil {
+		return Issued{}, nil, refusing(err)
+	}
+	var f Fleet
+	if err := json.Unmarshal(record.Value, &f); err != nil {
+		return Issued{}, nil, fmt.Errorf("reading a fleet token: %w", err)
+	}
+	switch known, err := tx.DeviceByKey(ctx, key); {
+	case err == nil && known.Via == ViaFleet+f.Name && known.State == store.DevicePending && known.Revoked.IsZero():
+		issued, err := again(known)
+		return issued, nil, err
+	case err == nil:
+		return Issued{}, nil, ErrKeyTaken
+	case !errors.Is(err, store.ErrNotFound):
+		return Issued{}, nil, err
+	}
+	if f.Used >= f.Most || !f.worksFrom(says.Address) {
+		return Issued{}, nil, ErrRefused
+	}
+	device := store.Device{ID: id, Name: cmp.Or(shown(says.Name), defaultName), State: store.DevicePending, Via: ViaFleet + f.Name}
+	says.describe(&device)
+	issued, err := r.issue(ctx, tx, device, request, store.Tx.CreateDevice)
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	f.Used++
+	if record.Value, err = json.Marshal(f); err != nil {
+		return Issued{}, nil, fmt.Errorf("encoding a fleet token: %w", err)
+	}
+	return issued, []store.Event{r.event(audit.DeviceIssued, issued.Device, store.User{}, says)}, tx.UpdateRecord(ctx, record, r.Clock())
+}
+
+func (f Fleet) worksFrom(address string) bool {
+	at, err := netip.ParseAddr(address)
+	at = at.Unmap().WithZone("")
+	return len(f.From) == 0 || err == nil && slices.ContainsFunc(f.From, func(p netip.Prefix) bool { return p.Contains(at) })
+}
+
+// claim gives a pending device to the user who confirmed it on its machine. It goes by
+// the device's own key, which the confirmation names.
+func (r *Registrar) claim(ctx context.Context, tx store.Tx, device store.Device, user store.User, says Claims) (Issued, []store.Event, error) {
+	device.UserID, device.State = user.ID, store.DeviceActive
+	says.describe(&device)
+	if err := tx.UpdateDevice(ctx, device); err != nil {
+		return Issued{}, nil, err
+	}
+	issued, err := again(device)
+	return issued, []store.Event{r.event(audit.DeviceAssigned, device, user, says)}, err
+}
