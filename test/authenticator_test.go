@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +22,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/serviceworker"
-	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	phoneapp "github.com/portcullis-mfa/portcullis/authenticator"
@@ -442,10 +440,8 @@ func (p *phoneScreen) explainsInstallation(t *testing.T) {
 	iPhone.AwaitH1("Ihre Konten")
 }
 
-// isNotified has Chromium deliver a push, as its push service would. Clicking the
-// notification leads to the request that it names.
+// isNotified has Chromium deliver a push, as its push service would.
 func (p *phoneScreen) isNotified(t *testing.T) {
-	p.Reload()
 	p.eventually("the worker", `String(navigator.serviceWorker.controller !== null)`, "true")
 	origin, err := url.Parse(p.at)
 	if err != nil {
@@ -463,32 +459,6 @@ func (p *phoneScreen) isNotified(t *testing.T) {
 		p.deliver(id, `{"web_push":8030,"notification":{"title":"Are you signing in?","body":"wiki.example.com","navigate":"`+p.at+`/#r=r9"}}`)
 		return p.promised(`navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.map(n => n.title + " " + n.data).join())`) == "Are you signing in? /#r=r9"
 	})
-	p.AwaitH1("Your accounts")
-	p.clickNotification(t)
-	p.AwaitText("That request has been answered or has expired.")
-}
-
-// clickNotification tells the worker of a click. The event isn't trusted, so the worker can
-// focus no window, but it tells the app which request to open.
-func (p *phoneScreen) clickNotification(t *testing.T) {
-	targets, err := chromedp.Targets(p.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := slices.IndexFunc(targets, func(info *target.Info) bool { return info.Type == "service_worker" && info.URL == p.at+"/sw.js" })
-	if at < 0 {
-		t.Fatal("no worker runs")
-	}
-	ctx, cancel := chromedp.NewContext(p.Context(), chromedp.WithTargetID(targets[at].TargetID))
-	defer cancel()
-	err = chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, worker *chromedp.Target) error {
-		_, err := chromedp.Evaluate[string](`registration.getNotifications().then(([notification]) =>
-			void dispatchEvent(new NotificationEvent("notificationclick", { notification }))); "clicked"`)(ctx, worker)
-		return err
-	}))
-	if err != nil {
-		t.Fatalf("clicking the notification: %v", err)
-	}
 }
 
 // worker returns the id of the page's worker.
