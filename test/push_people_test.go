@@ -156,7 +156,7 @@ func (s *pushSuite) typeRequestCode(t *testing.T) {
 	s.phone.inspect("phone-code")
 	s.phone.FillSelector("#code", "AAAAAA")
 	s.phone.Click("Continue")
-	s.phone.AwaitText("No sign-in with this code is waiting for you.")
+	s.phone.AwaitText("No request that's waiting for you matches this code.")
 	s.phone.inspect("phone-code-unknown")
 	laptop, number := s.ask(t)
 	laptop.ClickSelector("details.qr-details summary")
