@@ -311,6 +311,45 @@ func TestDisownedAccountOfADevice(t *testing.T) {
 	}
 }
 
+// TestL03EnrolmentsEndWithAllSignOns has a thief's machine still to enrol, by what was
+// confirmed for it, when the owner throws everybody out.
+func TestL03EnrolmentsEndWithAllSignOns(t *testing.T) {
+	for name, end := range map[string]func(*house, *member) error{
+		"disowned": func(h *house, ada *member) error {
+			return h.Disown(h.ctx, ada.in(), ada.user(), person.Client{})
+		},
+		"another password": func(h *house, ada *member) error {
+			_, err := h.ChangePassword(h.ctx, ada.in(), ada.user(), selfservice.PasswordChange{Current: ada.password, New: "another lantern orchard 58"}, person.Client{})
+			return err
+		},
+		"other sign-ons ended": func(h *house, ada *member) error {
+			_, err := h.EndOthers(h.ctx, ada.in(), ada.user(), person.Client{})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			ada, bob := h.person("ada"), h.person("bob")
+			h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error {
+				for _, owner := range []string{ada.id, bob.id} {
+					record := store.Record{Namespace: person.Enrolments, Key: "of " + owner, Owner: owner, Value: []byte("{}"), Expires: h.clock().Add(time.Hour)}
+					if err := tx.PutRecord(h.ctx, record); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			h.must(end(h, ada))
+			if _, err := h.store.GetRecord(h.ctx, person.Enrolments, "of "+ada.id, h.clock()); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("a machine may still enrol: %v", err)
+			}
+			if _, err := h.store.GetRecord(h.ctx, person.Enrolments, "of "+bob.id, h.clock()); err != nil {
+				t.Errorf("somebody else's machine: %v", err)
+			}
+		})
+	}
+}
+
 // TestL03FlowsEndWithTheirSignOn ends a sign-on in every way while something is
 // added or checked under it: the flow is gone, and so it is for whoever had read
 // it just before.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/portcullis-mfa/portcullis/devices"
 	"github.com/portcullis-mfa/portcullis/enrolment"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/quota"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
@@ -249,4 +250,20 @@ func TestC07FleetTokens(t *testing.T) {
 	o.now = fleet.Expires
 	_, err = o.Enrol(o.ctx, late.Secret, request(t, newKey(t)), inside)
 	o.refused("an expired one", err, enrolment.ErrRefused)
+}
+
+// TestC04AbandonedEnrolments has ada end what is under way, such as by saying that it wasn't
+// her: a thief's machine gets nothing by what was confirmed or made before.
+func TestC04AbandonedEnrolments(t *testing.T) {
+	o := newOffice(t)
+	byToken, key := o.token(), newKey(t)
+	asking, err := o.Ask(o.ctx, request(t, key), enrolment.Claims{Name: "Box"})
+	o.must(err)
+	_, err = o.typed(asking.Code, o.admit)
+	o.must(err)
+	o.must(o.store.Atomically(o.ctx, func(tx store.Tx) error { return person.AbandonFlows(o.ctx, tx, "ada") }))
+	_, err = o.Enrol(o.ctx, byToken, request(t, newKey(t)), enrolment.Claims{})
+	o.refused("by a token", err, enrolment.ErrRefused)
+	_, err = o.Enrol(o.ctx, asking.Secret, request(t, key), enrolment.Claims{})
+	o.refused("by a code", err, enrolment.ErrRefused)
 }

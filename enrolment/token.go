@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/portcullis-mfa/portcullis/audit"
+	"github.com/portcullis-mfa/portcullis/person"
 	"github.com/portcullis-mfa/portcullis/store"
 	"github.com/portcullis-mfa/portcullis/token"
 )
@@ -16,7 +17,7 @@ import (
 const TokenLifetime = 10 * time.Minute
 
 // namespace is where tokens and codes are kept, under their hash.
-const namespace = "device_enrolment"
+const namespace = person.Enrolments
 
 // permit is what a token or a code stands for.
 type permit struct {

@@ -15,6 +15,8 @@ const (
 	Links       = "link"        // invitations, and the first administrator's
 	AccessCodes = "access_code" // from an administrator
 	Resets      = "reset"       // links by which a password is reset
+	// Enrolments are by what machines become devices of theirs.
+	Enrolments = "device_enrolment"
 )
 
 // MailedInvitation is what the records of links hold that were mailed to people.
@@ -37,9 +39,10 @@ func VoidMailed(ctx context.Context, tx store.Records, userID string, now time.T
 	return nil
 }
 
-// EndAll ends all of a user's sign-ons, and their flows but the one whose key is
-// spared, if any: what somebody else has begun under what held before goes no
-// further. It has none of their browsers remembered any more.
+// EndAll ends all of a user's sign-ons, their flows but the one whose key is
+// spared, if any, and what machines could still enrol by: what somebody else has begun
+// under what held before goes no further. It has none of their browsers remembered any
+// more.
 func (k *Keeper) EndAll(ctx context.Context, tx store.Tx, u store.User, spared, reason string, c Client) ([]store.Event, error) {
 	ids, err := tx.EndSignOnsOf(ctx, u.ID, k.Clock(), reason)
 	if err != nil {
@@ -49,7 +52,7 @@ func (k *Keeper) EndAll(ctx context.Context, tx store.Tx, u store.User, spared, 
 	for i, id := range ids {
 		events[i] = k.SignOnEnded(u, id, reason, c)
 	}
-	if err := tx.DeleteRecordsOf(ctx, Flows, u.ID, spared); err != nil {
+	if err := abandonFlows(ctx, tx, u.ID, spared); err != nil {
 		return nil, err
 	}
 	forgotten, err := k.ForgetBrowsers(ctx, tx, u, c)
@@ -86,10 +89,19 @@ func (k *Keeper) SignOnEnded(u store.User, id, reason string, c Client) store.Ev
 	})
 }
 
-// AbandonFlows forgets what a person has under way in any browser.
+// AbandonFlows forgets what a person has under way in any browser, and by what machines
+// that they confirmed there could still enrol.
 func AbandonFlows(ctx context.Context, tx store.Records, userID string) error {
-	if err := tx.DeleteRecordsOf(ctx, Flows, userID, ""); err != nil {
+	return abandonFlows(ctx, tx, userID, "")
+}
+
+// abandonFlows is AbandonFlows but for the flow whose key is spared, if any.
+func abandonFlows(ctx context.Context, tx store.Records, userID, spared string) error {
+	if err := tx.DeleteRecordsOf(ctx, Flows, userID, spared); err != nil {
 		return fmt.Errorf("abandoning the flows of a user: %w", err)
+	}
+	if err := tx.DeleteRecordsOf(ctx, Enrolments, userID, ""); err != nil {
+		return fmt.Errorf("abandoning the enrolments of a user: %w", err)
 	}
 	return nil
 }

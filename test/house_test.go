@@ -58,10 +58,10 @@ var arrows = []arrow{
 	{"ceremony", []string{"factors", "store", "assurance", "token"}},
 	{"selfservice", []string{"accesstoken", "enrolment", "quota", "token", "person", "guess", "credentials", "session", "factors", "audit", "store", "assurance"}},
 	{"undo", []string{"person", "credentials", "session", "identity", "audit", "store", "assurance", "token"}},
+	{"enrolment", []string{"person", "devices", "session", "identity", "audit", "netblock", "quota", "store", "token"}},
 	{"person", []string{"guess", "credentials", "session", "factors", "identity", "audit", "store", "assurance", "token"}},
 	{"credentials", []string{"factors", "store", "assurance", "token"}},
 	{"guess", []string{"identity", "audit", "store", "assurance", "netblock"}},
-	{"enrolment", []string{"devices", "session", "identity", "audit", "netblock", "quota", "store", "token"}},
 	{"devices", []string{"session", "identity", "audit", "store", "publickey"}},
 	{"ticket", []string{"session", "store", "assurance", "token", "netblock"}},
 
