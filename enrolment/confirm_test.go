@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -266,4 +267,21 @@ func TestC04AbandonedEnrolments(t *testing.T) {
 	o.refused("by a token", err, enrolment.ErrRefused)
 	_, err = o.Enrol(o.ctx, asking.Secret, request(t, key), enrolment.Claims{})
 	o.refused("by a code", err, enrolment.ErrRefused)
+}
+
+// TestC04ClaimsOfStrangersAreBounded has a machine, which anybody may be, say much and what
+// can't be shown, to whoever types its code.
+func TestC04ClaimsOfStrangersAreBounded(t *testing.T) {
+	o := newOffice(t)
+	long := strings.Repeat("x", 1<<16)
+	asking, err := o.Ask(o.ctx, request(t, newKey(t)), enrolment.Claims{
+		Name: "Box\nConfirm, says IT", System: long, Machine: long, Agent: long, Protection: long, Address: "192.0.2.7",
+	})
+	o.must(err)
+	found, err := o.typed(asking.Code, o.find)
+	o.must(err)
+	if want := (enrolment.Claims{Address: "192.0.2.7"}); found.Claims != want {
+		t.Errorf("who asks: a name of %d bytes, a system of %d, %d bytes of what nobody sees, from %q",
+			len(found.Name), len(found.System), len(found.Machine)+len(found.Agent)+len(found.Protection), found.Address)
+	}
 }

@@ -72,7 +72,9 @@ func (r *Registrar) Ask(ctx context.Context, request []byte, says Claims) (Askin
 		if err != nil {
 			return err
 		}
-		value, err := json.Marshal(question{token.Hash(permitted.Secret), r.Clock(), says})
+		// Anybody may ask, and may send headers of any size.
+		seen := Claims{Name: shown(says.Name), System: shown(says.System), Address: says.Address}
+		value, err := json.Marshal(question{token.Hash(permitted.Secret), r.Clock(), seen})
 		if err != nil {
 			return fmt.Errorf("encoding a question: %w", err)
 		}
@@ -82,7 +84,8 @@ func (r *Registrar) Ask(ctx context.Context, request []byte, says Claims) (Askin
 	return made, err
 }
 
-// Asked is who waits for somebody to type a code.
+// Asked is who waits for somebody to type a code: the name and the system of the machine,
+// where they can be shown, and its address.
 type Asked struct {
 	Claims
 	At time.Time
