@@ -744,6 +744,28 @@ func TestWaitingIsSaidWithoutScripts(t *testing.T) {
 	}
 }
 
+// TestSendingLeadsOn expects that a page on which nothing but sending leads on has it as
+// its one primary button.
+func TestSendingLeadsOn(t *testing.T) {
+	set := newSet(t)
+	waiting, ok := fullViews()["challenge_push"].(ChallengeView)
+	if !ok {
+		t.Fatal("there is no view of a request to a phone")
+	}
+	over := waiting
+	over.Waiting, over.Ceremony, over.Error = nil, nil, Message{}
+	for name, test := range map[string]struct {
+		view  ChallengeView
+		class string
+	}{"waiting": {waiting, "secondary"}, "over": {over, "primary"}} {
+		for _, button := range parsed(t, render(t, set, "challenge_push", test.view)).all("button") {
+			if class, _ := attribute(button, "class"); text(button) == "Send it again" && class != test.class {
+				t.Errorf("%s: the button is %s, want %s", name, class, test.class)
+			}
+		}
+	}
+}
+
 func TestStep(t *testing.T) {
 	set := newSet(t)
 	for step, want := range map[Step]bool{{2, 3}: true, {}: false} {
