@@ -53,7 +53,7 @@ func (e *Engine) disown(ctx context.Context, q posed, v factors.Verdict) error {
 
 // endWhatCameOf ends what somebody may have come in by, if a question led to a sign-on or
 // was put to raise one. A sign-on alone isn't enough: whoever had it may have another one
-// by now, a known browser, an authenticator or an app password. So all sign-ons end, and
+// by now, a known browser, an authenticator, a device or an app password. So all sign-ons end, and
 // what was added since the question was put proves nothing any more.
 func (e *Engine) endWhatCameOf(ctx context.Context, tx store.Tx, q ceremony.Question, user store.User) ([]store.Event, error) {
 	if q.SignOn == "" {
@@ -70,11 +70,15 @@ func (e *Engine) endWhatCameOf(ctx context.Context, tx store.Tx, q ceremony.Ques
 	if err != nil {
 		return nil, err
 	}
+	suspended, err := e.People.SuspendDevicesSince(ctx, tx, user, q.Begun, c)
+	if err != nil {
+		return nil, err
+	}
 	ended, err := e.People.EndAll(ctx, tx, user, "", session.EndedDisowned, c)
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(events, revoked, ended), tx.DeleteBrowsersOf(ctx, user.ID)
+	return slices.Concat(events, revoked, suspended, ended), tx.DeleteBrowsersOf(ctx, user.ID)
 }
 
 // suspendSince suspends the second factors that a user has had no longer than since a

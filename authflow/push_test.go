@@ -393,11 +393,17 @@ func TestReportEndsTheSessionThatAsked(t *testing.T) {
 	h.pass(10 * time.Minute)
 	f, err := h.BeginFreshCheck(h.ctx, stolen, ada.user(), "/account", cafe)
 	h.must(err)
+	before := ada.device("laptop", 24*time.Hour)
+	h.pass(time.Second)
 	asked{ada, f, ""}.again(cafe)
+	since := ada.device("machine", 24*time.Hour)
 	a, err := device.Decide(h.ctx, h.only(device), "report", "")
 	h.said(http.StatusOK, a, err)
 	if h.lives(stolen) {
 		t.Error("the session goes on")
+	}
+	if ada.isActive(since) || !ada.isActive(before) {
+		t.Errorf("the device of since then is active: %v, the one before: %v", ada.isActive(since), ada.isActive(before))
 	}
 }
 

@@ -28,6 +28,9 @@ func TestLinksOfNoticesEndWhatCameOfASignIn(t *testing.T) {
 	h.must(err)
 	ada.password = "another lantern orchard 58"
 	ada.hasAppPassword("Script")
+	machine := ada.device("machine", 24*time.Hour)
+	h.pass(time.Minute)
+	ada.renews(machine)
 	f = ada.shown(thief)
 	h.must(ada.tick(f, thief))
 	again, err := h.Grant(h.ctx, h.load(f), "", thief)
@@ -46,6 +49,25 @@ func TestLinksOfNoticesEndWhatCameOfASignIn(t *testing.T) {
 	if !ada.isRevoked("Script") {
 		t.Error("an app password that was created since works on")
 	}
+	if ada.isActive(machine) {
+		t.Error("a machine that became a device since opens apps")
+	}
+}
+
+// renews gives a device of hers another certificate now.
+func (p *member) renews(d store.Device) {
+	p.h.t.Helper()
+	d, err := p.h.store.DeviceByID(p.h.ctx, d.ID)
+	p.h.must(err)
+	d.Certificate, d.Issued, d.Expires = "next "+d.Certificate, p.h.clock(), p.h.clock().Add(24*time.Hour)
+	p.h.must(p.h.store.RenewDevice(p.h.ctx, d))
+}
+
+func (p *member) isActive(d store.Device) bool {
+	p.h.t.Helper()
+	d, err := p.h.store.DeviceByID(p.h.ctx, d.ID)
+	p.h.must(err)
+	return d.State == store.DeviceActive
 }
 
 // hasAppPassword gives her an app password that is created now.
@@ -68,8 +90,10 @@ func TestLinksOfNoticesLeaveWhatWasThereBefore(t *testing.T) {
 	owner := ada.remembered()
 	before := ada.in()
 	ada.hasAppPassword("Mail")
+	laptop := ada.device("laptop", 24*time.Hour)
 	h.pass(time.Minute)
 	noticed := ada.in()
+	ada.renews(laptop)
 	h.must(h.store.Atomically(h.ctx, func(tx store.Tx) error {
 		return undo.Keep(h.ctx, tx, ada.id, "link", undo.Target{SignOn: noticed.ID}, h.clock())
 	}))
@@ -84,5 +108,8 @@ func TestLinksOfNoticesLeaveWhatWasThereBefore(t *testing.T) {
 	}
 	if ada.isRevoked("Mail") {
 		t.Error("an app password that was there before is revoked")
+	}
+	if !ada.isActive(laptop) {
+		t.Error("a device that was there before, and renewed its certificate since, is suspended")
 	}
 }

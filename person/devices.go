@@ -3,8 +3,10 @@ package person
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/portcullis-mfa/portcullis/audit"
 	"github.com/portcullis-mfa/portcullis/session"
 	"github.com/portcullis-mfa/portcullis/store"
 )
@@ -35,4 +37,42 @@ func RevokeDevice(ctx context.Context, tx store.Tx, d store.Device, at time.Time
 		return nil, err
 	}
 	return session.EndOpenedBy(ctx, tx, d, at)
+}
+
+// SuspendDevicesSince suspends the devices that a user has had no longer than since a
+// time, however often their certificates were renewed, and ends the live sign-ons that
+// they opened. Devices of the operator's own CA aren't people's to enrol, and stay.
+func (k *Keeper) SuspendDevicesSince(ctx context.Context, tx store.Tx, u store.User, since time.Time, c Client) ([]store.Event, error) {
+	all, err := tx.DevicesOf(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	var events []store.Event
+	for _, device := range all {
+		if device.State != store.DeviceActive || device.Issuer != "" || !k.IsValid(device) || device.Issued.Before(since) {
+			continue
+		}
+		certificates, err := tx.CertificatesOf(ctx, device.ID)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(certificates, func(d store.Device) bool { return d.Issued.Before(since) }) {
+			continue
+		}
+		device.State = store.DeviceSuspended
+		if err := tx.UpdateDevice(ctx, device); err != nil {
+			return nil, err
+		}
+		events = append(events, k.Audit.Event(audit.DeviceSuspended, u.ID, audit.Fields{
+			audit.User: u.Name, audit.Device: device.Name, audit.Serial: device.Serial, audit.Address: c.Address,
+		}))
+		ended, err := session.EndOpenedBy(ctx, tx, device, k.Clock())
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ended {
+			events = append(events, k.SignOnEnded(u, id, session.EndedDevice, c))
+		}
+	}
+	return events, nil
 }

@@ -210,8 +210,24 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 	if err != nil {
 		return nil, err
 	}
+	machines, err := s.endMachines(ctx, tx, u, since, c)
+	if err != nil {
+		return nil, err
+	}
 	forgotten, err := s.forget(ctx, tx, u, since, c)
-	return slices.Concat(events, revoked, forgotten), err
+	return slices.Concat(events, revoked, machines, forgotten), err
+}
+
+// endMachines suspends the devices that a user has had since a sign-on began, and has
+// those enrol no more that were only confirmed.
+func (s *Service) endMachines(ctx context.Context, tx store.Tx, u store.User, since time.Time, c person.Client) ([]store.Event, error) {
+	if since.IsZero() {
+		return nil, nil
+	}
+	if err := tx.DeleteRecordsOf(ctx, person.Enrolments, u.ID, ""); err != nil {
+		return nil, err
+	}
+	return s.People.SuspendDevicesSince(ctx, tx, u, since, c)
 }
 
 // suspend suspends credentials: those that work, and those that could be made to work again
