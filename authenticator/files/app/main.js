@@ -16,10 +16,12 @@ const app = { home, go, refresh, busy: false };
 let stopListening = () => {};
 let asking = null; // a refresh that is under way
 let chosen = null; // id of the request that a link named
+let notice = ""; // text that the accounts show until the person goes elsewhere
 
 // home shows an open request, or the accounts.
 async function home() {
 	app.busy = false;
+	notice = "";
 	const all = await accounts();
 	const pairing = all.find(({ state }) => state === "pairing");
 	if (pairing) {
@@ -62,13 +64,15 @@ async function find() {
 		return;
 	}
 	const request = requests.find(({ display }) => display.id === chosen) ?? requests[0];
-	const missed = chosen !== null && request?.display.id !== chosen;
+	if (chosen !== null && request?.display.id !== chosen) {
+		notice = "requests.answered";
+	}
 	chosen = null;
 	if (request) {
 		app.busy = true;
 		showRequest(app, request);
 	} else {
-		await showAccounts(app, await accounts(), missed ? "requests.answered" : "");
+		await showAccounts(app, await accounts(), notice);
 	}
 }
 

@@ -2,7 +2,7 @@
 
 import { base64url, fromBase64url, sha256, utf8 } from "./bytes.js";
 import { ask, fresh } from "./server.js";
-import { keep } from "./storage.js";
+import { amend } from "./storage.js";
 
 export const canNotify = () => "PushManager" in window && "Notification" in window && "serviceWorker" in navigator;
 
@@ -55,8 +55,7 @@ export async function turnOn(vapid) {
 export async function tell(account) {
 	const subscribed = await subscription();
 	await ask("subscribe", account, { subscription: described(subscribed) });
-	account.told = await digest(subscribed);
-	await keep(account);
+	await amend(account, { told: await digest(subscribed) });
 }
 
 // renew tells a server that doesn't know the subscription. If it has been told before, it

@@ -5,7 +5,7 @@ import { fromBase64url, sha256, utf8 } from "./bytes.js";
 import { makeKey } from "./key.js";
 import { described, digest, subscription } from "./notifications.js";
 import { ask, Refused } from "./server.js";
-import { forget, keep } from "./storage.js";
+import { amend, forget, keep } from "./storage.js";
 import { codeAt, importTOTP } from "./totp.js";
 
 // begin sends a new key, and returns the account that comes of it.
@@ -43,8 +43,7 @@ export async function proceed(account) {
 			if (!answer.totp) {
 				return "waiting";
 			}
-			account.totp = await importTOTP(answer.totp);
-			await keep(account);
+			await amend(account, { totp: await importTOTP(answer.totp) });
 		}
 		await ask("ready", account, { code: await codeAt(account.totp, Date.now()) });
 	} catch (failure) {
@@ -60,7 +59,6 @@ export async function proceed(account) {
 			throw failure;
 		}
 	}
-	account.state = "active";
-	await keep(account);
+	await amend(account, { state: "active" });
 	return "done";
 }

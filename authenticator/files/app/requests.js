@@ -3,7 +3,7 @@
 import { base64url, fromBase64url, sha256, utf8 } from "./bytes.js";
 import { digest, renew, subscription } from "./notifications.js";
 import { ask, fresh, freshest, Refused } from "./server.js";
-import { accounts, keep } from "./storage.js";
+import { accounts, amend } from "./storage.js";
 
 // open returns the open requests of all accounts. An account that the server has
 // removed loses its keys and is kept as removed, so that the person hears of it. An
@@ -27,8 +27,7 @@ async function requestsOf(account, subscribed, hash) {
 		const { data } = await fresh();
 		const name = answer.account || account.name;
 		if (name !== account.name || data !== account.data || account.unknown) {
-			Object.assign(account, { name, data, unknown: false });
-			await keep(account);
+			await amend(account, { name, data, unknown: false });
 		}
 		if (answer.subscribe && subscribed) {
 			await renew(account, subscribed).catch(() => {}); // it works without
@@ -72,8 +71,7 @@ export async function withCode(typed) {
 async function markGone(account) {
 	const { data } = await freshest();
 	if (account.data && account.data !== data) {
-		account.unknown = true;
-		return keep(account);
+		return amend(account, { unknown: true });
 	}
 	return markRemoved(account);
 }
@@ -86,12 +84,7 @@ async function read(account, shown) {
 	return { account, display, hash: base64url(await sha256(bytes)) };
 }
 
-export async function markRemoved(account) {
-	delete account.key;
-	delete account.totp;
-	account.state = "removed";
-	await keep(account);
-}
+export const markRemoved = (account) => amend(account, { key: undefined, totp: undefined, state: "removed" });
 
 // answer sends a decision and returns the state that came of it.
 export async function answer(request, decision, number = undefined) {

@@ -34,6 +34,19 @@ export async function accounts() {
 }
 
 export const keep = (account) => use("accounts", "readwrite", (store) => store.put(account));
+
+// amend changes fields of an account that is kept, and leaves the others as they are by now:
+// several things can be under way for one account. An account that was forgotten meanwhile
+// stays so.
+export function amend(account, fields) {
+	Object.assign(account, fields);
+	return use("accounts", "readwrite", (store) => {
+		const kept = store.get(account.thumbprint);
+		kept.onsuccess = () => kept.result && store.put({ ...kept.result, ...fields });
+		return kept;
+	});
+}
+
 export const forget = (account) => use("accounts", "readwrite", (store) => store.delete(account.thumbprint));
 export const setting = (name) => use("settings", "readonly", (store) => store.get(name));
 export const set = (name, value) => use("settings", "readwrite", (store) => store.put(value, name));
