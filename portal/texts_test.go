@@ -30,7 +30,7 @@ func speaker(t *testing.T, language string) words {
 func TestEventsAreToldInWords(t *testing.T) {
 	aboutNobody := []audit.Name{
 		audit.TicketRefused, audit.CrossOrigin, audit.SetupLinkCreated, audit.KeysRotated, audit.AdminRefused,
-		audit.DeviceRefused, audit.TokenUnowned, audit.TokenRenewed, audit.BackupMade, audit.StoreRestored,
+		audit.DeviceRefused, audit.FleetTokenMade, audit.FleetTokenRevoked, audit.TokenUnowned, audit.TokenRenewed, audit.BackupMade, audit.StoreRestored,
 	}
 	for _, language := range []string{"en", "de"} {
 		speaks := speaker(t, language)

@@ -182,7 +182,9 @@ func (s *pushSuite) useOffline(t *testing.T) {
 	s.phone.AwaitText("The server can't be reached right now. Codes still work.")
 	laptop := s.Client()
 	page := s.showPasswordOn(t, laptop, s.ada, "linux")
-	page = submitted(laptop, page.Form("one-time-code"), map[string]string{"one-time-code": s.codeInApp(t, s.ada.Name, "")})
+	// The code that is shown may have been used when the app was added.
+	unused := s.codeInApp(t, s.ada.Name, s.codeInApp(t, s.ada.Name, ""))
+	page = submitted(laptop, page.Form("one-time-code"), map[string]string{"one-time-code": unused})
 	if page.H1() != "The app" {
 		t.Errorf("a code of the app led to %q: %s", page.H1(), page.Text())
 	}
@@ -237,7 +239,9 @@ func (s *pushSuite) wipe(t *testing.T, bob *scene.Person) {
 // expire waits for the request of a laptop to expire, which was sent long ago: another one
 // can be sent, or another factor used.
 func (s *pushSuite) expire(t *testing.T, laptop *visitor, number string, device *phone.Phone) {
-	laptop.eventually("the request to expire", `String(document.body.textContent.includes("Time ran out"))`, "true")
+	harness.Eventually(t, 3*time.Minute, "the request to expire", func() bool {
+		return laptop.Evaluate(`String(document.body.textContent.includes("Time ran out"))`) == "true"
+	})
 	laptop.AwaitText("Use the code from your authenticator app")
 	laptop.inspect("push-expired")
 	laptop.Click("Send it")
