@@ -125,14 +125,16 @@ func (e *Engine) Answer(ctx context.Context, f Flow, given Response, c person.Cl
 			wrong = append(wrong, refused)
 			continue
 		}
-		// It is right as this kind, so it wasn't meant for the others; or it can't be told.
-		outcome := err
+		if err != nil {
+			return e.untold(ctx, readings, wrong, err)
+		}
+		// It is right as this kind, so it wasn't meant for the others.
 		for j, other := range readings {
-			if j != i || err != nil {
-				outcome = e.refund(ctx, other, outcome)
+			if j != i {
+				err = e.refund(ctx, other, err)
 			}
 		}
-		return outcome
+		return err
 	}
 	return e.failAll(ctx, readings, wrong)
 }
@@ -206,6 +208,20 @@ func (e *Engine) refund(ctx context.Context, r reading, cause error) error {
 	return e.Guesses.Refund(ctx, r.at, cause)
 }
 
+// untold takes back the guesses of an answer of which it couldn't be told whether it is
+// right, because of an error, which it returns. In the first readings, it is known to be
+// wrong. That counts: otherwise, whoever hangs up in time would guess for free.
+func (e *Engine) untold(ctx context.Context, readings []reading, wrong []*factors.Refused, cause error) error {
+	for i, r := range readings {
+		if i >= len(wrong) {
+			cause = e.refund(ctx, r, cause)
+		} else if err := e.fail(ctx, r, wrong[i]); err != nil {
+			cause = errors.Join(cause, err)
+		}
+	}
+	return cause
+}
+
 // failAll counts an answer that is wrong in each reading, and returns the refusal that says
 // most.
 func (e *Engine) failAll(ctx context.Context, readings []reading, wrong []*factors.Refused) error {
@@ -214,15 +230,21 @@ func (e *Engine) failAll(ctx context.Context, readings []reading, wrong []*facto
 		if told.Reason == factors.Wrong && wrong[i].Reason != factors.Wrong {
 			told = wrong[i]
 		}
-		var err error
-		if r.guessable {
-			err = e.Guesses.Failed(ctx, r.at, string(wrong[i].Reason))
-		} else {
-			err = e.noteWrong(ctx, r.at, wrong[i], nil)
-		}
-		if refused := new(factors.Refused); err != nil && !errors.As(err, &refused) {
+		if err := e.fail(ctx, r, wrong[i]); err != nil {
 			return err
 		}
 	}
 	return told
+}
+
+// fail counts a reading that is wrong.
+func (e *Engine) fail(ctx context.Context, r reading, wrong *factors.Refused) error {
+	if r.guessable {
+		return e.Guesses.Failed(ctx, r.at, string(wrong.Reason))
+	}
+	err := e.noteWrong(ctx, r.at, wrong, nil)
+	if refused := new(factors.Refused); errors.As(err, &refused) {
+		return nil
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package authflow_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -149,6 +150,31 @@ func TestCodesOfOneLengthAreGuessesAtBoth(t *testing.T) {
 	other.beside(assurance.Email)
 	other.expectShown(assurance.Email, other.on(assurance.TOTP, o.mailedCode()))
 	other.expectGuesses("a right mailed code", [3]int{0, 0, 5})
+}
+
+// F02: a thief hangs up once a code was found to be wrong as the app's, and before it is
+// looked at as a mailed one. It was a guess at the app's all the same.
+func TestHangingUpBetweenTwoKindsTakesNoGuessBack(t *testing.T) {
+	h, o := newHouseWithMail(t)
+	member := h.person("ada")
+	member.hasEightDigits()
+	ada := member.typing(o)
+	ada.beside(assurance.Email)
+	wrong := wrongDigits(o.mailedCode())
+	ctx, hangUp := context.WithCancel(h.ctx)
+	h.store.fail = func(what string) error {
+		if what != "flow" {
+			return nil
+		}
+		hangUp()
+		return ctx.Err()
+	}
+	err := h.Answer(ctx, h.load(ada.f), authflow.Response{Factor: assurance.TOTP, Answer: factors.Answer{"code": wrong}}, cafe)
+	h.store.fail = nil
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	ada.expectGuesses("hanging up", [3]int{1, 0, 1})
 }
 
 // TestASlowedKindLeavesTheOther has a thief use up what the app takes from unknown
