@@ -123,8 +123,8 @@ type App struct {
 	// key. At most 30d; 0 means no probation. Default: 24h.
 	ReplacementHold *caddy.Duration `json:"replacement_hold,omitempty"`
 
-	// Sources says where each option is written, as FILE:LINE, for messages. The
-	// Caddyfile adapter fills it in. Default: none.
+	// Sources are the places where options are written, as FILE:LINE, which messages
+	// name. The Caddyfile adapter fills it in. Default: none.
 	Sources sources `json:"sources,omitempty"`
 
 	ctx     caddy.Context

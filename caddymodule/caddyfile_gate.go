@@ -275,7 +275,7 @@ func (h *Headers) unmarshalGroups(d *caddyfile.Dispenser) error {
 func (g *Gate) unmarshalHosts(d *caddyfile.Dispenser) error {
 	hosts := d.RemainingArgs()
 	if len(hosts) == 0 {
-		return d.Err("hosts names none: write hosts app.example.com")
+		return d.Err("hosts names no host: write hosts app.example.com")
 	}
 	for _, host := range hosts {
 		if isPlain(host) {

@@ -260,7 +260,7 @@ var examples = map[string]string{
 func unknownOption(d *caddyfile.Dispenser, block, options string) error {
 	written := d.Val()
 	if written == "{" {
-		return d.Err("no block can begin here: remove the braces and what is between them")
+		return d.Err("a block isn't allowed here: remove the braces and everything between them")
 	}
 	where, isElsewhere := elsewhere[written]
 	if strings.HasPrefix(written, "@") {

@@ -35,9 +35,10 @@ type Certificate struct {
 	// Lifetime is how long certificates are valid: at least 1h. No certificate outlasts
 	// its CA. Default: 90d, or the lifetime of the CA's intermediates if that is less.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
-	// Agents is a folder with files of the device agent, which people can download at
-	// the portal. They are called mfa-agent-SYSTEM-ARCHITECTURE, with any ending, where
-	// SYSTEM is linux, windows or darwin. Default: none are offered.
+	// Agents is a folder with builds of the device agent, which anybody can download
+	// from the portal. The files are named mfa-agent-SYSTEM-ARCHITECTURE, with any
+	// ending, where SYSTEM is linux, windows or darwin. It requires CA. Default: none
+	// are offered.
 	Agents string `json:"agents,omitempty"`
 	// TrustPoolRaw is the operator's own CA, written in any way that Caddy's client_auth
 	// supports except `system`. It requires Map. Default: none.
@@ -106,7 +107,7 @@ func (c *Certificate) check() error {
 	case c.CA == "" && c.Lifetime != 0:
 		return errors.New("lifetime applies to certificates that are issued here: add ca NAME")
 	case c.CA == "" && c.Agents != "":
-		return errors.New("agents offers a program that gets certificates which are issued here: add ca NAME")
+		return errors.New("agents offers a program that gets its certificates from ca: add ca NAME")
 	case c.Lifetime != 0 && time.Duration(c.Lifetime) < time.Hour:
 		return fmt.Errorf("lifetime %s: write 1h or more", shown(time.Duration(c.Lifetime)))
 	case pool && len(c.Map) == 0:

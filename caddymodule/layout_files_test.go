@@ -88,7 +88,7 @@ func TestWarningsOfFiles(t *testing.T) {
 		"@lan remote_ip 127.0.0.0/8\nmfa {\nopen @lan\n}\nhandle /x {\ntemplates\nfile_server\n}":                               include,
 		"@lan `client_ip('127.0.0.0/8')`\nmfa {\nopen @lan\n}\nreverse_proxy localhost:1 {\nhandle_response {\ntemplates\n}\n}": include,
 		"@lan vars {client_ip} 127.0.0.1\nmfa {\nopen @lan\n}\ntemplates\nfile_server":                                          include,
-		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nfile_server browse":                                                     "lists the names of files that a rule of mfa guards, such as /secret/*",
+		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nfile_server browse":                                                     "the names of files that a rule of mfa guards, such as /secret/*",
 		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nhandle /x {\nrespond ok\n}\nhandle {\nfile_server browse\n}":            "such as /secret/*",
 		"mfa {\nrule /secret/* {\nallow user bob\n}\n}\nfile_server /public/* browse":                                           "",
 		"mfa\nfile_server browse":                                      "",
@@ -118,7 +118,7 @@ func TestWarningsOfPrefixes(t *testing.T) {
 		rule  = "mfa {\nrule /admin* {\nallow user bob\n}\n}\n"
 		both  = "@both path /admin* /pub/admin*\nmfa {\nrule @both {\nallow user bob\n}\n}\n"
 		open  = "mfa {\nopen /pub/*\n}\n"
-		holds = "/pub/… leads to the same pages of localhost:1 as the path without /pub, but the rule for /admin* doesn't hold there: write it for /pub/admin*, too"
+		holds = "/pub/… leads to the same pages of localhost:1 as the path without /pub, but the rule for /admin* doesn't apply there: write it for /pub/admin*, too"
 		opens = "/pub/… leads to the same pages of localhost:1 as the path without /pub, so open lets everybody see all of them"
 	)
 	for inside, want := range map[string]string{

@@ -376,7 +376,7 @@ sso.example.com {
 		{"gate for the portal's host on another port", `
 login.example.com:8443 {
 	mfa
-}`, "mfa guards the portal's own host, where nobody could sign in then"},
+}`, "mfa guards the portal's own host, so nobody could sign in"},
 		{"wildcard gate over the portal's host on another port", `
 *.example.com:8443 {
 	mfa

@@ -12,7 +12,7 @@ import (
 
 // sources says where options are written: FILE:LINE by the option's name, which comes
 // after the names of the blocks around it, as in "email from". The empty name stands for
-// the outermost block. Of an option that is given several times, the first line counts.
+// the outermost block. If an option is given several times, the first line counts.
 type sources map[string]string
 
 // sourcesOf finds the options of the block whose name the dispenser stands at.

@@ -140,7 +140,7 @@ type (
 		Portal  string    `json:"portal"`
 		Expires time.Time `json:"expires"`
 	}
-	// NewFleetToken asks for a token that enrols many machines.
+	// NewFleetToken asks for a fleet token, which enrols many machines.
 	NewFleetToken struct {
 		Name     string         `json:"name"`
 		Most     int            `json:"most"`

@@ -133,7 +133,7 @@ type (
 	// Token is a service token or an app password, without its secret.
 	Token struct {
 		Name string `json:"name"`
-		// Personal says that it is an app password, and User whose, by sign-in name.
+		// Personal says that it is an app password. User is its owner's sign-in name.
 		Personal bool   `json:"personal,omitempty"`
 		User     string `json:"user,omitempty"`
 		// Owner is the sign-in name of the user who answers for a service token.

@@ -14,15 +14,15 @@ import (
 )
 
 func fleetCommand() *cobra.Command {
-	cmd := group("fleet", "Creates, lists and revokes tokens that enrol many machines")
+	cmd := group("fleet", "Creates, lists and revokes fleet tokens, which enrol many machines")
 	cmd.AddCommand(
 		createFleetCommand(),
-		command("list", "Lists the tokens, and how many devices each has made", exactly(0),
+		command("list", "Lists fleet tokens, and how many devices each has made", exactly(0),
 			func(*cobra.Command, []string) call {
 				return call{method: http.MethodGet, path: []string{"fleet-tokens"}}
 			},
 			as(tellFleets)),
-		command("revoke NAME", "Revokes a token; the devices that it made stay", exactly(1),
+		command("revoke NAME", "Revokes a fleet token; the devices that it made stay", exactly(1),
 			func(_ *cobra.Command, args []string) call {
 				return call{method: http.MethodPost, path: []string{"fleet-tokens", args[0], "revoke"}}
 			},
@@ -35,7 +35,7 @@ func createFleetCommand() *cobra.Command {
 	var asked adminapi.NewFleetToken
 	var from []string
 	var expires string
-	cmd := command("create NAME", "Creates a token that enrols many machines as pending devices, and prints it once", exactly(1),
+	cmd := command("create NAME", "Creates a fleet token, which enrols many machines as pending devices, and prints it once", exactly(1),
 		func(_ *cobra.Command, args []string) call {
 			asked.Name = args[0]
 			return call{method: http.MethodPost, path: []string{"fleet-tokens"}, body: asked}
@@ -57,8 +57,8 @@ func createFleetCommand() *cobra.Command {
 		return err
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&asked.Most, "most", 100, "How many devices it makes at most")
-	flags.StringVar(&expires, "expires", "30d", "How long it works, 366d at most")
+	flags.IntVar(&asked.Most, "most", 100, "The most devices that it can make")
+	flags.StringVar(&expires, "expires", "30d", "How long it works, at most 366d")
 	flags.StringArrayVar(&from, "from", nil, "Network that it works from, such as 192.0.2.0/24; may be given several times (default: all)")
 	return cmd
 }

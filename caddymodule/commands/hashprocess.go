@@ -21,7 +21,7 @@ var runs atomic.Bool
 func hashPasswordsCommand() *cobra.Command {
 	runs.Store(true)
 	return &cobra.Command{
-		Use: hashCommand, Short: "Hashes passwords for a server, which starts this by itself", Args: exactly(0), Hidden: true, SilenceUsage: true,
+		Use: hashCommand, Short: "Hashes passwords for the server, which runs this command itself", Args: exactly(0), Hidden: true, SilenceUsage: true,
 		RunE: func(*cobra.Command, []string) error { return hashprocess.Serve(os.Stdin, os.Stdout) },
 	}
 }

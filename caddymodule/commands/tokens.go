@@ -42,13 +42,13 @@ func tokenCommand() *cobra.Command {
 	return cmd
 }
 
-// ofUser lets a command name an app password too.
+// ofUser lets a command take an app password too.
 func ofUser(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().String("user", "", "User whose app password is meant (default: a service token is meant)")
+	cmd.Flags().String("user", "", "User whose app password NAME is (default: NAME is a service token)")
 	return cmd
 }
 
-// onToken is a call about the token of a name, by a command that ofUser made.
+// onToken is a call about a token, for a command that ofUser made.
 func onToken(cmd *cobra.Command, method string, path ...string) call {
 	c := call{method: method, path: append([]string{"tokens"}, path...)}
 	if user := cmd.Flag("user").Value.String(); user != "" {

@@ -25,7 +25,7 @@ func (s *survey) checkFiles() error {
 			}
 		}
 		if guarded := firstRooted(guarding.Paths); guarded != "" && slices.ContainsFunc(known.server.ways[known.reached[0]], lists) {
-			s.warn("%s: file_server browse lists the names of files that a rule of mfa guards, such as %s, to everybody who may see the folder: leave browse out, or write the rule for the folder", at, guarded)
+			s.warn("%s: file_server browse shows everybody who may see the folder the names of files that a rule of mfa guards, such as %s: leave browse out, or write the rule for the folder", at, guarded)
 		}
 		if guarding.looksAtAddress() && slices.ContainsFunc(known.server.ways[known.reached[0]], s.includes(known.server)) {
 			s.warn("%s: a rule of mfa looks at the client's address, but requests by httpInclude in templates come from 127.0.0.1: leave httpInclude out, or write the rule for paths", at)

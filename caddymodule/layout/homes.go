@@ -28,7 +28,7 @@ func homesOf(c Configuration) []home {
 	return []home{
 		{
 			handler: "mfa_portal", called: "the portal", option: "portal in the global option mfa",
-			address: c.Portal, source: c.PortalSource, met: func(s step) bool { return s.portal != nil }, risk: ", where nobody could sign in then",
+			address: c.Portal, source: c.PortalSource, met: func(s step) bool { return s.portal != nil }, risk: ", so nobody could sign in",
 		},
 		{
 			handler: "mfa_authenticator", called: "the authenticator", option: "authenticator in the option push of mfa",

@@ -63,7 +63,7 @@ func certain(sources []source) []source {
 func (s *survey) warnOfPrefix(at string, g *Guarding, of source, prefix string) {
 	for _, rule := range g.Paths {
 		if strings.HasPrefix(rule, "/") && !strings.HasPrefix(rule, prefix) && !covers(g.Paths, prefix+rule) {
-			s.warn("%s: %s/… leads to the same pages of %s as the path without %s, but the rule for %s doesn't hold there: write it for %s, too", at, prefix, of, prefix, rule, prefix+rule)
+			s.warn("%s: %s/… leads to the same pages of %s as the path without %s, but the rule for %s doesn't apply there: write it for %s, too", at, prefix, of, prefix, rule, prefix+rule)
 			return
 		}
 	}

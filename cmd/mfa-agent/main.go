@@ -113,7 +113,7 @@ func (o *options) enrol() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&secret, "token", "", "One-time token, or - to read it from standard input (default: somebody confirms in a browser)")
-	flags.BoolVar(&noBrowser, "no-browser", false, "Print a code that somebody enters in a browser on another machine")
+	flags.BoolVar(&noBrowser, "no-browser", false, "Print a code to enter in a browser on another machine")
 	flags.StringVar(&grant.Name, "name", hostname(), "Name of the device")
 	flags.StringVar(&grant.Out, "out", "", "Folder that gets key.pem and certificate.pem, for programs (default: none)")
 	return cmd
@@ -150,14 +150,14 @@ func (o *options) byCode(w io.Writer, grant agent.Grant) func(context.Context, c
 	}
 }
 
-// system is what the agent tells the portal about the system.
+// system is what the agent tells the portal that the machine runs.
 const system = runtime.GOOS + "/" + runtime.GOARCH
 
-// confirm has somebody confirm a machine that enrolled with a token for many.
+// confirm has somebody confirm a machine that enrolled with a fleet token.
 func (o *options) confirm() *cobra.Command {
 	var noBrowser bool
 	cmd := &cobra.Command{
-		Use: "confirm", Short: "Has you confirm that this machine is yours, after it enrolled with a token for many", Args: cobra.NoArgs,
+		Use: "confirm", Short: "Lets you confirm that this machine is yours, after it enrolled with a fleet token", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.with(func(a *agent.Agent) error {
 				state, err := a.Status()
@@ -182,7 +182,7 @@ func (o *options) confirm() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "Print a code that somebody enters in a browser on another machine")
+	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "Print a code to enter in a browser on another machine")
 	return cmd
 }
 
