@@ -10,13 +10,13 @@ import (
 	"github.com/portcullis-mfa/portcullis/enrolment"
 )
 
-// shortestFleet and longestFleet bound how long tokens for many machines work.
+// shortestFleet and longestFleet bound how long fleet tokens work.
 const (
 	shortestFleet = time.Hour
 	longestFleet  = 366 * 24 * time.Hour
 )
 
-// NewFleet is a token for many machines that an administrator asks for.
+// NewFleet is a fleet token that an administrator asks for.
 type NewFleet struct {
 	Name     string
 	Most     int // devices
@@ -24,8 +24,8 @@ type NewFleet struct {
 	From     []netip.Prefix // empty: it works everywhere
 }
 
-// CreateFleetToken makes a token for many machines. ErrNoCA where no certificates are
-// issued; what can't be used is an error whose method Text says so to people.
+// CreateFleetToken makes a fleet token, which enrols many machines. It returns ErrNoCA if
+// no certificates are issued, and a *DeviceError if the request can't be met.
 func (d *Desk) CreateFleetToken(ctx context.Context, n NewFleet) (enrolment.Token, error) {
 	if d.Enrolment == nil {
 		return enrolment.Token{}, ErrNoCA
@@ -36,9 +36,9 @@ func (d *Desk) CreateFleetToken(ctx context.Context, n NewFleet) (enrolment.Toke
 	}
 	switch {
 	case n.Most < 1 || n.Most > enrolment.MostOfFleet:
-		return enrolment.Token{}, &DeviceError{fmt.Sprintf("A fleet token makes from 1 to %d devices.", enrolment.MostOfFleet)}
+		return enrolment.Token{}, &DeviceError{fmt.Sprintf("A fleet token can make from 1 to %d devices.", enrolment.MostOfFleet)}
 	case n.Lifetime < shortestFleet || n.Lifetime > longestFleet:
-		return enrolment.Token{}, &DeviceError{"A fleet token works for at least an hour, and for at most 366 days."}
+		return enrolment.Token{}, &DeviceError{"A fleet token can work for an hour to 366 days."}
 	}
 	made, err := d.Enrolment.NewFleet(ctx, enrolment.Fleet{
 		Name: name, Most: n.Most, From: n.From, Expires: d.clock().Add(n.Lifetime),
@@ -49,8 +49,7 @@ func (d *Desk) CreateFleetToken(ctx context.Context, n NewFleet) (enrolment.Toke
 	return made, err
 }
 
-// FleetTokens lists the tokens for many machines. ErrNoCA where no certificates are
-// issued.
+// FleetTokens lists the fleet tokens. It returns ErrNoCA if no certificates are issued.
 func (d *Desk) FleetTokens(ctx context.Context) ([]enrolment.Fleet, error) {
 	if d.Enrolment == nil {
 		return nil, ErrNoCA
@@ -58,8 +57,9 @@ func (d *Desk) FleetTokens(ctx context.Context) ([]enrolment.Fleet, error) {
 	return d.Enrolment.Fleets(ctx)
 }
 
-// RevokeFleetToken revokes a token for many machines. The devices that it made stay.
-// ErrNoCA where no certificates are issued, enrolment.ErrNoFleet if there is none.
+// RevokeFleetToken revokes a fleet token. The devices that it made stay. It returns
+// ErrNoCA if no certificates are issued, and enrolment.ErrNoFleet if there is no such
+// token.
 func (d *Desk) RevokeFleetToken(ctx context.Context, name string) error {
 	if d.Enrolment == nil {
 		return ErrNoCA

@@ -19,8 +19,8 @@ import (
 var (
 	// ErrNoToken says that there is no token with the name, except revoked ones.
 	ErrNoToken = errors.New("no token has this name")
-	// ErrNoAppPassword says that a user has no app password with the name, except
-	// revoked ones.
+	// ErrNoAppPassword says that a user has no app password with the name that isn't
+	// revoked.
 	ErrNoAppPassword = errors.New("the user has no app password with this name")
 	// ErrTokenTaken says that a token with the name exists.
 	ErrTokenTaken = errors.New("a token with this name exists: revoke it first, or choose another name")
@@ -129,7 +129,7 @@ func (d *Desk) findOwner(ctx context.Context, name string) (string, error) {
 	return owner.ID, nil
 }
 
-// ListedToken is a token with the sign-in names of those it belongs to.
+// ListedToken is a token with the sign-in names of the people it belongs to.
 type ListedToken struct {
 	store.AccessToken
 	User  string // whose app password it is; empty: it is a service token
@@ -141,7 +141,7 @@ func listed(t store.AccessToken, users map[string]store.User) ListedToken {
 	return ListedToken{AccessToken: t, User: users[t.UserID].Name, Owner: users[t.OwnerID].Name}
 }
 
-// TokenName says which token is meant.
+// TokenName identifies a token.
 type TokenName struct {
 	Name string
 	// User is the sign-in name of the person whose app password it is; empty: it is a
@@ -169,7 +169,7 @@ func (d *Desk) Tokens(ctx context.Context) (list []ListedToken, err error) {
 	return list, err
 }
 
-// Listed adds to a token the names of those it belongs to.
+// Listed adds to a token the names of the people it belongs to.
 func (d *Desk) Listed(ctx context.Context, t store.AccessToken) (shown ListedToken, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
 		users, err := usersByID(ctx, r)

@@ -64,7 +64,7 @@ var (
 	ErrEnrolled = errors.New("this machine is already enrolled: run mfa-agent status, or mfa-agent remove first")
 	// ErrNotEnrolled says that it isn't.
 	ErrNotEnrolled = errors.New("this machine isn't enrolled: run mfa-agent enrol first")
-	// ErrUnconfirmed says that nobody has confirmed the enrolment.
+	// ErrUnconfirmed says that nobody confirmed the enrolment before it was interrupted.
 	ErrUnconfirmed = errors.New("the enrolment was interrupted before anybody confirmed it: run mfa-agent enrol again")
 	// ErrCopied says that the state was made on another machine.
 	ErrCopied = errors.New("the agent's folder was copied from another machine: run mfa-agent enrol to make this one a device of its own")
@@ -74,8 +74,8 @@ var (
 type Grant struct {
 	Portal string // address
 	Secret string // token; empty: Confirm gets one
-	// Confirm has somebody confirm the enrolment of a key, and returns what the portal
-	// takes for it.
+	// Confirm has somebody confirm the enrolment of a key, and returns the secret that
+	// the portal accepts for it.
 	Confirm func(ctx context.Context, key crypto.Signer) (secret string, err error)
 	Name    string // what the device calls itself
 	Out     string // folder for files; empty: none
@@ -117,7 +117,7 @@ func (a *Agent) Enrol(ctx context.Context, g Grant) error {
 	return err
 }
 
-// confirm gets what the portal takes for an enrolment from somebody.
+// confirm has somebody confirm the enrolment, and stores the secret for it.
 func (a *Agent) confirm(ctx context.Context, state *journal.State, g Grant) error {
 	key, err := a.key(state.Coming.Key())
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/agent/journal"
 )
 
-// Claim has somebody confirm that a machine which is pending, since it enrolled with a
-// token for many, is theirs. The certificate stays the same.
+// Claim has somebody confirm that this machine is theirs, after it enrolled with a fleet
+// token and became a pending device. The certificate stays the same.
 func (a *Agent) Claim(ctx context.Context, confirm func(ctx context.Context, key crypto.Signer) (secret string, err error)) error {
 	state, err := journal.Load(a.Files)
 	switch {

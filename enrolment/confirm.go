@@ -7,10 +7,10 @@ import (
 	"github.com/portcullis-mfa/portcullis/store"
 )
 
-// CodeLifetime is how long a code works that somebody's confirmation gave to a machine.
+// CodeLifetime is how long a code works that a machine got when somebody confirmed it.
 const CodeLifetime = 5 * time.Minute
 
-// Wish is a machine's wish to become a device, as whoever confirms it sees it.
+// Wish is a machine's request to become a device, as the person who confirms it sees it.
 type Wish struct {
 	// Key is the only key that may be enrolled (devices.KeyID).
 	Key string
@@ -19,8 +19,8 @@ type Wish struct {
 	Claims
 }
 
-// Confirm makes the code by which a machine gets what it wished for, as a device of the
-// user who confirmed it.
+// Confirm makes the code with which a machine becomes a device of the user who confirmed
+// its request.
 func (r *Registrar) Confirm(ctx context.Context, tx store.Tx, user store.User, w Wish) (code string, err error) {
 	made, err := r.newPermit(ctx, tx, user, CodeLifetime, permit{
 		Via: ViaBrowser, Name: shown(w.Name), Key: w.Key, Challenge: w.Challenge,

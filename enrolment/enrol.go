@@ -23,7 +23,7 @@ const defaultName = "Device"
 // Enrol makes a device of a machine that shows a token, or a code with a dot and its PKCE
 // verifier, and issues its certificate for the key of a signing request (PKCS #10, PEM or
 // DER). A machine that asks again with the same token and key, because an answer was lost,
-// gets the same certificate. A machine that was a device of the user's, and shows its
+// gets the same certificate. A machine that was one of the user's devices, and shows its
 // newest certificate, becomes the same device again. ErrRefused, ErrKeyTaken and
 // ErrInactive are definite, and so is a *devices.RequestError; ErrWaiting isn't.
 func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, says Claims) (Issued, error) {

@@ -70,13 +70,13 @@ type Registrar struct{ Settings }
 // New returns a Registrar.
 func New(s Settings) *Registrar { return &Registrar{s} }
 
-// Claims are what a machine says about itself. But for Former, they are shown and never
-// relied on.
+// Claims are what a machine says about itself. Except for Former, they are shown and
+// never relied on.
 type Claims struct {
 	Name, Machine, System, Agent, Protection string
 	Address                                  string // of the client
-	// Former is the Fingerprint of a certificate that the machine has shown to hold the
-	// key of, whether or not it has expired; empty: of none. It can be relied on.
+	// Former is the Fingerprint of a certificate, expired or not, whose key the machine
+	// has shown to have; empty: it has shown none. It can be relied on.
 	Former string
 }
 

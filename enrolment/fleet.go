@@ -15,9 +15,9 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// Tokens for many machines are installed along with the agent, so whoever can read one
-// machine's settings has them. They make pending devices alone, which open nothing until
-// somebody confirms the device on it, or an administrator assigns it.
+// Fleet tokens enrol many machines, and are installed along with the agent, so anyone who
+// can read one machine's settings has them. They make only pending devices, which open
+// nothing until somebody confirms them on the machine, or an administrator assigns them.
 
 const (
 	// fleets is the namespace of the tokens, under their hash, and also their owner, by
@@ -27,28 +27,27 @@ const (
 	// ViaFleet begins store.Device.Via of devices that enrolled with such a token, whose
 	// name follows.
 	ViaFleet = "fleet:"
-	// MostOfFleet bounds how many devices such a token makes.
+	// MostOfFleet bounds how many devices such a token can make.
 	MostOfFleet = 10_000
 )
 
-// ErrFleetTaken says that another token for many machines has the name, and ErrNoFleet
-// that none has.
+// ErrFleetTaken says that another fleet token has the name, and ErrNoFleet that none has.
 var (
 	ErrFleetTaken = errors.New("another fleet token has this name")
 	ErrNoFleet    = errors.New("no fleet token has this name")
 )
 
-// Fleet is a token for many machines, without the token.
+// Fleet describes a fleet token, without the token itself.
 type Fleet struct {
 	Name string `json:"name"`
 	Most int    `json:"most"` // devices
 	Used int    `json:"used"`
-	// From are the networks in which it works; empty: in all.
+	// From are the networks that it works from; empty: all.
 	From    []netip.Prefix `json:"from,omitempty"`
 	Expires time.Time      `json:"expires"`
 }
 
-// NewFleet makes a token for many machines. ErrFleetTaken where one has the name.
+// NewFleet makes a fleet token. It returns ErrFleetTaken if the name is taken.
 func (r *Registrar) NewFleet(ctx context.Context, f Fleet, by string) (Token, error) {
 	secret, err := token.New(r.Random)
 	if err != nil {
@@ -71,7 +70,7 @@ func (r *Registrar) NewFleet(ctx context.Context, f Fleet, by string) (Token, er
 	return Token{Secret: secret, Expires: f.Expires}, err
 }
 
-// Fleets lists the tokens for many machines by name.
+// Fleets lists the fleet tokens by name.
 func (r *Registrar) Fleets(ctx context.Context) ([]Fleet, error) {
 	var all []Fleet
 	err := r.Store.Atomically(ctx, func(tx store.Tx) error {
@@ -91,7 +90,7 @@ func (r *Registrar) Fleets(ctx context.Context) ([]Fleet, error) {
 	return all, err
 }
 
-// RevokeFleet ends a token for many machines. The devices that it made stay.
+// RevokeFleet revokes a fleet token. The devices that it made stay.
 func (r *Registrar) RevokeFleet(ctx context.Context, name, by string) error {
 	return r.Audit.Change(ctx, r.Store, "revoking a fleet token", func(tx store.Tx) ([]store.Event, error) {
 		record, _, err := r.fleet(ctx, tx, name)
@@ -103,7 +102,7 @@ func (r *Registrar) RevokeFleet(ctx context.Context, name, by string) error {
 	})
 }
 
-// fleet finds a token for many machines by its name.
+// fleet finds a fleet token by its name.
 func (r *Registrar) fleet(ctx context.Context, tx store.Tx, name string) (store.Record, Fleet, error) {
 	records, err := tx.RecordsOf(ctx, fleets, fleets, r.Clock())
 	if err != nil {
@@ -121,9 +120,9 @@ func (r *Registrar) fleet(ctx context.Context, tx store.Tx, name string) (store.
 	return store.Record{}, Fleet{}, ErrNoFleet
 }
 
-// enrolOfFleet makes a pending device of a machine that shows a token for many. It is
-// nobody's, whatever the machine says. ErrRefused where the token doesn't count, or no
-// longer.
+// enrolOfFleet makes a pending device of a machine that shows a fleet token. The device
+// belongs to nobody, whatever the machine says. It returns ErrRefused if the token
+// doesn't count, or no longer does.
 func (r *Registrar) enrolOfFleet(ctx context.Context, tx store.Tx, hash, key, id string, request []byte, says Claims) (Issued, []store.Event, error) {
 	record, err := tx.GetRecord(ctx, fleets, hash, r.Clock())
 	if err != nil {
@@ -164,8 +163,8 @@ func (f Fleet) worksFrom(address string) bool {
 	return len(f.From) == 0 || err == nil && slices.ContainsFunc(f.From, func(p netip.Prefix) bool { return p.Contains(at) })
 }
 
-// claim gives a pending device to the user who confirmed it on its machine. It goes by
-// the device's own key, which the confirmation names.
+// claim gives a pending device to the user who confirmed it on its machine. It finds the
+// device by its own key, which the confirmation names.
 func (r *Registrar) claim(ctx context.Context, tx store.Tx, device store.Device, user store.User, says Claims) (Issued, []store.Event, error) {
 	device.UserID, device.State = user.ID, store.DeviceActive
 	says.describe(&device)

@@ -15,7 +15,8 @@ import (
 )
 
 // Machines without a browser (RFC 8628): the machine gets a secret for itself and a code
-// for a person, who types the code in a browser elsewhere, sees who asks, and confirms.
+// for a person, who types the code in a browser elsewhere, sees which machine asked, and
+// confirms.
 
 const (
 	// TypedLetters is how many letters a typed code has, of five bits each.
@@ -50,8 +51,8 @@ type question struct {
 	Says   Claims    `json:"says"`
 }
 
-// Ask lets a machine wait for somebody who types a code, to enrol the key of a signing
-// request. *quota.Exceeded says that too many ask.
+// Ask lets a machine wait for somebody to type a code, so that it can enrol the key of a
+// signing request. It returns *quota.Exceeded if too many machines ask.
 func (r *Registrar) Ask(ctx context.Context, request []byte, says Claims) (Asking, error) {
 	var made Asking
 	fromNetwork := asksOfOne
@@ -84,16 +85,16 @@ func (r *Registrar) Ask(ctx context.Context, request []byte, says Claims) (Askin
 	return made, err
 }
 
-// Asked is who waits for somebody to type a code: the name and the system of the machine,
-// where they can be shown, and its address.
+// Asked is a machine that waits for somebody to type a code: its name and system, if they
+// can be shown, and its address.
 type Asked struct {
 	Claims
 	At time.Time
 }
 
-// Find returns who waits for a typed code. ErrRefused if nobody does, *quota.Exceeded
-// once the user has typed too many that are wrong. A wrong code is counted in the
-// transaction, which has to be committed for ErrRefused too.
+// Find returns the machine that waits for a typed code. It returns ErrRefused if none
+// does, and *quota.Exceeded once the user has typed too many wrong codes. A wrong code is
+// counted in the transaction, which has to be committed after ErrRefused, too.
 func (r *Registrar) Find(ctx context.Context, tx store.Tx, user store.User, code string) (Asked, error) {
 	_, found, err := r.find(ctx, tx, user, code)
 	return Asked{found.Says, found.Asked}, err
@@ -124,7 +125,7 @@ func (r *Registrar) find(ctx context.Context, tx store.Tx, user store.User, code
 }
 
 // Admit lets the machine that waits for a typed code become a device of the user who
-// confirmed it. Errors are as for Find. The code is used up.
+// confirmed it, and uses up the code. Its errors are those of Find.
 func (r *Registrar) Admit(ctx context.Context, tx store.Tx, user store.User, code string) (Asked, error) {
 	record, found, err := r.find(ctx, tx, user, code)
 	if err != nil {

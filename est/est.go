@@ -139,7 +139,8 @@ func (h *Handler) enrol(w http.ResponseWriter, r *http.Request) {
 	h.issued(w, r, issued, err)
 }
 
-// waitFor is after how many seconds a machine asks again that waits for somebody.
+// waitFor is how many seconds a machine waits before it asks again whether somebody has
+// confirmed.
 const waitFor = "5"
 
 // ask lets a machine without a browser wait for somebody to type a code (RFC 8628 §3.2).

@@ -22,11 +22,11 @@ import (
 
 // confirmDevicePath is where people confirm that the machine they sit at may become one
 // of their devices. The agent on it opens the page, and waits on a port of 127.0.0.1 for
-// the browser to bring back a code (RFC 8252 §7.3). By PKCE (RFC 7636), the code is
-// worth nothing to anybody but that agent.
+// the browser to bring back a code (RFC 8252 §7.3). PKCE (RFC 7636) makes the code
+// useless to anybody but that agent.
 const confirmDevicePath = devicesPath + "/confirm"
 
-// Enrolments lets people have machines of theirs enrol; package selfservice offers it.
+// Enrolments lets people add machines to their devices. Package selfservice implements it.
 type Enrolments interface {
 	ConfirmDevice(ctx context.Context, by store.SignOn, w enrolment.Wish, c person.Client) (code string, err error)
 	FindDevice(ctx context.Context, by store.SignOn, typed string, c person.Client) (enrolment.Asked, error)
@@ -77,7 +77,8 @@ func readLocalWish(encoded string) (localWish, error) {
 // loopback begins the origins of agents.
 const loopback = "http://127.0.0.1:"
 
-// LeadsToAgent reports whether a redirect of the portal's leads to an agent, with a code.
+// LeadsToAgent reports whether one of the portal's redirects leads to an agent, with a
+// code.
 func LeadsToAgent(location string) bool { return strings.HasPrefix(location, loopback) }
 
 // origin is where the agent listens.

@@ -154,7 +154,7 @@ type Settings struct {
 	// RevocationList returns the list of revoked devices (RFC 5280 §5, DER),
 	// served at RevocationListPath; nil: there is none.
 	RevocationList func(ctx context.Context) ([]byte, error)
-	// Enrolments lets people have machines enrol; nil: no certificates are issued here.
+	// Enrolments lets people add machines; nil: no certificates are issued here.
 	Enrolments Enrolments
 	// Agents has the files of the device agent that people can download; nil: none.
 	Agents fs.FS

@@ -29,7 +29,8 @@ const (
 const collect = "collect"
 
 // wait tells a page's script how far the page's question is: as a stream of server-sent
-// events, or once, and then also what became of its message. It only reads. Whoever comes here otherwise is led to the page.
+// events, or once, and then also what became of its message. It only reads. Anyone who
+// comes here in another way is led to the page.
 func (p *Portal) wait(w http.ResponseWriter, r *http.Request) error {
 	id, kind := r.URL.Query().Get("id"), assurance.Factor(r.URL.Query().Get("use"))
 	switch {

@@ -22,7 +22,7 @@ func (s *Service) DevicesOf(ctx context.Context, userID string) ([]store.Device,
 }
 
 // RenameDevice gives one of the person's own devices another name. Its certificate keeps
-// the old one. *person.Invalid with the field "name" says what to mend.
+// the old one. *person.Invalid with the field "name" says what is wrong with the name.
 func (s *Service) RenameDevice(ctx context.Context, by store.SignOn, id, name string, c person.Client) error {
 	name, err := person.CredentialName(name)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/portcullis-mfa/portcullis/token"
 )
 
-// Enrolment makes what machines enrol with; package enrolment offers it.
+// Enrolment makes the codes and tokens with which machines enrol. Package enrolment
+// implements it.
 type Enrolment interface {
 	Confirm(ctx context.Context, tx store.Tx, user store.User, w enrolment.Wish) (code string, err error)
 	Find(ctx context.Context, tx store.Tx, user store.User, code string) (enrolment.Asked, error)
@@ -23,7 +24,7 @@ type Enrolment interface {
 }
 
 // ConfirmDevice lets a machine become one of the person's devices, and returns the code
-// by which it does. person.ErrStale where they have to be checked first.
+// with which it does. It returns person.ErrStale if the person has to be checked first.
 func (s *Service) ConfirmDevice(ctx context.Context, by store.SignOn, w enrolment.Wish, c person.Client) (code string, err error) {
 	err = s.People.Change(ctx, "confirming a device", func(tx store.Tx) ([]store.Event, error) {
 		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
@@ -36,9 +37,9 @@ func (s *Service) ConfirmDevice(ctx context.Context, by store.SignOn, w enrolmen
 	return code, err
 }
 
-// FindDevice returns the machine that waits for a code which the person typed.
-// person.ErrStale where they have to be checked first, *factors.Refused if the code is
-// wrong, *guess.Slowed after too many wrong ones.
+// FindDevice returns the machine that waits for the code that the person typed. It returns
+// person.ErrStale if the person has to be checked first, *factors.Refused if the code is
+// wrong, and *guess.Slowed after too many wrong codes.
 func (s *Service) FindDevice(ctx context.Context, by store.SignOn, typed string, _ person.Client) (enrolment.Asked, error) {
 	return s.typed(ctx, by, typed, func(tx store.Tx, user store.User, code string) (enrolment.Asked, []store.Event, error) {
 		found, err := s.Enrolment.Find(ctx, tx, user, code)
@@ -47,7 +48,7 @@ func (s *Service) FindDevice(ctx context.Context, by store.SignOn, typed string,
 }
 
 // AdmitDevice lets the machine that waits for a typed code become one of the person's
-// devices. Errors are as for FindDevice.
+// devices. Its errors are those of FindDevice.
 func (s *Service) AdmitDevice(ctx context.Context, by store.SignOn, typed string, c person.Client) (enrolment.Asked, error) {
 	return s.typed(ctx, by, typed, func(tx store.Tx, user store.User, code string) (enrolment.Asked, []store.Event, error) {
 		found, err := s.Enrolment.Admit(ctx, tx, user, code)
@@ -86,7 +87,7 @@ func (s *Service) typed(ctx context.Context, by store.SignOn, typed string, do f
 }
 
 // DeviceToken makes a token that enrols one machine as the person's device.
-// person.ErrStale where they have to be checked first.
+// It returns person.ErrStale if the person has to be checked first.
 func (s *Service) DeviceToken(ctx context.Context, by store.SignOn, c person.Client) (made enrolment.Token, err error) {
 	err = s.People.Change(ctx, "making an enrolment token", func(tx store.Tx) ([]store.Event, error) {
 		_, user, _, err := s.People.Checked(ctx, tx, by.ID)

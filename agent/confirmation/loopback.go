@@ -1,6 +1,6 @@
 // Package confirmation has somebody confirm in a browser that a machine may become their
 // device. The browser brings the portal's answer back to a port of 127.0.0.1 (RFC 8252
-// §7.3). By PKCE (RFC 7636), the answer is worth nothing to anybody else.
+// §7.3). PKCE (RFC 7636) makes the answer useless to anybody else.
 package confirmation
 
 import (
@@ -31,19 +31,20 @@ var (
 	ErrTimeout = errors.New("nobody confirmed within 5 minutes: run mfa-agent enrol again")
 )
 
-// Machine is what the person sees of the machine.
+// Machine is what the person who confirms is told about the machine.
 type Machine struct {
 	Key          crypto.PublicKey
 	Name, System string
 }
 
-// Loopback waits on a port of 127.0.0.1 for the portal's answer. One answer is taken.
+// Loopback waits on a port of 127.0.0.1 for the portal's answer. It takes only one.
 type Loopback struct {
 	server          *http.Server
 	port            int
 	state, verifier string
 	answers         chan answer
-	// leads is where the browser goes once the machine has its certificate, or not.
+	// leads gets the page that the browser goes to once the enrolment has ended, with or
+	// without a certificate.
 	leads chan string
 }
 
@@ -52,7 +53,7 @@ type answer struct {
 	declined bool
 }
 
-// Listen begins to wait.
+// Listen starts waiting for an answer. Finish ends it.
 func Listen() (*Loopback, error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -91,7 +92,8 @@ func (l *Loopback) Address(portal string, m Machine) (string, error) {
 	return portal + "/account/devices/confirm?" + url.Values{"request": {base64.RawURLEncoding.EncodeToString(request)}}.Encode(), nil
 }
 
-// Wait returns what the portal takes for an enrolment, once somebody has confirmed it.
+// Wait returns the secret that the portal accepts for an enrolment, once somebody has
+// confirmed it. It returns ErrDeclined or ErrTimeout otherwise.
 func (l *Loopback) Wait(ctx context.Context) (string, error) {
 	timeout := time.NewTimer(lifetime)
 	defer timeout.Stop()
@@ -108,7 +110,7 @@ func (l *Loopback) Wait(ctx context.Context) (string, error) {
 	}
 }
 
-// Finish leads the browser that brought the answer to a page, and stops waiting.
+// Finish redirects the browser that brought the answer to a page, and stops waiting.
 func (l *Loopback) Finish(page string) error {
 	l.leads <- page
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -116,8 +118,8 @@ func (l *Loopback) Finish(page string) error {
 	return l.server.Shutdown(ctx)
 }
 
-// ServeHTTP takes the answer. A page of another site can send the browser here too, even
-// by another name for 127.0.0.1, but it doesn't know the state.
+// ServeHTTP takes the answer. Another site's page can send the browser here too, even
+// under another name for 127.0.0.1, but it doesn't know the state.
 func (l *Loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

@@ -99,7 +99,7 @@ func (c *Client) CACertificates(ctx context.Context) ([]*x509.Certificate, error
 	return certificates(content)
 }
 
-// Application is what a machine enrols with.
+// Application is what a machine sends to enrol.
 type Application struct {
 	Name   string // of the device
 	Secret string // token, or what stands for somebody's confirmation
@@ -112,7 +112,8 @@ type Application struct {
 // pollEvery is how often Enrol asks whether somebody has confirmed.
 const pollEvery = 5 * time.Second
 
-// Enrol gets the first certificate of a key. It waits while somebody has yet to confirm.
+// Enrol gets the first certificate of a key. It waits until somebody has confirmed, if
+// that is still needed.
 func (c *Client) Enrol(ctx context.Context, key crypto.Signer, a Application) (*x509.Certificate, error) {
 	request, err := signingRequest(key, a.Name)
 	if err != nil {
@@ -159,7 +160,7 @@ type Question struct {
 	Page   string `json:"verification_uri"`
 }
 
-// Ask returns what somebody confirms elsewhere, and what Enrol then takes.
+// Ask returns what somebody needs to confirm elsewhere, and the secret for Enrol.
 func (c *Client) Ask(ctx context.Context, key crypto.Signer, name string) (Question, error) {
 	var q Question
 	request, err := signingRequest(key, name)
