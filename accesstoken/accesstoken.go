@@ -115,7 +115,7 @@ func isLetter(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
-// Find returns the first whole token in a text; empty: there is none.
+// Find returns the first whole token in a text, or "" if there is none.
 func Find(text string) string {
 	for {
 		at := strings.Index(text, Prefix)

@@ -33,7 +33,7 @@ func disturbanceKey(userID string, kind assurance.Factor, known bool) string {
 
 // disturb counts a question that a person is put at another device, or returns
 // *factors.Refused. One is open at a time: a known browser's takes the place of
-// another one. It reports whether the question is the last one before none is put any more.
+// another one. It reports whether the question is the last one that may be put for now.
 func (e *Engine) disturb(ctx context.Context, tx store.Tx, fresh ceremony.Question) (isLast bool, err error) {
 	open, err := e.book().OpenOf(ctx, tx, fresh.Owner, fresh.Purpose, fresh.Kind)
 	if err != nil {

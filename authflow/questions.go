@@ -41,7 +41,7 @@ const (
 	DeliveryFailed     Delivery = "failed"      // it couldn't be sent
 )
 
-// IsFinal reports whether nothing more is going to be known.
+// IsFinal reports whether nothing more will become known.
 func (d Delivery) IsFinal() bool { return d == DeliveryHandedOver || d == DeliveryFailed }
 
 // deliveryOf returns what became of the newest message about a question; empty: nothing
@@ -71,7 +71,7 @@ func (e *Engine) deliveryOf(ctx context.Context, ref string) (Delivery, error) {
 // for another device, or has another page to be answered.
 var ErrPending = errors.New("the question is still open")
 
-// ErrUnanswered is the ErrPending of a question that nobody has answered yet, so that it has
+// ErrUnanswered is ErrPending for a question that nobody has answered yet, so that there is
 // no other page to show either.
 var ErrUnanswered = fmt.Errorf("nobody has answered yet: %w", ErrPending)
 

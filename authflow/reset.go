@@ -32,8 +32,8 @@ const (
 	resets = "reset"
 )
 
-// Limits on resets: for whoever asks, by network and in all, and for a user. The user's
-// known browsers have a limit of their own, so that nobody else can use up theirs.
+// Limits on resets: on those who ask, by network and in all, and on the resets of a user.
+// The user's known browsers have a limit of their own, which nobody else can use up.
 var (
 	resetsInAll    = quota.Quota{Key: "all", Most: 200, Per: time.Hour}
 	resetsOfOne    = quota.Quota{Most: 10, Per: time.Hour}

@@ -15,8 +15,8 @@ import (
 
 // People type the codes of several kinds into one field: those of an authenticator app,
 // and those that were sent in messages. The length of a code says which kind it is of.
-// Where two kinds have codes of one length, an answer is checked as both, and if it is
-// wrong, it counts as a guess at both.
+// If two kinds have codes of the same length, an answer is checked as both, and a wrong
+// one counts as a guess at both.
 
 // Challenge returns the page on which a second factor is asked for. However often
 // it is shown, it asks once.
@@ -28,7 +28,7 @@ func (e *Engine) Challenge(ctx context.Context, f Flow, kind assurance.Factor, c
 	return page, err
 }
 
-// Beside is a further kind whose codes a question's field takes.
+// Beside is a further kind whose codes a question's field accepts.
 type Beside struct {
 	Kind assurance.Factor
 	// Content is what the kind's own page would show.
@@ -104,7 +104,7 @@ type reading struct {
 // Answer checks the response to a second factor's challenge. A right one is
 // consumed and noted in the flow in one transaction, in which what the flow says
 // is lost is suspended, too. *factors.Refused, *guess.Slowed, ErrWrongStep and ErrFlowGone are
-// definite; every other error means that it could not be told.
+// definite; any other error means that the answer couldn't be judged.
 //
 // Only guesses slow down what comes after them. An answer without the form of
 // one is refused and leaves no trace. A wrong answer that nobody could have

@@ -84,8 +84,8 @@ func (e *Engine) Poll(ctx context.Context, f Flow, kind assurance.Factor) (Progr
 }
 
 // DeliveryOf returns what became of the newest message about a flow's question of a kind,
-// and whether the question is about a new credential; empty: nothing yet, or there is no
-// message. It changes nothing.
+// and whether the question is about a new credential. The delivery is empty if nothing is
+// known yet, or if there is no message. It changes nothing.
 func (e *Engine) DeliveryOf(ctx context.Context, f Flow, kind assurance.Factor) (d Delivery, enrols bool, err error) {
 	for _, p := range []ceremony.Purpose{ceremony.Proof, ceremony.Enrolment} {
 		q, err := e.book().Find(ctx, e.Store, f.ref(p, kind))

@@ -60,8 +60,8 @@ func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
 // seconds.
 const populatedFor = 60
 
-// NeedsSetup reports whether there is nobody who can sign in. Once there is somebody, the
-// store is asked at most once a minute, since strangers can cause this check.
+// NeedsSetup reports whether nobody can sign in. Once somebody can, it asks the store at
+// most once a minute, since strangers can cause this check.
 func (e *Engine) NeedsSetup(ctx context.Context) (bool, error) {
 	now := e.Clock().Unix()
 	if now-e.populated.Load() < populatedFor {

@@ -90,8 +90,8 @@ type Traits struct {
 	// only second factor. What isn't stands by for need: everybody is asked to
 	// set it up too.
 	Daily bool
-	// Typed says that people type its codes, as answer "code", and that a code of digits
-	// may be one of it: kinds of this sort share one field.
+	// Typed says that people type its codes as the answer "code", and that a code of
+	// digits may be one of them. Kinds with this trait share one field.
 	Typed bool
 	// Recalls says that a browser can be remembered in its place.
 	Recalls bool

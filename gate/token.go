@@ -65,7 +65,7 @@ func (tokenReader) take(r *request) error {
 }
 
 // TokenInAddress returns an access token in the query of a request or in its Referer,
-// both of which access logs hold; empty: there is none.
+// which access logs contain, or "" if there is none.
 func TokenInAddress(r *http.Request) string {
 	return cmp.Or(accesstoken.FindEscaped(r.URL.RawQuery), accesstoken.FindEscaped(r.Referer()))
 }

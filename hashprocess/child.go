@@ -72,8 +72,7 @@ func (c *child) end() {
 // service is what a child offers under net/rpc.
 const service = "Hashing"
 
-// Serve does tasks until there are no more: until the parent has closed its end, or is
-// gone.
+// Serve does tasks until the parent has closed its end of the pipe, or is gone.
 func Serve(in io.ReadCloser, out io.WriteCloser) error {
 	server := rpc.NewServer()
 	if err := server.RegisterName(service, new(Worker)); err != nil {
@@ -83,7 +82,7 @@ func Serve(in io.ReadCloser, out io.WriteCloser) error {
 	return nil
 }
 
-// Worker does tasks in the child. It is exported because net/rpc wants it so.
+// Worker does tasks in the child. It is exported because net/rpc requires it.
 type Worker struct{}
 
 // Ready answers, so that the parent knows that the child has started.

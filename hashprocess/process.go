@@ -23,8 +23,8 @@ const (
 	pauseAfter = time.Minute
 )
 
-// Process starts a child once tasks follow one another closely, and ends it when none
-// have come for a minute. It is safe for concurrent use.
+// Process starts a child once tasks follow one another closely, and ends it after a
+// minute without tasks. It is safe for concurrent use.
 type Process struct {
 	command func() (*exec.Cmd, error)
 	failed  func(error)
@@ -40,17 +40,17 @@ type Process struct {
 }
 
 // New returns a Process without a child. Command returns what a child executes: a
-// program that calls Serve with its standard input and output. If there is none, it
-// returns ErrNotRunning. Failed is told why a child couldn't be started, or didn't do a
-// task.
+// program that calls Serve with its standard input and output. If there is no such
+// program, it returns ErrNotRunning. Failed is told why a child couldn't be started, or
+// didn't do a task.
 func New(command func() (*exec.Cmd, error), failed func(error)) *Process {
 	p := &Process{command: command, failed: failed}
 	p.idle = time.AfterFunc(idleBefore, p.endIdle)
 	return p
 }
 
-// Do has the child do a task. Every error means that the caller has to do it; where
-// there is no child, it is ErrNotRunning.
+// Do has the child do a task. Any error means that the caller has to do the task itself.
+// The error is ErrNotRunning if there is no child.
 func (p *Process) Do(task identity.Task) (identity.Outcome, error) {
 	c := p.begin()
 	defer p.end()
@@ -113,7 +113,7 @@ func (p *Process) giveUp(c *child, why error) {
 	if p.child == c { // not if another task was there first
 		p.child = nil
 		c.end()
-		p.pause(fmt.Errorf("hashing a password in a process of its own: %w", why))
+		p.pause(fmt.Errorf("hashing a password in a separate process: %w", why))
 	}
 }
 
@@ -140,7 +140,7 @@ func (p *Process) endChild() {
 	}
 }
 
-// Close ends the child. Tasks go on to be answered with ErrNotRunning.
+// Close ends the child. Do returns ErrNotRunning from then on.
 func (p *Process) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

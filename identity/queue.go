@@ -98,8 +98,8 @@ type place struct {
 	evicted chan struct{} // closed when somebody else has the place
 }
 
-// NewQueue returns an empty queue. Its work is done by worker, and here if the worker
-// can't or is nil.
+// NewQueue returns an empty queue. The worker does its work. If it can't, or is nil, this
+// process does.
 func NewQueue(worker Worker) *Queue {
 	q := newQueue(debug.FreeOSMemory)
 	q.worker = worker
@@ -242,7 +242,7 @@ func (p *place) run(ctx context.Context, work func()) error {
 	return nil
 }
 
-// do does a task by the worker, or else in this process. It is work for run.
+// do has the worker do a task, or else does it in this process. It is work for run.
 func (p *place) do(task Task) (Outcome, error) {
 	if p.queue.worker != nil {
 		if outcome, err := p.queue.worker.Do(task); err == nil {

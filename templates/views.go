@@ -154,7 +154,7 @@ type Code interface {
 	Length() int
 }
 
-// Digits is how many digits the longest code has that can be typed into the field; 0: it
+// Digits is how many digits the longest code that can be typed into the field has; 0: it
 // isn't known.
 func (v ChallengeView) Digits() int {
 	if code, ok := v.Ceremony.(Code); ok {

@@ -188,12 +188,12 @@ type OwnDevice struct {
 	Issued  time.Time
 	Expires time.Time
 	Seen    time.Time // zero: never
-	// System and Agent are what the machine runs, as it says itself; either may be empty.
+	// System and Agent are what the machine says that it runs. Either may be empty.
 	System, Agent string
-	// InFile says that the key is in a file, as the machine says.
+	// InFile says that the key is in a file, according to the machine.
 	InFile bool
-	// Replaces is the name of the device that the machine was before, which hasn't been
-	// revoked; empty: of none.
+	// Replaces is the name of the device that the machine was before, if that device
+	// hasn't been revoked; empty: there is none.
 	Replaces string
 	// Suspended says that it opens nothing for now.
 	Suspended bool

@@ -113,8 +113,8 @@ func (r request) stateAt(now, closed time.Time) string {
 // pairing, so that apps can tell them apart.
 const requestCodeLength = 6
 
-// RequestCode is what a person types into the app to open a request whose QR code can't be
-// scanned. The app works out the codes of the requests that it lists.
+// RequestCode is the code that a person types into the app to open a request without
+// scanning its QR code. The app computes the codes of the requests that it lists.
 func RequestCode(request string) string {
 	sum := sha256.Sum256([]byte("portcullis-request-v1\n" + request))
 	return token.CodeOf(sum[:requestCodeLength])

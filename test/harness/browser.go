@@ -34,8 +34,8 @@ type BrowserOptions struct {
 	Dark          bool // prefers-color-scheme
 	NoJavaScript  bool
 	Width, Height int64
-	// Whole starts all of Chromium where the engine alone isn't enough: for
-	// notifications, the clipboard and frames of other sites, say. Only NewBrowser takes it.
+	// Whole starts all of Chromium, for when the engine alone isn't enough: notifications,
+	// the clipboard and frames of other sites, for example. Only NewBrowser takes it.
 	Whole bool
 	// NoCookies makes Chromium keep none, as some people set it. It holds for
 	// the whole browser, so only NewBrowser takes it.
