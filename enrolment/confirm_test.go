@@ -1,6 +1,7 @@
 package enrolment_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -283,5 +284,34 @@ func TestC04ClaimsOfStrangersAreBounded(t *testing.T) {
 	if want := (enrolment.Claims{Address: "192.0.2.7"}); found.Claims != want {
 		t.Errorf("who asks: a name of %d bytes, a system of %d, %d bytes of what nobody sees, from %q",
 			len(found.Name), len(found.System), len(found.Machine)+len(found.Agent)+len(found.Protection), found.Address)
+	}
+}
+
+// counted counts the transactions of a store.
+type counted struct {
+	enrolment.Store
+	transactions int
+}
+
+func (c *counted) Atomically(ctx context.Context, fn func(tx store.Tx) error) error {
+	c.transactions++
+	return c.Store.Atomically(ctx, fn)
+}
+
+// A machine that waits, which anybody may make, asks as often as it likes: others that
+// write don't wait for it.
+func TestWaitingMachinesCostNoTransaction(t *testing.T) {
+	o := newOffice(t)
+	key := newKey(t)
+	asking, err := o.Ask(o.ctx, request(t, key), enrolment.Claims{})
+	o.must(err)
+	c := &counted{Store: o.Registrar.Store}
+	o.Registrar.Store = c
+	for range 3 {
+		_, err = o.Enrol(o.ctx, asking.Secret, request(t, key), enrolment.Claims{})
+		o.refused("while nobody has confirmed", err, enrolment.ErrWaiting)
+	}
+	if c.transactions > 0 {
+		t.Errorf("asking three times took %d transactions", c.transactions)
 	}
 }

@@ -29,14 +29,18 @@ const defaultName = "Device"
 func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, says Claims) (Issued, error) {
 	secret, verifier, _ := strings.Cut(secret, ".")
 	hash := token.Hash(secret)
-	// A stranger's guess costs one read, and no transaction or signature check.
-	_, err := r.Store.GetRecord(ctx, namespace, hash, r.Clock())
+	// What a stranger sends costs reads, and no transaction or signature check: neither a
+	// guess nor asking again and again about a code that nobody has typed.
+	record, err := r.Store.GetRecord(ctx, namespace, hash, r.Clock())
 	ofFleet := errors.Is(err, store.ErrNotFound)
 	if ofFleet {
 		_, err = r.Store.GetRecord(ctx, fleets, hash, r.Clock())
 	}
 	if err != nil {
 		return Issued{}, refusing(err)
+	}
+	if isWaiting(record) {
+		return Issued{}, ErrWaiting
 	}
 	key, err := devices.RequestedKey(request)
 	if err != nil {
@@ -121,6 +125,12 @@ func (r *Registrar) rejoining(ctx context.Context, tx store.Tx, user store.User,
 	same := device.UserID == user.ID && device.State == store.DeviceActive && device.Revoked.IsZero() && device.Issuer == "" &&
 		device.Certificate == says.Former
 	return device, same, err
+}
+
+// isWaiting reports whether nobody has confirmed yet what a record stands for.
+func isWaiting(record store.Record) bool {
+	var allowed permit
+	return json.Unmarshal(record.Value, &allowed) == nil && allowed.Waiting
 }
 
 func refusing(err error) error {
