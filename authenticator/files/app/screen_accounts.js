@@ -77,12 +77,15 @@ function entry(app, account, codes) {
 			code.textContent = grouped(await codeAt(account.totp, now));
 		}
 	});
+	const remove = button(text("accounts.remove"), "quiet", () => askRemove(app, account));
+	const name = `account-${codes.length}`;
+	remove.setAttribute("aria-describedby", name);
 	return element("section", { class: "account" },
-		element("h2", {}, element("bdi", {}, account.name)),
-		account.unknown ? note(text("accounts.unknown")) : null,
+		element("h2", { id: name }, element("bdi", {}, account.name)),
+		account.unknown ? element("p", { class: "state" }, text("accounts.unknown")) : null,
 		account.totp ? code : null,
 		account.totp ? left : null,
-		button(text("accounts.remove"), "quiet", () => askRemove(app, account)),
+		remove,
 	);
 }
 

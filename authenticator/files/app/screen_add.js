@@ -50,8 +50,7 @@ export function showAdd(app, { token }, problem = "") {
 	show("add", title, [
 		element("h1", {}, title),
 		element("p", {}, text(token ? "add.linked" : "add.lead")),
-		problem ? element("p", { id: "problem", class: "error", role: "alert" }, problem) : null,
-		token ? null : field(code, text("add.code")),
+		token ? problemNote(problem) : field(code, text("add.code"), problemNote(problem)),
 		nameField,
 		add,
 		token ? null : button(text("accounts.scan"), "secondary", () => showScanner(app)),
@@ -73,7 +72,12 @@ async function openRequest(app, typed) {
 	return id ? app.go(`/#r=${id}`) : showAdd(app, {}, text("problems.request"));
 }
 
-export const field = (input, label) => element("div", { class: "field" }, element("label", { for: input.id }, label), input);
+// field is an input with its label, and what is said of it in between.
+export const field = (input, label, ...said) =>
+	element("div", { class: "field" }, element("label", { for: input.id }, label), ...said, input);
+
+// problemNote says what is wrong; null: nothing is.
+export const problemNote = (problem) => problem ? element("p", { id: "problem", class: "error", role: "alert" }, problem) : null;
 
 // problemOf says what went wrong, and what to do.
 export function problemOf(failure) {

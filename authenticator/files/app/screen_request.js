@@ -2,7 +2,7 @@
 
 import { answer } from "./requests.js";
 import { button, element } from "./element.js";
-import { field, problemOf } from "./screen_add.js";
+import { field, problemNote, problemOf } from "./screen_add.js";
 import { say, show } from "./screen.js";
 import { set, setting } from "./storage.js";
 import { text } from "./texts.js";
@@ -31,9 +31,7 @@ export function showRequest(app, request, problem = "") {
 		element("h1", {}, text("request.title")),
 		facts(display),
 		element("p", { class: "warning" }, text("request.nobody")),
-		problem ? element("p", { id: "problem", class: "error", role: "alert" }, problem) : null,
-		field(number, text("request.number")),
-		element("p", { id: "number-hint", class: "hint" }, text("request.hint")),
+		field(number, text("request.number"), element("p", { id: "number-hint", class: "hint" }, text("request.hint")), problemNote(problem)),
 		allow,
 		button(text("request.deny"), "secondary", decide("deny")),
 		button(text("request.report"), "danger", decide("report")),
