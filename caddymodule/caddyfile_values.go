@@ -245,7 +245,7 @@ var examples = map[string]string{
 	"replacement_hold": "24h or off",
 	"reply_to":         "it@example.com",
 	"rp_id":            "example.com",
-	"services":         "push.example.com",
+	"services":         "wns.example.com",
 	"sign_count":       "strict or lenient",
 	"smtp":             "smtp://mail.example.com",
 	"subject":          "mailto:it@example.com",
