@@ -208,9 +208,9 @@ func (e *Engine) refund(ctx context.Context, r reading, cause error) error {
 	return e.Guesses.Refund(ctx, r.at, cause)
 }
 
-// untold takes back the guesses of an answer of which it couldn't be told whether it is
-// right, because of an error, which it returns. In the first readings, it is known to be
-// wrong. That counts: otherwise, whoever hangs up in time would guess for free.
+// untold takes back the guesses of an answer that couldn't be judged because of an error,
+// which it returns. As the first readings, the answer is known to be wrong. That counts:
+// otherwise, anyone who hangs up in time would guess for free.
 func (e *Engine) untold(ctx context.Context, readings []reading, wrong []*factors.Refused, cause error) error {
 	for i, r := range readings {
 		if i >= len(wrong) {

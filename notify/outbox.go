@@ -16,12 +16,12 @@ import (
 
 // Limits of an outbox.
 const (
-	// prompt is how many messages are sent at once. A message that has taken longer than
-	// hanging leaves its place to another one, so that a server that hangs holds up only
-	// what is meant for it.
+	// prompt is how many messages are sent at the same time. A message that has taken
+	// longer than hanging leaves its place to another one, so that a server that hangs
+	// delays only its own messages.
 	prompt  = 8
 	hanging = time.Second
-	// most is how many are sent at once with those that take longer.
+	// most is how many are sent at the same time, including those that take longer.
 	most = 64
 	// lease is for how long a message is claimed; an attempt takes less.
 	lease = time.Minute

@@ -39,9 +39,9 @@ func RevokeDevice(ctx context.Context, tx store.Tx, d store.Device, at time.Time
 	return session.EndOpenedBy(ctx, tx, d, at)
 }
 
-// SuspendDevicesSince suspends the devices that a user has had no longer than since a
-// time, however often their certificates were renewed, and ends the live sign-ons that
-// they opened. Devices of the operator's own CA aren't people's to enrol, and stay.
+// SuspendDevicesSince suspends the devices that a user has had only since a time, however
+// often their certificates were renewed, and ends the live sign-ons that they opened.
+// Devices of the operator's own CA stay, since people can't enrol them.
 func (k *Keeper) SuspendDevicesSince(ctx context.Context, tx store.Tx, u store.User, since time.Time, c Client) ([]store.Event, error) {
 	all, err := tx.DevicesOf(ctx, u.ID)
 	if err != nil {

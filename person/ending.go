@@ -15,7 +15,7 @@ const (
 	Links       = "link"        // invitations, and the first administrator's
 	AccessCodes = "access_code" // from an administrator
 	Resets      = "reset"       // links by which a password is reset
-	// Enrolments are by what machines become devices of theirs.
+	// Enrolments are the codes and tokens with which machines become their devices.
 	Enrolments = "device_enrolment"
 )
 
@@ -39,10 +39,9 @@ func VoidMailed(ctx context.Context, tx store.Records, userID string, now time.T
 	return nil
 }
 
-// EndAll ends all of a user's sign-ons, their flows but the one whose key is
-// spared, if any, and what machines could still enrol by: what somebody else has begun
-// under what held before goes no further. It has none of their browsers remembered any
-// more.
+// EndAll ends all of a user's sign-ons, all of their flows except the one whose key is
+// spared, if any, and everything that machines could still enrol with. Nothing that
+// somebody else began before goes any further. It also forgets all of their browsers.
 func (k *Keeper) EndAll(ctx context.Context, tx store.Tx, u store.User, spared, reason string, c Client) ([]store.Event, error) {
 	ids, err := tx.EndSignOnsOf(ctx, u.ID, k.Clock(), reason)
 	if err != nil {
@@ -89,13 +88,13 @@ func (k *Keeper) SignOnEnded(u store.User, id, reason string, c Client) store.Ev
 	})
 }
 
-// AbandonFlows forgets what a person has under way in any browser, and by what machines
-// that they confirmed there could still enrol.
+// AbandonFlows forgets what a person has under way in any browser, and what machines that
+// they confirmed there could still enrol with.
 func AbandonFlows(ctx context.Context, tx store.Records, userID string) error {
 	return abandonFlows(ctx, tx, userID, "")
 }
 
-// abandonFlows is AbandonFlows but for the flow whose key is spared, if any.
+// abandonFlows is AbandonFlows, except for the flow whose key is spared, if any.
 func abandonFlows(ctx context.Context, tx store.Records, userID, spared string) error {
 	if err := tx.DeleteRecordsOf(ctx, Flows, userID, spared); err != nil {
 		return fmt.Errorf("abandoning the flows of a user: %w", err)

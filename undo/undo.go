@@ -45,8 +45,8 @@ var (
 type Target struct {
 	SignOn      string   `json:"sign_on,omitempty"`
 	Credentials []string `json:"credentials,omitempty"`
-	// Kinds are those of the credentials. Where a user has one of a kind at a time, the
-	// link also ends those that took its place later.
+	// Kinds are those of the credentials. If people have only one credential of a kind at
+	// a time, the link also ends those that replaced it later.
 	Kinds []assurance.Factor `json:"kinds,omitempty"`
 	// Restored are the credentials that the others replaced. They are brought back, and
 	// all that came after them ends, too.
@@ -218,8 +218,8 @@ func (s *Service) end(ctx context.Context, tx store.Tx, u store.User, t Target, 
 	return slices.Concat(events, revoked, machines, forgotten), err
 }
 
-// endMachines suspends the devices that a user has had since a sign-on began, and has
-// those enrol no more that were only confirmed.
+// endMachines suspends the devices that a user has had since a sign-on began. Machines that
+// were only confirmed can no longer enrol.
 func (s *Service) endMachines(ctx context.Context, tx store.Tx, u store.User, since time.Time, c person.Client) ([]store.Event, error) {
 	if since.IsZero() {
 		return nil, nil
@@ -230,8 +230,8 @@ func (s *Service) endMachines(ctx context.Context, tx store.Tx, u store.User, si
 	return s.People.SuspendDevicesSince(ctx, tx, u, since, c)
 }
 
-// suspend suspends credentials: those that work, and those that could be made to work again
-// because they are frozen or were replaced lately.
+// suspend suspends credentials: those that work, and those that could be made to work
+// again because they are frozen or were replaced recently.
 func (s *Service) suspend(ctx context.Context, tx store.Tx, u store.User, ids []string, c person.Client) (events []store.Event, err error) {
 	for _, id := range ids {
 		credential, err := tx.CredentialByID(ctx, id)

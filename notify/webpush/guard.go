@@ -50,7 +50,7 @@ const (
 	answerWithin  = 10 * time.Second
 )
 
-// newDialer returns a dialer that the guard watches.
+// newDialer returns a dialer whose connections the guard checks.
 func newDialer() *net.Dialer { return &net.Dialer{Timeout: connectWithin, Control: guard} }
 
 // newClient returns a client for push services, which connects with a dialer. It follows no
