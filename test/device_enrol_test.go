@@ -268,7 +268,7 @@ func (s *deviceSuite) byCode(t *testing.T) {
 		t.Errorf("a machine that its user revoked: %s", status)
 	}
 	token := submitted(s.bob.Browser, formTo(t, s.bob.Browser.Visit(s.At("login", ownDevices+"/token")), ownDevices+"/token"), nil)
-	says(t, token, 200, "This is shown only once.")
+	says(t, token, 200, "This password is shown only once.")
 	_, secret, _ := strings.Cut(token.Text(), "Password ")
 	secret, _, _ = strings.Cut(secret, " ")
 	other := s.machine(t, m.program)
