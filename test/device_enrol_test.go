@@ -199,9 +199,16 @@ func (s *deviceSuite) byAgent(t *testing.T) {
 	}
 }
 
+// signBobIn signs bob in with a fresh second factor, as confirming asks for.
+func (s *deviceSuite) signBobIn() {
+	s.bob.Browser = s.Client()
+	s.bob.SignIn(s.bob.Browser, s.At("login", "/account"))
+}
+
 // byBrowser enrols a machine that somebody confirms in a browser on it.
 func (s *deviceSuite) byBrowser(t *testing.T) {
 	harness.Need(t, "curl")
+	s.signBobIn()
 	m, out := s.machine(t, buildAgent(t)), t.TempDir()
 	waiting := m.start("enrol", s.At("login", "/"), "--name", "Bob's box", "--out", out)
 	page := s.bob.Browser.Visit(waiting.line("https://"))
@@ -236,6 +243,7 @@ func (s *deviceSuite) byBrowser(t *testing.T) {
 // byCode enrols a machine without a browser, whose code somebody types elsewhere.
 func (s *deviceSuite) byCode(t *testing.T) {
 	harness.Need(t, "curl")
+	s.signBobIn()
 	m, out := s.machine(t, buildAgent(t)), t.TempDir()
 	waiting := m.start("enrol", s.At("login", "/"), "--no-browser", "--name", "Server <1>", "--out", out)
 	if page := waiting.line("https://"); page != s.At("login", "/device") {
@@ -269,7 +277,7 @@ func (s *deviceSuite) byCode(t *testing.T) {
 	}
 	token := submitted(s.bob.Browser, formTo(t, s.bob.Browser.Visit(s.At("login", ownDevices+"/token")), ownDevices+"/token"), nil)
 	says(t, token, 200, "This password is shown only once.")
-	_, secret, _ := strings.Cut(token.Text(), "Password ")
+	_, secret, _ := strings.Cut(token.Text(), "only once. Password ")
 	secret, _, _ = strings.Cut(secret, " ")
 	other := s.machine(t, m.program)
 	other.mustAgent("enrol", s.At("login", "/"), "--token", secret, "--out", t.TempDir())
@@ -278,6 +286,7 @@ func (s *deviceSuite) byCode(t *testing.T) {
 // ofFleet enrols a machine with a token for many, and has its user confirm it there.
 func (s *deviceSuite) ofFleet(t *testing.T) {
 	harness.Need(t, "curl")
+	s.signBobIn()
 	created := s.CLI("mfa", "device", "fleet", "create", "laptops", "--most", "1", "--from", "127.0.0.0/8")
 	token, _, _ := strings.Cut(strings.TrimPrefix(created.Stdout, "Token: "), "\n")
 	if created.Code != 0 || len(token) < 40 {
