@@ -504,6 +504,7 @@ func TestTokenEvents(t *testing.T) {
 		for _, secret := range []string{ci, elsewhere, madeUp, "pct_s_x"} {
 			g.serve(byProgram("/x", "Authorization: Bearer "+secret))
 		}
+		g.serve(byProgram("/x?t=" + ci)) // which doesn't hide what follows
 		g.serve(byProgram("/y", "Authorization: Bearer "+ci))
 	}
 	send()
@@ -517,7 +518,7 @@ func TestTokenEvents(t *testing.T) {
 		}
 		return lines
 	}
-	first := []string{"token.usedci<nil>", "token.refusedelsewherehost", "token.refused<nil>unknown", "token.refusedcioutside"}
+	first := []string{"token.usedci<nil>", "token.refusedelsewherehost", "token.refused<nil>unknown", "token.refusedciaddress", "token.refusedcioutside"}
 	if lines := told(); !slices.Equal(lines, first) {
 		t.Errorf("told %q", lines)
 	}

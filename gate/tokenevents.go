@@ -63,13 +63,18 @@ func nameOf(live *session.LiveAccessToken) session.RefusedAccessToken {
 	return named
 }
 
-// noteRefusedToken writes down that a token was refused, once an hour for each. Of one
-// that nobody holds, which anybody can make up, it says so in the log alone.
+// noteRefusedToken writes down that a token was refused, once an hour for each, and as
+// often that it was in an address. Of one that nobody holds, which anybody can make up,
+// it says so in the log alone.
 func (g *Gate) noteRefusedToken(r *request, t session.RefusedAccessToken, reason string) {
 	if t.Selector == "" || reason == "" {
 		return // it was never a token
 	}
-	if !g.isFirstInAWhile(t.Selector) {
+	about := t.Selector
+	if reason == tokenExposed {
+		about = "address " + about // else its holder could hide other refusals by it
+	}
+	if !g.isFirstInAWhile(about) {
 		return
 	}
 	fields := audit.Fields{
