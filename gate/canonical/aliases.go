@@ -54,8 +54,8 @@ func (a Aliases) Paths(path string) (found []string) {
 }
 
 // MayMatter reports whether one of the patterns could match an alias of a path and not
-// the path, or the other way round. Patterns are in lower case, with no wildcard but
-// one star at their end. It allocates nothing.
+// the path. Patterns are in lower case, with no wildcard but one star at their end. It
+// allocates nothing.
 func (a Aliases) MayMatter(path string, patterns []string) bool {
 	stem := strings.TrimSuffix(path, "/")
 	if _, end := scriptIn(path); end > 0 || a.endsSpecially(stem) {
