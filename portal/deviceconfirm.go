@@ -91,12 +91,12 @@ func (w localWish) answer(name, value string) string {
 
 // askDevice shows what asks to become a device. It changes nothing.
 func (p *Portal) askDevice(w http.ResponseWriter, r *http.Request) error {
-	encoded := r.URL.Query().Get("request")
-	wish, err := readLocalWish(encoded)
+	v, err := p.changer(r)
 	if err != nil {
 		return err
 	}
-	v, err := p.changer(r)
+	encoded := r.URL.Query().Get("request")
+	wish, err := readLocalWish(encoded)
 	if err != nil {
 		return err
 	}
@@ -109,11 +109,11 @@ func (p *Portal) askDevice(w http.ResponseWriter, r *http.Request) error {
 // confirmDevice lets the machine become a device of whoever confirms it, and sends the
 // browser back to the agent.
 func (p *Portal) confirmDevice(w http.ResponseWriter, r *http.Request) error {
-	wish, err := readLocalWish(r.PostFormValue("request"))
+	v, err := p.changer(r)
 	if err != nil {
 		return err
 	}
-	v, err := p.changer(r)
+	wish, err := readLocalWish(r.PostFormValue("request"))
 	if err != nil {
 		return err
 	}

@@ -357,8 +357,34 @@ func markup(t *testing.T, page *harness.Page, texts ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ownMarkup(t, page, document)
+	if text := page.Text(); strings.ContainsFunc(strings.Join(strings.Fields(text), " "), showable.IsHidden) {
+		t.Errorf("%s shows characters that nobody sees: %+q", page.URL, text)
+	}
+	for _, text := range texts {
+		if !strings.Contains(page.Text(), strings.Join(strings.Fields(text), " ")) {
+			t.Errorf("%s doesn't show %q as it is: %s", page.URL, text, page.Text())
+		}
+	}
+	if policy := page.Header.Get("Content-Security-Policy"); page.Status != http.StatusFound && !strings.HasPrefix(policy, "default-src 'none'") {
+		t.Errorf("%s has the policy %q", page.URL, policy)
+	}
+}
+
+// ownMarkup fails the test where a document, or what its scripts put into it, holds
+// elements that only strangers' text could have made.
+func ownMarkup(t *testing.T, page *harness.Page, document *html.Node) {
+	t.Helper()
 	for node := range document.Descendants() {
 		if node.Type != html.ElementNode {
+			continue
+		}
+		if node.Data == "script" && slices.Contains(node.Attr, html.Attribute{Key: "type", Val: "text/html"}) && node.FirstChild != nil {
+			put, err := html.Parse(strings.NewReader(node.FirstChild.Data)) // as scripted.js does
+			if err != nil {
+				t.Fatal(err)
+			}
+			ownMarkup(t, page, put)
 			continue
 		}
 		inline := node.Data == "script" && !slices.ContainsFunc(node.Attr, func(a html.Attribute) bool { return a.Key == "src" })
@@ -372,17 +398,6 @@ func markup(t *testing.T, page *harness.Page, texts ...string) {
 				t.Errorf("%s links to %s", page.URL, a.Val)
 			}
 		}
-	}
-	if text := page.Text(); strings.ContainsFunc(strings.Join(strings.Fields(text), " "), showable.IsHidden) {
-		t.Errorf("%s shows characters that nobody sees: %+q", page.URL, text)
-	}
-	for _, text := range texts {
-		if !strings.Contains(page.Text(), strings.Join(strings.Fields(text), " ")) {
-			t.Errorf("%s doesn't show %q as it is: %s", page.URL, text, page.Text())
-		}
-	}
-	if policy := page.Header.Get("Content-Security-Policy"); page.Status != http.StatusFound && !strings.HasPrefix(policy, "default-src 'none'") {
-		t.Errorf("%s has the policy %q", page.URL, policy)
 	}
 }
 

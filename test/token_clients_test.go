@@ -80,6 +80,7 @@ type clients struct {
 	git    string // the folder of the git server's repositories
 	files  webdav.FileSystem
 	ci     string // a service's token
+	phone  string // bob's app password for the calendar
 }
 
 // A01: programs that know nothing of us get in with a token that they keep as a
@@ -126,6 +127,8 @@ func startClients(t *testing.T) *clients {
 		"git": gitServer.Listener.Addr().String(), "dav": davServer.Listener.Addr().String(),
 	}}), t}
 	c.ci = c.create("ci", "--group", "machines", "--host", "git.localhost", "--host", "dav.localhost", "--host", "backup.localhost", "--host", "registry.localhost")
+	// It takes a fresh second factor. What waits for its turn may come too late for that.
+	c.phone = c.createAppPassword(c.Invited("bob"), "localhost", "Phone")
 	return c
 }
 
@@ -295,8 +298,6 @@ func skopeoPushes(t *testing.T, c *clients) {
 // it is.
 func vdirsyncerSyncs(t *testing.T, c *clients) {
 	c.serve(t, c.Addr("radicale"), "radicale", "--config", c.write(t, "radicale.ini", fmt.Sprintf("[server]\nhosts = %s\n[auth]\ntype = http_x_remote_user\n[storage]\nfilesystem_folder = %s\n", c.Addr("radicale"), filepath.Join(c.folder, "calendars"))))
-	bob := c.Invited("bob")
-	secret := c.createAppPassword(bob, "localhost", "Phone")
 	config := c.write(t, "vdirsyncer.ini", fmt.Sprintf(`[general]
 status_path = "%[1]s/status"
 [pair calendar]
@@ -312,7 +313,7 @@ type = "caldav"
 url = "http://localhost:%[2]d/bob/"
 username = "bob"
 password.fetch = ["command", "cat", "%[3]s"]
-`, c.folder, c.Port("calendar"), c.write(t, "app-password", secret)))
+`, c.folder, c.Port("calendar"), c.write(t, "app-password", c.phone)))
 	c.write(t, "events/work/1.ics", "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20300101T000000Z\r\nDTSTART:20300102T000000Z\r\nSUMMARY:by vdirsyncer\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
 	c.run(t, strings.Repeat("y\n", 4), "vdirsyncer", "-c", config, "discover")
 	c.run(t, "", "vdirsyncer", "-c", config, "sync")
