@@ -254,13 +254,7 @@ func (m *mailed) resets() {
 	m.submit()
 	m.h.AwaitH1(m.walk.check)
 	m.h.inspect("mail-reset-sent-" + m.walk.language)
-	link := ""
-	harness.Eventually(m.t, 30*time.Second, "the mail with the link", func() bool {
-		link = mailedLink.FindString(newestTo(m.server, m.p.Name+"@example.org").Text())
-		return strings.Contains(link, "/reset?")
-	})
-	_, token, _ := strings.Cut(link, "token=")
-	m.s.Canary(token)
+	link := resetLinkTo(m.t, m.s.Scene, m.server, m.p.Name+"@example.org", "")
 	m.h.Navigate(link)
 	m.h.inspect("mail-reset-second-" + m.walk.language)
 	m.h.Navigate(m.h.Evaluate(`document.querySelector('a[href*="use=totp"]').href`))
