@@ -29,16 +29,9 @@ func (s *Service) RenameDevice(ctx context.Context, by store.SignOn, id, name st
 		return err
 	}
 	return s.People.Change(ctx, "renaming a device", func(tx store.Tx) ([]store.Event, error) {
-		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
+		user, device, err := s.ownDevice(ctx, tx, by, id)
 		if err != nil {
 			return nil, err
-		}
-		device, err := s.People.ValidDevice(ctx, tx, id)
-		if err != nil {
-			return nil, err
-		}
-		if device.UserID != user.ID {
-			return nil, person.ErrNoDevice
 		}
 		device.Name = name
 		return []store.Event{s.People.Own(audit.DeviceRenamed, user, c, audit.Fields{
@@ -51,16 +44,9 @@ func (s *Service) RenameDevice(ctx context.Context, by store.SignOn, id, name st
 // that it opened. person.ErrStale where they have to be checked first.
 func (s *Service) RevokeDevice(ctx context.Context, by store.SignOn, u store.User, id string, c person.Client) error {
 	return s.People.Change(ctx, "revoking a device", func(tx store.Tx) ([]store.Event, error) {
-		_, user, _, err := s.People.Checked(ctx, tx, by.ID)
+		user, device, err := s.ownDevice(ctx, tx, by, id)
 		if err != nil {
 			return nil, err
-		}
-		device, err := s.People.ValidDevice(ctx, tx, id)
-		if err != nil {
-			return nil, err
-		}
-		if device.UserID != user.ID {
-			return nil, person.ErrNoDevice
 		}
 		ended, err := person.RevokeDevice(ctx, tx, device, s.Clock(), session.EndedByOwner)
 		if err != nil {
@@ -74,4 +60,19 @@ func (s *Service) RevokeDevice(ctx context.Context, by store.SignOn, u store.Use
 		}
 		return events, nil
 	})
+}
+
+// ownDevice returns whoever wants to change one of their own devices, and the device. It
+// returns person.ErrStale if they have to be checked first, and person.ErrNoDevice if they
+// have no such device.
+func (s *Service) ownDevice(ctx context.Context, tx store.Tx, by store.SignOn, id string) (store.User, store.Device, error) {
+	_, user, _, err := s.People.Checked(ctx, tx, by.ID)
+	if err != nil {
+		return store.User{}, store.Device{}, err
+	}
+	device, err := s.People.ValidDevice(ctx, tx, id)
+	if err == nil && device.UserID != user.ID {
+		err = person.ErrNoDevice
+	}
+	return user, device, err
 }
