@@ -79,26 +79,26 @@ func ownDevice(d store.Device) templates.OwnDevice {
 	}
 }
 
-// ownDeviceOf returns one of somebody's own devices.
-func (p *Portal) ownDeviceOf(r *http.Request, v visitor, id string) (store.Device, error) {
+// changerOf returns who wants to change a device of their own, and the device.
+func (p *Portal) changerOf(r *http.Request, id string) (visitor, store.Device, error) {
+	v, err := p.changer(r)
+	if err != nil {
+		return visitor{}, store.Device{}, err
+	}
 	devices, err := p.devicesOf(r, v)
 	if err != nil {
-		return store.Device{}, err
+		return visitor{}, store.Device{}, err
 	}
 	i := slices.IndexFunc(devices, func(d store.Device) bool { return d.ID == id })
 	if i < 0 {
-		return store.Device{}, errNotFound
+		return visitor{}, store.Device{}, errNotFound
 	}
-	return devices[i], nil
+	return v, devices[i], nil
 }
 
 // showRenameDevice asks for another name.
 func (p *Portal) showRenameDevice(w http.ResponseWriter, r *http.Request) error {
-	v, err := p.changer(r)
-	if err != nil {
-		return err
-	}
-	d, err := p.ownDeviceOf(r, v, r.URL.Query().Get("id"))
+	_, d, err := p.changerOf(r, r.URL.Query().Get("id"))
 	if err != nil {
 		return err
 	}
@@ -113,11 +113,7 @@ func (p *Portal) renameDeviceForm(w http.ResponseWriter, r *http.Request, status
 
 // renameDevice gives one of a person's own devices another name.
 func (p *Portal) renameDevice(w http.ResponseWriter, r *http.Request) error {
-	v, err := p.changer(r)
-	if err != nil {
-		return err
-	}
-	d, err := p.ownDeviceOf(r, v, r.PostFormValue("id"))
+	v, d, err := p.changerOf(r, r.PostFormValue("id"))
 	if err != nil {
 		return err
 	}
@@ -135,11 +131,7 @@ func (p *Portal) renameDevice(w http.ResponseWriter, r *http.Request) error {
 
 // askRevoke says what revoking a device ends, before the button.
 func (p *Portal) askRevoke(w http.ResponseWriter, r *http.Request) error {
-	v, err := p.changer(r)
-	if err != nil {
-		return err
-	}
-	d, err := p.ownDeviceOf(r, v, r.URL.Query().Get("id"))
+	_, d, err := p.changerOf(r, r.URL.Query().Get("id"))
 	if err != nil {
 		return err
 	}
