@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -46,12 +45,8 @@ func createFleetCommand() *cobra.Command {
 			return err
 		}))
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
-		for _, written := range from {
-			network, err := netip.ParsePrefix(written)
-			if err != nil {
-				return fmt.Errorf("--from %s: write a network such as 192.0.2.0/24", written)
-			}
-			asked.From = append(asked.From, network)
+		if asked.From, err = parseFrom(from); err != nil {
+			return err
 		}
 		asked.Lifetime, err = parseExpires(expires)
 		return err

@@ -81,16 +81,11 @@ func createTokenCommand() *cobra.Command {
 	cmd.Long = `The token lets a program pass gates that say "tokens service", on the hosts and for
 the paths, methods and networks given here. The app sees the user name NAME@token.
 The token can't be shown again.`
-	cmd.PreRunE = func(*cobra.Command, []string) error {
-		for _, written := range from {
-			network, err := netip.ParsePrefix(written)
-			if err != nil {
-				return fmt.Errorf("--from %s: write a network such as 192.0.2.0/24", written)
-			}
-			asked.Scope.From = append(asked.Scope.From, network)
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		if asked.Scope.From, err = parseFrom(from); err != nil {
+			return err
 		}
-		lifetime, err := parseExpires(expires)
-		asked.Lifetime = lifetime
+		asked.Lifetime, err = parseExpires(expires)
 		return err
 	}
 	flags := cmd.Flags()
@@ -120,6 +115,18 @@ func renewTokenCommand() *cobra.Command {
 	cmd.Flags().StringVar(&expires, "expires", "90d", "How long the token works from now on, 366d at most")
 	cmd.Flags().StringVar(&asked.Owner, "owner", "", "User who answers for the token from now on (default: whoever did before)")
 	return cmd
+}
+
+// parseFrom returns the networks that a token works from.
+func parseFrom(written []string) (networks []netip.Prefix, err error) {
+	for _, one := range written {
+		network, err := netip.ParsePrefix(one)
+		if err != nil {
+			return nil, fmt.Errorf("--from %s: write a network such as 192.0.2.0/24", one)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 // parseExpires returns a lifetime in seconds.
