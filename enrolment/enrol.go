@@ -50,62 +50,85 @@ func (r *Registrar) Enrol(ctx context.Context, secret string, request []byte, sa
 	if err != nil {
 		return Issued{}, err
 	}
+	enrol := r.enrolPermitted
+	if ofFleet {
+		enrol = r.enrolOfFleet
+	}
 	var issued Issued
 	err = r.Audit.Change(ctx, r.Store, "enrolling a device", func(tx store.Tx) (events []store.Event, err error) {
-		if ofFleet {
-			issued, events, err = r.enrolOfFleet(ctx, tx, hash, key, id, request, says)
-			return events, err
-		}
-		record, allowed, err := r.permitted(ctx, tx, hash, verifier, key)
-		if err != nil {
-			return nil, err
-		}
-		user, err := activeUser(ctx, tx, record.Owner)
-		if err != nil {
-			return nil, err
-		}
-		switch known, err := tx.DeviceByKey(ctx, key); {
-		case err == nil && allowed.Device == known.ID && known.Revoked.IsZero():
-			issued, err = again(known)
-			return nil, err
-		case err == nil && allowed.Device == "" && allowed.Key == key && known.UserID == "" && known.State == store.DevicePending && known.Revoked.IsZero():
-			if issued, events, err = r.claim(ctx, tx, known, user, says); err != nil {
-				return nil, err
-			}
-			allowed.Device = known.ID
-			return events, put(ctx, tx, record, allowed, r)
-		case err == nil:
-			return nil, ErrKeyTaken
-		case !errors.Is(err, store.ErrNotFound):
-			return nil, err
-		}
-		device, rejoins, err := r.rejoining(ctx, tx, user, says)
-		if err != nil {
-			return nil, err
-		}
-		if rejoins {
-			issued, err = r.reissue(ctx, tx, device, request, says)
-		} else {
-			issued, err = r.create(ctx, tx, store.Device{
-				ID: id, UserID: user.ID, Name: cmp.Or(allowed.Name, shown(says.Name), defaultName), State: store.DeviceActive, Via: allowed.Via,
-			}, request, says)
-		}
-		if err != nil {
-			return nil, err
-		}
-		allowed.Key, allowed.Device = key, issued.Device.ID
-		return []store.Event{r.event(audit.DeviceIssued, issued.Device, user, says)}, put(ctx, tx, record, allowed, r)
+		issued, events, err = enrol(ctx, tx, applicant{hash, verifier, key, id, request, says})
+		return events, err
 	})
 	return issued, err
 }
 
+// applicant is a machine that wants to be enrolled.
+type applicant struct {
+	hash     string // of the token or code that it shows
+	verifier string // of PKCE; empty: it shows none
+	key      string // devices.KeyID of the key that it wants a certificate for
+	id       string // of the device that it may become
+	request  []byte
+	says     Claims
+}
+
+// enrolPermitted makes a machine that shows a token for one enrolment, or a code, a device
+// of the user whose it is.
+func (r *Registrar) enrolPermitted(ctx context.Context, tx store.Tx, a applicant) (issued Issued, events []store.Event, err error) {
+	record, allowed, err := r.permitted(ctx, tx, a)
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	user, err := activeUser(ctx, tx, record.Owner)
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	known, err := tx.DeviceByKey(ctx, a.key)
+	switch isValid := err == nil && known.Revoked.IsZero(); {
+	case isValid && allowed.Device == known.ID:
+		issued, err = again(known)
+		return issued, nil, err
+	case isValid && allowed.Device == "" && allowed.Key == a.key && known.UserID == "" && known.State == store.DevicePending:
+		issued, events, err = r.claim(ctx, tx, known, user, a.says)
+	case err == nil:
+		err = ErrKeyTaken
+	case errors.Is(err, store.ErrNotFound):
+		issued, events, err = r.admit(ctx, tx, user, allowed, a)
+	}
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	allowed.Key, allowed.Device = a.key, issued.Device.ID
+	return issued, events, r.rewrite(ctx, tx, record, allowed)
+}
+
+// admit issues a certificate to a machine whose key isn't known: it becomes a new device of
+// the user's, or the same one again.
+func (r *Registrar) admit(ctx context.Context, tx store.Tx, user store.User, allowed permit, a applicant) (issued Issued, events []store.Event, err error) {
+	device, rejoins, err := r.rejoining(ctx, tx, user, a.says)
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	if rejoins {
+		issued, err = r.reissue(ctx, tx, device, a.request, a.says)
+	} else {
+		issued, err = r.create(ctx, tx, store.Device{
+			ID: a.id, UserID: user.ID, Name: cmp.Or(allowed.Name, shown(a.says.Name), defaultName), State: store.DeviceActive, Via: allowed.Via,
+		}, a)
+	}
+	if err != nil {
+		return Issued{}, nil, err
+	}
+	return issued, []store.Event{r.event(audit.DeviceIssued, issued.Device, user, a.says)}, nil
+}
+
 // create makes a new device.
-func (r *Registrar) create(ctx context.Context, tx store.Tx, device store.Device, request []byte, says Claims) (issued Issued, err error) {
-	says.describe(&device)
+func (r *Registrar) create(ctx context.Context, tx store.Tx, device store.Device, a applicant) (issued Issued, err error) {
+	a.says.describe(&device)
 	if device.Replaces, err = replaced(ctx, tx, device); err != nil {
 		return Issued{}, err
 	}
-	return r.issue(ctx, tx, device, request, store.Tx.CreateDevice)
+	return r.issue(ctx, tx, device, a.request, store.Tx.CreateDevice)
 }
 
 // rejoining returns the device that a machine was until its certificate expired, if it
@@ -140,20 +163,20 @@ func refusing(err error) error {
 	return err
 }
 
-// permitted reads what a token or a code stands for, if it counts for a key.
-func (r *Registrar) permitted(ctx context.Context, tx store.Tx, hash, verifier, key string) (store.Record, permit, error) {
+// permitted reads what a token or a code stands for, if it counts for the machine's key.
+func (r *Registrar) permitted(ctx context.Context, tx store.Tx, a applicant) (store.Record, permit, error) {
 	var allowed permit
-	record, err := tx.GetRecord(ctx, namespace, hash, r.Clock())
+	record, err := tx.GetRecord(ctx, namespace, a.hash, r.Clock())
 	if err != nil {
 		return record, allowed, refusing(err)
 	}
 	if err := json.Unmarshal(record.Value, &allowed); err != nil {
 		return record, allowed, fmt.Errorf("reading an enrolment token: %w", err)
 	}
-	sum := sha256.Sum256([]byte(verifier))
+	sum := sha256.Sum256([]byte(a.verifier))
 	proof := base64.RawURLEncoding.EncodeToString(sum[:])
 	if allowed.Challenge != "" && subtle.ConstantTimeCompare([]byte(proof), []byte(allowed.Challenge)) != 1 ||
-		allowed.Key != "" && allowed.Key != key {
+		allowed.Key != "" && allowed.Key != a.key {
 		return record, allowed, ErrRefused
 	}
 	if allowed.Waiting {
@@ -162,13 +185,11 @@ func (r *Registrar) permitted(ctx context.Context, tx store.Tx, hash, verifier, 
 	return record, allowed, nil
 }
 
-// put notes what a token was used for: of several who use it at once, one wins.
-func put(ctx context.Context, tx store.Tx, record store.Record, p permit, r *Registrar) error {
-	value, err := json.Marshal(p)
-	if err != nil {
+// rewrite notes what a token was used for: of several who use it at once, one wins.
+func (r *Registrar) rewrite(ctx context.Context, tx store.Tx, record store.Record, by any) (err error) {
+	if record.Value, err = json.Marshal(by); err != nil {
 		return fmt.Errorf("encoding an enrolment token: %w", err)
 	}
-	record.Value = value
 	return tx.UpdateRecord(ctx, record, r.Clock())
 }
 

@@ -1,7 +1,8 @@
-// Package enrolment is how machines get their certificates by themselves: by a
-// token for one enrolment, or by what somebody confirmed in a browser, and later by
-// the certificate that they have.
+// Package enrolment is how machines get their certificates by themselves: by a token for
+// one enrolment or for a fleet, or by what somebody confirmed in a browser, and later by the
+// certificate that they have.
 //
+//	fleet token ── Enrol ──▶ pending ── Enrol by a code, or an administrator ──▶ active
 //	token or code ── Enrol ──▶ active ── Renew ──▶ active
 //	                             │ an earlier certificate is renewed once more
 //	                             ▼

@@ -123,8 +123,8 @@ func (r *Registrar) fleet(ctx context.Context, tx store.Tx, name string) (store.
 // enrolOfFleet makes a pending device of a machine that shows a fleet token. The device
 // belongs to nobody, whatever the machine says. It returns ErrRefused if the token
 // doesn't count, or no longer does.
-func (r *Registrar) enrolOfFleet(ctx context.Context, tx store.Tx, hash, key, id string, request []byte, says Claims) (Issued, []store.Event, error) {
-	record, err := tx.GetRecord(ctx, fleets, hash, r.Clock())
+func (r *Registrar) enrolOfFleet(ctx context.Context, tx store.Tx, a applicant) (Issued, []store.Event, error) {
+	record, err := tx.GetRecord(ctx, fleets, a.hash, r.Clock())
 	if err != nil {
 		return Issued{}, nil, refusing(err)
 	}
@@ -132,7 +132,7 @@ func (r *Registrar) enrolOfFleet(ctx context.Context, tx store.Tx, hash, key, id
 	if err := json.Unmarshal(record.Value, &f); err != nil {
 		return Issued{}, nil, fmt.Errorf("reading a fleet token: %w", err)
 	}
-	switch known, err := tx.DeviceByKey(ctx, key); {
+	switch known, err := tx.DeviceByKey(ctx, a.key); {
 	case err == nil && known.Via == ViaFleet+f.Name && known.State == store.DevicePending && known.Revoked.IsZero():
 		issued, err := again(known)
 		return issued, nil, err
@@ -141,20 +141,17 @@ func (r *Registrar) enrolOfFleet(ctx context.Context, tx store.Tx, hash, key, id
 	case !errors.Is(err, store.ErrNotFound):
 		return Issued{}, nil, err
 	}
-	if f.Used >= f.Most || !f.worksFrom(says.Address) {
+	if f.Used >= f.Most || !f.worksFrom(a.says.Address) {
 		return Issued{}, nil, ErrRefused
 	}
-	device := store.Device{ID: id, Name: cmp.Or(shown(says.Name), defaultName), State: store.DevicePending, Via: ViaFleet + f.Name}
-	says.describe(&device)
-	issued, err := r.issue(ctx, tx, device, request, store.Tx.CreateDevice)
+	device := store.Device{ID: a.id, Name: cmp.Or(shown(a.says.Name), defaultName), State: store.DevicePending, Via: ViaFleet + f.Name}
+	a.says.describe(&device)
+	issued, err := r.issue(ctx, tx, device, a.request, store.Tx.CreateDevice)
 	if err != nil {
 		return Issued{}, nil, err
 	}
 	f.Used++
-	if record.Value, err = json.Marshal(f); err != nil {
-		return Issued{}, nil, fmt.Errorf("encoding a fleet token: %w", err)
-	}
-	return issued, []store.Event{r.event(audit.DeviceIssued, issued.Device, store.User{}, says)}, tx.UpdateRecord(ctx, record, r.Clock())
+	return issued, []store.Event{r.event(audit.DeviceIssued, issued.Device, store.User{}, a.says)}, r.rewrite(ctx, tx, record, f)
 }
 
 func (f Fleet) worksFrom(address string) bool {
