@@ -149,7 +149,7 @@ func (p *Portal) challengePage(w http.ResponseWriter, r *http.Request, at stage)
 	t := p.words(r)
 	view := templates.ChallengeView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Host: at.to.host(), Name: at.flow.Name,
-		Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.told(r, at.step.Factor, page, false), Unsent: page.Delivery == authflow.DeliveryFailed, Tracking: p.tracking(at, page), Error: at.message,
+		Ceremony: page.Content, Asked: p.asked(r, at, page, false), Error: at.message,
 		StepUp: at.flow.Kind == authflow.StepUp, Reset: isReset(at.flow),
 		Others: p.choices(t, at.flow, at.step.Others, "use"), Lost: lostURL(at), StartOver: startOver(at.to),
 		Help: p.helpURL(at.step.Factor),

@@ -108,7 +108,7 @@ func (p *Portal) enrolPage(w http.ResponseWriter, r *http.Request, at stage) err
 	t, kind := p.words(r), at.step.Factor
 	view := templates.EnrolView{
 		Frame: p.frame(r), Flow: at.flow.ID, MoreTime: p.moreTime(at.flow), Step: templates.Step{Number: at.step.Number, Of: at.step.Of},
-		Name: at.flow.Name, Ceremony: page.Content, Waiting: p.waiting(at, page), Sending: p.sending(at, page), Said: p.told(r, kind, page, true), Unsent: page.Delivery == authflow.DeliveryFailed, Tracking: p.tracking(at, page), Error: at.message, Others: p.choices(t, at.flow, at.step.Others, "set_up"), Help: p.helpURL(kind),
+		Name: at.flow.Name, Ceremony: page.Content, Asked: p.asked(r, at, page, true), Error: at.message, Others: p.choices(t, at.flow, at.step.Others, "set_up"), Help: p.helpURL(kind),
 	}
 	if at.flow.Kind == authflow.Enrol {
 		back := p.addURL(kind, at.to)

@@ -145,10 +145,13 @@ func (p *Portal) said(r *http.Request) string {
 	return ""
 }
 
-// told is what a page has to say of what was done just before, or of what became of the
-// message about its question; empty: nothing.
-func (p *Portal) told(r *http.Request, kind assurance.Factor, page authflow.Page, enrols bool) string {
-	return cmp.Or(p.words(r).delivery(kind, page.Delivery, enrols), p.said(r))
+// asked is how the question of a step is going. Enrols says that the step adds a credential.
+func (p *Portal) asked(r *http.Request, at stage, page authflow.Page, enrols bool) templates.Asked {
+	return templates.Asked{
+		Waiting: p.waiting(at, page), Sending: p.sending(at, page), Tracking: p.tracking(at, page),
+		Said:   cmp.Or(p.words(r).delivery(at.step.Factor, page.Delivery, enrols), p.said(r)),
+		Unsent: page.Delivery == authflow.DeliveryFailed,
+	}
 }
 
 // delivery says what became of a message, which checks the address of a new credential if

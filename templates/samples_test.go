@@ -33,20 +33,21 @@ func fullViews() map[string]any {
 		"challenge_totp": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Ceremony: TOTPChallenge{Digits: 8, Period: 60}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"challenge_email": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
-			Ceremony: MessageCode{Address: "a…e@e….com", Sent: true, Digits: 8, Minutes: 10}, Sending: &Sending{Flow: "f1", Factor: "email", After: 20 * time.Second, Left: 2},
-			Said: "We sent it again.", Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
-		"challenge_push": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem, Said: "Nobody has answered yet.",
-			Ceremony: PushChallenge{Number: "123456", QR: qrSample, Link: "https://phone.example.com/#r=x", Code: "7K2M9Q", Authenticator: "https://phone.example.com", Phones: 1, Minutes: 2}, Waiting: &Waiting{Poll: "/flow/wait", Page: "/flow", Left: 2 * time.Minute},
-			Sending: &Sending{Flow: "f1", Factor: "push", Left: 2}, Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+			Ceremony: MessageCode{Address: "a…e@e….com", Sent: true, Digits: 8, Minutes: 10}, Asked: Asked{Sending: &Sending{Flow: "f1", Factor: "email", After: 20 * time.Second, Left: 2}, Said: "We sent it again."},
+			Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+		"challenge_push": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: problem,
+			Ceremony: PushChallenge{Number: "123456", QR: qrSample, Link: "https://phone.example.com/#r=x", Code: "7K2M9Q", Authenticator: "https://phone.example.com", Phones: 1, Minutes: 2},
+			Asked:    Asked{Said: "Nobody has answered yet.", Waiting: &Waiting{Poll: "/flow/wait", Page: "/flow", Left: 2 * time.Minute}, Sending: &Sending{Flow: "f1", Factor: "push", Left: 2}},
+			Others:   others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"enrol_push": EnrolView{Frame: frame, Help: "/help/push", Cancel: "/account/push", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
 			Ceremony: PushEnrolment{Stage: "claimed", Phone: "Blue phone", Contested: true, Left: 2, Authenticator: "https://phone.example.com"}},
 		"enrol_email": EnrolView{Frame: frame, Called: "a…e@e….com", Help: "/help/email", Cancel: "/account/email", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
-			Ceremony: MessageEnrolment{Sent: &MessageCode{Address: "alice@example.com", Sent: true, Digits: 8, Minutes: 10}}, Sending: &Sending{Flow: "f1", Factor: "email", Left: 2}},
+			Ceremony: MessageEnrolment{Sent: &MessageCode{Address: "alice@example.com", Sent: true, Digits: 8, Minutes: 10}}, Asked: Asked{Sending: &Sending{Flow: "f1", Factor: "email", Left: 2}}},
 		"challenge_sms": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
-			Ceremony: MessageCode{Address: "…67", Sent: true, Digits: 8, Minutes: 10}, Sending: &Sending{Flow: "f1", Factor: "sms", After: 20 * time.Second, Left: 2},
-			Said: "We sent it again.", Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
+			Ceremony: MessageCode{Address: "…67", Sent: true, Digits: 8, Minutes: 10}, Asked: Asked{Sending: &Sending{Flow: "f1", Factor: "sms", After: 20 * time.Second, Left: 2}, Said: "We sent it again."},
+			Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"enrol_sms": EnrolView{Frame: frame, Called: "…67", Help: "/help/sms", Cancel: "/account/sms", MoreTime: moreTime, Others: others, Flow: "f1", Step: Step{2, 3}, Name: "alice", Error: onCode,
-			Ceremony: MessageEnrolment{Sent: &MessageCode{Address: "+491701234567", Sent: true, Digits: 8, Minutes: 10}}, Sending: &Sending{Flow: "f1", Factor: "sms", Left: 2}},
+			Ceremony: MessageEnrolment{Sent: &MessageCode{Address: "+491701234567", Sent: true, Digits: 8, Minutes: 10}}, Asked: Asked{Sending: &Sending{Flow: "f1", Factor: "sms", Left: 2}}},
 		"challenge_backup_code": ChallengeView{Frame: frame, MoreTime: moreTime, Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: onCode,
 			Others: others, Remember: "30 days", Remembering: true, StepUp: true, StartOver: "/sign-in"},
 		"challenge_fido": ChallengeView{Frame: frame, MoreTime: moreTime, Help: "/help/fido", Note: "Your new key counts here from tomorrow.", Lost: "/flow/lost", Flow: "f1", Host: "wiki.example.com", Name: "alice", Error: Message{Field: "credential", Text: "That key didn't work."},
@@ -82,11 +83,11 @@ func minimalViews(t *testing.T) map[string]any {
 		views[page] = emptyView(page)
 	}
 	views["enrol_totp"] = EnrolView{Ceremony: TOTPEnrolment{}}
-	views["challenge_email"] = ChallengeView{Ceremony: MessageCode{}, Sending: &Sending{First: true}}
+	views["challenge_email"] = ChallengeView{Ceremony: MessageCode{}, Asked: Asked{Sending: &Sending{First: true}}}
 	views["enrol_email"] = EnrolView{Ceremony: MessageEnrolment{}}
-	views["challenge_push"] = ChallengeView{Ceremony: PushChallenge{}, Sending: &Sending{First: true}}
-	views["enrol_push"] = EnrolView{Ceremony: PushEnrolment{Link: "https://phone.example.com/#p=t", QR: qrSample, Code: "ABCD-EFGH"}, Waiting: &Waiting{}}
-	views["challenge_sms"] = ChallengeView{Ceremony: MessageCode{}, Sending: &Sending{First: true}}
+	views["challenge_push"] = ChallengeView{Ceremony: PushChallenge{}, Asked: Asked{Sending: &Sending{First: true}}}
+	views["enrol_push"] = EnrolView{Ceremony: PushEnrolment{Link: "https://phone.example.com/#p=t", QR: qrSample, Code: "ABCD-EFGH"}, Asked: Asked{Waiting: &Waiting{}}}
+	views["challenge_sms"] = ChallengeView{Ceremony: MessageCode{}, Asked: Asked{Sending: &Sending{First: true}}}
 	views["enrol_sms"] = EnrolView{Ceremony: MessageEnrolment{}}
 	return views
 }

@@ -110,22 +110,27 @@ type Sending struct {
 	Left   int           // how often it can be sent again
 }
 
+// Asked is how the question of a page is going.
+type Asked struct {
+	Waiting  *Waiting // nil: no other device can answer
+	Sending  *Sending // nil: no message can be sent
+	Said     string   // of what was done just before; empty: nothing
+	Unsent   bool     // Said is that the message couldn't be sent
+	Tracking string   // where the page learns what became of the message; empty: it is known
+}
+
 // ChallengeView asks for a second factor. Its template is "challenge_" and the
 // factor's kind; Ceremony is what the factor hands to it.
 type ChallengeView struct {
 	Frame
+	Asked
 	MoreTime   MoreTime
 	Flow       string
 	Host       string
 	Name       string // who is signing in
 	Ceremony   any
-	Waiting    *Waiting // nil: no other device can answer
-	Sending    *Sending // nil: no message can be sent
-	Said       string   // of what was done just before; empty: nothing
-	Unsent     bool     // Said is that the message couldn't be sent
-	Tracking   string   // where the page learns what became of the message; empty: it is known
-	Also       string   // which other codes can be typed into the field; empty: none
-	AlsoDigits int      // how many digits the longest of those has
+	Also       string // which other codes can be typed into the field; empty: none
+	AlsoDigits int    // how many digits the longest of those has
 	Error      Message
 	Others     []Choice
 	// Lost leads on for somebody who can't use this factor; empty: it isn't
@@ -225,16 +230,12 @@ func accountField(name string) string {
 // EnrolView adds a factor. Its template is "enrol_" and the factor's kind.
 type EnrolView struct {
 	Frame
+	Asked
 	MoreTime MoreTime
 	Flow     string
 	Step     Step
 	Name     string
 	Ceremony any
-	Waiting  *Waiting // nil: no other device can answer
-	Sending  *Sending // nil: no message can be sent
-	Said     string   // of what was done just before; empty: nothing
-	Unsent   bool     // Said is that the message couldn't be sent
-	Tracking string   // where the page learns what became of the message; empty: it is known
 	Error    Message
 	Others   []Choice // what could be set up instead
 	// AtOnce says that the person has just said yes to an offer of it.
