@@ -14,15 +14,19 @@ import (
 	"github.com/portcullis-mfa/portcullis/test/harness"
 )
 
-// buildAgent builds the device agent.
-func buildAgent(t *testing.T) string {
+// agent returns the device agent, which the first subtest builds for all.
+func (s *deviceSuite) agent(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "mfa-agent")
+	if s.program != "" {
+		return s.program
+	}
+	path := filepath.Join(s.folder, "mfa-agent")
 	cmd := exec.Command("go", "build", "-o", path, "../cmd/mfa-agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the agent: %v\n%s", err, output)
 	}
+	s.program = path
 	return path
 }
 
@@ -34,8 +38,8 @@ type machine struct {
 	folder, home string
 }
 
-func (s *deviceSuite) machine(t *testing.T, program string) *machine {
-	return &machine{t, s, program, filepath.Join(t.TempDir(), "agent"), t.TempDir()}
+func (s *deviceSuite) machine(t *testing.T) *machine {
+	return &machine{t, s, s.agent(t), filepath.Join(t.TempDir(), "agent"), t.TempDir()}
 }
 
 // agent runs the agent and returns all that it wrote.
@@ -139,12 +143,23 @@ func (s *deviceSuite) open(t *testing.T, folder string) string {
 	return string(output)
 }
 
+// opensFor expects that a machine opens the app for a user.
+func (s *deviceSuite) opensFor(t *testing.T, folder, user string) {
+	t.Helper()
+	s.App.Reset()
+	if status := s.open(t, folder); status != "200" {
+		t.Fatalf("the machine gets %s", status)
+	}
+	if told := s.App.ExpectOne(t).Header.Get("Remote-User"); told != user {
+		t.Errorf("the app took it for %q", told)
+	}
+}
+
 // byAgent takes a machine from enrolment to removal, by the agent itself, with files
 // for curl.
 func (s *deviceSuite) byAgent(t *testing.T) {
 	harness.Need(t, "curl", "openssl")
-	program := buildAgent(t)
-	m, out := s.machine(t, program), t.TempDir()
+	m, out := s.machine(t), t.TempDir()
 	if output, err := m.agent("enrol", s.At("login", "/"), "--token", "made up"); err == nil || !strings.Contains(output, "doesn't work") {
 		t.Errorf("a token that nobody made: %v, %s", err, output)
 	}
@@ -152,14 +167,8 @@ func (s *deviceSuite) byAgent(t *testing.T) {
 	if output := m.mustAgent("enrol", s.At("login", "/"), "--token", token, "--name", "Carol's box", "--out", out); !strings.Contains(output, out) {
 		t.Errorf("enrolling: %s", output)
 	}
-	s.App.Reset()
-	if status := s.open(t, out); status != "200" {
-		t.Fatalf("an enrolled machine: %s", status)
-	}
-	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "carol" {
-		t.Errorf("the app took it for %q", user)
-	}
-	other := s.machine(t, program)
+	s.opensFor(t, out, "carol")
+	other := s.machine(t)
 	if output, err := other.agent("enrol", s.At("login", "/"), "--token", token); err == nil || !strings.Contains(output, "doesn't work") {
 		t.Errorf("C04, the token once more: %v, %s", err, output)
 	}
@@ -209,7 +218,7 @@ func (s *deviceSuite) signBobIn() {
 func (s *deviceSuite) byBrowser(t *testing.T) {
 	harness.Need(t, "curl")
 	s.signBobIn()
-	m, out := s.machine(t, buildAgent(t)), t.TempDir()
+	m, out := s.machine(t), t.TempDir()
 	waiting := m.start("enrol", s.At("login", "/"), "--name", "Bob's box", "--out", out)
 	page := s.bob.Browser.Visit(waiting.line("https://"))
 	says(t, page, 200, "Add Bob's box to your devices?", "Linux", "127.0.0.1", "bob")
@@ -230,13 +239,7 @@ func (s *deviceSuite) byBrowser(t *testing.T) {
 	if output, err := waiting.wait(); err != nil || !strings.Contains(output, out) {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	s.App.Reset()
-	if status := s.open(t, out); status != "200" {
-		t.Fatalf("the confirmed machine: %s", status)
-	}
-	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "bob" {
-		t.Errorf("the app took it for %q", user)
-	}
+	s.opensFor(t, out, "bob")
 	says(t, s.bob.Browser.Visit(s.At("login", ownDevices)), 200, "Bob's box")
 }
 
@@ -244,7 +247,7 @@ func (s *deviceSuite) byBrowser(t *testing.T) {
 func (s *deviceSuite) byCode(t *testing.T) {
 	harness.Need(t, "curl")
 	s.signBobIn()
-	m, out := s.machine(t, buildAgent(t)), t.TempDir()
+	m, out := s.machine(t), t.TempDir()
 	waiting := m.start("enrol", s.At("login", "/"), "--no-browser", "--name", "Server <1>", "--out", out)
 	if page := waiting.line("https://"); page != s.At("login", "/device") {
 		t.Errorf("the page is %s", page)
@@ -260,13 +263,7 @@ func (s *deviceSuite) byCode(t *testing.T) {
 	if output, err := waiting.wait(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	s.App.Reset()
-	if status := s.open(t, out); status != "200" {
-		t.Fatalf("the confirmed machine: %s", status)
-	}
-	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "bob" {
-		t.Errorf("the app took it for %q", user)
-	}
+	s.opensFor(t, out, "bob")
 	list := s.bob.Browser.Visit(s.At("login", ownDevices))
 	says(t, list, 200, "Server <1>", "Linux", "Its key is kept in a file")
 	renamed := submitted(s.bob.Browser, s.bob.Browser.Visit(list.Link("Rename Server <1>")).Form("name"), map[string]string{"name": "Rack"})
@@ -279,7 +276,7 @@ func (s *deviceSuite) byCode(t *testing.T) {
 	says(t, token, 200, "This password is shown only once.")
 	_, secret, _ := strings.Cut(token.Text(), "only once. Password ")
 	secret, _, _ = strings.Cut(secret, " ")
-	other := s.machine(t, m.program)
+	other := s.machine(t)
 	other.mustAgent("enrol", s.At("login", "/"), "--token", secret, "--out", t.TempDir())
 }
 
@@ -292,12 +289,12 @@ func (s *deviceSuite) ofFleet(t *testing.T) {
 	if created.Code != 0 || len(token) < 40 {
 		t.Fatalf("%+v", created)
 	}
-	m, out := s.machine(t, buildAgent(t)), t.TempDir()
+	m, out := s.machine(t), t.TempDir()
 	m.mustAgent("enrol", s.At("login", "/"), "--token", token, "--name", "bob", "--out", out)
 	if status := s.open(t, out); status != "401" {
 		t.Fatalf("C07, a machine that nobody confirmed: %s", status)
 	}
-	if output, err := s.machine(t, m.program).agent("enrol", s.At("login", "/"), "--token", token); err == nil || !strings.Contains(output, "doesn't work") {
+	if output, err := s.machine(t).agent("enrol", s.At("login", "/"), "--token", token); err == nil || !strings.Contains(output, "doesn't work") {
 		t.Errorf("C07, one machine more than the token is for: %v, %s", err, output)
 	}
 	if listed := s.CLI("mfa", "device", "fleet", "list").Stdout; !strings.Contains(listed, "1 of 1") {
@@ -311,13 +308,7 @@ func (s *deviceSuite) ofFleet(t *testing.T) {
 	if output, err := waiting.wait(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	s.App.Reset()
-	if status := s.open(t, out); status != "200" {
-		t.Fatalf("after the confirmation: %s", status)
-	}
-	if user := s.App.ExpectOne(t).Header.Get("Remote-User"); user != "bob" {
-		t.Errorf("the app took it for %q", user)
-	}
+	s.opensFor(t, out, "bob")
 	if revoked := s.CLI("mfa", "device", "fleet", "revoke", "laptops"); revoked.Code != 0 {
 		t.Errorf("%+v", revoked)
 	}

@@ -283,6 +283,8 @@ type deviceSuite struct {
 	*scene.Scene
 	ca                *certifier
 	alice, bob, carol *scene.Person
+
+	folder, program string // of the device agent
 }
 
 func startDevices(t *testing.T) *deviceSuite {
@@ -290,7 +292,7 @@ func startDevices(t *testing.T) *deviceSuite {
 	ca := newCertifier(t, "Company CA")
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	writePEM(t, file, "CERTIFICATE", ca.certificate.Raw)
-	s := &deviceSuite{ca: ca, Scene: scene.Start(t, scene.Options{
+	s := &deviceSuite{ca: ca, folder: t.TempDir(), Scene: scene.Start(t, scene.Options{
 		Settled:   3,
 		Caddyfile: deviceCaddyfile, Scheme: "https", Vars: map[string]string{"ca": file}, Env: []string{"GODEBUG=http2xconnect=1"},
 	})}
