@@ -87,12 +87,8 @@ func (o *options) enrol() *cobra.Command {
 				return err
 			}
 			grant.Portal = portal
-			switch {
-			case grant.Secret != "":
-			case noBrowser:
-				grant.Confirm = o.byCode(cmd.ErrOrStderr(), grant)
-			default:
-				finish, err := byBrowser(cmd.ErrOrStderr(), &grant)
+			if grant.Secret == "" {
+				finish, err := o.letConfirm(cmd.ErrOrStderr(), &grant, noBrowser)
 				if err != nil {
 					return err
 				}
@@ -117,6 +113,16 @@ func (o *options) enrol() *cobra.Command {
 	flags.StringVar(&grant.Name, "name", hostname(), "Name of the device")
 	flags.StringVar(&grant.Out, "out", "", "Folder that gets key.pem and certificate.pem, for programs (default: none)")
 	return cmd
+}
+
+// letConfirm has somebody confirm the enrolment, in a browser on this machine or on another
+// one. finish has to be called once the enrolment is over.
+func (o *options) letConfirm(w io.Writer, grant *agent.Grant, noBrowser bool) (finish func(), err error) {
+	if noBrowser {
+		grant.Confirm = o.byCode(w, *grant)
+		return func() {}, nil
+	}
+	return byBrowser(w, grant)
 }
 
 // byBrowser has somebody confirm the enrolment in a browser on this machine. finish
@@ -165,15 +171,11 @@ func (o *options) confirm() *cobra.Command {
 					return err
 				}
 				grant := agent.Grant{Portal: state.Portal, Name: state.Name}
-				if noBrowser {
-					grant.Confirm = o.byCode(cmd.ErrOrStderr(), grant)
-				} else {
-					finish, err := byBrowser(cmd.ErrOrStderr(), &grant)
-					if err != nil {
-						return err
-					}
-					defer finish()
+				finish, err := o.letConfirm(cmd.ErrOrStderr(), &grant, noBrowser)
+				if err != nil {
+					return err
 				}
+				defer finish()
 				if err := a.Claim(cmd.Context(), grant.Confirm); err != nil {
 					return err
 				}
