@@ -203,7 +203,7 @@ func (a *App) unmarshalPortal(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	if a.StoreRaw != nil {
-		return d.Err("store is given twice: remove one of them")
+		return givenTwice(d, "store")
 	}
 	if !d.NextArg() {
 		return d.Err("store needs a name: write store sqlite or store postgres ADDRESS")
@@ -222,7 +222,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalSession(d *caddyfile.Dispenser) error {
 	if a.Session != nil {
-		return d.Err("session is given twice: remove one of them")
+		return givenTwice(d, "session")
 	}
 	a.Session = new(SessionSettings)
 	return readBlock(d, "session { lifetime 12h }", func() error { return a.Session.unmarshalOption(d) }, func() error {
@@ -247,7 +247,7 @@ func (s *SessionSettings) unmarshalOption(d *caddyfile.Dispenser) error {
 // comment in a Caddyfile, so it may be left out.
 func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 	if a.Accent != "" {
-		return d.Err("accent is given twice: remove one of them")
+		return givenTwice(d, "accent")
 	}
 	if !d.NextArg() {
 		return d.Err("accent needs a colour: write accent 1c5dbf, since a # starts a comment")
@@ -271,7 +271,7 @@ func (a *App) unmarshalAccent(d *caddyfile.Dispenser) error {
 // unmarshalReplacementHold reads a duration, or off for none.
 func (a *App) unmarshalReplacementHold(d *caddyfile.Dispenser) error {
 	if a.ReplacementHold != nil {
-		return d.Err("replacement_hold is given twice: remove one of them")
+		return givenTwice(d, "replacement_hold")
 	}
 	a.ReplacementHold = new(caddy.Duration)
 	if d.CountRemainingArgs() == 1 && d.NextArg() {

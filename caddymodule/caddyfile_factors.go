@@ -10,7 +10,7 @@ import (
 
 func (a *App) unmarshalTOTP(d *caddyfile.Dispenser) error {
 	if a.TOTP != nil {
-		return d.Err("totp is given twice: remove one of them")
+		return givenTwice(d, "totp")
 	}
 	a.TOTP = new(TOTP)
 	return readBlock(d, "totp { algorithm sha256 }", func() error { return a.TOTP.unmarshalOption(d) }, func() error {
@@ -45,7 +45,7 @@ func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
 		names = &p.NotOn
 	}
 	if *names != nil {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	if *names = d.RemainingArgs(); len(*names) == 0 {
 		return d.Errf("%s names no platform: the platforms are %s", option, strings.Join(platforms, ", "))
@@ -58,7 +58,7 @@ func (p *Platforms) unmarshalPlatforms(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalFIDO(d *caddyfile.Dispenser) error {
 	if a.FIDO != nil {
-		return d.Err("fido is given twice: remove one of them")
+		return givenTwice(d, "fido")
 	}
 	a.FIDO = new(FIDO)
 	return switchOrBlock(d, &a.FIDO.Off, func() error {
@@ -110,7 +110,7 @@ func unmarshalHost(d *caddyfile.Dispenser, host *string) error {
 // unmarshalAttestation reads none, or required with a block.
 func (f *FIDO) unmarshalAttestation(d *caddyfile.Dispenser) error {
 	if f.Attestation != nil {
-		return d.Err("attestation is given twice: remove one of them")
+		return givenTwice(d, "attestation")
 	}
 	written := strings.Join(d.RemainingArgs(), " ")
 	if written == "" {
@@ -160,7 +160,7 @@ func (a *Attestation) unmarshalOption(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalBackupCodes(d *caddyfile.Dispenser) error {
 	if a.BackupCodes != nil {
-		return d.Err("backup_codes is given twice: remove one of them")
+		return givenTwice(d, "backup_codes")
 	}
 	a.BackupCodes = new(BackupCodes)
 	return switchOrBlock(d, &a.BackupCodes.Off, func() error {

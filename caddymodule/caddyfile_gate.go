@@ -210,7 +210,7 @@ func (r *Rule) unmarshalOption(d *caddyfile.Dispenser) error {
 // unmarshalMode reads what certificates do, of which one mode has two words.
 func unmarshalMode(d *caddyfile.Dispenser, mode *string) error {
 	if *mode != "" {
-		return d.Err("certificate is given twice: remove one of them")
+		return givenTwice(d, "certificate")
 	}
 	words := d.RemainingArgs()
 	written := strings.Join(words, "_")
@@ -223,7 +223,7 @@ func unmarshalMode(d *caddyfile.Dispenser, mode *string) error {
 
 func (g *Gate) unmarshalHeaders(d *caddyfile.Dispenser) error {
 	if g.Headers != nil {
-		return d.Err("headers is given twice: remove one of them")
+		return givenTwice(d, "headers")
 	}
 	g.Headers = new(Headers)
 	return readBlock(d, "headers { user X-User }", func() error { return g.Headers.unmarshalOption(d) }, func() error {
@@ -252,7 +252,7 @@ func (h *Headers) unmarshalOption(d *caddyfile.Dispenser) error {
 // both.
 func (h *Headers) unmarshalGroups(d *caddyfile.Dispenser) error {
 	if h.Groups != "" || h.GroupsOnly != nil {
-		return d.Err("groups is given twice: remove one of them")
+		return givenTwice(d, "groups")
 	}
 	words := d.RemainingArgs()
 	if len(words) > 0 && words[0] != "only" {

@@ -104,7 +104,7 @@ func unmarshalWord[T any](d *caddyfile.Dispenser, word *string, parse func(strin
 func number(d *caddyfile.Dispenser, target *int, example string) error {
 	option := d.Val()
 	if *target != 0 {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	var written string
 	if err := oneArgument(d, &written); err != nil {
@@ -122,7 +122,7 @@ func number(d *caddyfile.Dispenser, target *int, example string) error {
 func duration(d *caddyfile.Dispenser, target *caddy.Duration) error {
 	option := d.Val()
 	if *target != 0 {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	var written string
 	if err := oneArgument(d, &written); err != nil {
@@ -140,7 +140,7 @@ func duration(d *caddyfile.Dispenser, target *caddy.Duration) error {
 func flag(d *caddyfile.Dispenser, target *bool) error {
 	option := d.Val()
 	if *target {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	if d.NextArg() {
 		return d.Errf("%s takes no value, and %q is one: write only %s", option, d.Val(), option)
@@ -153,7 +153,7 @@ func flag(d *caddyfile.Dispenser, target *bool) error {
 func onOrOff(d *caddyfile.Dispenser, target **bool) error {
 	option := d.Val()
 	if *target != nil {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	written := d.RemainingArgs()
 	switch {
@@ -171,7 +171,7 @@ func onOrOff(d *caddyfile.Dispenser, target **bool) error {
 func oneArgument(d *caddyfile.Dispenser, target *string) error {
 	option := d.Val()
 	if *target != "" {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	switch written := d.RemainingArgs(); {
 	case len(written) == 0:
@@ -184,6 +184,11 @@ func oneArgument(d *caddyfile.Dispenser, target *string) error {
 		*target = written[0]
 	}
 	return nil
+}
+
+// givenTwice refuses an option that can be given once.
+func givenTwice(d *caddyfile.Dispenser, option string) error {
+	return d.Errf("%s is given twice: remove one of them", option)
 }
 
 // missingValue says what to write after an option.

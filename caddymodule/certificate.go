@@ -305,7 +305,7 @@ func (a *App) revocations() *devices.Revocations {
 
 func (a *App) unmarshalCertificate(d *caddyfile.Dispenser) error {
 	if a.Certificate != nil {
-		return d.Err("certificate is given twice: remove one of them")
+		return givenTwice(d, "certificate")
 	}
 	a.Certificate = new(Certificate)
 	return readBlock(d, "certificate { ca devices }", func() error { return a.Certificate.unmarshalOption(d) }, a.Certificate.check)

@@ -175,7 +175,7 @@ func isThisMachine(host string) bool {
 
 func (a *App) unmarshalEmail(d *caddyfile.Dispenser) error {
 	if a.Email != nil {
-		return d.Err("email is given twice: remove one of them")
+		return givenTwice(d, "email")
 	}
 	a.Email = new(Email)
 	const example = "email { smtp smtp://mail.example.com; from login@example.com }, each option on a line of its own"

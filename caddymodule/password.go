@@ -32,7 +32,7 @@ func (p *Password) complete() error {
 
 func (a *App) unmarshalPassword(d *caddyfile.Dispenser) error {
 	if a.Password != nil {
-		return d.Err("password is given twice: remove one of them")
+		return givenTwice(d, "password")
 	}
 	a.Password = new(Password)
 	option := func() error {
@@ -51,7 +51,7 @@ func (a *App) unmarshalPassword(d *caddyfile.Dispenser) error {
 func size(d *caddyfile.Dispenser, target *uint64) error {
 	option := d.Val()
 	if *target != 0 {
-		return d.Errf("%s is given twice: remove one of them", option)
+		return givenTwice(d, option)
 	}
 	var written string
 	if err := oneArgument(d, &written); err != nil {

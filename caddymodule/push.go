@@ -187,7 +187,7 @@ func (p *Push) placeOf(address string) string {
 
 func (a *App) unmarshalPush(d *caddyfile.Dispenser) error {
 	if a.Push != nil {
-		return d.Err("push is given twice: remove one of them")
+		return givenTwice(d, "push")
 	}
 	a.Push = new(Push)
 	block := *d // whose line errors about several options name

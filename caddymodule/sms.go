@@ -181,7 +181,7 @@ func checkGateway(address string) error {
 
 func (a *App) unmarshalSMS(d *caddyfile.Dispenser) error {
 	if a.SMS != nil {
-		return d.Err("sms is given twice: remove one of them")
+		return givenTwice(d, "sms")
 	}
 	a.SMS = new(SMS)
 	const example = "sms { gateway https://sms.example.com/send { … }; regions DE }, each option on a line of its own"
@@ -209,7 +209,7 @@ func (s *SMS) unmarshalOption(d *caddyfile.Dispenser) error {
 		return s.unmarshalTwilio(d)
 	case "regions":
 		if len(s.Regions) > 0 {
-			return d.Err("regions is given twice: remove one of them")
+			return givenTwice(d, "regions")
 		}
 		for _, region := range d.RemainingArgs() {
 			s.Regions = append(s.Regions, strings.ToUpper(region))
@@ -230,7 +230,7 @@ func (s *SMS) unmarshalOption(d *caddyfile.Dispenser) error {
 
 func (s *SMS) unmarshalGateway(d *caddyfile.Dispenser) error {
 	if s.Gateway != nil {
-		return d.Err("gateway is given twice: remove one of them")
+		return givenTwice(d, "gateway")
 	}
 	g := new(SMSGateway)
 	s.Gateway = g
@@ -281,7 +281,7 @@ func (g *SMSGateway) unmarshalOption(d *caddyfile.Dispenser) error {
 
 func (s *SMS) unmarshalTwilio(d *caddyfile.Dispenser) error {
 	if s.Twilio != nil {
-		return d.Err("twilio is given twice: remove one of them")
+		return givenTwice(d, "twilio")
 	}
 	t := new(Twilio)
 	s.Twilio = t

@@ -98,7 +98,7 @@ func unmarshalTokens(d *caddyfile.Dispenser, tokens **Tokens) error {
 	case isOff, kind == "off" && !isFirst:
 		return d.Err("tokens off can't be combined with another line of tokens: remove the other line")
 	case kind == "service" && t.Service, kind == "personal" && t.Personal != nil:
-		return d.Errf("tokens %s is given twice: remove one of them", kind)
+		return givenTwice(d, "tokens "+kind)
 	}
 	if d.NextArg() {
 		return d.Errf("tokens %s takes no further argument (%s): write a line for each kind", kind, d.Val())
